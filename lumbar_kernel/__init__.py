@@ -1,0 +1,3 @@
+"""Offline inference kernel for lumbar-spine MRI: DICOM studies in, `submission.csv` out."""
+
+__version__ = "0.1.0"

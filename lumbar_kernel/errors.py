@@ -1,0 +1,38 @@
+"""The error tree of the kernel, one class per thing that can be refused.
+
+    KernelError
+    ├── ConfigError         a path or option that cannot work; stops before any work
+    ├── DicomError          one file that cannot be read as an MR slice with geometry
+    ├── StudyError          one study without any usable series
+    ├── LocalisationError   no plausible five levels in a study
+    ├── WeightsError        a missing, damaged or mismatching weights file or manifest
+    └── SubmissionError     a table that must not be written
+"""
+
+
+class KernelError(Exception):
+    """Base of every error that the kernel raises on purpose."""
+
+
+class ConfigError(KernelError):
+    """A path or option cannot work; raised before any work is done."""
+
+
+class DicomError(KernelError):
+    """A file cannot be read as an MR slice with a place in the patient."""
+
+
+class StudyError(KernelError):
+    """A study holds no usable series."""
+
+
+class LocalisationError(KernelError):
+    """No plausible five disc levels were found."""
+
+
+class WeightsError(KernelError):
+    """A weights file or the manifest is missing, damaged or does not match."""
+
+
+class SubmissionError(KernelError):
+    """A table of grades breaks the submission format and is not written."""

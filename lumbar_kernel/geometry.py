@@ -1,0 +1,110 @@
+"""Slice planes in patient millimetres: pixel ↔ mm (DICOM LPS), plane names, sampling grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+LEFT, POSTERIOR, CRANIAL = np.eye(3)
+"""Unit vectors of the patient axes in LPS (DICOM PS3.3 C.7.6.2.1.1)."""
+
+OBLIQUE_LIMIT_DEGREES = 50.0
+"""A slice belongs to a plane when its normal lies within this angle of that plane's axis; tilted axial blocks at
+L5/S1 reach 45 degrees."""
+
+
+class Plane(Enum):
+    """The anatomical plane that a slice lies nearest to."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePlane:
+    """Where one slice lies in the patient.
+
+    Attributes:
+        origin: centre of the first pixel, mm LPS, shape (3,) (ImagePositionPatient).
+        row_direction: unit vector along rising column index (first triple of ImageOrientationPatient).
+        column_direction: unit vector along rising row index (second triple).
+        row_spacing: mm between neighbouring rows (first value of PixelSpacing).
+        column_spacing: mm between neighbouring columns (second value).
+        shape: rows and columns.
+    """
+
+    origin: FloatArray
+    row_direction: FloatArray
+    column_direction: FloatArray
+    row_spacing: float
+    column_spacing: float
+    shape: tuple[int, int]
+
+    @property
+    def normal(self) -> FloatArray:
+        """Unit normal of the slice, shape (3,): row direction × column direction."""
+        return np.cross(self.row_direction, self.column_direction)
+
+    @property
+    def centre(self) -> FloatArray:
+        """Middle of the slice, mm LPS, shape (3,)."""
+        rows, columns = self.shape
+        return self.to_mm(np.array([(rows - 1) / 2, (columns - 1) / 2]))
+
+    @property
+    def extent_mm(self) -> tuple[float, float]:
+        """Height and width of the slice in mm."""
+        return self.shape[0] * self.row_spacing, self.shape[1] * self.column_spacing
+
+    def to_mm(self, row_column: FloatArray) -> FloatArray:
+        """Patient points of pixel coordinates: (..., 2) row and column → (..., 3) mm LPS."""
+        row_column = np.asarray(row_column, dtype=np.float64)
+        along_rows = row_column[..., :1] * self.row_spacing * self.column_direction
+        along_columns = row_column[..., 1:] * self.column_spacing * self.row_direction
+        return self.origin + along_rows + along_columns
+
+    def to_pixel(self, points_mm: FloatArray) -> FloatArray:
+        """Pixel coordinates of patient points: (..., 3) mm LPS → (..., 2) row and column, projected on the slice."""
+        offset = np.asarray(points_mm, dtype=np.float64) - self.origin
+        rows = offset @ self.column_direction / self.row_spacing
+        columns = offset @ self.row_direction / self.column_spacing
+        return np.stack([rows, columns], axis=-1)
+
+    def distance(self, points_mm: FloatArray) -> FloatArray:
+        """Signed distance of points from the slice along its normal: (..., 3) mm LPS → (...) mm."""
+        return (np.asarray(points_mm, dtype=np.float64) - self.origin) @ self.normal
+
+    def contains(self, row_column: FloatArray, *, margin: float = 0.0) -> NDArray[np.bool_]:
+        """Whether pixel coordinates (..., 2) lie inside the frame, at least `margin` pixels from its edge."""
+        row_column = np.asarray(row_column)
+        limit = np.array(self.shape) - 1 - margin
+        inside: NDArray[np.bool_] = np.all((row_column >= margin) & (row_column <= limit), axis=-1)
+        return inside
+
+
+def plane_of(normal: FloatArray) -> Plane | None:
+    """The plane that a slice with this unit normal belongs to, None when it is too oblique to say.
+
+    The axial cone is wide because L5/S1 blocks follow the sacrum; ties go to the nearest axis.
+    """
+    components = np.abs(np.asarray(normal, dtype=np.float64))
+    axis = int(np.argmax(components))
+    if components[axis] < np.cos(np.radians(OBLIQUE_LIMIT_DEGREES)):
+        return None
+    return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[axis]
+
+
+def unit(vector: FloatArray) -> FloatArray:
+    """The vector scaled to length one along its last axis; raises ValueError for a zero vector."""
+    vector = np.asarray(vector, dtype=np.float64)
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    if np.any(length < 1e-9):
+        msg = f"a vector of length zero has no direction: {vector.tolist()}"
+        raise ValueError(msg)
+    return vector / length

@@ -1,0 +1,105 @@
+"""Levels, conditions, severities, row ids, column names and the priors: the competition's vocabulary in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = ("l1_l2", "l2_l3", "l3_l4", "l4_l5", "l5_s1")
+"""The five disc levels, cranial to caudal, as the submission's row ids spell them."""
+
+LEVEL_NAMES = tuple(level.upper().replace("_", "/") for level in LEVELS)
+"""The same levels as `train_label_coordinates.csv` spells them, `L1/L2` and so on."""
+
+SEVERITIES = ("normal_mild", "moderate", "severe")
+"""The three grades, mildest first, as the submission's columns spell them."""
+
+SEVERITY_NAMES = ("Normal/Mild", "Moderate", "Severe")
+"""The same grades as `train.csv` spells them."""
+
+SEVERITY_WEIGHTS = (1.0, 2.0, 4.0)
+"""Sample weight of each grade in the competition's metric."""
+
+SIDES = ("left", "right")
+"""Patient sides, in the order that every array with a side axis uses."""
+
+CANAL = "spinal_canal_stenosis"
+FORAMINAL = "neural_foraminal_narrowing"
+SUBARTICULAR = "subarticular_stenosis"
+
+CONDITIONS = (
+    "left_neural_foraminal_narrowing",
+    "left_subarticular_stenosis",
+    "right_neural_foraminal_narrowing",
+    "right_subarticular_stenosis",
+    "spinal_canal_stenosis",
+)
+"""The five conditions in the order of the sample submission."""
+
+GROUPS = (CANAL, FORAMINAL, SUBARTICULAR)
+"""The three conditions that the metric scores, sides pooled."""
+
+CONDITION_NAMES = {
+    "left_neural_foraminal_narrowing": "Left Neural Foraminal Narrowing",
+    "left_subarticular_stenosis": "Left Subarticular Stenosis",
+    "right_neural_foraminal_narrowing": "Right Neural Foraminal Narrowing",
+    "right_subarticular_stenosis": "Right Subarticular Stenosis",
+    "spinal_canal_stenosis": "Spinal Canal Stenosis",
+}
+"""Each condition as `train_label_coordinates.csv` spells it."""
+
+ROWS = tuple(f"{condition}_{level}" for condition in CONDITIONS for level in LEVELS)
+"""The 25 targets of a study in the order of the sample submission."""
+
+ROW_ID = "row_id"
+SUBMISSION_COLUMNS = (ROW_ID, *SEVERITIES)
+
+SAGITTAL_T1 = "Sagittal T1"
+SAGITTAL_T2 = "Sagittal T2/STIR"
+AXIAL_T2 = "Axial T2"
+SERIES_DESCRIPTIONS = (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2)
+"""The three roles of a series as `*_series_descriptions.csv` spells them."""
+
+
+def row_index(group: str, level: int, side: int | None = None) -> int:
+    """Row of `ROWS` for a metric group, a level index and, except for the canal, a side index."""
+    condition = group if side is None else f"{SIDES[side]}_{group}"
+    return CONDITIONS.index(condition) * len(LEVELS) + level
+
+
+def group_of(row: str) -> str:
+    """The metric group of a target or row id, found by its name as the official metric does."""
+    for group in GROUPS:
+        if group in row:
+            return group
+    msg = f"no condition in row {row!r}; one of {', '.join(GROUPS)} must stand in it"
+    raise ValueError(msg)
+
+
+def row_ids(study_id: str) -> Iterator[str]:
+    """The 25 row ids of a study in submission order."""
+    return (f"{study_id}_{row}" for row in ROWS)
+
+
+LABEL_COUNTS = {
+    CANAL: ((1506, 55, 16), (1410, 123, 44), (1293, 177, 107), (1188, 191, 198), (1517, 43, 17)),
+    FORAMINAL: ((3040, 93, 15), (2863, 271, 14), (2428, 656, 64), (1945, 996, 207), (2017, 814, 317)),
+    SUBARTICULAR: ((2688, 167, 40), (2503, 395, 124), (2109, 719, 325), (1432, 974, 745), (2228, 664, 251)),
+}
+"""How often each grade stands in the training table, per group, level and grade (both sides pooled).
+
+Counted on folds 0-3 of `train.csv` without the two studies kept for checking (1,578 studies)."""
+
+
+def prior() -> NDArray[np.float64]:
+    """The best constant grades under the metric, shape (25, 3), rows as in `ROWS`, each summing to 1.
+
+    The weighted log loss is least where each probability equals the weighted label share, so counts are multiplied
+    by `SEVERITY_WEIGHTS` before they are normalised per condition and level.
+    """
+    counts = np.array([LABEL_COUNTS[group_of(row)][LEVELS.index(row[-5:])] for row in ROWS], dtype=np.float64)
+    weighted = counts * np.array(SEVERITY_WEIGHTS)
+    shares: NDArray[np.float64] = weighted / weighted.sum(axis=1, keepdims=True)
+    return shares
