@@ -1,3 +1,31 @@
 """Offline inference kernel for lumbar-spine MRI: DICOM studies in, `submission.csv` out."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+__all__ = ["Config", "KernelError", "Report", "__version__", "predict"]
+
+_HOMES = {
+    "Config": "lumbar_kernel.config",
+    "KernelError": "lumbar_kernel.errors",
+    "Report": "lumbar_kernel.report",
+    "predict": "lumbar_kernel.supervisor",
+}
+
+if TYPE_CHECKING:
+    from lumbar_kernel.config import Config
+    from lumbar_kernel.errors import KernelError
+    from lumbar_kernel.report import Report
+    from lumbar_kernel.supervisor import predict
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that `import lumbar_kernel` costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,12 +1,12 @@
 """The error tree of the kernel, one class per thing that can be refused.
 
-    KernelError
-    ├── ConfigError         a path or option that cannot work; stops before any work
-    ├── DicomError          one file that cannot be read as an MR slice with geometry
-    ├── StudyError          one study without any usable series
-    ├── LocalisationError   no plausible five levels in a study
-    ├── WeightsError        a missing, damaged or mismatching weights file or manifest
-    └── SubmissionError     a table that must not be written
+KernelError
+├── ConfigError         a path or option that cannot work; stops before any work
+├── DicomError          one file that cannot be read as an MR slice with geometry
+├── StudyError          one study without any usable series
+├── LocalisationError   no plausible five levels in a study
+├── WeightsError        a missing, damaged or mismatching weights file or manifest
+└── SubmissionError     a table that must not be written
 """
 
 

@@ -1,0 +1,64 @@
+# The doors of the project; `make` lists them. Variables: DATA, OUT, BUDGET (seconds), LAYOUT (new or flat).
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+HOST_PYTHON ?= python3
+OUT ?= out
+STUDIES ?= 3
+SEED ?= 7
+
+PYTHON := .venv/bin/python
+DATASET := dist/kaggle-dataset
+THIN := build/environment
+SOURCES := $(shell find lumbar_kernel weights -type f -not -path '*/__pycache__/*') pyproject.toml build_wheel.py LICENSE README.md
+LUMBAR = $(PYTHON) -m benchmarks.offline run $(THIN)/bin/lumbar-kernel
+
+.PHONY: help submission phantom check test wheel replay train clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+submission: $(THIN)/.stamp $(if $(DATA),,demo) ## grade DATA (or phantoms in demo/) from the wheel, without a network
+	$(LUMBAR) predict $(or $(DATA),demo) --out $(OUT) $(if $(BUDGET),--seconds $(BUDGET))
+
+phantom: demo ## make STUDIES phantom studies (seed SEED) in demo/
+
+check: .venv/.stamp ## lint, formatting, types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+test: .venv/.stamp ## all tests
+	$(PYTHON) -m pytest
+
+wheel: .venv/.stamp ## build the wheel and prove it in an environment of its own
+	$(PYTHON) build_wheel.py
+
+replay: $(DATASET)/SHA256SUMS ## run the notebook on DATA (or phantoms) as Kaggle does
+	$(PYTHON) -m benchmarks.replay $(if $(DATA),--data $(DATA)) $(if $(LAYOUT),--layout $(LAYOUT))
+
+train: .venv/.stamp ## train everything again, see training/README.md
+	PATH="$(CURDIR)/.venv/bin:$$PATH" sh training/recipe.sh
+
+clean: ## remove what was built; .venv stays
+	rm -rf build dist out demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find lumbar_kernel tests training benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.stamp: pyproject.toml
+	test -x $(PYTHON) || $(HOST_PYTHON) -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(DATASET)/SHA256SUMS: $(SOURCES) kernel-metadata.json | .venv/.stamp
+	$(PYTHON) build_wheel.py --skip-proof
+
+$(THIN)/.stamp: $(DATASET)/SHA256SUMS .venv/.stamp
+	$(PYTHON) -m benchmarks.offline install $(THIN) $(DATASET)/*.whl
+	touch $@
+
+# Made beside its place and moved there whole, so that an interrupted run leaves no half a data set.
+demo: | $(THIN)/.stamp
+	rm -rf build/demo
+	$(LUMBAR) phantom build/demo --studies $(STUDIES) --seed $(SEED) --split test
+	mv build/demo demo

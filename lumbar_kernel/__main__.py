@@ -1,0 +1,209 @@
+"""The command line: `lumbar-kernel predict | score | phantom | inspect`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lumbar_kernel import __version__
+from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
+
+STARTED = time.monotonic()
+
+DESCRIPTION = """\
+Grade lumbar-spine MRI offline: canal, foraminal and subarticular stenosis of the five lumbar discs.
+For research, not for clinical use."""
+
+PREDICT = """\
+Grade every study in DATA and write OUT/submission.csv and OUT/report.json.
+
+DATA is the competition's folder (test_images/ with test_series_descriptions.csv), or any folder of DICOM files,
+nested as it may be; series then get their role from headers and pixels. A valid submission with the prior is on disk
+at once and is rewritten as studies are graded, so the run may be ended at any moment.
+
+exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
+(report.json says what), 1 no submission, 2 wrong usage"""
+
+SCORE = """\
+Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
+subarticular grades, and of any severe canal stenosis; lower is better. TRUTH has the columns of train.csv."""
+
+PHANTOM = """\
+Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
+truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv)."""
+
+INSPECT = """\
+Show what would be read from DATA, without grading: every study with its series, their roles, slices and spacing, and
+every file that is refused with the reason."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.WARNING if getattr(chosen, "quiet", False) else logging.INFO,
+        format="%(levelname)s %(message)s" if getattr(chosen, "quiet", False) else "%(message)s",
+    )
+    try:
+        code: int = chosen.command(chosen)
+    except ConfigError as error:
+        _say(f"lumbar-kernel: {error}", to_error=True)
+        return EXIT_USAGE
+    except (KernelError, OSError) as error:
+        _say(f"lumbar-kernel: {error}", to_error=True)
+        return EXIT_NOTHING
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lumbar-kernel", description=DESCRIPTION, formatter_class=_Plain)
+    parser.add_argument("--version", action="version", version=f"lumbar-kernel {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_predict(commands)
+    _add_score(commands)
+    _add_phantom(commands)
+    _add_inspect(commands)
+    return parser
+
+
+class _Plain(argparse.RawDescriptionHelpFormatter):
+    """Keeps the paragraphs of a description."""
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("predict", help="grade studies", description=PREDICT, formatter_class=_Plain)
+    add.set_defaults(command=_predict)
+    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
+    add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
+    add.add_argument(
+        "--split", choices=("test", "train"), default="test", help="which half of the competition's folder"
+    )
+    add.add_argument("--seconds", type=float, help="budget of the whole run, start of the process included")
+    add.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
+    add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
+    add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
+    add.add_argument("--strict", action="store_true", help="stop at the first unexpected exception")
+    add.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("score", help="score a submission", description=SCORE, formatter_class=_Plain)
+    add.set_defaults(command=_score)
+    add.add_argument("submission", type=Path, metavar="SUBMISSION", help="submission.csv")
+    add.add_argument("truth", type=Path, metavar="TRUTH", help="train.csv, or truth.csv of a phantom")
+    add.add_argument("--draws", type=int, default=1000, help="bootstrap draws of the interval (default: 1000)")
+
+
+def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("phantom", help="make synthetic studies", description=PHANTOM, formatter_class=_Plain)
+    add.set_defaults(command=_phantom)
+    add.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    add.add_argument("--studies", type=int, required=True, help="how many")
+    add.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
+    add.add_argument("--split", choices=("test", "train"), default="test", help="layout to write (default: test)")
+    add.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    add.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("inspect", help="show what would be read", description=INSPECT, formatter_class=_Plain)
+    add.set_defaults(command=_inspect)
+    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
+    add.add_argument(
+        "--split", choices=("test", "train"), default="test", help="which half of the competition's folder"
+    )
+
+
+def _predict(chosen: argparse.Namespace) -> int:
+    from lumbar_kernel.config import Config
+    from lumbar_kernel.supervisor import predict
+
+    config = Config(
+        data=chosen.data,
+        output=chosen.out,
+        split=chosen.split,
+        seconds=chosen.seconds,
+        device=chosen.device,
+        weights=chosen.weights,
+        workers=chosen.workers,
+        pictures=chosen.pictures,
+        strict=chosen.strict,
+        progress=not chosen.quiet,
+    )
+    report = predict(config, started=STARTED)
+    if not chosen.quiet:
+        _say(report.summary())
+        _say(f"{config.submission_path}")
+    return report.exit_code
+
+
+def _score(chosen: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from lumbar_kernel.metric import bootstrap_interval, load_solution, load_submission, score
+
+    submission, solution = load_submission(chosen.submission), load_solution(chosen.truth)
+    # Only the studies of the submission are scored: a truth file may hold more.
+    scored = {row: label for row, label in solution.items() if row in submission}
+    if not scored:
+        msg = f"no row of {chosen.submission} has a label in {chosen.truth}"
+        raise KernelError(msg)
+    values, interval = asdict(score(scored, submission)), {}
+    if chosen.draws:
+        interval = bootstrap_interval(scored, submission, seed=0, draws=chosen.draws)
+    for name, value in values.items():
+        if name != "counts":
+            low, high = interval.get(name, (float("nan"),) * 2)
+            _say(f"{name:<13} {value:.4f}" + (f"   95 % interval {low:.4f} to {high:.4f}" if chosen.draws else ""))
+    return EXIT_GRADED
+
+
+def _phantom(chosen: argparse.Namespace) -> int:
+    from lumbar_kernel.phantom import write_dataset
+
+    if chosen.studies < 1 or chosen.workers < 1:
+        msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
+        raise ConfigError(msg)
+    write_dataset(
+        chosen.out,
+        studies=chosen.studies,
+        seed=chosen.seed,
+        split=chosen.split,
+        workers=chosen.workers,
+        progress=not chosen.quiet,
+    )
+    return EXIT_GRADED
+
+
+def _inspect(chosen: argparse.Namespace) -> int:
+    from lumbar_kernel.study import find_studies, read_study
+
+    studies = find_studies(chosen.data, split=chosen.split)
+    if not studies:
+        msg = f"no study found in {str(chosen.data)!r}"
+        raise ConfigError(msg)
+    for files in studies:
+        study = read_study(files)
+        _say(f"study {study.study_id}")
+        for series in study.series:
+            plane = series.slices[len(series.slices) // 2].plane
+            size = f"{plane.shape[0]}×{plane.shape[1]} at {plane.row_spacing:.3f}×{plane.column_spacing:.3f} mm"
+            _say(f"  {series.series_id}  {series.role}: {len(series.slices)} slices, {size}")
+        for problem in study.problems:
+            _say(f"  refused: {problem}")
+    return EXIT_GRADED
+
+
+def _say(text: str, *, to_error: bool = False) -> None:
+    (sys.stderr if to_error else sys.stdout).write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

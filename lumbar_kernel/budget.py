@@ -1,0 +1,83 @@
+"""The clock of a run: one absolute deadline, asked before a step, and estimates that learn from the steps done."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+SAFETY = 1.1
+"""A step must fit with a tenth to spare, since steps scatter around their mean."""
+
+
+class Budget:
+    """Seconds that a run may take, counted from its start on a monotonic clock.
+
+    Args:
+        seconds: length of the run, None for no limit.
+        reserve: seconds before the end that no step may use; they belong to the last write.
+        clock: returns seconds that never run backwards.
+        started: reading of the clock at which the run began, now when None; a process start found elsewhere goes here.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None,
+        *,
+        reserve: float,
+        clock: Callable[[], float] = time.monotonic,
+        started: float | None = None,
+    ) -> None:
+        if reserve < 0 or (seconds is not None and not seconds >= 0):
+            msg = f"seconds and reserve must not be negative, not {seconds!r} and {reserve!r}"
+            raise ValueError(msg)
+        self._clock = clock
+        self._started = clock() if started is None else started
+        self._seconds = math.inf if seconds is None else seconds
+        self._reserve = reserve
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._started
+
+    def margin(self) -> float:
+        """Seconds to the very end, the reserve included; negative after it, infinite without a limit."""
+        return self._seconds - self.elapsed()
+
+    def remaining(self) -> float:
+        """Seconds that steps may still use: the margin without the reserve, never below zero."""
+        return max(0.0, self.margin() - self._reserve)
+
+    def expired(self) -> bool:
+        """Whether nothing is left for steps."""
+        return self.remaining() <= 0
+
+    def fits(self, expected_seconds: float) -> bool:
+        """Whether a step of this expected length, with a tenth to spare, ends before the reserve begins."""
+        return not self.expired() and expected_seconds * SAFETY <= self.remaining()
+
+
+class Estimate:
+    """Expected seconds per unit of work: a figure to start from, then the running mean of what was measured.
+
+    Args:
+        seconds_per_unit: the manifest's figure.
+        units: how many units of experience the figure counts as, above zero; few let measurements take over fast.
+    """
+
+    def __init__(self, seconds_per_unit: float, *, units: float = 1.0) -> None:
+        self._seconds = 0.0
+        self._units = 0.0
+        self.add(seconds_per_unit * units, units=units)
+
+    def add(self, seconds: float, *, units: float = 1.0) -> None:
+        """Learn that so many units took so many seconds; raises ValueError for figures that cannot be."""
+        if not (math.isfinite(seconds) and seconds >= 0 and units > 0):
+            msg = f"need finite seconds from 0 for more than 0 units, not {seconds!r} for {units!r}"
+            raise ValueError(msg)
+        self._seconds += seconds
+        self._units += units
+
+    def seconds(self, units: float = 1.0) -> float:
+        """Expected seconds for so many units."""
+        return self._seconds / self._units * units

@@ -1,0 +1,140 @@
+"""`Config`: the paths and options of one run, checked before any work is done."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lumbar_kernel.errors import ConfigError
+
+SPLITS = ("test", "train")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+LARGEST_RESERVE = 30.0
+RESERVE_SHARE = 0.05
+MOST_READERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run; an unknown key is a TypeError, a value that cannot work a ConfigError.
+
+    Attributes:
+        data: existing folder of DICOM studies.
+        output: folder that gets `submission.csv` and `report.json`; made by the pipeline when it is absent.
+        split: which half of the competition's folder to read, one of `SPLITS`.
+        seconds: budget of the whole run, None for no limit, 0 for the prior alone.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        weights: folder with `manifest.json`, None for the weights inside the package.
+        workers: reader processes, 0 to read in this process, None to follow the number of processors.
+        ahead: studies that may be decoded beyond the one in work, at least 1.
+        strict: let the first exception of a study end the run instead of recording it.
+        progress: show a progress bar.
+        pictures: how many studies get a picture with their landmarks.
+    """
+
+    data: Path
+    output: Path = Path("out")
+    split: str = "test"
+    seconds: float | None = None
+    device: str = "auto"
+    weights: Path | None = None
+    workers: int | None = None
+    ahead: int = 4
+    strict: bool = False
+    progress: bool = True
+    pictures: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("data", "output", "weights"):
+            object.__setattr__(self, name, _path(name, getattr(self, name), optional=name == "weights"))
+        _check_folders(self)
+        _check_choices(self)
+        _check_numbers(self)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds of the budget kept back for the last write: 5 %, at most 30; 0 without a budget."""
+        return 0.0 if self.seconds is None else min(LARGEST_RESERVE, RESERVE_SHARE * self.seconds)
+
+    @property
+    def readers(self) -> int:
+        """Reader processes to start: `workers`, or all processors but one, between 1 and 8."""
+        if self.workers is not None:
+            return self.workers
+        return max(1, min(MOST_READERS, (os.cpu_count() or 1) - 1))
+
+    @property
+    def submission_path(self) -> Path:
+        """Where the table of grades goes."""
+        return self.output / "submission.csv"
+
+    @property
+    def report_path(self) -> Path:
+        """Where the record of the run goes."""
+        return self.output / "report.json"
+
+
+def _path(name: str, value: object, *, optional: bool) -> Path | None:
+    """A value as a path; None only where the option may be left out."""
+    if value is None and optional:
+        return None
+    if isinstance(value, str | os.PathLike) and str(value):
+        return Path(value).expanduser()
+    msg = f"{name} must be a path, not {value!r}"
+    raise ConfigError(msg)
+
+
+def _check_folders(config: Config) -> None:
+    """Refuse input folders that are absent and an output folder that cannot be made or written."""
+    if not config.data.is_dir():
+        msg = f"data must be an existing folder of DICOM studies, not {str(config.data)!r}"
+        raise ConfigError(msg)
+    if config.weights is not None and not (config.weights / "manifest.json").is_file():
+        msg = f"weights must be a folder with a manifest.json, not {str(config.weights)!r}"
+        raise ConfigError(msg)
+    nearest = config.output.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        msg = f"output must be a folder, but {str(nearest)!r} is a file; name another folder"
+        raise ConfigError(msg)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        msg = f"output {str(config.output)!r} cannot be written: no permission in {str(nearest)!r}; name another folder"
+        raise ConfigError(msg)
+
+
+def _check_choices(config: Config) -> None:
+    """Refuse a split or device that does not exist and switches that are not true or false."""
+    if config.split not in SPLITS:
+        msg = f"split must be one of {', '.join(SPLITS)}, not {config.split!r}"
+        raise ConfigError(msg)
+    if not isinstance(config.device, str) or not DEVICE.fullmatch(config.device):
+        msg = f"device must be auto, cpu, cuda or cuda:N, not {config.device!r}"
+        raise ConfigError(msg)
+    for name in ("strict", "progress"):
+        if not isinstance(getattr(config, name), bool):
+            msg = f"{name} must be True or False, not {getattr(config, name)!r}"
+            raise ConfigError(msg)
+
+
+def _check_numbers(config: Config) -> None:
+    """Refuse a budget that is negative or not finite and counts that are not whole numbers."""
+    seconds = config.seconds
+    if seconds is not None and not (_is_a(seconds, int, float) and math.isfinite(seconds) and seconds >= 0):
+        msg = f"seconds must be a finite number from 0, or None for no limit, not {seconds!r}"
+        raise ConfigError(msg)
+    for name, least in (("workers", 0), ("ahead", 1), ("pictures", 0)):
+        value = getattr(config, name)
+        if name == "workers" and value is None:
+            continue
+        if not (_is_a(value, int) and value >= least):
+            msg = f"{name} must be a whole number from {least}, not {value!r}"
+            raise ConfigError(msg)
+
+
+def _is_a(value: object, *kinds: type) -> bool:
+    """Whether a value is of one of the kinds of number; True and False are not numbers here."""
+    return isinstance(value, kinds) and not isinstance(value, bool)

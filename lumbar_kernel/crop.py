@@ -1,0 +1,186 @@
+"""`Study` + `Landmarks` → crops in millimetres on one canonical side; the very code that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.axial import AxialView
+from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.localise import Landmarks
+from lumbar_kernel.sampling import centred_grid, sample, upright_axes, with_neighbours
+from lumbar_kernel.schema import (
+    AXIAL_T2,
+    CANAL,
+    FORAMINAL,
+    LEVELS,
+    SAGITTAL_T1,
+    SAGITTAL_T2,
+    SIDES,
+    SUBARTICULAR,
+)
+from lumbar_kernel.study import Slice, Study
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """The window that a member sees.
+
+    Attributes:
+        spacing: mm per pixel.
+        shape: rows and columns of one slice of the crop.
+        slices: neighbouring slices, the middle one nearest to the landmark.
+        resolution: finest detail kept, mm; images sharper than the training material are blurred to it.
+    """
+
+    spacing: float
+    shape: tuple[int, int]
+    slices: int
+    resolution: float
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of looking at a study: what is cut, around what, and what can be graded on it.
+
+    Attributes:
+        geometry: the window.
+        groups: the conditions that a member of this view may grade, in the order of its heads.
+        sided: whether a level gives a left and a right crop (right ones are mirrored to look left) or one.
+    """
+
+    geometry: CropGeometry
+    groups: tuple[str, ...]
+    sided: bool
+
+
+VIEWS = {
+    # The public T1 slices to train on have 1.0 to 1.4 mm pixels.
+    "sagittal_t1": View(CropGeometry(0.5, (96, 96), 3, 1.1), (FORAMINAL,), sided=True),
+    "sagittal_t2": View(CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
+    "axial_t2": View(CropGeometry(0.5, (64, 96), 3, 0.5), (CANAL, SUBARTICULAR), sided=True),
+}
+"""The views by name; a member names one in the manifest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """The crops of one study in one view, in order of level and, where the view is sided, side.
+
+    Attributes:
+        images: (n, slices, rows, columns) uint8, n = 5 or 10, canonical side; zero where there is nothing to cut.
+        present: (n,) bool, False where the view does not show the level.
+        slice_weight: (n, slices) share of each slice in the pooling of slice-wise members, summing to 1.
+    """
+
+    images: NDArray[np.uint8]
+    present: NDArray[np.bool_]
+    slice_weight: NDArray[np.float32]
+
+
+def level_and_side(view: View) -> list[tuple[int, int | None]]:
+    """Level and side index of each crop of a view, in order."""
+    sides: tuple[int | None, ...] = tuple(range(len(SIDES))) if view.sided else (None,)
+    return [(level, side) for level in range(len(LEVELS)) for side in sides]
+
+
+def cut_crops(
+    study: Study, landmarks: Landmarks, axial: Sequence[AxialView | None], *, wider: float = 1.0
+) -> dict[str, Crops]:
+    """The crops of every view that the study has, `wider` than the member's window by that factor (for training)."""
+    crops = {}
+    if study.slices(SAGITTAL_T1):
+        crops["sagittal_t1"] = _cut_foramina(study.slices(SAGITTAL_T1), landmarks, wider=wider)
+    if study.slices(SAGITTAL_T2):
+        crops["sagittal_t2"] = _cut_canal(study.slices(SAGITTAL_T2), landmarks, wider=wider)
+    if any(view is not None for view in axial):
+        crops["axial_t2"] = _cut_axial(study.slices(AXIAL_T2), axial, wider=wider)
+    return crops
+
+
+def nearest_sagittal(slices: Sequence[Slice], point_mm: FloatArray) -> Slice:
+    """The slice whose plane passes nearest to a point."""
+    return min(slices, key=lambda item: abs(float(item.plane.distance(point_mm))))
+
+
+def cut_slices(
+    slices: Sequence[Slice], centre: FloatArray, *, view: View, mirrored: bool = False, wider: float = 1.0
+) -> NDArray[np.uint8]:
+    """One crop of neighbouring slices around a patient point.
+
+    Args:
+        slices: the slices of the crop, in order; the picture axes are those of the middle one.
+        centre: mm LPS, shape (3,); projected on each slice.
+        view: gives the window; sagittal and axial views hang as radiologists hang them.
+        mirrored: flip left and right (only ever for an axial right side).
+        wider: factor on the window for training, which moves and turns it afterwards.
+
+    Returns:
+        (slices, rows, columns) uint8; each slice scaled by its own 0.5th and 99.5th percentile.
+    """
+    geometry, middle = view.geometry, slices[len(slices) // 2]
+    down, right = upright_axes(middle.plane, sagittal=SUBARTICULAR not in view.groups)
+    rows, columns = (2 * round(size * wider / 2) for size in geometry.shape)
+    grid = centred_grid(centre, down=down, right=right, spacing=geometry.spacing, shape=(rows, columns))
+    crop = np.stack([_to_bytes(sample(item, grid, resolution=geometry.resolution)) for item in slices])
+    return crop[:, :, ::-1] if mirrored else crop
+
+
+def _to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, high = np.percentile(image, [0.5, 99.5])
+    scaled: NDArray[np.uint8] = np.clip((image - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+    return scaled
+
+
+def _cut_foramina(slices: Sequence[Slice], landmarks: Landmarks, *, wider: float) -> Crops:
+    view = VIEWS["sagittal_t1"]
+    images, weights = [], []
+    for level, side in level_and_side(view):
+        point = landmarks.foramina[level, side or 0]
+        triple = with_neighbours(slices, nearest_sagittal(slices, point))
+        images.append(cut_slices(triple, point, view=view, wider=wider))
+        weights.append(_slice_weight(triple, point))
+    return Crops(np.stack(images), np.ones(len(images), bool), np.stack(weights))
+
+
+def _slice_weight(slices: Sequence[Slice], point: FloatArray, *, spread_mm: float = 3.0) -> NDArray[np.float32]:
+    """Gaussian in the distance of each slice from the landmark; a stand-in for a missing neighbour weighs nothing."""
+    distance = np.array([float(item.plane.distance(point)) for item in slices])
+    weight = np.exp(-0.5 * (distance / spread_mm) ** 2)
+    middle = len(slices) // 2
+    weight = np.where([item is slices[middle] and k != middle for k, item in enumerate(slices)], 0.0, weight)
+    weight[middle] = max(weight[middle], 1e-6)
+    return np.asarray(weight / weight.sum(), dtype=np.float32)
+
+
+def _cut_canal(slices: Sequence[Slice], landmarks: Landmarks, *, wider: float) -> Crops:
+    view = VIEWS["sagittal_t2"]
+    images = []
+    for level, _ in level_and_side(view):
+        point = landmarks.canal[level]
+        images.append(
+            cut_slices(with_neighbours(slices, nearest_sagittal(slices, point)), point, view=view, wider=wider)
+        )
+    n, slices_each = len(images), view.geometry.slices
+    return Crops(np.stack(images), np.ones(n, bool), np.full((n, slices_each), 1 / slices_each, np.float32))
+
+
+def _cut_axial(slices: Sequence[Slice], axial: Sequence[AxialView | None], *, wider: float) -> Crops:
+    view = VIEWS["axial_t2"]
+    rows, columns = (2 * round(size * wider / 2) for size in view.geometry.shape)
+    order = level_and_side(view)
+    images = np.zeros((len(order), view.geometry.slices, rows, columns), np.uint8)
+    present = np.zeros(len(order), bool)
+    for index, (level, side) in enumerate(order):
+        evidence = axial[level]
+        if evidence is None:
+            continue
+        triple = with_neighbours(slices, evidence.item)
+        mirrored = side == SIDES.index("right")
+        images[index] = cut_slices(triple, evidence.centre, view=view, mirrored=mirrored, wider=wider)
+        present[index] = True
+    weight = np.full((len(order), view.geometry.slices), 1 / view.geometry.slices, np.float32)
+    return Crops(images, present, weight)

@@ -1,0 +1,287 @@
+"""One DICOM file → slice headers with their place in the patient, and later its pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from lumbar_kernel.dicom_file import (
+    assume_transfer_syntax,
+    number,
+    open_header,
+    reading,
+    refusal,
+    text,
+    transfer_syntax,
+)
+from lumbar_kernel.errors import DicomError
+from lumbar_kernel.geometry import FloatArray, SlicePlane
+
+FRAME_LIMIT = 1 << 24
+"""Largest rows × columns of a frame (4096 × 4096); the challenge stays below 1200 × 1200."""
+
+FILE_LIMIT = 1 << 27
+"""Largest rows × columns × frames of a file: 512 frames of 512 × 512, half a gigabyte once in float32."""
+
+UNIT_TOLERANCE = 0.01
+"""How far direction cosines may be from length one and from a right angle; writers round to three digits at worst."""
+
+SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
+DIRECTORY = "1.2.840.10008.1.3.10"
+
+HEADER_TAGS = [
+    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
+    "InstanceNumber", "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "EchoPulseSequence",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames", "Rows", "Columns",
+    "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+
+IDENTITY_TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "DirectoryRecordSequence", "Rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceHeader:
+    """What a file says about one slice, without its pixels.
+
+    Attributes:
+        path: the file.
+        frame: index of the frame in a multi-frame file, None in a classic one.
+        study_uid: StudyInstanceUID, empty when absent.
+        series_uid: SeriesInstanceUID, empty when absent.
+        series_description: SeriesDescription, else ProtocolName, else empty.
+        modality: Modality, empty when absent.
+        plane: where the slice lies, with its matrix.
+        instance_number: InstanceNumber (frame number in a multi-frame file), else the number that ends the file name.
+        echo_time: ms.
+        repetition_time: ms.
+        inversion_time: ms.
+        scanning_sequence: codes as the file has them, such as `SE` or `GR`, empty when absent.
+        transfer_syntax: name of the encoding of the pixels.
+    """
+
+    path: Path
+    frame: int | None
+    study_uid: str
+    series_uid: str
+    series_description: str
+    modality: str
+    plane: SlicePlane
+    instance_number: int | None
+    echo_time: float | None
+    repetition_time: float | None
+    inversion_time: float | None
+    scanning_sequence: str
+    transfer_syntax: str
+
+
+def read_headers(path: Path) -> tuple[SliceHeader, ...]:
+    """The headers of all slices in a file, one for a classic file, one per frame for an enhanced one.
+
+    Raises:
+        DicomError: the file is no MR image with a place in the patient; the message gives the one reason.
+    """
+    with reading(path, "the header cannot be read"):
+        dataset, has_pixels = open_header(path, tags=HEADER_TAGS)
+        _check_kind(dataset, path, has_pixels=has_pixels)
+        _check_matrix(dataset, path)
+        groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        shared = dataset.get("SharedFunctionalGroupsSequence") or []
+        if not groups and not shared:
+            if _frames(dataset) > 1:
+                raise refusal(path, f"its {_frames(dataset)} frames have no positions of their own")
+            return (_header(dataset, path, None, ()),)
+        common = tuple(shared[:1])
+        if len(groups) < _frames(dataset) and _frames(dataset) > 1:
+            raise refusal(path, f"it has {_frames(dataset)} frames but functional groups for {len(groups)}")
+        return tuple(
+            _header(dataset, path, frame, (*groups[frame : frame + 1], *common)) for frame in range(_frames(dataset))
+        )
+
+
+def read_identity(path: Path) -> tuple[str, str] | None:
+    """StudyInstanceUID and SeriesInstanceUID of a file (empty when absent), None when it is no DICOM image at all."""
+    try:
+        with reading(path, "the header cannot be read"):
+            dataset, _ = open_header(
+                path, tags=["StudyInstanceUID", "SeriesInstanceUID", "DirectoryRecordSequence", "Rows"]
+            )
+            if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
+                return None
+            return text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
+    except DicomError:
+        return None
+
+
+def read_pixels(header: SliceHeader) -> NDArray[np.float32]:
+    """The pixels of one slice, (rows, columns) float32, rescaled, bright meaning much signal.
+
+    Raises:
+        DicomError: the pixels cannot be decoded here or do not match the header.
+    """
+    return read_frames([header])[0]
+
+
+def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
+    """The pixels of several slices of one file, decoded once; as `read_pixels`, in the order of the headers.
+
+    Raises:
+        DicomError: as `read_pixels`.
+        ValueError: the headers are of different files.
+    """
+    path = headers[0].path
+    if any(header.path != path for header in headers):
+        msg = f"read_frames decodes one file at a time, got headers of {sorted({str(item.path) for item in headers})}"
+        raise ValueError(msg)
+    failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here (RLE or uncompressed always can)"
+    with reading(path, failure):
+        with path.open("rb") as file:
+            dataset = pydicom.dcmread(file, force=True)
+        assume_transfer_syntax(dataset)
+        stored = _stored_values(dataset)
+        frames = stored[None] if stored.ndim == 2 else stored
+        return [_frame_pixels(dataset, frames, header) for header in headers]
+
+
+def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:
+    kinds = {str(dataset.get("SOPClassUID", "")), str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))}
+    modality = text(dataset, "Modality")
+    if DIRECTORY in kinds or "DirectoryRecordSequence" in dataset:
+        raise refusal(path, "a DICOMDIR index, not an image")
+    if SPECTROSCOPY in kinds:
+        raise refusal(path, "MR spectroscopy, not an image")
+    if modality not in ("", "MR"):
+        raise refusal(path, f"Modality is {modality!r}, only MR is read")
+    if not has_pixels:
+        raise refusal(path, "no pixel data")
+
+
+def _check_matrix(dataset: Any, path: Path) -> None:
+    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    if rows < 1 or columns < 1:
+        raise refusal(path, f"the matrix is {rows} × {columns}, both must be at least 1")
+    if rows * columns > FRAME_LIMIT or rows * columns * _frames(dataset) > FILE_LIMIT:
+        size = f"{rows} × {columns} × {_frames(dataset)}"
+        raise refusal(path, f"{size} pixels are over the limit of {FRAME_LIMIT} a frame and {FILE_LIMIT} a file")
+    samples, photometric = int(dataset.get("SamplesPerPixel") or 1), text(dataset, "PhotometricInterpretation")
+    if samples != 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
+        raise refusal(path, f"a colour image ({photometric}, {samples} samples per pixel), only grey ones are read")
+
+
+def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) -> SliceHeader:
+    """The header of one frame; `groups` are its functional groups, its own before the shared ones."""
+
+    def find(sequence: str, keyword: str) -> Any:
+        found = [group[sequence][0].get(keyword) for group in groups if group.get(sequence)]
+        return next((value for value in [*found, dataset.get(keyword)] if value not in (None, "")), None)
+
+    return SliceHeader(
+        path=path,
+        frame=frame,
+        study_uid=text(dataset, "StudyInstanceUID"),
+        series_uid=text(dataset, "SeriesInstanceUID"),
+        series_description=text(dataset, "SeriesDescription") or text(dataset, "ProtocolName"),
+        modality=text(dataset, "Modality"),
+        plane=_plane(
+            path,
+            position=find("PlanePositionSequence", "ImagePositionPatient"),
+            orientation=find("PlaneOrientationSequence", "ImageOrientationPatient"),
+            spacing=find("PixelMeasuresSequence", "PixelSpacing"),
+            shape=(int(dataset.Rows), int(dataset.Columns)),
+        ),
+        instance_number=_instance_number(dataset, path, frame),
+        echo_time=number(find("MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")),
+        repetition_time=number(find("MRTimingAndRelatedParametersSequence", "RepetitionTime")),
+        inversion_time=number(find("MRModifierSequence", "InversionTimes") or dataset.get("InversionTime")),
+        scanning_sequence=text(dataset, "ScanningSequence") or text(dataset, "EchoPulseSequence"),
+        transfer_syntax=transfer_syntax(dataset),
+    )
+
+
+def _plane(path: Path, *, position: Any, orientation: Any, spacing: Any, shape: tuple[int, int]) -> SlicePlane:
+    origin = _vector(path, "ImagePositionPatient", position, 3)
+    directions = _vector(path, "ImageOrientationPatient", orientation, 6).reshape(2, 3)
+    row_spacing, column_spacing = _vector(path, "PixelSpacing", spacing, 2).tolist()
+    if row_spacing <= 0 or column_spacing <= 0:
+        raise refusal(path, f"PixelSpacing is {row_spacing:g} × {column_spacing:g} mm, both must be positive")
+    row, column = directions
+    if np.abs(directions @ directions.T - np.eye(2)).max() > UNIT_TOLERANCE:
+        raise refusal(path, f"ImageOrientationPatient {orientation} is not two unit vectors at a right angle")
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return SlicePlane(origin, row, column / np.linalg.norm(column), row_spacing, column_spacing, shape)
+
+
+def _vector(path: Path, keyword: str, value: Any, length: int) -> FloatArray:
+    if value is None:
+        raise refusal(path, f"no {keyword}, the slice has no place in the patient")
+    vector = np.asarray(value, dtype=np.float64)
+    if vector.shape != (length,) or not np.isfinite(vector).all():
+        raise refusal(path, f"{keyword} is {value}, expected {length} finite numbers")
+    return vector
+
+
+def _instance_number(dataset: Any, path: Path, frame: int | None) -> int | None:
+    if frame is not None and _frames(dataset) > 1:
+        return frame + 1
+    tag = number(dataset.get("InstanceNumber"))
+    if tag is not None:
+        return int(tag)
+    digits = re.search(r"(\d+)\D*$", path.name)
+    return int(digits[1]) if digits else None
+
+
+def _stored_values(dataset: Any) -> NDArray[Any]:
+    """Decoded stored values, sign and unused bits put right, MONOCHROME1 turned so that bright means much signal."""
+    stored: NDArray[Any] = dataset.pixel_array
+    if stored.dtype.kind not in "iu":
+        return -stored if dataset.PhotometricInterpretation == "MONOCHROME1" else stored
+    signed = stored.dtype.kind == "i"
+    bits = int(dataset.BitsStored)
+    spare = 8 * stored.dtype.itemsize - bits
+    stored = stored.astype(stored.dtype.newbyteorder("="))
+    if spare > 0:  # pydicom 2 leaves whatever lies above BitsStored
+        stored = (stored << spare) >> spare
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        # lowest + highest stored value is -1 for signed and 2^bits - 1 for unsigned
+        return -1 - stored if signed else stored.dtype.type((1 << bits) - 1) - stored
+    return stored
+
+
+def _frame_pixels(dataset: Any, frames: NDArray[Any], header: SliceHeader) -> NDArray[np.float32]:
+    index = header.frame or 0
+    if index >= len(frames) or frames[index].shape != header.plane.shape:
+        shape = "×".join(map(str, frames.shape))
+        raise refusal(header.path, f"decoded to {shape}, the header of frame {index} says {header.plane.shape}")
+    slope, intercept = _rescale(dataset, index)
+    pixels: NDArray[np.float32] = frames[index].astype(np.float32)
+    if (slope, intercept) != (1.0, 0.0):
+        pixels = pixels * np.float32(slope) + np.float32(intercept)
+    if not np.isfinite(pixels).all():
+        raise refusal(header.path, "the pixels are not all finite")
+    return pixels
+
+
+def _rescale(dataset: Any, frame: int) -> tuple[float, float]:
+    """Slope and intercept of a frame, (1, 0) where the tags are missing or would blank the image."""
+    own = (dataset.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    places = [group.PixelValueTransformationSequence[0] for group in [*own, *shared] if _has_transformation(group)]
+    place = [*places, dataset][0]
+    slope, intercept = number(place.get("RescaleSlope")), number(place.get("RescaleIntercept"))
+    return (slope, intercept or 0.0) if slope else (1.0, 0.0)
+
+
+def _has_transformation(group: Any) -> bool:
+    return bool(group.get("PixelValueTransformationSequence"))
+
+
+def _frames(dataset: Any) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)

@@ -1,0 +1,132 @@
+"""`Crops` → probabilities by one ensemble member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lumbar_kernel.crop import Crops, View, level_and_side
+from lumbar_kernel.sampling import normalise
+from lumbar_kernel.schema import CANAL, LEVELS, ROWS, SEVERITIES, row_index
+
+
+class GradeNet(nn.Module):
+    """A timm backbone whose pooled features, with the level, give one grade per head.
+
+    Args:
+        backbone: timm model name.
+        in_chans: 1 for a member that looks at slices one by one, else the slices of a crop.
+        heads: conditions graded.
+    """
+
+    def __init__(self, backbone: str, *, in_chans: int, heads: int, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        self.encoder = timm.create_model(backbone, pretrained=False, in_chans=in_chans, num_classes=0)
+        self.in_chans, self.heads = in_chans, heads
+        width = self.encoder.head_hidden_size if hasattr(self.encoder, "head_hidden_size") else None
+        self.drop = nn.Dropout(drop_rate)
+        self.level = nn.Linear(len(LEVELS), heads * len(SEVERITIES), bias=False)
+        self.classifier = nn.Linear(width or self.encoder.num_features, heads * len(SEVERITIES))
+
+    def forward(self, images: Tensor, level: Tensor) -> Tensor:
+        """Logits: images (batch, in_chans, rows, columns), level (batch,) index → (batch, heads, 3)."""
+        features = self.drop(self.encoder(images))
+        known = F.one_hot(level, len(LEVELS)).to(features.dtype)
+        return (self.classifier(features) + self.level(known)).unflatten(1, (self.heads, len(SEVERITIES)))
+
+
+def to_input(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a net sees of crops (..., slices, rows, columns): all slices of a crop on one scale around zero."""
+    flat = crop.reshape(-1, *crop.shape[-3:]).astype(np.float32)
+    scaled = np.stack([normalise(one) for one in flat])
+    return np.asarray((scaled - 0.4) / 0.3, dtype=np.float32).reshape(crop.shape)
+
+
+def grade(
+    crops: Sequence[Crops],
+    nets: Sequence[GradeNet],
+    *,
+    view: View,
+    groups: Sequence[str],
+    device: torch.device,
+    batch_size: int = 64,
+) -> NDArray[np.float64]:
+    """Grades of several studies by one member.
+
+    Args:
+        crops: the view's crops, one entry per study.
+        nets: the member's fold checkpoints, whose probabilities are averaged.
+        view: what the crops show.
+        groups: condition of each head.
+        device: where the nets are.
+        batch_size: crops graded at once; batches span studies.
+
+    Returns:
+        (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot say.
+    """
+    order = level_and_side(view)
+    level = torch.tensor([level for level, _ in order]).repeat(len(crops))
+    pictures = np.concatenate([item.images for item in crops])
+    probabilities = np.mean(
+        [_forward(net, pictures, level, _weights(crops), device=device, batch_size=batch_size) for net in nets], axis=0
+    ).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
+    graded = np.full((len(crops), len(ROWS), len(SEVERITIES)), np.nan)
+    for study, item in enumerate(crops):
+        graded[study] = _to_rows(probabilities[study], item.present, order, groups)
+    return graded
+
+
+def _weights(crops: Sequence[Crops]) -> NDArray[np.float32]:
+    return np.concatenate([item.slice_weight for item in crops])
+
+
+def _forward(
+    net: GradeNet,
+    pictures: NDArray[np.uint8],
+    level: Tensor,
+    slice_weight: NDArray[np.float32],
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> NDArray[np.float64]:
+    """Probabilities (n, heads, 3); a slice-wise net grades every slice and the slices are averaged by weight."""
+    said = []
+    for start in range(0, len(pictures), batch_size):
+        block = pictures[start : start + batch_size]
+        levels = level[start : start + batch_size]
+        slices = block.shape[1]
+        if net.in_chans == 1:
+            block, levels = block.reshape(-1, 1, *block.shape[2:]), levels.repeat_interleave(slices)
+        images = torch.from_numpy(to_input(block)).to(device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            softened = net(images, levels.to(device)).float().softmax(dim=-1).cpu().numpy().astype(np.float64)
+        if net.in_chans == 1:
+            weight = slice_weight[start : start + batch_size]
+            softened = np.einsum("ns,nshk->nhk", weight, softened.reshape(-1, slices, *softened.shape[1:]))
+        said.append(softened)
+    return np.concatenate(said)
+
+
+def _to_rows(
+    probabilities: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    order: Sequence[tuple[int, int | None]],
+    groups: Sequence[str],
+) -> NDArray[np.float64]:
+    """Crop-wise grades (n, heads, 3) as the 25 rows of a study; a canal seen from both sides is averaged."""
+    total, count = np.zeros((len(ROWS), len(SEVERITIES))), np.zeros((len(ROWS), 1))
+    for index, (level, side) in enumerate(order):
+        if not present[index]:
+            continue
+        for head, group in enumerate(groups):
+            row = row_index(group, level, None if group == CANAL else side)
+            total[row] += probabilities[index, head]
+            count[row] += 1
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / np.where(count > 0, count, 1), np.nan)

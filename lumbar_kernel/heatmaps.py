@@ -1,0 +1,62 @@
+"""A timm encoder with a light decoder that says for each landmark where in the picture it is, or that it is not."""
+
+from __future__ import annotations
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE = 4
+"""Input pixels per heatmap cell."""
+
+
+class HeatmapNet(nn.Module):
+    """Landmark maps with an explicit way to say "not on this picture".
+
+    Each landmark has one probability distribution over all heatmap cells plus one extra outcome, absence, so slices
+    that do not show a landmark take no part when the maps of many slices are added up.
+
+    Args:
+        backbone: timm model name, created with `features_only`.
+        points: number of landmarks.
+        in_chans: input channels.
+        width: channels of the decoder.
+    """
+
+    def __init__(self, backbone: str, *, points: int, in_chans: int = 1, width: int = 64) -> None:
+        super().__init__()
+        self.encoder = timm.create_model(backbone, pretrained=False, features_only=True, in_chans=in_chans)
+        reductions = self.encoder.feature_info.reduction()
+        self.first = reductions.index(STRIDE)
+        channels = self.encoder.feature_info.channels()[self.first :]
+        self.laterals = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels)
+        self.context = nn.Linear(channels[-1], width)  # the whole picture, so that a level can be counted
+        self.smooth = nn.ModuleList(_block(width) for _ in channels)
+        self.head = nn.Conv2d(width, points, 1)
+        self.absent = nn.Linear(channels[-1], points)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities of pictures: (batch, in_chans, rows, columns) → (batch, points, cells + 1).
+
+        Cells run row by row over (rows / 4, columns / 4); the last entry is absence.
+        """
+        features = self.encoder(images)[self.first :]
+        whole = features[-1].mean(dim=(2, 3))
+        x = self.laterals[-1](features[-1]) + self.context(whole)[:, :, None, None]
+        x = self.smooth[-1](x)
+        for index in range(len(features) - 2, -1, -1):
+            lateral = self.laterals[index](features[index])
+            x = self.smooth[index](lateral + F.interpolate(x, size=lateral.shape[-2:], mode="bilinear"))
+        logits = torch.cat([self.head(x).flatten(2), self.absent(whole)[:, :, None]], dim=2)
+        return F.log_softmax(logits.float(), dim=2)
+
+
+def _block(width: int) -> nn.Sequential:
+    """A depthwise-separable 5×5 convolution with batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
+        nn.Conv2d(width, width, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.Hardswish(),
+    )

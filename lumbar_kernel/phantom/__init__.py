@@ -1,0 +1,17 @@
+"""Synthetic lumbar studies with truth: geometry first, images and labels from the same paint."""
+
+from lumbar_kernel.phantom.anatomy import Anatomy
+from lumbar_kernel.phantom.make import PhantomStudy, draw_patient, make_phantom, make_truth
+from lumbar_kernel.phantom.measure import PhantomTruth
+from lumbar_kernel.phantom.write import write_dataset, write_study
+
+__all__ = [
+    "Anatomy",
+    "PhantomStudy",
+    "PhantomTruth",
+    "draw_patient",
+    "make_phantom",
+    "make_truth",
+    "write_dataset",
+    "write_study",
+]

@@ -1,0 +1,149 @@
+"""The curved frame of a spine: (left, behind the posterior wall, along the spine) ↔ patient mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.phantom.anatomy import Anatomy
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+TABLE_STEP = 2.0
+"""mm between the nodes of the table that unbends the sagittal plane."""
+
+TABLE_Y = (-170.0, 130.0)
+TABLE_Z = (-190.0, 210.0)
+
+
+@dataclass(frozen=True, eq=False)
+class SpineFrame:
+    """Where every part of one spine lies.
+
+    A point of the spine has coordinates u (patient left of the midline), v (behind the line of the posterior body
+    walls) and s (upwards along that line), all mm. Sideways curvature is a shear; sagittal curvature is exact.
+
+    Attributes:
+        body_s: (11,) s of each body's middle, T10 to S3.
+        disc_s: (10,) s of each disc's middle.
+        curve_s, curve_yz, curve_tilt: the line of the posterior walls, sampled.
+        scoliosis: amplitude (mm) and phase of the sideways curve.
+        rotation: (3, 3) spine axes → patient axes.
+        shift: (3,) patient position of the middle of L3's posterior wall.
+        table: (rows z, columns y, 2) s and v of points in the sagittal plane, float32.
+    """
+
+    body_s: FloatArray
+    disc_s: FloatArray
+    curve_s: FloatArray
+    curve_yz: FloatArray
+    curve_tilt: FloatArray
+    scoliosis: tuple[float, float]
+    rotation: FloatArray
+    shift: FloatArray
+    table: Float32Array
+
+    def sideways(self, s: FloatArray) -> FloatArray:
+        """Sideways offset of the midline at s, mm to the patient's left."""
+        amplitude, phase = self.scoliosis
+        return amplitude * np.cos(np.asarray(s) / 45.0 + phase)
+
+    def to_patient(self, points: FloatArray) -> FloatArray:
+        """Spine coordinates (..., 3) u, v, s → patient mm LPS (..., 3)."""
+        points = np.asarray(points, dtype=np.float64)
+        u, v, s = np.moveaxis(points, -1, 0)
+        tilt = np.interp(s, self.curve_s, self.curve_tilt)
+        y = np.interp(s, self.curve_s, self.curve_yz[:, 0]) + v * np.cos(tilt)
+        z = np.interp(s, self.curve_s, self.curve_yz[:, 1]) + v * np.sin(tilt)
+        patient: FloatArray = np.stack([u + self.sideways(s), y, z], axis=-1) @ self.rotation.T + self.shift
+        return patient
+
+    def direction(self, s: FloatArray) -> FloatArray:
+        """Cranial unit vectors along the spine at s: (...,) → (..., 3) in patient axes."""
+        tilt = np.interp(s, self.curve_s, self.curve_tilt)
+        along: FloatArray = np.stack([np.zeros_like(tilt), -np.sin(tilt), np.cos(tilt)], axis=-1) @ self.rotation.T
+        return along
+
+    def to_spine(
+        self, origin: FloatArray, row_step: FloatArray, column_step: FloatArray, shape: tuple[int, int]
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """u, v, s of a pixel grid, each float32 of the shape (rows, columns).
+
+        Args:
+            origin: patient mm of the first pixel.
+            row_step: patient mm from one row to the next.
+            column_step: patient mm from one column to the next.
+            shape: rows and columns.
+        """
+        start = (origin - self.shift) @ self.rotation
+        down, right = row_step @ self.rotation, column_step @ self.rotation
+        rows = np.arange(shape[0], dtype=np.float32)[:, None]
+        columns = np.arange(shape[1], dtype=np.float32)[None, :]
+        x, y, z = (np.float32(start[i]) + rows * np.float32(down[i]) + columns * np.float32(right[i]) for i in range(3))
+        map_y = (y - np.float32(TABLE_Y[0])) * np.float32(1 / TABLE_STEP)
+        map_z = (z - np.float32(TABLE_Z[0])) * np.float32(1 / TABLE_STEP)
+        unbent = cv2.remap(self.table, map_y, map_z, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        s, v = unbent[..., 0], unbent[..., 1]
+        amplitude, phase = self.scoliosis
+        return x - np.float32(amplitude) * np.cos(s * np.float32(1 / 45.0) + np.float32(phase)), v, s
+
+
+def _stack(anatomy: Anatomy) -> tuple[FloatArray, FloatArray]:
+    """Middles of bodies (11,) and discs (10,) along the spine, zero at the middle of L3."""
+    top = 0.0
+    bodies, discs = [], []
+    for body, disc in zip(anatomy.body_height, [*anatomy.disc_height, 0.0], strict=True):
+        bodies.append(top - body / 2)
+        discs.append(top - body - disc / 2)
+        top -= body + disc
+    middle = bodies[5]
+    return np.array(bodies) - middle, np.array(discs[:-1]) - middle
+
+
+def _curve(anatomy: Anatomy, body_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The line of the posterior walls: s (n,), y and z (n, 2), tilt in radians (n,)."""
+    s = np.arange(-220.0, 240.0, 1.0)
+    tilt = np.radians(np.interp(s, body_s[::-1], anatomy.tilt[::-1]))
+    smooth = np.hanning(27)
+    padded = np.pad(tilt, 13, mode="edge")
+    tilt = np.convolve(padded, smooth / smooth.sum(), mode="valid")
+    yz = np.cumsum(np.stack([-np.sin(tilt), np.cos(tilt)], axis=1), axis=0)
+    zero = np.array([np.interp(0.0, s, yz[:, 0]), np.interp(0.0, s, yz[:, 1])])
+    return s, yz - zero, tilt
+
+
+def _unbending_table(s: FloatArray, yz: FloatArray, tilt: FloatArray) -> Float32Array:
+    """Spine coordinates s and v on a grid of the sagittal plane: the nearest node of the curve, then one exact step along it."""
+    y = np.arange(*TABLE_Y, TABLE_STEP, dtype=np.float32)
+    z = np.arange(*TABLE_Z, TABLE_STEP, dtype=np.float32)
+    nodes = slice(None, None, 4)
+    curve = yz[nodes].astype(np.float32)
+    squared = (z[:, None, None] - curve[:, 1]) ** 2 + (y[None, :, None] - curve[:, 0]) ** 2
+    nearest = np.argmin(squared, axis=-1) * 4
+    offset_y, offset_z = y[None, :] - yz[nearest, 0], z[:, None] - yz[nearest, 1]
+    sine, cosine = np.sin(tilt)[nearest], np.cos(tilt)[nearest]
+    along = -offset_y * sine + offset_z * cosine
+    behind = offset_y * cosine + offset_z * sine
+    bend = np.gradient(tilt, s)[nearest]
+    along = along / np.maximum(1 + behind * bend, 0.2)
+    return np.stack([s[nearest] + along, behind], axis=-1).astype(np.float32)
+
+
+def build_frame(anatomy: Anatomy, rng: np.random.Generator) -> SpineFrame:
+    """Place a spine in the scanner with a random small turn and shift."""
+    body_s, disc_s = _stack(anatomy)
+    s, yz, tilt = _curve(anatomy, body_s)
+    angles = np.radians(rng.normal(0, 2.5, 3))
+    rotation = np.eye(3)
+    for axis, angle in enumerate(angles):
+        i, j = [k for k in range(3) if k != axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        rotation = rotation @ turn
+    shift = rng.normal(0, (8.0, 15.0, 25.0))
+    return SpineFrame(body_s, disc_s, s, yz, tilt, anatomy.scoliosis, rotation, shift, _unbending_table(s, yz, tilt))

@@ -1,0 +1,230 @@
+"""Writes phantoms the way the competition lays out its data: DICOM folders and tables, with the truth beside them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless
+from tqdm import tqdm
+
+from lumbar_kernel import schema
+from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.phantom.contrast import Protocol
+from lumbar_kernel.phantom.make import PhantomStudy, make_phantom
+from lumbar_kernel.study import Series, Slice
+
+logger = logging.getLogger(__name__)
+
+RLE_SHARE = 0.2
+"""One study in this many parts is written with RLE Lossless, as the competition's own files are."""
+
+COORDINATE_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
+
+TRAIN_CONDITIONS = (
+    "spinal_canal_stenosis",
+    "left_neural_foraminal_narrowing",
+    "right_neural_foraminal_narrowing",
+    "left_subarticular_stenosis",
+    "right_subarticular_stenosis",
+)
+TRAIN_COLUMNS = ("study_id", *(f"{condition}_{level}" for condition in TRAIN_CONDITIONS for level in schema.LEVELS))
+"""Columns of the competition's train.csv, in its own order."""
+
+Row = tuple[str | int | float, ...]
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """What one study adds to the tables of a data set."""
+
+    study_id: str
+    series: tuple[Row, ...]
+    grades: Row
+    coordinates: tuple[Row, ...]
+
+
+def _uid(*numbers: str) -> str:
+    return ".".join(("2.25", *(str(int(number)) for number in numbers)))
+
+
+def _dataset(phantom: PhantomStudy, series: Series, protocol: Protocol, item: Slice) -> Dataset:
+    """One slice as a DICOM data set, uncompressed; deterministic down to its UIDs."""
+    plane, number, study_id = item.plane, item.instance_number or 0, phantom.study.study_id
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, _uid(series.series_id, str(number))
+    ds.Modality, ds.PatientID, ds.PatientPosition = "MR", study_id, "HFS"
+    ds.Manufacturer, ds.SeriesDescription = "lumbar_kernel phantom", protocol.description
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(study_id), _uid(series.series_id)
+    ds.FrameOfReferenceUID, ds.InstanceNumber = _uid(study_id, "1"), number
+    ds.ScanningSequence = ["SE", "IR"] if protocol.inversion is not None else "SE"
+    ds.SequenceVariant, ds.MRAcquisitionType = "SK", "2D"
+    ds.RepetitionTime, ds.EchoTime = round(protocol.repetition, 1), round(protocol.echo, 1)
+    if protocol.inversion is not None:
+        ds.InversionTime = round(protocol.inversion, 1)
+    ds.SliceThickness, ds.SpacingBetweenSlices = protocol.thickness, protocol.step
+    ds.ImagePositionPatient = [f"{x:.6f}" for x in plane.origin]
+    ds.ImageOrientationPatient = [f"{x:.9f}" for x in (*plane.row_direction, *plane.column_direction)]
+    ds.PixelSpacing = [f"{plane.row_spacing:.9f}", f"{plane.column_spacing:.9f}"]
+    ds.Rows, ds.Columns = plane.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
+    stored = 12 if int(study_id) % 2 else 16
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, stored, stored - 1
+    ds.PixelData = item.pixels.astype("<u2").tobytes()
+    ds["PixelData"].VR = "OW"
+    return ds
+
+
+def _save(ds: Dataset, path: Path, *, compress: bool) -> None:
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = instance = ds.SOPInstanceUID
+    modern = int(pydicom.__version__.split(".")[0]) >= 3
+    if not modern:
+        ds.is_little_endian, ds.is_implicit_VR = True, False
+    if compress:
+        ds.compress(RLELossless, encoding_plugin="pydicom")
+        # pydicom 3 draws a new instance UID on compressing; the same seed must write the same file
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = instance
+    options = {"enforce_file_format": True} if modern else {"write_like_original": False}
+    pydicom.dcmwrite(path, ds, **options)
+
+
+def write_study(phantom: PhantomStudy, folder: Path) -> None:
+    """Write all series of a phantom as `folder/<series>/<instance>.dcm`."""
+    compress = np.random.default_rng(int(phantom.study.study_id)).random() < RLE_SHARE
+    for series, protocol in zip(phantom.study.series, phantom.protocols, strict=True):
+        target = folder / series.series_id
+        target.mkdir(parents=True, exist_ok=True)
+        for item in series.slices:
+            ds = _dataset(phantom, series, protocol, item)
+            _save(ds, target / f"{item.instance_number}.dcm", compress=compress)
+
+
+def _marked(phantom: PhantomStudy, role: str, point: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Row | None:
+    """Series, instance, x and y of a point on the nearest slice that shows it; None when no slice comes near."""
+    best: Row | None = None
+    nearest = 8.0
+    for series, protocol in zip(phantom.study.series, phantom.protocols, strict=True):
+        for item in series.slices if series.role == role else ():
+            distance = abs(float(item.plane.distance(point)))
+            row, column = item.plane.to_pixel(point)
+            seen = bool(item.plane.contains(np.array([row, column])))
+            if seen and distance < min(nearest, 0.75 * protocol.step):
+                nearest = distance
+                best = (series.series_id, item.instance_number or 0, float(column), float(row))
+    return best
+
+
+def coordinate_rows(phantom: PhantomStudy) -> tuple[Row, ...]:
+    """Rows of train_label_coordinates.csv: canal on sagittal T2, foramina on sagittal T1, recesses on axial T2."""
+    truth, rows = phantom.truth, []
+    for condition in TRAIN_CONDITIONS:
+        group, side = schema.group_of(condition), int(condition.startswith("right"))
+        role, points = {
+            schema.CANAL: (schema.SAGITTAL_T2, truth.canal),
+            schema.FORAMINAL: (schema.SAGITTAL_T1, truth.foramina[:, side]),
+            schema.SUBARTICULAR: (schema.AXIAL_T2, truth.recesses[:, side]),
+        }[group]
+        for level, point in zip(schema.LEVEL_NAMES, points, strict=True):
+            marked = _marked(phantom, role, point)
+            if marked is not None:
+                series_id, instance, x, y = marked
+                name = schema.CONDITION_NAMES[condition]
+                rows.append((phantom.study.study_id, series_id, instance, name, level, x, y))
+    return tuple(rows)
+
+
+def study_rows(phantom: PhantomStudy) -> StudyRows:
+    """All table rows of a phantom; a recess that no axial slice shows has no grade, as in the competition."""
+    study_id = phantom.study.study_id
+    coordinates = coordinate_rows(phantom)
+    marked = {(row[3], row[4]) for row in coordinates}
+    grades: list[str] = []
+    for column in TRAIN_COLUMNS[1:]:
+        condition, level = schema.CONDITION_NAMES[column[:-6]], schema.LEVEL_NAMES[schema.LEVELS.index(column[-5:])]
+        missing = schema.SUBARTICULAR in column and (condition, level) not in marked
+        grade = schema.SEVERITY_NAMES[int(phantom.truth.grades[schema.ROWS.index(column)])]
+        grades.append("" if missing else grade)
+    series = tuple((study_id, item.series_id, item.role) for item in phantom.study.series)
+    return StudyRows(study_id, series, (study_id, *grades), coordinates)
+
+
+def _write_one(job: tuple[Path, int, int, bool]) -> StudyRows:
+    images, seed, index, balanced = job
+    study_id = f"{seed % 90000 + 10000}{index:05d}"
+    phantom = make_phantom(np.random.SeedSequence(seed, spawn_key=(index,)), study_id=study_id, balanced=balanced)
+    write_study(phantom, images / study_id)
+    return study_rows(phantom)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterator[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _collect(jobs: list[tuple[Path, int, int, bool]], *, workers: int, progress: bool) -> list[StudyRows]:
+    options = {"total": len(jobs), "disable": not progress, "desc": "phantoms"}
+    if workers <= 1:
+        return list(tqdm(map(_write_one, jobs), **options))
+    # spawned, not forked: the caller may hold threads (torch, OpenCV)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(tqdm(pool.map(_write_one, jobs), **options))
+
+
+def write_dataset(
+    out: Path,
+    *,
+    studies: int,
+    seed: int,
+    split: str = "test",
+    workers: int = 1,
+    progress: bool = False,
+    balanced: bool = False,
+) -> None:
+    """Write a data set in the competition's layout; the files do not depend on the number of workers.
+
+    Args:
+        out: folder to fill; made if missing.
+        studies: how many studies, at most 100,000.
+        seed: the only source of chance; study ids follow from it and are unique within a data set.
+        split: "test" (truth lies beside the images) or "train" (tables as in the competition's training set).
+        workers: processes that draw and write.
+        progress: show a bar.
+        balanced: make narrowing much commoner than in the competition.
+
+    Raises:
+        ConfigError: for a split or a number of studies that cannot be.
+    """
+    if split not in ("test", "train"):
+        msg = f"unknown split {split!r}; choose 'test' or 'train'"
+        raise ConfigError(msg)
+    if not 0 <= studies <= 100_000:
+        msg = f"cannot write {studies} studies; choose 0 to 100000"
+        raise ConfigError(msg)
+    images = out / f"{split}_images"
+    images.mkdir(parents=True, exist_ok=True)
+    jobs = [(images, seed, index, balanced) for index in range(studies)]
+    rows = _collect(jobs, workers=workers, progress=progress)
+    names = ("train.csv", "train_label_coordinates.csv")
+    if split == "test":
+        names = ("truth.csv", "truth_label_coordinates.csv")
+        third = 1 / 3
+        blank = ((row_id, third, third, third) for item in rows for row_id in schema.row_ids(item.study_id))
+        _write_csv(out / "sample_submission.csv", schema.SUBMISSION_COLUMNS, blank)
+    header = ("study_id", "series_id", "series_description")
+    _write_csv(out / f"{split}_series_descriptions.csv", header, (row for item in rows for row in item.series))
+    _write_csv(out / names[0], TRAIN_COLUMNS, (item.grades for item in rows))
+    _write_csv(out / names[1], COORDINATE_COLUMNS, (row for item in rows for row in item.coordinates))
+    logger.info("wrote %d phantom studies", studies)

@@ -1,0 +1,84 @@
+"""A study's pixels in one block of shared memory, so that they cross a process border without being pickled."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from multiprocessing import shared_memory
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.study import Slice, Study
+
+SHARED_FOLDER = Path("/dev/shm")
+"""Where POSIX shared memory lives on Linux; containers often give it 64 MB, and writing past that kills the writer."""
+
+HEADROOM = 1 << 24
+
+
+def pack(study: Study, block_name: str) -> tuple[Study, bool]:
+    """Move the pixels into a new block of that name: the study with empty pixels, and whether a block was made.
+
+    Without room for a block the study comes back as it is, to be pickled whole.
+    """
+    items = _slices(study)
+    size = sum(item.pixels.nbytes for item in items)
+    if size == 0 or not _has_room(size):
+        return study, False
+    block = shared_memory.SharedMemory(name=block_name, create=True, size=size)
+    try:
+        room = np.ndarray(size // 4, dtype=np.float32, buffer=block.buf)
+        np.concatenate([item.pixels.ravel() for item in items], out=room)
+        del room  # the block cannot close while an array looks into it
+    finally:
+        block.close()
+    empty = np.empty((0, 0), dtype=np.float32)
+    return _with_pixels(study, [empty] * len(items)), True
+
+
+def unpack(study: Study, block_name: str) -> Study:
+    """The study with its pixels copied out of the block, which is removed."""
+    shapes = [item.plane.shape for item in _slices(study)]
+    counts = [rows * columns for rows, columns in shapes]
+    block = shared_memory.SharedMemory(name=block_name)
+    try:
+        pixels = np.ndarray(sum(counts), dtype=np.float32, buffer=block.buf).copy()
+    finally:
+        block.close()
+        block.unlink()
+    parts = np.split(pixels, np.cumsum(counts)[:-1])
+    return _with_pixels(study, [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
+
+
+def discard(block_name: str) -> None:
+    """Remove a block that a worker may have left behind."""
+    try:
+        block = shared_memory.SharedMemory(name=block_name)
+    except FileNotFoundError:
+        return
+    except ValueError:  # its maker was killed between making the block and giving it a size
+        (SHARED_FOLDER / block_name).unlink(missing_ok=True)
+        return
+    block.close()
+    block.unlink()
+
+
+def _has_room(size: int) -> bool:
+    return not SHARED_FOLDER.is_dir() or shutil.disk_usage(SHARED_FOLDER).free > size + HEADROOM
+
+
+def _slices(study: Study) -> list[Slice]:
+    return [item for series in study.series for item in series.slices]
+
+
+def _with_pixels(study: Study, pixels: list[NDArray[np.float32]]) -> Study:
+    remaining = iter(pixels)
+    return replace(
+        study,
+        series=tuple(
+            replace(series, slices=tuple(replace(item, pixels=next(remaining)) for item in series.slices))
+            for series in study.series
+        ),
+    )

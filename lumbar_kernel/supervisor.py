@@ -1,0 +1,207 @@
+"""`predict`: the process that owns the clock and the file, and can always finish it whatever the grading process does."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from lumbar_kernel import __version__
+from lumbar_kernel.budget import Budget
+from lumbar_kernel.config import Config
+from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Recorder, Report, StudyReport
+from lumbar_kernel.schema import ROW_ID, ROWS, prior
+from lumbar_kernel.study import StudyFiles, find_studies
+from lumbar_kernel.submission import FloatArray, write_submission
+
+if TYPE_CHECKING:  # the pipeline brings torch, which the first file must not wait for
+    from lumbar_kernel.pipeline import Done, Message, Ready, Update
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_EVERY_SECONDS = 5.0
+"""How long new grades may wait for the file."""
+
+POLL_SECONDS = 0.5
+STOP_SECONDS = 3.0
+
+
+@dataclass(eq=False)
+class _State:
+    """What the grading process has told so far."""
+
+    grades: dict[str, FloatArray]
+    reports: dict[str, StudyReport]
+    ready: Ready | None = None
+    done: Done | None = None
+    failures: list[Failure] = field(default_factory=list)
+    dirty: bool = False
+
+    def take(self, message: Message) -> None:
+        """Learn from one message; which kind it is shows in its fields, so that torch need not be imported."""
+        kind = type(message).__name__
+        if kind == "Update":
+            update: Update = message  # type: ignore[assignment]
+            self.grades[update.report.study_id] = update.grades
+            self.reports[update.report.study_id] = update.report
+            self.dirty = True
+        elif kind == "Ready":
+            self.ready = message  # type: ignore[assignment]
+        else:
+            self.done = message  # type: ignore[assignment]
+
+
+def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, started: float | None = None) -> Report:
+    """Grade every study in a folder and keep a valid `submission.csv` on disk from the first moment on.
+
+    Args:
+        config: paths and options.
+        clock: seconds that never run backwards.
+        started: reading of the clock at which the budget began, now when None.
+
+    Returns:
+        The report, which also lies beside the submission as `report.json`.
+
+    Raises:
+        ConfigError: nothing can be graded: a path is wrong, or there is no study in the folder.
+    """
+    budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
+    studies = find_studies(config.data, split=config.split)
+    if not studies:
+        msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
+        raise ConfigError(msg)
+    state = _State(
+        grades={study_id: prior() for study_id in submission_order(config, studies)},
+        reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
+    )
+    config.output.mkdir(parents=True, exist_ok=True)
+    write_submission(state.grades, config.submission_path)
+    logger.info("the prior of %d studies is on disk", len(studies))
+    if config.workers == 0:
+        _run_here(config, studies, state, budget)
+    elif not budget.expired():
+        _run_beside(config, studies, state, budget)
+    write_submission(state.grades, config.submission_path)
+    report = _report(config, state, budget)
+    report.write(config.report_path)
+    return report
+
+
+def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
+    """Study ids as the sample submission orders them, then the others in the order found."""
+    found = [item.study_id for item in studies]
+    sample = config.data / "sample_submission.csv"
+    if config.split != "test" or not sample.is_file():
+        return found
+    with sample.open(newline="", encoding="utf-8") as file:
+        first_row = f"_{ROWS[0]}"
+        named = [row[ROW_ID] for row in csv.DictReader(file) if row.get(ROW_ID, "").endswith(first_row)]
+    known = set(found)
+    order = [row.removesuffix(first_row) for row in named if row.removesuffix(first_row) in known]
+    return list(dict.fromkeys([*order, *found]))
+
+
+def _run_here(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
+    """Grade in this process: slower to start and without protection, but a debugger can follow."""
+    from lumbar_kernel.pipeline import run
+
+    try:
+        run(config, studies, budget=budget, emit=state.take)
+    except KernelError as error:
+        if config.strict:
+            raise
+        state.failures.append(Failure("grading", type(error).__name__, str(error)))
+
+
+def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
+    """Grade in a process of its own and publish what it tells, until it is done, dead or out of time."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    seconds = None if config.seconds is None else budget.margin()
+    process = context.Process(target=_grading_process, args=(config, tuple(studies), seconds, sender))
+    process.start()
+    sender.close()
+    published = budget.elapsed()
+    with tqdm(total=len(studies), unit="study", disable=not config.progress) as bar, receiver:
+        try:
+            while state.done is None and budget.margin() > config.reserve / 2:
+                wait = min(POLL_SECONDS, budget.margin() if math.isfinite(budget.margin()) else POLL_SECONDS)
+                if receiver.poll(max(wait, 0.01)):
+                    state.take(receiver.recv())
+                    bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
+                if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
+                    write_submission(state.grades, config.submission_path)
+                    state.dirty, published = False, budget.elapsed()
+        except EOFError:
+            process.join(STOP_SECONDS)
+            text = f"the grading process ended with exit code {process.exitcode}"
+            state.failures.append(Failure("grading", "ProcessDied", text))
+        finally:
+            _stop(process)
+
+
+def _grading_process(config: Config, studies: Sequence[StudyFiles], seconds: float | None, sender: Connection) -> None:
+    """Entry of the grading process: tells its messages through the pipe; an error ends it and is told as well."""
+    os.setpgid(0, 0)  # so that the supervisor can end it together with its readers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(0)))
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    from lumbar_kernel.pipeline import Done, run
+
+    budget = Budget(seconds, reserve=config.reserve)
+    recorder = Recorder(strict=config.strict)
+    finished = False
+    with recorder.guard(None, "grading"):
+        run(config, studies, budget=budget, emit=sender.send)
+        finished = True
+    if not finished:
+        sender.send(Done(recorder=recorder, members=(), complete=False))
+
+
+def _stop(process: BaseProcess) -> None:
+    """End the grading process and its readers: politely, so that shared memory is given back, then by force."""
+    process.join(STOP_SECONDS)
+    if process.is_alive():
+        process.terminate()
+        process.join(STOP_SECONDS)
+    if process.is_alive() and process.pid is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.join(STOP_SECONDS)
+
+
+def _report(config: Config, state: _State, budget: Budget) -> Report:
+    """The record of the run, with the exit code that follows from it."""
+    studies = tuple(state.reports[study_id] for study_id in state.grades)
+    done, ready = state.done, state.ready
+    failures = (*state.failures, *(done.recorder.failures(None) if done else ()))
+    failed = dict(ready.members_failed) if ready else {}
+    whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
+    graded = whole and done is not None and done.complete and not failures and not failed
+    return Report(
+        version=__version__,
+        weights_sha256=ready.weights_sha256 if ready else "",
+        device=ready.device if ready else "none",
+        studies=studies,
+        stages={name: round(value, 3) for name, value in done.recorder.stages.items()} if done else {},
+        members=done.members if done else (),
+        members_failed=failed,
+        failures=failures,
+        seconds=budget.elapsed(),
+        budget_seconds=config.seconds,
+        margin_seconds=None if config.seconds is None else budget.margin(),
+        exit_code=EXIT_GRADED if graded else EXIT_DEGRADED,
+    )

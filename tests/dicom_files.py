@@ -1,0 +1,123 @@
+"""Tiny MR files with chosen tags, written into a test's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+SAGITTAL = (0, 1, 0, 0, 0, -1)
+AXIAL = (1, 0, 0, 0, 1, 0)
+CORONAL = (1, 0, 0, 0, 0, -1)
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+
+
+def tilted_axial(degrees: float) -> tuple[float, ...]:
+    """Orientation of an axial slice turned about the left-right axis."""
+    angle = np.radians(degrees)
+    return (1, 0, 0, 0, float(np.cos(angle)), float(np.sin(angle)))
+
+
+def dataset_of(pixels: NDArray[np.generic], **tags: object) -> FileDataset:
+    """An uncompressed MR image; a tag of None removes the element."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = MR_IMAGE
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    bits = 8 * pixels.dtype.itemsize
+    defaults = {
+        "SOPClassUID": MR_IMAGE,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "MR",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "PixelSpacing": [1, 1],
+        "Rows": pixels.shape[-2],
+        "Columns": pixels.shape[-1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+    }
+    for name, value in (defaults | tags).items():
+        if value is not None:
+            setattr(dataset, name, value)
+    dataset.PixelData = pixels.tobytes()
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+def save(dataset: FileDataset, path: Path, *, rle: bool = False) -> Path:
+    """Write a dataset as a proper DICOM file with either pydicom."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old = int(pydicom.__version__.split(".")[0]) < 3
+    if old:
+        dataset.is_little_endian, dataset.is_implicit_VR = True, False
+    if rle:
+        dataset.compress(RLELossless)
+    dataset.save_as(path, **({"write_like_original": False} if old else {"enforce_file_format": True}))
+    return path
+
+
+def write_slice(
+    path: Path,
+    pixels: NDArray[np.generic] | None = None,
+    *,
+    position: tuple[float, ...] | None = (0, 0, 0),
+    orientation: tuple[float, ...] | None = AXIAL,
+    rle: bool = False,
+    **tags: object,
+) -> Path:
+    """Write one classic slice and return its path."""
+    pixels = np.arange(48, dtype=np.uint16).reshape(6, 8) if pixels is None else pixels
+    place = {
+        "ImagePositionPatient": None if position is None else list(position),
+        "ImageOrientationPatient": None if orientation is None else list(orientation),
+    }
+    return save(dataset_of(pixels, **place, **tags), path, rle=rle)
+
+
+def write_stack(
+    folder: Path,
+    positions: list[tuple[float, ...]],
+    *,
+    orientation: tuple[float, ...] = SAGITTAL,
+    **tags: object,
+) -> list[Path]:
+    """Write one slice per position, instance numbers and file names counting from 1."""
+    return [
+        write_slice(folder / f"{i}.dcm", position=position, orientation=orientation, InstanceNumber=i, **tags)
+        for i, position in enumerate(positions, start=1)
+    ]
+
+
+def write_enhanced(path: Path, frames: NDArray[np.uint16], *, positions: list[tuple[float, ...]]) -> Path:
+    """Write an enhanced multi-frame file: orientation and spacing shared, positions and rescale per frame."""
+    shared = Dataset()
+    shared.PlaneOrientationSequence = Sequence([_item(ImageOrientationPatient=list(AXIAL))])
+    shared.PixelMeasuresSequence = Sequence([_item(PixelSpacing=[2, 3])])
+    own = []
+    for frame, position in enumerate(positions):
+        group = Dataset()
+        group.PlanePositionSequence = Sequence([_item(ImagePositionPatient=list(position))])
+        group.PixelValueTransformationSequence = Sequence([_item(RescaleSlope=frame + 1, RescaleIntercept=10)])
+        own.append(group)
+    dataset = dataset_of(frames, NumberOfFrames=len(frames), PixelSpacing=None)
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(own)
+    return save(dataset, path)
+
+
+def _item(**tags: object) -> Dataset:
+    item = Dataset()
+    for name, value in tags.items():
+        setattr(item, name, value)
+    return item

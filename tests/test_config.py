@@ -1,0 +1,102 @@
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from lumbar_kernel.config import Config
+from lumbar_kernel.errors import ConfigError
+
+
+def test_defaults_work_and_text_becomes_paths(tmp_path):
+    config = Config(data=str(tmp_path), output=str(tmp_path / "new" / "out"))
+    assert config.data == tmp_path
+    assert config.submission_path == tmp_path / "new" / "out" / "submission.csv"
+    assert config.report_path.parent == config.output
+
+
+def test_checking_makes_no_folder(tmp_path):
+    Config(data=tmp_path, output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("split", "validation"),
+        ("seconds", -1),
+        ("seconds", float("nan")),
+        ("seconds", float("inf")),
+        ("seconds", "60"),
+        ("seconds", True),
+        ("device", "gpu"),
+        ("device", "cuda:"),
+        ("workers", -1),
+        ("workers", 1.5),
+        ("ahead", 0),
+        ("pictures", -2),
+        ("pictures", None),
+        ("strict", "yes"),
+        ("progress", 1),
+        ("data", None),
+        ("data", ""),
+        ("output", 3),
+    ],
+)
+def test_a_value_that_cannot_work_is_named(tmp_path, key, value):
+    with pytest.raises(ConfigError, match=f"{key} must be") as caught:
+        Config(**{"data": tmp_path, "output": tmp_path, key: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_devices_that_can_be_asked_for(tmp_path, device):
+    assert Config(data=tmp_path, output=tmp_path, device=device).device == device
+
+
+def test_data_must_exist_and_be_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("absent", "file"):
+        with pytest.raises(ConfigError, match=name):
+            Config(data=tmp_path / name)
+
+
+@pytest.mark.parametrize("below", ["", "deeper/out"])
+def test_output_at_or_below_a_file_is_refused(tmp_path, below):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="output must be a folder"):
+        Config(data=tmp_path, output=tmp_path / "file" / below)
+
+
+def test_output_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(ConfigError, match="no permission"):
+        Config(data=tmp_path, output=tmp_path / "out")
+
+
+def test_weights_need_a_manifest(tmp_path):
+    with pytest.raises(ConfigError, match=r"manifest\.json"):
+        Config(data=tmp_path, weights=tmp_path)
+    (tmp_path / "manifest.json").touch()
+    assert Config(data=tmp_path, output=tmp_path, weights=str(tmp_path)).weights == tmp_path
+
+
+@pytest.mark.parametrize(("seconds", "reserve"), [(None, 0), (0, 0), (100, 5), (600, 30), (30_000, 30)])
+def test_reserve_is_a_twentieth_and_at_most_half_a_minute(tmp_path, seconds, reserve):
+    assert Config(data=tmp_path, output=tmp_path, seconds=seconds).reserve == pytest.approx(reserve)
+
+
+@pytest.mark.parametrize(("processors", "readers"), [(None, 1), (1, 1), (2, 1), (4, 3), (64, 8)])
+def test_readers_leave_one_processor_to_the_grader(tmp_path, monkeypatch, processors, readers):
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    config = Config(data=tmp_path, output=tmp_path)
+    assert config.readers == readers
+    assert dataclasses.replace(config, workers=0).readers == 0
+
+
+def test_unknown_keys_and_changes_are_errors(tmp_path):
+    with pytest.raises(TypeError, match="budget"):
+        Config(data=tmp_path, budget=3)
+    config = Config(data=tmp_path, output=tmp_path)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seconds = 3

@@ -1,0 +1,228 @@
+"""The wheel, the data set folder around it and the environment that proves them."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import build_wheel
+from benchmarks import offline
+from benchmarks.check import check_submission, study_ids
+from lumbar_kernel.schema import SUBMISSION_COLUMNS, row_ids
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("lumbar_kernel", "pyproject.toml", "README.md", "LICENSE", "kernel-metadata.json", ".gitignore")
+SECOND_CLASS = shutil.ignore_patterns("__pycache__")
+
+
+def write_weights(folder, **files):
+    """A manifest and weights files with the given content; they hold no model."""
+    folder.mkdir(exist_ok=True)
+    entries = []
+    for name, content in files.items():
+        (folder / f"{name}.safetensors").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        entries.append({"file": f"{name}.safetensors", "sha256": digest, "bytes": len(content)})
+    members = {"tiny": {"files": entries[:1]}}
+    manifest = {"format_version": 1, "members": members, "localisers": {"a": {"files": entries[1:]}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return write_weights(tmp_path / "weights", member=b"m" * 300, localiser=b"l" * 200)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The project with weights of a few bytes, so that building takes a second."""
+    root = tmp_path_factory.mktemp("project")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=SECOND_CLASS)
+        else:
+            shutil.copyfile(source, root / name)
+    write_weights(root / "weights", member=b"m" * 300, localiser=b"l" * 200)
+    return root
+
+
+@pytest.fixture(scope="module")
+def wheel(project):
+    return build_wheel.build(project, project / "dist")
+
+
+@pytest.fixture(scope="module")
+def thin(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("thin") / "environment"
+    offline.install(folder, wheel)
+    return folder
+
+
+def test_matching_weights_pass(weights):
+    (weights / "MODEL_CARD.md").write_text("for people")
+    build_wheel.check_weights(weights)
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "longer", "stray", "no manifest"])
+def test_weights_that_differ_from_the_manifest_are_refused(weights, damage):
+    file = weights / "localiser.safetensors"
+    if damage == "missing":
+        file.unlink()
+    elif damage == "stray":
+        (weights / "old.safetensors").write_bytes(b"x")
+    elif damage == "no manifest":
+        (weights / "manifest.json").unlink()
+    else:
+        file.write_bytes(b"x" * (200 if damage == "changed" else 201))
+    with pytest.raises(build_wheel.BuildError, match=r"localiser|old|manifest\.json"):
+        build_wheel.check_weights(weights)
+
+
+def test_weights_over_the_limits_are_refused(weights, monkeypatch):
+    monkeypatch.setattr(build_wheel, "LARGEST_FILE", 250)
+    with pytest.raises(build_wheel.BuildError, match=r"member\.safetensors holds 300 bytes"):
+        build_wheel.check_weights(weights)
+    monkeypatch.setattr(build_wheel, "LARGEST_FILE", 300)
+    monkeypatch.setattr(build_wheel, "LARGEST_SUM", 499)
+    with pytest.raises(build_wheel.BuildError, match="500 bytes"):
+        build_wheel.check_weights(weights)
+
+
+@pytest.mark.skipif(not (ROOT / "weights" / "manifest.json").is_file(), reason="no weights yet in this checkout")
+def test_the_weights_of_this_checkout_match_their_manifest():
+    build_wheel.check_weights(ROOT / "weights")
+
+
+def test_the_wheel_is_pure_and_holds_the_package_and_its_weights(wheel):
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lumbar_kernel").rglob("*.py")}
+    weights = {f"lumbar_kernel/weights/{name}" for name in ("manifest.json", "member.safetensors")}
+    assert modules | weights | {"lumbar_kernel/py.typed"} <= names
+    assert not [name for name in names if name.startswith(("tests", "training", "benchmarks")) or "__pycache__" in name]
+
+
+def test_two_builds_are_the_same_bytes(project, wheel, tmp_path):
+    for path in (project / "lumbar_kernel").rglob("*.py"):
+        os.utime(path, (1, 1))
+    again = build_wheel.build(project, tmp_path)
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_record_names_every_member_with_its_hash_and_stands_last(wheel):
+    build_wheel.check_wheel(wheel)
+    archive = zipfile.ZipFile(wheel)
+    record = archive.namelist()[-1]
+    assert record.endswith(".dist-info/RECORD")
+    assert {row[0] for row in csv.reader(io.StringIO(archive.read(record).decode()))} == set(archive.namelist())
+
+
+def test_a_wheel_that_differs_from_its_record_is_refused(wheel, tmp_path):
+    changed = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name) + (b"#" if name == "lumbar_kernel/schema.py" else b""))
+    with pytest.raises(build_wheel.BuildError, match=r"schema\.py"):
+        build_wheel.check_wheel(changed)
+
+
+def test_the_wheel_requires_nothing_by_itself(wheel):
+    archive = zipfile.ZipFile(wheel)
+    metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+    required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    assert required
+    assert all("extra == " in line for line in required)
+
+
+def test_checksums_cover_the_data_set(wheel):
+    folder = wheel.parent
+    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
+    assert set(sums) | {"SHA256SUMS", "dataset-metadata.json"} == {path.name for path in folder.iterdir()}
+
+
+def test_the_data_set_can_be_uploaded_under_the_name_that_the_notebook_attaches(wheel):
+    metadata = json.loads((wheel.parent / "dataset-metadata.json").read_text())
+    kernel = json.loads((ROOT / "kernel-metadata.json").read_text())
+    assert metadata["id"] in kernel["dataset_sources"]
+    assert 6 <= len(metadata["title"]) <= 50
+    assert 6 <= len(metadata["id"].split("/")[1]) <= 50
+    assert metadata["licenses"] == [{"name": "CC-BY-NC-4.0"}]
+    assert not [path for path in wheel.parent.iterdir() if path.is_dir()]
+
+
+def test_a_new_build_leaves_no_older_wheel_behind(project, wheel, tmp_path):
+    stale = tmp_path / "kaggle-dataset" / "lumbar_kernel-0.0.1-py3-none-any.whl"
+    stale.parent.mkdir()
+    stale.write_bytes(b"old")
+    build_wheel.build(project, tmp_path)
+    assert [path.name for path in stale.parent.glob("*.whl")] == [wheel.name]
+
+
+def test_the_thin_environment_imports_the_wheel_and_not_the_checkout(thin):
+    assert offline.imported_from(thin).startswith(str(thin))
+
+
+def test_the_thin_environment_without_the_wheel_lacks_the_package(tmp_path):
+    offline.make_thin(tmp_path / "environment")
+    assert offline.imported_from(tmp_path / "environment") == ""
+
+
+def test_neither_the_thin_environment_nor_its_children_reach_the_network(thin):
+    offline.check_offline(thin)
+
+
+def test_the_guard_alone_refuses_addresses_and_names(thin):
+    lookup = "import socket; socket.getaddrinfo('example.invalid', 443)"
+    for code in (
+        offline.PROBE,
+        f"try:\n    {lookup}\nexcept OSError as error:\n    assert 'guard' in str(error), error",
+    ):
+        subprocess.run([offline.thin_python(thin), "-c", code], check=True)
+
+
+def test_the_guard_lets_loopback_through(thin):
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
+    subprocess.run([offline.thin_python(thin), "-c", code], check=True)
+
+
+def write_answer(folder, change=lambda rows: rows):
+    """A data folder of two studies with an answer, the rows of which may be changed."""
+    text = "study_id,series_id,series_description\n8,1,Axial T2\n8,2,Sagittal T1\n9,3,Axial T2\n"
+    (folder / "test_series_descriptions.csv").write_text(text)
+    rows = change([[row, "0.5", "0.25", "0.25"] for study in ("8", "9") for row in row_ids(study)])
+    lines = [",".join(row) for row in [SUBMISSION_COLUMNS, *rows]]
+    (folder / "submission.csv").write_text("\n".join(lines))
+    return folder / "submission.csv"
+
+
+def test_a_right_answer_passes_the_check(tmp_path):
+    answer = write_answer(tmp_path)
+    assert study_ids(tmp_path) == ["8", "9"]
+    assert check_submission(answer, tmp_path) == 50
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[1:],
+        lambda rows: [*rows, rows[0]],
+        lambda rows: [[rows[0][0], "0.5", "0.5", "0.5"], *rows[1:]],
+        lambda rows: [[rows[0][0], "nan", "0.5", "0.5"], *rows[1:]],
+        lambda rows: [[rows[0][0], "-1", "1", "1"], *rows[1:]],
+        lambda rows: [["7" + rows[0][0], *rows[0][1:]], *rows[1:]],
+    ],
+    ids=["missing", "twice", "sum", "nan", "negative", "foreign"],
+)
+def test_a_wrong_answer_fails_the_check(tmp_path, change):
+    with pytest.raises(ValueError, match=r"rows|sum to 1"):
+        check_submission(write_answer(tmp_path, change), tmp_path)

@@ -1,0 +1,129 @@
+"""Runs → `weights/`: fp16 safetensors and the manifest, `python -m training.export RUNS WEIGHTS`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from lumbar_kernel.checkpoints import FORMAT_VERSION, MANIFEST, load_member, read_manifest
+from lumbar_kernel.crop import VIEWS, Crops, level_and_side
+from lumbar_kernel.ensemble import Calibration
+from lumbar_kernel.grade import grade
+from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member to export: its runs, and the share it gets for each condition."""
+
+    runs: tuple[str, ...]
+    view: str
+    in_chans: int
+    ensemble_weight: dict[str, float]
+
+
+LOCALISERS = {"sagittal": (("sagittal",), 10), "axial": (("axial_points",), 2)}
+
+# The sagittal T2 member has only seen phantoms: it speaks up where there is no axial slice, and hardly where there is.
+MEMBERS = {
+    "foraminal_t1": Member(("foraminal_0", "foraminal_1"), "sagittal_t1", 1, {FORAMINAL: 1.0}),
+    "axial_t2": Member(("axial_0", "axial_1"), "axial_t2", 3, {CANAL: 1.0, SUBARTICULAR: 1.0}),
+    "canal_t2": Member(("canal_0",), "sagittal_t2", 3, {CANAL: 0.15}),
+}
+
+
+def export_file(run: Path, weights: Path) -> dict[str, object]:
+    """Write the averaged weights of a run as fp16; returns its manifest entry."""
+    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"]
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    raw = safetensors.torch.save({key: value.contiguous() for key, value in half.items()})
+    path = weights / f"{run.name}.safetensors"
+    path.write_bytes(raw)
+    settings = json.loads((run / "result.json").read_text())["settings"]
+    entry = {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    return entry | {"fold": int(settings["fold"]), "architecture": settings["backbone"]}
+
+
+def _with_architecture(files: list[dict]) -> dict[str, object]:
+    """One architecture of all files, taken out of their entries."""
+    names = {item.pop("architecture") for item in files}
+    if len(names) != 1:
+        msg = f"the checkpoints of one member must share an architecture, not {sorted(names)}"
+        raise ValueError(msg)
+    return {"architecture": names.pop(), "files": files}
+
+
+def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
+    """Measured grading time of a member on this machine's processor."""
+    manifest = read_manifest(weights)
+    spec = next(item for item in manifest.members if item.name == name)
+    view, device = VIEWS[spec.view], torch.device("cpu")
+    nets = load_member(spec, weights, device=device)
+    count, geometry = len(level_and_side(view)), view.geometry
+    images = np.random.default_rng(0).integers(0, 255, (count, geometry.slices, *geometry.shape), dtype=np.uint8)
+    crops = Crops(images, np.ones(count, bool), np.full((count, geometry.slices), 1 / geometry.slices, np.float32))
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        grade([crops] * studies, nets, view=view, groups=view.groups, device=device)
+        times.append(time.perf_counter() - began)
+    return round(min(times) / studies, 4)
+
+
+def main() -> None:
+    """Export the runs that the tables above name; a run that does not exist is left out and named."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--calibration", type=Path, help="JSON written by training.calibrate")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments.weights.mkdir(parents=True, exist_ok=True)
+    for stale in arguments.weights.glob("*.safetensors"):
+        stale.unlink()
+
+    def exported(names: tuple[str, ...]) -> list[dict]:
+        there = [name for name in names if (arguments.runs / name / "result.json").exists()]
+        for name in sorted(set(names) - set(there)):
+            logger.warning("run %s is not finished, left out", name)
+        return [export_file(arguments.runs / name, arguments.weights) for name in there]
+
+    manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
+    for name, (runs, points) in LOCALISERS.items():
+        manifest["localisers"][name] = {"points": points, **_with_architecture(exported(runs))}
+    for name, member in MEMBERS.items():
+        files = exported(member.runs)
+        if files:
+            manifest["members"][name] = {
+                "view": member.view,
+                "in_chans": member.in_chans,
+                "ensemble_weight": member.ensemble_weight,
+                "seconds_per_study": 0.1,
+                **_with_architecture(files),
+            }
+    calibration = Calibration().to_dict()
+    if arguments.calibration:
+        calibration = json.loads(arguments.calibration.read_text())
+    manifest["calibration"] = calibration
+    path = arguments.weights / MANIFEST
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    for name, entry in manifest["members"].items():
+        entry["seconds_per_study"] = seconds_per_study(arguments.weights, name)
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    size = sum(item.stat().st_size for item in arguments.weights.iterdir())
+    logger.info("%d members, %.1f MB", len(manifest["members"]), size / 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""What every training run shares: schedule, moving average of weights, checkpoints to resume from, a log."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, ...]
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Trainer:
+    """AdamW with a one-cycle schedule, an exponential moving average of the weights, and resumable checkpoints.
+
+    Args:
+        model: trained in place.
+        run: folder of the run; `last.pt` in it is what a restart continues from, `log.jsonl` the record.
+        steps: length of the whole run.
+        lr: highest learning rate.
+        ema: decay of the moving average.
+        save_every: steps between checkpoints.
+    """
+
+    def __init__(
+        self, model: nn.Module, run: Path, *, steps: int, lr: float, ema: float = 0.998, save_every: int = 200
+    ) -> None:
+        self.device = pick_device()
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.model).eval()
+        self.run, self.steps, self.ema, self.save_every = run, steps, ema, save_every
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02, fused=True)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, max_lr=lr, total_steps=steps, pct_start=0.1, div_factor=20, final_div_factor=100
+        )
+        self.step = 0
+        run.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    def _resume(self) -> None:
+        path = self.run / "last.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["steps"] != self.steps:
+            logger.warning("%s was a run of %s steps, starting anew", path, state["steps"])
+            return
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step = state["step"]
+        logger.info("continuing %s at step %d of %d", self.run, self.step, self.steps)
+
+    def save(self) -> None:
+        """Write the checkpoint that a restart continues from, atomically."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "step": self.step,
+            "steps": self.steps,
+        }
+        partial = self.run / "last.pt.partial"
+        torch.save(state, partial)
+        partial.replace(self.run / "last.pt")
+
+    def fit(
+        self,
+        batch: Callable[[int], Batch],
+        loss: Callable[[nn.Module, Batch], Tensor],
+        *,
+        measure: Callable[[nn.Module], dict[str, float]],
+        measure_every: int,
+    ) -> dict[str, float]:
+        """Run the remaining steps.
+
+        Args:
+            batch: tensors of a step, given the step number (so a resumed run sees the same data).
+            loss: scalar loss of the model on a batch.
+            measure: figures of the averaged model on validation data.
+            measure_every: steps between measurements; the last step always measures.
+
+        Returns:
+            The last figures.
+        """
+        figures: dict[str, float] = {}
+        running, started = 0.0, time.monotonic()
+        while self.step < self.steps:
+            tensors = tuple(t.to(self.device, non_blocking=True) for t in batch(self.step))
+            self.model.train()
+            with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+                value = loss(self.model, tensors)
+            self.optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+            self.optimiser.step()
+            self.schedule.step()
+            self.step += 1
+            self._follow()
+            running += (float(value.detach()) - running) * 0.05
+            if self.step % measure_every == 0 or self.step == self.steps:
+                figures = measure(self.average)
+                self._log({"step": self.step, "loss": running, "seconds": time.monotonic() - started, **figures})
+            if self.step % self.save_every == 0 or self.step == self.steps:
+                self.save()
+        return figures or measure(self.average)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged weights towards the trained ones, faster at the start."""
+        decay = min(self.ema, (1 + self.step) / (10 + self.step))
+        for target, source in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if target.dtype.is_floating_point:
+                target.lerp_(source, 1 - decay)
+            else:
+                target.copy_(source)
+
+    def _log(self, entry: dict[str, float]) -> None:
+        entry = {key: round(value, 5) for key, value in entry.items()}
+        logger.info("%s %s", self.run.name, entry)
+        with (self.run / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")

@@ -1,0 +1,336 @@
+"""The packs of single real slices and crops in `shared/data` → examples in the kernel's own frames.
+
+The packs have no pixel spacing. Where a crop must be cut in millimetres the scale is inferred from anatomy or from
+the usual field of view, and training jitters it; `SCALE` constants below say what was assumed.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lumbar_kernel import schema
+from lumbar_kernel.crop import VIEWS, CropGeometry
+from lumbar_kernel.localise import FRAME, POINTS
+from training.examples import GradeExamples, LandmarkExamples
+
+FORAMEN_STEP_MM = 30.0
+"""Assumed mean cranio-caudal distance of neighbouring foramina; 28.5 and 29.3 mm on the two labelled studies."""
+
+AXIAL_FIELD_MM = 170.0
+"""Assumed width of an axial field of view; 160 mm on all three complete studies. The recess distance it gives is
+17.1 … 14.0 mm from L1/L2 to L4/L5 with a between-study deviation of 17 %."""
+
+WIDER = 1.5
+"""Grade crops are stored this much wider than the grader's window."""
+
+LEVEL_INDEX = {level: index for index, level in enumerate(schema.LEVELS)}
+GRADE_INDEX = {name: index for index, name in enumerate(schema.SEVERITY_NAMES)}
+
+
+def _pictures(pack: Path, archive: str = "slices.zip") -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Every picture of a pack's archive as (name, grey pixels)."""
+    with zipfile.ZipFile(pack / archive) as files:
+        for name in sorted(files.namelist()):
+            if name.endswith((".jpg", ".png")):
+                picture = cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
+                yield name, picture
+
+
+def letterbox(picture: NDArray[np.uint8], *, rows: float, columns: float) -> tuple[NDArray[np.uint8], float, float]:
+    """A picture of `rows` × `columns` square pixels, centred in the localiser's frame.
+
+    Returns:
+        The frame, (FRAME, FRAME) uint8, and the height and width that the picture takes in it.
+    """
+    scale = FRAME / max(rows, columns)
+    height, width = round(rows * scale), round(columns * scale)
+    frame = np.zeros((FRAME, FRAME), np.uint8)
+    top, left = (FRAME - height) // 2, (FRAME - width) // 2
+    frame[top : top + height, left : left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return frame, height, width
+
+
+def _to_frame(x_rel: NDArray[np.float64], y_rel: NDArray[np.float64], height: float, width: float) -> NDArray:
+    """Relative picture coordinates as (n, 2) row and column in the localiser's frame."""
+    top, left = (FRAME - height) // 2, (FRAME - width) // 2
+    return np.stack([y_rel * height + top - 0.5, x_rel * width + left - 0.5], axis=1)
+
+
+class _LandmarkList:
+    """Collects landmark examples one picture at a time."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.rows: list[tuple] = []
+
+    def add(self, frame: NDArray, points: NDArray, known: NDArray, *, group: str, fold: int, weighting: str) -> None:
+        self.rows.append((frame, points, known, group, fold, weighting))
+
+    def build(self) -> LandmarkExamples:
+        frames, points, known, group, fold, weighting = zip(*self.rows, strict=True)
+        return LandmarkExamples(
+            images=np.stack(frames),
+            points=np.stack(points).astype(np.float32),
+            known=np.stack(known),
+            group=np.array(group),
+            fold=np.array(fold, np.int8),
+            source=np.full(len(frames), self.source),
+            weighting=np.array(weighting),
+        )
+
+
+def sagittal_t1(data: Path) -> LandmarkExamples:
+    """Marked foramina; on a slice with a marked foramen the disc margin of that level is out of the picture."""
+    pack = data / "sagittal_t1"
+    table = {name: rows for name, rows in pd.read_csv(pack / "points.csv", dtype={"study_id": str}).groupby("image")}
+    found = _LandmarkList("sagittal_t1")
+    for name, picture in _pictures(pack):
+        rows = table.get(name)
+        if rows is None:  # a few slices of the archive have no row in the table
+            continue
+        frame, height, width = letterbox(picture, rows=rows["rows"].iloc[0], columns=rows["columns"].iloc[0])
+        points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
+        levels = rows["level"].map(LEVEL_INDEX).to_numpy()
+        points[5 + levels] = _to_frame(rows["x_rel"].to_numpy(), rows["y_rel"].to_numpy(), height, width)
+        known[5 + levels] = known[levels] = True
+        first = rows.iloc[0]
+        found.add(frame, points, known, group=first["study_id"], fold=first["fold"], weighting="t1")
+    return found.build()
+
+
+def midsagittal(data: Path, pack_name: str) -> LandmarkExamples:
+    """Posterior disc margins on mid-sagittal slices, where no foramen is shown; `patient_t1`/`patient_t2` file names.
+
+    A T1 and a T2 slice of one patient in one matrix also give a pseudo-STIR picture (bright fluid, dark fat).
+    """
+    pack = data / pack_name
+    table = pd.read_csv(pack / "points.csv")
+    by_image = {name: rows for name, rows in table.groupby("image")}
+    pictures = {Path(name).name: picture for name, picture in _pictures(pack)}
+    found = _LandmarkList(pack_name)
+    for name, rows in by_image.items():
+        if name not in pictures:
+            continue
+        weighting = rows["weighting"].iloc[0]
+        _add_midsagittal(found, pictures[name], rows, pack_name, weighting)
+        partner = pictures.get(name.replace("_t2.", "_t1."))
+        if weighting == "t2" and partner is not None and partner.shape == pictures[name].shape:
+            _add_midsagittal(found, pseudo_stir(pictures[name], partner), rows, pack_name, "stir")
+    return found.build()
+
+
+def _add_midsagittal(found: _LandmarkList, picture: NDArray, rows: pd.DataFrame, pack: str, weighting: str) -> None:
+    frame, height, width = letterbox(picture, rows=picture.shape[0], columns=picture.shape[1])
+    points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
+    levels = rows["level"].map(LEVEL_INDEX).to_numpy()
+    points[levels] = _to_frame(rows["x_rel"].to_numpy(), rows["y_rel"].to_numpy(), height, width)
+    known[levels] = known[5 + levels] = True
+    first = rows.iloc[0]
+    patient = f"{pack.split('_')[0]}-{first['patient']}"
+    found.add(frame, points, known, group=patient, fold=first["fold"], weighting=weighting)
+
+
+def pseudo_stir(t2: NDArray[np.uint8], t1: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A fat-suppressed look from a T2 and a T1 slice in one matrix: T2 × clip(1 - T1, .05, 1)^1.5.
+
+    Formula of the data folder's README; each slice is scaled by its 99th percentile and T1 is slightly blurred.
+    """
+    bright = t2 / max(np.percentile(t2, 99), 1)
+    fat = cv2.GaussianBlur(t1 / max(np.percentile(t1, 99), 1), (0, 0), 1.0)
+    mixed = bright * np.clip(1 - fat, 0.05, 1) ** 1.5
+    return np.clip(255 * mixed / max(np.percentile(mixed, 99.5), 1e-6), 0, 255).astype(np.uint8)
+
+
+def spider_space(data: Path) -> LandmarkExamples:
+    """Posterior disc margins taken from the masks of near-mid-sagittal T2-SPACE slices, levels from the lowest disc.
+
+    A level counts where the canal's mask lies behind its disc; elsewhere the slice is too lateral to say.
+    """
+    pack = data / "spider_t2"
+    files = {name: picture for name, picture in _pictures(pack)}
+    found = _LandmarkList("spider_t2")
+    for name, picture in files.items():
+        if not name.startswith("images/"):
+            continue
+        stem = Path(name).stem
+        margins = disc_margins(files[f"masks/{stem}.png"])
+        if np.isnan(margins).all():
+            continue
+        rows, columns = picture.shape
+        frame, height, width = letterbox(picture, rows=rows, columns=columns)
+        points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
+        points[:5] = _to_frame((margins[:, 1] + 0.5) / columns, (margins[:, 0] + 0.5) / rows, height, width)
+        known[:5] = known[5:] = ~np.isnan(margins[:, 0])
+        patient = int(stem.split("_")[0])
+        found.add(frame, points, known, group=f"spider-{patient}", fold=patient % 5, weighting="t2")
+    return found.build()
+
+
+def disc_margins(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Posterior margin of the five lowest discs of a SPIDER mask, (5, 2) row and column, NaN without canal behind."""
+    count, labels, stats, centroids = cv2.connectedComponentsWithStats((mask == 1).astype(np.uint8))
+    large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] > 0.0008 * mask.size]
+    lowest = sorted(large, key=lambda k: -centroids[k][1])[:5]
+    margins = np.full((5, 2), np.nan)
+    reach = round(0.06 * mask.shape[1])
+    for position, k in enumerate(lowest):
+        rows, columns = np.nonzero(labels == k)
+        row, column = rows[columns >= columns.max() - 1].mean(), float(columns.max())
+        behind = mask[round(row), round(column) : round(column) + reach]
+        if len(lowest) == 5 and (behind == 3).sum() > reach // 5:
+            margins[4 - position] = row, column
+    return margins
+
+
+def foramina(data: Path) -> GradeExamples:
+    """One crop per marked foramen of `sagittal_t1`, canonical by construction: a sagittal slice looks alike on both sides."""
+    pack, geometry = data / "sagittal_t1", VIEWS["sagittal_t1"].geometry
+    table = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
+    table = table[table["label"].isin(GRADE_INDEX)]
+    steps = _foramen_steps(table)
+    by_image = {name: rows for name, rows in table.groupby("image")}
+    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
+    for name, picture in _pictures(pack):
+        for _, row in by_image.get(name, table.iloc[:0]).iterrows():
+            mm = FORAMEN_STEP_MM / steps[row["study_id"]]  # of one native pixel
+            per_pixel = (mm * row["rows"] / picture.shape[0], mm * row["columns"] / picture.shape[1])
+            centre = (row["y_rel"] * picture.shape[0] - 0.5, row["x_rel"] * picture.shape[1] - 0.5)
+            crops.append(_cut(picture, centre=centre, mm_per_pixel=per_pixel, geometry=geometry)[None])
+            labels.append([GRADE_INDEX[row["label"]]])
+            levels.append(LEVEL_INDEX[row["level"]])
+            ids.append([row["row_id"]])
+            groups.append(row["study_id"])
+            folds.append(row["fold"])
+    return _grades(crops, labels, levels, ids, groups, folds, source="sagittal_t1")
+
+
+def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
+    """Mean cranio-caudal step of the marked foramina of each study, native pixels; the population's where unknown."""
+    level = table["level"].map(LEVEL_INDEX)
+    mean = table.assign(level=level).groupby(["study_id", "level"], as_index=False)[["y", "rows"]].mean()
+    steps: dict[str, float] = {}
+    for study, rows in mean.groupby("study_id"):
+        if len(rows) >= 3:
+            steps[study] = float(np.polyfit(rows["level"], rows["y"], 1)[0])
+    relative = np.median(
+        [step / table.loc[table["study_id"] == s, "rows"].iloc[0] for s, step in list(steps.items())[:300]]
+    )
+    for study, rows in mean.groupby("study_id"):
+        steps.setdefault(study, float(relative * rows["rows"].iloc[0]))
+    return steps
+
+
+def axial(data: Path) -> GradeExamples:
+    """Two crops per axial disc-level crop, the right side mirrored; heads are canal and this side's recess."""
+    pack, geometry = data / "axial_t2_crops", VIEWS["axial_t2"].geometry
+    table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
+    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
+    for name, picture in _pictures(pack, "crops.zip"):
+        row = table.loc[name]
+        height, width = picture.shape[0] // 3, picture.shape[1]
+        mm = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width
+        stack = picture[: 3 * height].reshape(3, height, width)
+        cut = np.stack(
+            [
+                _cut(p, centre=((height - 1) / 2, (width - 1) / 2), mm_per_pixel=(mm, mm), geometry=geometry)
+                for p in stack
+            ]
+        )
+        for side in schema.SIDES:
+            heads = [f"spinal_canal_stenosis_{row['level']}", f"{side}_subarticular_stenosis_{row['level']}"]
+            crops.append(cut if side == "left" else cut[:, :, ::-1])
+            labels.append([GRADE_INDEX.get(row[head.rsplit("_", 2)[0]], -1) for head in heads])
+            levels.append(LEVEL_INDEX[row["level"]])
+            ids.append([f"{row['study_id']}_{head}" for head in heads])
+            groups.append(row["study_id"])
+            folds.append(row["fold"])
+    return _grades(crops, labels, levels, ids, groups, folds, source="axial_t2_crops")
+
+
+def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> LandmarkExamples:
+    """Left and right subarticular points on the middle slice of the axial crops, on a grid wider than the crop.
+
+    Args:
+        data: the folder of packs.
+        spacing: mm per pixel of the examples.
+        shape: rows and columns of the examples; what the crop does not show is mirrored in.
+    """
+    pack = data / "axial_t2_crops"
+    table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
+    found = _LandmarkList("axial_t2_crops")
+    for name, picture in _pictures(pack, "crops.zip"):
+        row = table.loc[name]
+        marked = np.array([[row["left_y"], row["left_x"]], [row["right_y"], row["right_x"]]], dtype=float)
+        if np.isnan(marked).all():
+            continue
+        height, width = picture.shape[0] // 3, picture.shape[1]
+        scale = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width / spacing
+        middle = np.array([(height - 1) / 2, (width - 1) / 2])
+        target = (np.array(shape) - 1) / 2
+        matrix = np.array([[scale, 0, target[1] - scale * middle[1]], [0, scale, target[0] - scale * middle[0]]])
+        frame = cv2.warpAffine(
+            picture[height : 2 * height], matrix, shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        points = (marked - middle) * scale + target
+        known = ~np.isnan(points[:, 0])
+        found.add(frame, points, known, group=row["study_id"], fold=row["fold"], weighting="t2")
+    return found.build()
+
+
+def _cut(
+    picture: NDArray[np.uint8],
+    *,
+    centre: tuple[float, float],
+    mm_per_pixel: tuple[float, float],
+    geometry: CropGeometry,
+) -> NDArray[np.uint8]:
+    """A crop around a pixel, `WIDER` than the grader's window, on the grader's spacing; edges are mirrored in."""
+    rows, columns = stored_shape(geometry)
+    scale_row, scale_column = (geometry.spacing / mm for mm in mm_per_pixel)
+    matrix = np.array(
+        [
+            [scale_column, 0, centre[1] - scale_column * (columns - 1) / 2],
+            [0, scale_row, centre[0] - scale_row * (rows - 1) / 2],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cut: NDArray[np.uint8] = cv2.warpAffine(
+        picture, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return cut
+
+
+def stored_shape(geometry: CropGeometry) -> tuple[int, int]:
+    """Rows and columns of a stored crop, `WIDER` than the window, even numbers."""
+    rows, columns = geometry.shape
+    return 2 * round(rows * WIDER / 2), 2 * round(columns * WIDER / 2)
+
+
+def _grades(crops, labels, levels, ids, groups, folds, *, source: str) -> GradeExamples:
+    return GradeExamples(
+        images=np.stack(crops),
+        labels=np.array(labels, np.int8),
+        level=np.array(levels, np.int8),
+        row_id=np.array(ids),
+        group=np.array(groups),
+        fold=np.array(folds, np.int8),
+        source=np.full(len(crops), source),
+    )
+
+
+def landmark_packs(data: Path) -> list[LandmarkExamples]:
+    """All sagittal packs that are there."""
+    builders = {
+        "sagittal_t1": sagittal_t1,
+        "spider_midsagittal": lambda d: midsagittal(d, "spider_midsagittal"),
+        "sudirman_sagittal": lambda d: midsagittal(d, "sudirman_sagittal"),
+        "spider_t2": spider_space,
+    }
+    return [build(data) for name, build in builders.items() if (data / name).is_dir()]

@@ -1,0 +1,182 @@
+"""Train a `GradeNet`: `python -m training.train_grader foraminal|axial|canal CACHE RUN [--fold 0]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lumbar_kernel.crop import VIEWS
+from lumbar_kernel.grade import GradeNet, to_input
+from lumbar_kernel.schema import SEVERITY_WEIGHTS
+from training.augment import Spatial, draw_matrix, vary_signal, warp
+from training.examples import GradeExamples, concatenate, load_grades
+from training.loop import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: view, examples with the share of each source, whether slices come one by one."""
+
+    view: str
+    files: tuple[str, ...]
+    draw: dict[str, float]
+    in_chans: int
+    spatial: Spatial
+    head_weight: tuple[float, ...] = (1.0,)
+
+
+# Shifts of 0.06 of the window are 3 mm: about the localiser's own error. Scale covers the unknown spacing of packs.
+SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BORDER_REFLECT_101)
+
+TASKS = {
+    "foraminal": Task(
+        "sagittal_t1", ("foramina", "phantom_foramina"), {"sagittal_t1": 0.85, "phantom": 0.15}, 1, SPATIAL
+    ),
+    "axial": Task(
+        "axial_t2", ("axial", "phantom_axial"), {"axial_t2_crops": 0.75, "phantom": 0.25}, 3, SPATIAL, (1.0, 1.0)
+    ),
+    "canal": Task("sagittal_t2", ("phantom_canal",), {"phantom": 1.0}, 3, SPATIAL),
+}
+
+
+class Sampler:
+    """Draws augmented batches of the training folds, each source with its share."""
+
+    def __init__(self, examples: GradeExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
+        self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
+        self.shape = VIEWS[task.view].geometry.shape
+        kept = examples.fold != fold
+        self.pools = {source: np.flatnonzero(kept & (examples.source == source)) for source in task.draw}
+        self.pools = {source: pool for source, pool in self.pools.items() if len(pool)}
+        shares = np.array([task.draw[source] for source in self.pools])
+        self.shares = shares / shares.sum()
+        logger.info("training pools %s", {source: len(pool) for source, pool in self.pools.items()})
+
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng((self.seed, step))
+        names = rng.choice(list(self.pools), self.batch, p=self.shares)
+        chosen = np.array([rng.choice(self.pools[name]) for name in names])
+        pictures = np.stack([self._picture(index, rng) for index in chosen])
+        return (
+            torch.from_numpy(to_input(pictures)).contiguous(memory_format=torch.channels_last),
+            torch.from_numpy(self.examples.level[chosen].astype(np.int64)),
+            torch.from_numpy(self.examples.labels[chosen].astype(np.int64)),
+        )
+
+    def _picture(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        stack = self.examples.images[index]
+        if self.task.in_chans == 1:  # any slice of a crop, the middle one most often
+            middle = len(stack) // 2
+            stack = stack[[middle if rng.random() < 0.6 else rng.integers(len(stack))]]
+        elif rng.random() < 0.5:  # neighbours may come in either order
+            stack = stack[::-1]
+        matrix = draw_matrix(rng, self.task.spatial, stack.shape[1:], self.shape)
+        moved = np.stack([warp(one, matrix, self.shape, border=self.task.spatial.border) for one in stack])
+        varied = vary_signal(moved / np.float32(255), rng, strength=0.7)
+        if rng.random() < 0.3:  # a hidden patch, so that no single texture decides
+            rows, columns = (rng.integers(0, size - size // 4) for size in self.shape)
+            varied[:, rows : rows + self.shape[0] // 4, columns : columns + self.shape[1] // 4] = varied.mean()
+        return varied
+
+
+def loss(model: nn.Module, batch: tuple[Tensor, ...], *, head_weight: tuple[float, ...]) -> Tensor:
+    """Cross-entropy with the metric's weights 1/2/4, per head divided by the weights that took part."""
+    images, level, labels = batch
+    logits = model(images, level)
+    weight = torch.tensor(SEVERITY_WEIGHTS, device=logits.device)
+    total = logits.new_zeros(())
+    for head, share in enumerate(head_weight):
+        known = labels[:, head] >= 0
+        total = total + share * F.cross_entropy(logits[known, head], labels[known, head], weight=weight)
+    return total / sum(head_weight)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, examples: GradeExamples, task: Task) -> NDArray[np.float64]:
+    """Probabilities of examples without jitter, (n, heads, 3)."""
+    device = next(model.parameters()).device
+    rows, columns = VIEWS[task.view].geometry.shape
+    top, left = (examples.images.shape[2] - rows) // 2, (examples.images.shape[3] - columns) // 2
+    said = []
+    for start in range(0, len(examples.images), 128):
+        block = examples.images[start : start + 128, :, top : top + rows, left : left + columns]
+        if task.in_chans == 1:
+            block = block[:, [block.shape[1] // 2]]
+        level = torch.from_numpy(examples.level[start : start + 128].astype(np.int64)).to(device)
+        said.append(model(torch.from_numpy(to_input(block)).to(device), level).float().softmax(-1).cpu().numpy())
+    return np.concatenate(said).astype(np.float64)
+
+
+def weighted_log_loss(labels: NDArray, probabilities: NDArray) -> float:
+    """The metric's loss of one condition: labels (n,), probabilities (n, 3)."""
+    weight = np.array(SEVERITY_WEIGHTS)[labels]
+    picked = np.clip(probabilities[np.arange(len(labels)), labels], 1e-15, 1)
+    return float(-(weight * np.log(picked)).sum() / weight.sum())
+
+
+def measure(model: nn.Module, examples: GradeExamples, task: Task) -> dict[str, float]:
+    """Weighted log loss of each head on each source."""
+    said = predict(model, examples, task)
+    figures = {}
+    for source in np.unique(examples.source):
+        for head, group in enumerate(VIEWS[task.view].groups):
+            mine = (examples.source == source) & (examples.labels[:, head] >= 0)
+            figures[f"{source}_{group}"] = weighted_log_loss(examples.labels[mine, head], said[mine, head])
+    return figures
+
+
+def main() -> None:
+    """Train until the steps are done; a restart continues; predictions of the fold left out go to `oof.npz`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("task", choices=sorted(TASKS))
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on")
+    parser.add_argument("--backbone", default="mobilenetv3_small_100")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.manual_seed(arguments.fold)
+    task = TASKS[arguments.task]
+    files = [arguments.cache / f"{name}.npz" for name in task.files]
+    examples = concatenate([load_grades(path) for path in files if path.exists()])
+    heads = len(VIEWS[task.view].groups)
+    model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=0.3)
+    held = np.flatnonzero(examples.fold == arguments.fold)
+    validation = GradeExamples(**{name: getattr(examples, name)[held] for name in examples.__dataclass_fields__})
+    trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
+    sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
+    figures = trainer.fit(
+        sampler,
+        lambda m, b: loss(m, b, head_weight=task.head_weight),
+        measure=lambda m: measure(m, validation, task),
+        measure_every=max(arguments.steps // 10, 1),
+    )
+    np.savez(
+        arguments.run / "oof.npz",
+        probabilities=predict(trainer.average, validation, task),
+        labels=validation.labels,
+        row_id=validation.row_id,
+        group=validation.group,
+        source=validation.source,
+    )
+    settings = {key: str(value) for key, value in vars(arguments).items()}
+    (arguments.run / "result.json").write_text(json.dumps({"settings": settings, "figures": figures}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

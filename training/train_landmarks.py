@@ -1,0 +1,181 @@
+"""Train a `HeatmapNet`: `python -m training.train_landmarks sagittal|axial CACHE RUN [--fold 0]`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
+from lumbar_kernel.sampling import normalise
+from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
+from training.examples import LandmarkExamples, concatenate, load_landmarks
+from training.loop import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: which examples, on what frame, how far pictures are moved."""
+
+    files: tuple[str, ...]
+    shape: tuple[int, int]
+    points: int
+    spatial: Spatial
+    draw: dict[str, float]  # share of each source in a batch
+    sigma: float = 1.0  # of the target, in heatmap cells
+
+
+TASKS = {
+    # Scale and shift cover fields of view from 220 to 380 mm and spines off the middle of the frame.
+    "sagittal": Task(
+        files=("sagittal", "phantom_sagittal"),
+        shape=(256, 256),
+        points=10,
+        spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
+        draw={
+            "sagittal_t1": 0.42,
+            "sudirman_sagittal": 0.16,
+            "spider_midsagittal": 0.1,
+            "spider_t2": 0.1,
+            "phantom": 0.22,
+        },
+    ),
+    # The window is placed by the projected canal point, which is good to about a centimetre.
+    "axial": Task(
+        files=("axial_points", "phantom_axial_points"),
+        shape=(128, 128),
+        points=2,
+        spatial=Spatial(shift=0.14, degrees=10, scale=1.25, aspect=1.1, border=cv2.BORDER_REFLECT_101),
+        draw={"axial_t2_crops": 0.7, "phantom": 0.3},
+    ),
+}
+
+
+def targets(points: NDArray, shape: tuple[int, int], *, sigma: float) -> NDArray[np.float32]:
+    """What the net should say: (landmarks, 2) rows and columns → (landmarks, cells + 1), each summing to 1.
+
+    A Gaussian over the cells around the point; all on the last entry, absence, where the point is NaN or outside.
+    """
+    rows, columns = shape[0] // STRIDE, shape[1] // STRIDE
+    wanted = np.zeros((len(points), rows * columns + 1), np.float32)
+    cells = (points + 0.5) / STRIDE - 0.5
+    for index, (row, column) in enumerate(cells):
+        if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):  # NaN compares false
+            wanted[index, -1] = 1
+            continue
+        down = np.exp(-0.5 * ((np.arange(rows) - row) / sigma) ** 2)
+        along = np.exp(-0.5 * ((np.arange(columns) - column) / sigma) ** 2)
+        spot = np.outer(down, along)
+        wanted[index, :-1] = (spot / spot.sum()).ravel()
+    return wanted
+
+
+class Sampler:
+    """Draws augmented batches of the training folds, each source with its share."""
+
+    def __init__(self, examples: LandmarkExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
+        self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
+        kept = examples.fold != fold
+        self.pools = {source: np.flatnonzero(kept & (examples.source == source)) for source in task.draw}
+        self.pools = {source: pool for source, pool in self.pools.items() if len(pool)}
+        shares = np.array([task.draw[source] for source in self.pools])
+        self.shares = shares / shares.sum()
+        logger.info("training pools %s", {source: len(pool) for source, pool in self.pools.items()})
+
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng((self.seed, step))
+        names = rng.choice(list(self.pools), self.batch, p=self.shares)
+        chosen = [rng.choice(self.pools[name]) for name in names]
+        pictures, wanted, known = zip(*(self._example(int(index), rng) for index in chosen), strict=True)
+        return (
+            torch.from_numpy(np.stack(pictures))[:, None].contiguous(memory_format=torch.channels_last),
+            torch.from_numpy(np.stack(wanted)),
+            torch.from_numpy(np.stack(known)),
+        )
+
+    def _example(self, index: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
+        task, picture = self.task, self.examples.images[index]
+        matrix = draw_matrix(rng, task.spatial, picture.shape, task.shape)
+        moved = warp(picture, matrix, task.shape, border=task.spatial.border).astype(np.float32)
+        points = move_points(self.examples.points[index].astype(np.float64), matrix)
+        signal = vary_signal(normalise(moved), rng)
+        return signal, targets(points, task.shape, sigma=task.sigma), self.examples.known[index]
+
+
+def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """Cross-entropy between wanted and said distributions, averaged over the landmarks that somebody judged."""
+    pictures, wanted, known = batch
+    entropy = -(wanted * model(pictures)).sum(dim=2)
+    return (entropy * known).sum() / known.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[str, float]:
+    """Validation figures per source: share of shown landmarks within 2, 3 and 6 % of the frame, and false alarms."""
+    device = next(model.parameters()).device
+    found = []
+    for start in range(0, len(examples.images), 64):
+        block = examples.images[start : start + 64]
+        matrix = np.array([[1, 0, (task.shape[1] - block.shape[2]) / 2], [0, 1, (task.shape[0] - block.shape[1]) / 2]])
+        pictures = np.stack([normalise(warp(p, matrix, task.shape, border=0).astype(np.float32)) for p in block])
+        said = model(torch.from_numpy(pictures)[:, None].to(device)).exp().cpu().numpy()
+        found.append(said)
+    said = np.concatenate(found)
+    cells = (task.shape[0] // STRIDE, task.shape[1] // STRIDE)
+    best = np.stack(np.unravel_index(said[:, :, :-1].argmax(2), cells), axis=2)
+    offset = (np.array(task.shape) - examples.images.shape[1:]) / 2
+    distance = np.linalg.norm((best + 0.5) * STRIDE - 0.5 - (examples.points + offset), axis=2) / task.shape[0]
+    shown = ~np.isnan(distance)
+    figures = {}
+    for source in np.unique(examples.source):
+        mine = (examples.source == source)[:, None]
+        for limit in (2, 3, 6):
+            figures[f"{source}_{limit}"] = float((distance[mine & shown] < limit / 100).mean())
+        missing = mine & ~shown & examples.known
+        if missing.any():
+            figures[f"{source}_false"] = float((said[:, :, -1][missing] < 0.5).mean())
+    return figures
+
+
+def main() -> None:
+    """Train until the steps are done; a restart continues."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("task", choices=sorted(TASKS))
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on; -1 for none")
+    parser.add_argument("--backbone", default="mobilenetv3_small_100")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--start", type=Path, help="run whose averaged weights are the start")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.manual_seed(arguments.fold)
+    task = TASKS[arguments.task]
+    files = [arguments.cache / f"{name}.npz" for name in task.files]
+    examples = concatenate([load_landmarks(path) for path in files if path.exists()])
+    model = HeatmapNet(arguments.backbone, points=task.points)
+    if arguments.start:
+        model.load_state_dict(torch.load(arguments.start / "last.pt", weights_only=True)["average"])
+    held = np.flatnonzero(examples.fold == arguments.fold)
+    held = np.random.default_rng(0).permutation(held)[:600] if len(held) else np.arange(200)
+    validation = LandmarkExamples(**{name: getattr(examples, name)[held] for name in examples.__dataclass_fields__})
+    trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
+    sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
+    trainer.fit(
+        sampler, loss, measure=lambda m: measure(m, validation, task), measure_every=max(arguments.steps // 10, 1)
+    )
+
+
+if __name__ == "__main__":
+    main()
