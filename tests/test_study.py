@@ -308,7 +308,9 @@ def test_stripped_sagittal_series_are_told_apart_by_their_fluid(tmp_path, t2_fat
         for i, position in enumerate(LATERAL):
             path = tmp_path / "1" / name / f"{i}.dcm"
             uid = f"1.{ord(name)}"
-            write_slice(path, image, position=position, orientation=SAGITTAL, PixelSpacing=[2, 2], SeriesInstanceUID=uid)
+            write_slice(
+                path, image, position=position, orientation=SAGITTAL, PixelSpacing=[2, 2], SeriesInstanceUID=uid
+            )
     roles = {series.series_id: series.role for series in only_study(tmp_path).series}
     assert roles == {"a": SAGITTAL_T2, "b": SAGITTAL_T1}
     shutil.rmtree(tmp_path / "1" / "a")

@@ -117,7 +117,7 @@ def _curve(anatomy: Anatomy, body_s: FloatArray) -> tuple[FloatArray, FloatArray
 
 
 def _unbending_table(s: FloatArray, yz: FloatArray, tilt: FloatArray) -> Float32Array:
-    """Spine coordinates s and v on a grid of the sagittal plane: the nearest node of the curve, then one exact step along it."""
+    """Coordinates s and v on a grid of the sagittal plane: the nearest node of the curve, then one step along it."""
     y = np.arange(*TABLE_Y, TABLE_STEP, dtype=np.float32)
     z = np.arange(*TABLE_Z, TABLE_STEP, dtype=np.float32)
     nodes = slice(None, None, 4)

@@ -19,11 +19,12 @@ FloatArray = NDArray[np.float64]
 STEP = 0.6
 """Voxel edge of the measured block, mm."""
 
-CUTS = {schema.CANAL: (0.40, 0.55), schema.FORAMINAL: (0.4, 0.6), schema.SUBARTICULAR: (-30.0, -18.0)}
+CUTS = {schema.CANAL: (0.214, 0.294), schema.FORAMINAL: (0.043, 0.390), schema.SUBARTICULAR: (-41.1, -21.4)}
 """Scores at which a level turns moderate and severe.
 
-Fitted once: quantiles of the scores of 600 phantoms (seeds 0-599, `balanced=False`, all levels and both sides
-pooled) at the competition's overall shares, canal 87.8/7.5/4.8, foramen 78.0/18.1/4.0, recess 71.4/19.0/9.6 %."""
+Fitted once on 800 phantoms (seeds 0–799, levels and sides pooled): quantiles of the scores at the competition's
+overall shares, canal 87.8/7.5/4.8, foramen 78.0/18.1/4.0, recess 71.4/19.0/9.6 %. Scores are a crowding ratio, a
+share of lost room and minus a free area in mm²; changing any mechanism or score calls for a new fit."""
 
 
 @dataclass(frozen=True, eq=False)

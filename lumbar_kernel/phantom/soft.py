@@ -6,7 +6,7 @@ import numpy as np
 
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC
-from lumbar_kernel.phantom.grid import SIDE_SIGN, Grid, Mask, Window, mirrored, profile, roof, wall
+from lumbar_kernel.phantom.grid import Grid, Mask, Window, mirrored, profile, roof, wall
 from lumbar_kernel.phantom.spine import Spine
 
 

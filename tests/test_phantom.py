@@ -1,0 +1,211 @@
+"""The phantom: deterministic, true to its own geometry, and written as real studies are."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from lumbar_kernel import schema
+from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.geometry import Plane, plane_of
+from lumbar_kernel.phantom import PhantomStudy, draw_patient, make_phantom, make_truth, write_dataset, write_study
+from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, TRAIN_COLUMNS, coordinate_rows
+
+TIME_LIMIT_S = 12.0  # about 1.1 s on a free core; the bound only catches an order of magnitude
+MEMORY_LIMIT_MB = 400.0
+
+
+@pytest.fixture(scope="module")
+def phantom() -> PhantomStudy:
+    return make_phantom(8, study_id="4200001")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantoms")
+    write_dataset(out, studies=2, seed=5, split="test")
+    return out
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_same_seed_gives_same_pixels_and_truth_whatever_roles_are_taken(phantom: PhantomStudy) -> None:
+    again = make_phantom(8, study_id="4200001", roles=(schema.SAGITTAL_T2,))
+    for one, two in zip(phantom.study.slices(schema.SAGITTAL_T2), again.study.slices(schema.SAGITTAL_T2), strict=True):
+        assert np.array_equal(one.pixels, two.pixels)
+        assert one.instance_number == two.instance_number
+    assert again.study.slices(schema.AXIAL_T2) == ()
+    assert np.array_equal(phantom.truth.canal, again.truth.canal)
+    assert np.array_equal(phantom.truth.grades, make_truth(8).grades)
+
+
+def test_seeds_differ_and_roles_are_checked() -> None:
+    assert not np.allclose(make_truth(1).canal, make_truth(2).canal)
+    with pytest.raises(ValueError, match="Sagittal T3"):
+        make_phantom(1, study_id="1", roles=("Sagittal T3",))
+
+
+def test_series_lie_in_their_planes_and_are_sorted(phantom: PhantomStudy) -> None:
+    for series in phantom.study.series:
+        axis = 2 if series.role == schema.AXIAL_T2 else 0
+        wanted = Plane.AXIAL if series.role == schema.AXIAL_T2 else Plane.SAGITTAL
+        assert all(plane_of(item.plane.normal) is wanted for item in series.slices)
+        assert all(item.pixels.shape == item.plane.shape for item in series.slices)
+        places = [item.plane.centre[axis] for item in series.slices]
+        assert np.corrcoef(places, np.arange(len(places)))[0, 1] > 0.95
+        assert sorted(item.instance_number or 0 for item in series.slices) == list(range(1, len(places) + 1))
+
+
+def test_truth_is_ordered_like_a_patient(phantom: PhantomStudy) -> None:
+    truth = phantom.truth
+    assert np.all(np.diff(truth.canal[:, 2]) < 0)  # L1/L2 is uppermost
+    assert np.all(truth.foramina[:, 0, 0] - truth.foramina[:, 1, 0] > 20)  # left is +x in LPS
+    assert np.all(truth.recesses[:, 0, 0] > truth.recesses[:, 1, 0])
+    assert np.allclose(np.linalg.norm(truth.disc_normal, axis=1), 1)
+    depth = np.linalg.norm(truth.canal - truth.disc_margin, axis=1)
+    assert np.all((depth > 2) & (depth < 14))
+
+
+def test_truth_points_lie_inside_the_frames_of_their_series() -> None:
+    rows = [row for seed in range(3) for row in coordinate_rows(make_phantom(seed, study_id="1"))]
+    counts = {name: sum(row[3] == name for row in rows) for name in schema.CONDITION_NAMES.values()}
+    assert counts["Spinal Canal Stenosis"] == 15
+    assert counts["Left Neural Foraminal Narrowing"] >= 14
+    assert counts["Right Subarticular Stenosis"] >= 12  # an axial stack may miss the upper discs
+
+
+def patch_mean(phantom: PhantomStudy, role: str, point: np.ndarray) -> float:
+    item = min(phantom.study.slices(role), key=lambda s: abs(float(s.plane.distance(point))))
+    row, column = np.rint(item.plane.to_pixel(point)).astype(int)
+    return float(item.pixels[row - 1 : row + 2, column - 1 : column + 2].mean())
+
+
+def test_open_canal_is_brighter_than_its_disc_on_t2(phantom: PhantomStudy) -> None:
+    for role in (schema.SAGITTAL_T2, schema.AXIAL_T2):
+        for level in range(5):
+            if phantom.truth.grades[schema.row_index(schema.CANAL, level)] == 0:
+                inside = phantom.truth.disc_margin[level] - [0, 5, 0]
+                assert patch_mean(phantom, role, phantom.truth.canal[level]) > patch_mean(phantom, role, inside)
+
+
+def test_worse_left_mechanisms_worsen_left_grades_only() -> None:
+    anatomy = draw_patient(8)
+    facet, side = anatomy.facet.copy(), anatomy.side_bulge.copy()
+    facet[3], side[3], facet[3, 0], side[3, 0] = 0, 0.5, 6, 9
+    truth = make_truth(8, anatomy=replace(anatomy, facet=facet, side_bulge=side))
+    for group in (schema.FORAMINAL, schema.SUBARTICULAR):
+        left, right = (truth.scores[schema.row_index(group, 3, s)] for s in range(2))
+        assert left > right
+    assert truth.grades[schema.row_index(schema.FORAMINAL, 3, 0)] == 2
+    assert truth.grades[schema.row_index(schema.FORAMINAL, 3, 1)] == 0
+
+
+def test_a_left_mechanism_changes_left_slices_only(phantom: PhantomStudy) -> None:
+    side, facet = phantom.anatomy.side_bulge.copy(), phantom.anatomy.facet.copy()
+    side[3, 0], facet[3, 0] = 9, 6
+    role = schema.SAGITTAL_T1
+    worn = replace(phantom.anatomy, side_bulge=side, facet=facet)
+    worse = make_phantom(8, study_id="4200001", roles=(role,), anatomy=worn)
+    point = phantom.truth.foramina[3]
+    for one, two in zip(phantom.study.slices(role), worse.study.slices(role), strict=True):
+        to_left, to_right = (abs(float(one.plane.distance(p))) for p in point)
+        if to_right < 6:
+            assert np.array_equal(one.pixels, two.pixels)
+        if to_left < 2.5:
+            assert not np.array_equal(one.pixels, two.pixels)
+
+
+def test_wider_bulge_narrows_the_canal() -> None:
+    anatomy = draw_patient(4)
+    row = schema.row_index(schema.CANAL, 3)
+    bulges = [np.full(5, size) for size in (0.0, 3.0, 7.0)]
+    scores = [make_truth(4, anatomy=replace(anatomy, bulge=bulge)).scores[row] for bulge in bulges]
+    assert scores[0] < scores[1] < scores[2]
+
+
+def test_grade_marginals_are_sane_and_balanced_phantoms_are_worse() -> None:
+    grades = np.array([make_truth(seed).grades for seed in range(1000, 1060)])
+    worse = np.array([make_truth(seed, balanced=True).grades for seed in range(1000, 1025)])
+    for group, wanted in ((schema.CANAL, 0.878), (schema.FORAMINAL, 0.780), (schema.SUBARTICULAR, 0.714)):
+        columns = [schema.group_of(row) == group for row in schema.ROWS]
+        assert np.mean(grades[:, columns] == 0) == pytest.approx(wanted, abs=0.10)
+        assert np.mean(worse[:, columns] == 2) > 1.4 * np.mean(grades[:, columns] == 2)
+
+
+def test_files_read_back_as_the_study_in_memory(phantom: PhantomStudy, tmp_path: Path) -> None:
+    write_study(phantom, tmp_path)
+    for series in phantom.study.series:
+        for item in series.slices[::5]:
+            ds = pydicom.dcmread(tmp_path / series.series_id / f"{item.instance_number}.dcm")
+            assert np.array_equal(ds.pixel_array, item.pixels)
+            assert np.allclose(np.array(ds.ImagePositionPatient, float), item.plane.origin, atol=1e-5)
+            across, down = np.split(np.array(ds.ImageOrientationPatient, float), 2)
+            assert np.allclose(across, item.plane.row_direction, atol=1e-6)
+            assert np.allclose(down, item.plane.column_direction, atol=1e-6)
+            assert ds.PixelSpacing == pytest.approx([item.plane.row_spacing, item.plane.column_spacing])
+
+
+def test_compressed_files_hold_the_same_pixels(phantom: PhantomStudy, tmp_path: Path) -> None:
+    small = replace(phantom.study.series[0], slices=phantom.study.series[0].slices[:1])
+    for study_id in ("4200001", "4200002", "4200003", "4200004", "4200005", "4200006", "4200007", "4200008"):
+        study = replace(phantom.study, study_id=study_id, series=(small,))
+        write_study(replace(phantom, study=study, protocols=phantom.protocols[:1]), tmp_path / study_id)
+    files = [pydicom.dcmread(path) for path in tmp_path.rglob("*.dcm")]
+    assert len({str(ds.file_meta.TransferSyntaxUID) for ds in files}) == 2
+    assert all(np.array_equal(ds.pixel_array, small.slices[0].pixels) for ds in files)
+    assert all(int(np.max(ds.pixel_array)) < 2**ds.BitsStored for ds in files)
+
+
+def test_tables_have_the_competitions_columns(dataset: Path) -> None:
+    assert read_csv(dataset / "test_series_descriptions.csv")[0] == ["study_id", "series_id", "series_description"]
+    assert read_csv(dataset / "truth.csv")[0] == list(TRAIN_COLUMNS)
+    assert read_csv(dataset / "truth_label_coordinates.csv")[0] == list(COORDINATE_COLUMNS)
+    submission = read_csv(dataset / "sample_submission.csv")
+    assert submission[0] == list(schema.SUBMISSION_COLUMNS)
+    studies = sorted(path.name for path in (dataset / "test_images").iterdir())
+    assert [row[0] for row in submission[1:]] == [row_id for study in studies for row_id in schema.row_ids(study)]
+    assert TRAIN_COLUMNS[1:6] == tuple(f"spinal_canal_stenosis_{level}" for level in schema.LEVELS)
+
+
+def test_every_listed_series_is_on_disk_and_every_mark_on_a_slice(dataset: Path) -> None:
+    listed = {tuple(row[:2]) for row in read_csv(dataset / "test_series_descriptions.csv")[1:]}
+    on_disk = {(path.parent.name, path.name) for path in (dataset / "test_images").glob("*/*")}
+    assert listed == on_disk
+    for study, series, instance, _, level, x, y in read_csv(dataset / "truth_label_coordinates.csv")[1:]:
+        ds = pydicom.dcmread(dataset / "test_images" / study / series / f"{instance}.dcm", stop_before_pixels=True)
+        assert 0 <= float(x) < ds.Columns
+        assert 0 <= float(y) < ds.Rows
+        assert level in schema.LEVEL_NAMES
+
+
+def test_workers_do_not_change_the_files(dataset: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path, studies=2, seed=5, split="test", workers=2)
+    files = sorted(path.relative_to(dataset) for path in dataset.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert all((dataset / name).read_bytes() == (tmp_path / name).read_bytes() for name in files)
+
+
+def test_train_split_is_named_as_in_the_competition_and_bad_splits_are_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path, studies=0, seed=1, split="train")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"train_images", "train.csv", "train_series_descriptions.csv", "train_label_coordinates.csv"}
+    with pytest.raises(ConfigError, match="'valid'"):
+        write_dataset(tmp_path, studies=1, seed=1, split="valid")
+
+
+def test_a_study_costs_little_time_and_memory() -> None:
+    start = time.process_time()
+    make_phantom(77, study_id="1")
+    assert time.process_time() - start < TIME_LIMIT_S
+    # the whole test process, so a generous bound for the phantom alone
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 < 3 * MEMORY_LIMIT_MB
