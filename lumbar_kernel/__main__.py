@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lumbar_kernel import __version__
+from lumbar_kernel.config import SPLITS
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
 
@@ -81,9 +82,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.set_defaults(command=_predict)
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
     add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
-    add.add_argument(
-        "--split", choices=("test", "train"), default="test", help="which half of the competition's folder"
-    )
+    _add_split(add)
     add.add_argument("--seconds", type=float, help="budget of the whole run, start of the process included")
     add.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
@@ -107,7 +106,7 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     add.add_argument("--studies", type=int, required=True, help="how many")
     add.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
-    add.add_argument("--split", choices=("test", "train"), default="test", help="layout to write (default: test)")
+    add.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
     add.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     add.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -116,9 +115,11 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = commands.add_parser("inspect", help="show what would be read", description=INSPECT, formatter_class=_Plain)
     add.set_defaults(command=_inspect)
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
-    add.add_argument(
-        "--split", choices=("test", "train"), default="test", help="which half of the competition's folder"
-    )
+    _add_split(add)
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="half of the competition's folder to read")
 
 
 def _predict(chosen: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ TILT_COST_MM = 0.12
 """Millimetres that one degree between slice and disc is worth, so that a block aligned with the disc goes first."""
 
 RECESS_OFFSET_MM = (7.5, 2.5)
-"""Where a recess lies when no map shows it: lateral and anterior of the canal point, half the mean labelled distance."""
+"""Where a recess lies when no map shows it: lateral of the canal point (half the mean labelled distance), anterior."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def _recesses(
         near = said[rows, columns].astype(np.float64)
         confidence[side] = near.sum()
         if near.sum() >= 0.15:
-            cells = np.stack(np.mgrid[rows, columns], axis=-1).reshape(-1, 2)
+            cells = np.moveaxis(np.mgrid[rows, columns], 0, -1).reshape(-1, 2)
             points[side] = grid.to_mm((near.reshape(-1) @ cells / near.sum() + 0.5) * STRIDE - 0.5)
             continue
         confidence[side] = 0.0

@@ -140,7 +140,8 @@ def _pairwise(places: FloatArray) -> FloatArray:
     lean = np.degrees(np.arctan2(np.abs(step[:, :, 0]), -step[:, :, 1]))
     score = -0.5 * ((length - STEP_MM) / STEP_SPREAD_MM) ** 2 - 0.5 * (lean / TURN_SPREAD_DEGREES) ** 2
     low, high = STEP_LIMITS_MM
-    return np.where((length < low) | (length > high) | (lean > 80), -1e6, score)
+    plausible: FloatArray = np.where((length < low) | (length > high) | (lean > 80), -1e6, score)
+    return plausible
 
 
 def _best_path(unary: FloatArray, pairwise: FloatArray) -> NDArray[np.intp]:

@@ -161,9 +161,8 @@ def _cut_canal(slices: Sequence[Slice], landmarks: Landmarks, *, wider: float) -
     images = []
     for level, _ in level_and_side(view):
         point = landmarks.canal[level]
-        images.append(
-            cut_slices(with_neighbours(slices, nearest_sagittal(slices, point)), point, view=view, wider=wider)
-        )
+        triple = with_neighbours(slices, nearest_sagittal(slices, point))
+        images.append(cut_slices(triple, point, view=view, wider=wider))
     n, slices_each = len(images), view.geometry.slices
     return Crops(np.stack(images), np.ones(n, bool), np.full((n, slices_each), 1 / slices_each, np.float32))
 

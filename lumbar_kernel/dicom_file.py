@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from lumbar_kernel.errors import DicomError
 
 READ_ERRORS: tuple[type[Exception], ...] = (
+    BytesLengthException,
     InvalidDicomError,
     AttributeError,
     EOFError,

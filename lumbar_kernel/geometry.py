@@ -107,4 +107,4 @@ def unit(vector: FloatArray) -> FloatArray:
     if np.any(length < 1e-9):
         msg = f"a vector of length zero has no direction: {vector.tolist()}"
         raise ValueError(msg)
-    return vector / length
+    return np.asarray(vector / length)

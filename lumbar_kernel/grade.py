@@ -38,7 +38,8 @@ class GradeNet(nn.Module):
         """Logits: images (batch, in_chans, rows, columns), level (batch,) index → (batch, heads, 3)."""
         features = self.drop(self.encoder(images))
         known = F.one_hot(level, len(LEVELS)).to(features.dtype)
-        return (self.classifier(features) + self.level(known)).unflatten(1, (self.heads, len(SEVERITIES)))
+        logits: Tensor = self.classifier(features) + self.level(known)
+        return logits.reshape(-1, self.heads, len(SEVERITIES))
 
 
 def to_input(crop: NDArray[np.uint8]) -> NDArray[np.float32]:

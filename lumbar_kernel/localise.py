@@ -33,7 +33,7 @@ FORAMEN_REACH_MM = 20.0
 """How far around that place its map is believed."""
 
 FORAMEN_LATERAL_MM = (17.0, 6.0)
-"""Usual distance of a foraminal slice from the canal, and its spread; nearer than 5 or farther than 34 mm is refused."""
+"""Usual distance of a foraminal slice from the canal, and its spread; below 5 and above 34 mm none is accepted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,8 @@ class SliceMaps:
 
     def cell_centres(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
         """Patient points of heatmap cells: two (n,) index arrays → (n, 3) mm LPS."""
-        return self.grid.to_mm((np.stack([rows, columns], axis=-1) + 0.5) * STRIDE - 0.5)
+        cells = np.stack([rows, columns], axis=-1).astype(np.float64)
+        return self.grid.to_mm((cells + 0.5) * STRIDE - 0.5)
 
 
 def frame_of(item: Slice) -> Grid:

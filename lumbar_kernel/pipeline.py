@@ -1,4 +1,4 @@
-"""The order of stages in the grading process: read → localise → crop → grade → combine, study by study, then member by member."""
+"""The grading process: read → localise → crop → grade → combine, study by study, then member by member."""
 
 from __future__ import annotations
 
@@ -302,14 +302,14 @@ def _grade(spec: MemberSpec, works: Sequence[_Work], tools: _Tools, recorder: Re
     able = [work for work in works if spec.view in work.crops]
     if not able:
         return
-    graded: FloatArray | None = None
+    graded: list[FloatArray] = []  # stays empty when the guard had to step in
     alone = able[0].report.study_id if len(able) == 1 else None
     with recorder.timed(f"grade {spec.name}"), recorder.guard(alone, f"grade {spec.name}"):
         view = VIEWS[spec.view]
         crops = [work.crops[spec.view] for work in able]
         nets = tools.members[spec.name]
-        graded = grade(crops, nets, view=view, groups=view.groups, device=tools.device)
-    if graded is None:
+        graded.extend(grade(crops, nets, view=view, groups=view.groups, device=tools.device))
+    if not graded:
         for work in able if len(able) > 1 else ():
             _grade(spec, [work], tools, recorder)
         return

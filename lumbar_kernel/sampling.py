@@ -112,7 +112,7 @@ def normalise(image: NDArray[np.float32], *, low: float = 1.0, high: float = 99.
 
 
 def with_neighbours(slices: Sequence[Slice], item: Slice) -> tuple[Slice, Slice, Slice]:
-    """The slices next to one in its own block, (caudal or right, itself, cranial or left); itself where there is none."""
+    """A slice between its neighbours in its own block, caudal or right one first; itself where there is none."""
     below, above = item, item
     # A normal may point either way along its axis; the order follows the patient, not the file.
     sense = float(np.sign(item.plane.normal[np.argmax(np.abs(item.plane.normal))]))

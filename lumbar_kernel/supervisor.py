@@ -1,4 +1,4 @@
-"""`predict`: the process that owns the clock and the file, and can always finish it whatever the grading process does."""
+"""`predict`: the process that owns clock and file, and can finish the file whatever the grading process does."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from lumbar_kernel.dicom import FRAME_LIMIT, read_frames, read_headers, read_identity, read_pixels
@@ -100,6 +102,21 @@ def test_a_file_cut_anywhere_is_read_or_refused_but_never_crashes(tmp_path):
         (tmp_path / "2.dcm").write_bytes(whole[:length])
         with pytest.raises(DicomError):
             read_frames(read_headers(tmp_path / "2.dcm"))
+
+
+def test_bytes_changed_anywhere_are_read_or_refused_but_never_crash(tmp_path):
+    whole = write_slice(tmp_path / "1.dcm", RAMP, rle=True).read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        changed = np.frombuffer(whole, np.uint8).copy()
+        changed[random.integers(132, len(changed), 5)] = random.integers(0, 256, 5)
+        (tmp_path / "2.dcm").write_bytes(changed.tobytes())
+        try:
+            read_frames(read_headers(tmp_path / "2.dcm"))
+        except DicomError:
+            refused += 1
+    assert 0 < refused < 300
 
 
 def test_rle_decodes_to_what_was_stored(tmp_path):
@@ -198,12 +215,11 @@ def test_odd_file_is_read_rightly_or_refused_for_its_reason(odd_files, row):
             read_headers(path)
         return
     headers = read_headers(path)
-    try:
-        pixels = np.stack(read_frames(headers))
-    except DicomError as error:
-        assert row["transfer_syntax"] not in ALWAYS_DECODED
-        assert row["transfer_syntax"] in str(error)
+    if row["transfer_syntax"] not in ALWAYS_DECODED and not can_decode(path):
+        with pytest.raises(DicomError, match=re.escape(row["transfer_syntax"])):
+            read_frames(headers)
         return
+    pixels = np.stack(read_frames(headers))
     shape, low, high = re.match(r"\(([\d, ]+)\) \S+ (-?\d+)\.\.(-?\d+)", row["pixels_pydicom"]).groups()
     assert pixels.shape[-2:] == tuple(int(size) for size in shape.split(", "))[-2:]
     assert len(headers) == int(float(row["frames"] or 1))
@@ -211,9 +227,17 @@ def test_odd_file_is_read_rightly_or_refused_for_its_reason(odd_files, row):
     assert [pixels.min(), pixels.max()] == pytest.approx(list(expected), rel=1e-5)
 
 
+def can_decode(path: Path) -> bool:
+    """Whether pydicom itself decodes the file with what is installed here."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(path, force=True).pixel_array.size > 0
+    except (RuntimeError, NotImplementedError, AttributeError, ValueError):
+        return False
+
+
 def rescaled(path: Path, stored: np.ndarray) -> np.ndarray:
     """Stored values after the rescale that the file's own top level gives."""
-    import pydicom
-
     dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
     return stored * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_messages_come_in_order_and_grades_only_gain_members(dataset, untrained,
     updates = [message for message in said if isinstance(message, Update)]
     for study in {update.report.study_id for update in updates}:
         members = [set(update.report.members) for update in updates if update.report.study_id == study]
-        assert all(before <= after for before, after in zip(members, members[1:], strict=False))
+        assert all(before <= after for before, after in itertools.pairwise(members))
         assert len(members[0]) >= 2
 
 

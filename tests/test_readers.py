@@ -38,7 +38,7 @@ def _nothing_is_left_behind():
     """No test may leave a worker or a block of shared memory."""
     yield
     assert multiprocessing.active_children() == []
-    assert [name for name in os.listdir("/dev/shm") if name.startswith(f"lumbar_{os.getpid()}_")] == []
+    assert list(Path("/dev/shm").glob(f"lumbar_{os.getpid()}_*")) == []
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def readers_of(study: StudyFiles) -> list[int]:
 
 def _leads_to(link: Path, path: Path) -> bool:
     try:
-        return os.readlink(link) == str(path)
+        return link.readlink() == path
     except FileNotFoundError:
         return False
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from pathlib import Path
 
@@ -343,7 +342,7 @@ def real_roles() -> dict[str, str]:
 def test_real_studies_have_the_roles_and_counts_of_the_tables(real, split):
     shutil.copy(SHARED / "rsna_tables" / f"{split}_series_descriptions.csv", real)
     studies = [study for study in find_studies(real, split=split) if study.series]
-    assert {study.study_id for study in studies} == set(os.listdir(real / f"{split}_images"))
+    assert {study.study_id for study in studies} == {folder.name for folder in (real / f"{split}_images").iterdir()}
     for study in map(read_study, studies):
         assert study.problems == ()
         assert {series.series_id: len(series.slices) for series in study.series} == COUNTS[study.study_id]

@@ -21,7 +21,7 @@ class Spatial:
 
 
 def draw_matrix(rng: np.random.Generator, spatial: Spatial, shape: tuple[int, int], out: tuple[int, int]) -> NDArray:
-    """A random affine map (2, 3) from the middle of a picture of `shape` to the middle of one of `out`, (x, y) order."""
+    """A random affine map (2, 3) in (x, y) order that takes the middle of a picture to near the middle of `out`."""
     angle = np.radians(rng.uniform(-spatial.degrees, spatial.degrees))
     scale = np.exp(rng.uniform(-1, 1) * np.log(spatial.scale))
     aspect = np.exp(rng.uniform(-0.5, 0.5) * np.log(spatial.aspect))

@@ -134,3 +134,9 @@ class Trainer:
         logger.info("%s %s", self.run.name, entry)
         with (self.run / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
+
+
+def write_result(run: Path, settings: dict[str, object], figures: dict[str, float]) -> None:
+    """Leave `result.json` in a finished run: what it was told and what came of it; the export looks for it."""
+    told = {key: str(value) for key, value in settings.items()}
+    (run / "result.json").write_text(json.dumps({"settings": told, "figures": figures}, indent=1) + "\n")

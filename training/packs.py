@@ -89,7 +89,7 @@ class _LandmarkList:
 def sagittal_t1(data: Path) -> LandmarkExamples:
     """Marked foramina; on a slice with a marked foramen the disc margin of that level is out of the picture."""
     pack = data / "sagittal_t1"
-    table = {name: rows for name, rows in pd.read_csv(pack / "points.csv", dtype={"study_id": str}).groupby("image")}
+    table = dict(iter(pd.read_csv(pack / "points.csv", dtype={"study_id": str}).groupby("image")))
     found = _LandmarkList("sagittal_t1")
     for name, picture in _pictures(pack):
         rows = table.get(name)
@@ -112,7 +112,7 @@ def midsagittal(data: Path, pack_name: str) -> LandmarkExamples:
     """
     pack = data / pack_name
     table = pd.read_csv(pack / "points.csv")
-    by_image = {name: rows for name, rows in table.groupby("image")}
+    by_image = dict(iter(table.groupby("image")))
     pictures = {Path(name).name: picture for name, picture in _pictures(pack)}
     found = _LandmarkList(pack_name)
     for name, rows in by_image.items():
@@ -154,7 +154,7 @@ def spider_space(data: Path) -> LandmarkExamples:
     A level counts where the canal's mask lies behind its disc; elsewhere the slice is too lateral to say.
     """
     pack = data / "spider_t2"
-    files = {name: picture for name, picture in _pictures(pack)}
+    files = dict(_pictures(pack))
     found = _LandmarkList("spider_t2")
     for name, picture in files.items():
         if not name.startswith("images/"):
@@ -190,12 +190,12 @@ def disc_margins(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def foramina(data: Path) -> GradeExamples:
-    """One crop per marked foramen of `sagittal_t1`, canonical by construction: a sagittal slice looks alike on both sides."""
+    """One crop per marked foramen of `sagittal_t1`; a sagittal slice looks alike on both sides, so none is mirrored."""
     pack, geometry = data / "sagittal_t1", VIEWS["sagittal_t1"].geometry
     table = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
     table = table[table["label"].isin(GRADE_INDEX)]
     steps = _foramen_steps(table)
-    by_image = {name: rows for name, rows in table.groupby("image")}
+    by_image = dict(iter(table.groupby("image")))
     crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
     for name, picture in _pictures(pack):
         for _, row in by_image.get(name, table.iloc[:0]).iterrows():

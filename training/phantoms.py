@@ -1,4 +1,4 @@
-"""Phantom studies → examples, cut by the kernel's own code at the true landmarks: `python -m training.phantoms CACHE`."""
+"""Phantoms → examples, cut by the kernel's own code at the true landmarks: `python -m training.phantoms CACHE`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLICES_PER_SERIES = 5
 POINTS_SHAPE = (160, 160)
 
 SHOWN_MM, HIDDEN_MM = 4.0, 8.0
-"""A slice shows a landmark that lies within the first distance, and does not beyond the second; between, nobody says."""
+"""A slice shows a landmark within the first distance and does not beyond the second; between, nobody says."""
 
 OUTPUTS = {
     "phantom_sagittal": LandmarkExamples,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,7 @@ from lumbar_kernel.grade import GradeNet, to_input
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
 from training.examples import GradeExamples, concatenate, load_grades
-from training.loop import Trainer
+from training.loop import Trainer, write_result
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,6 @@ class Task:
     draw: dict[str, float]
     in_chans: int
     spatial: Spatial
-    head_weight: tuple[float, ...] = (1.0,)
 
 
 # Shifts of 0.06 of the window are 3 mm: about the localiser's own error. Scale covers the unknown spacing of packs.
@@ -42,12 +40,20 @@ SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BO
 
 TASKS = {
     "foraminal": Task(
-        "sagittal_t1", ("foramina", "phantom_foramina"), {"sagittal_t1": 0.85, "phantom": 0.15}, 1, SPATIAL
+        view="sagittal_t1",
+        files=("foramina", "phantom_foramina"),
+        draw={"sagittal_t1": 0.75, "phantom": 0.25},
+        in_chans=1,
+        spatial=SPATIAL,
     ),
     "axial": Task(
-        "axial_t2", ("axial", "phantom_axial"), {"axial_t2_crops": 0.75, "phantom": 0.25}, 3, SPATIAL, (1.0, 1.0)
+        view="axial_t2",
+        files=("axial", "phantom_axial"),
+        draw={"axial_t2_crops": 0.65, "phantom": 0.35},
+        in_chans=3,
+        spatial=SPATIAL,
     ),
-    "canal": Task("sagittal_t2", ("phantom_canal",), {"phantom": 1.0}, 3, SPATIAL),
+    "canal": Task(view="sagittal_t2", files=("phantom_canal",), draw={"phantom": 1.0}, in_chans=3, spatial=SPATIAL),
 }
 
 
@@ -65,6 +71,7 @@ class Sampler:
         logger.info("training pools %s", {source: len(pool) for source, pool in self.pools.items()})
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
+        """Pictures, levels and labels of a step; the same step gives the same batch."""
         rng = np.random.default_rng((self.seed, step))
         names = rng.choice(list(self.pools), self.batch, p=self.shares)
         chosen = np.array([rng.choice(self.pools[name]) for name in names])
@@ -77,10 +84,7 @@ class Sampler:
 
     def _picture(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
         stack = self.examples.images[index]
-        if self.task.in_chans == 1:  # any slice of a crop, the middle one most often
-            middle = len(stack) // 2
-            stack = stack[[middle if rng.random() < 0.6 else rng.integers(len(stack))]]
-        elif rng.random() < 0.5:  # neighbours may come in either order
+        if rng.random() < 0.5:  # neighbours may come in either order
             stack = stack[::-1]
         matrix = draw_matrix(rng, self.task.spatial, stack.shape[1:], self.shape)
         moved = np.stack([warp(one, matrix, self.shape, border=self.task.spatial.border) for one in stack])
@@ -91,16 +95,22 @@ class Sampler:
         return varied
 
 
-def loss(model: nn.Module, batch: tuple[Tensor, ...], *, head_weight: tuple[float, ...]) -> Tensor:
+def _slices_of(examples: GradeExamples, task: Task) -> GradeExamples:
+    """The examples with as many slices as the net takes at once, the middle one for a net that takes one."""
+    first = (examples.images.shape[1] - task.in_chans) // 2
+    return replace(examples, images=examples.images[:, first : first + task.in_chans])
+
+
+def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """Cross-entropy with the metric's weights 1/2/4, per head divided by the weights that took part."""
     images, level, labels = batch
     logits = model(images, level)
     weight = torch.tensor(SEVERITY_WEIGHTS, device=logits.device)
     total = logits.new_zeros(())
-    for head, share in enumerate(head_weight):
+    for head in range(labels.shape[1]):
         known = labels[:, head] >= 0
-        total = total + share * F.cross_entropy(logits[known, head], labels[known, head], weight=weight)
-    return total / sum(head_weight)
+        total = total + F.cross_entropy(logits[known, head], labels[known, head], weight=weight)
+    return total / labels.shape[1]
 
 
 @torch.no_grad()
@@ -112,8 +122,6 @@ def predict(model: nn.Module, examples: GradeExamples, task: Task) -> NDArray[np
     said = []
     for start in range(0, len(examples.images), 128):
         block = examples.images[start : start + 128, :, top : top + rows, left : left + columns]
-        if task.in_chans == 1:
-            block = block[:, [block.shape[1] // 2]]
         level = torch.from_numpy(examples.level[start : start + 128].astype(np.int64)).to(device)
         said.append(model(torch.from_numpy(to_input(block)).to(device), level).float().softmax(-1).cpu().numpy())
     return np.concatenate(said).astype(np.float64)
@@ -153,7 +161,7 @@ def main() -> None:
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
     files = [arguments.cache / f"{name}.npz" for name in task.files]
-    examples = concatenate([load_grades(path) for path in files if path.exists()])
+    examples = concatenate([_slices_of(load_grades(path), task) for path in files if path.exists()])
     heads = len(VIEWS[task.view].groups)
     model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=0.3)
     held = np.flatnonzero(examples.fold == arguments.fold)
@@ -162,7 +170,7 @@ def main() -> None:
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     figures = trainer.fit(
         sampler,
-        lambda m, b: loss(m, b, head_weight=task.head_weight),
+        loss,
         measure=lambda m: measure(m, validation, task),
         measure_every=max(arguments.steps // 10, 1),
     )
@@ -174,8 +182,7 @@ def main() -> None:
         group=validation.group,
         source=validation.source,
     )
-    settings = {key: str(value) for key, value in vars(arguments).items()}
-    (arguments.run / "result.json").write_text(json.dumps({"settings": settings, "figures": figures}, indent=2) + "\n")
+    write_result(arguments.run, vars(arguments), figures)
 
 
 if __name__ == "__main__":

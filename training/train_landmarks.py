@@ -17,7 +17,7 @@ from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.sampling import normalise
 from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks
-from training.loop import Trainer
+from training.loop import Trainer, write_result
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class Sampler:
         logger.info("training pools %s", {source: len(pool) for source, pool in self.pools.items()})
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
+        """Pictures, targets and which landmarks were judged; the same step gives the same batch."""
         rng = np.random.default_rng((self.seed, step))
         names = rng.choice(list(self.pools), self.batch, p=self.shares)
         chosen = [rng.choice(self.pools[name]) for name in names]
@@ -172,9 +173,13 @@ def main() -> None:
     validation = LandmarkExamples(**{name: getattr(examples, name)[held] for name in examples.__dataclass_fields__})
     trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
-    trainer.fit(
-        sampler, loss, measure=lambda m: measure(m, validation, task), measure_every=max(arguments.steps // 10, 1)
+    figures = trainer.fit(
+        sampler,
+        loss,
+        measure=lambda m: measure(m, validation, task),
+        measure_every=max(arguments.steps // 10, 1),
     )
+    write_result(arguments.run, vars(arguments), figures)
 
 
 if __name__ == "__main__":
