@@ -130,7 +130,7 @@ def _unary(grids: FloatArray, cells: NDArray[np.intp]) -> FloatArray:
     leaked = said.copy()
     leaked[1:] += LEAK * said[:-1]
     leaked[:-1] += LEAK * said[1:]
-    return np.log(FLOOR + leaked / said.max())
+    return np.asarray(np.log(FLOOR + leaked / said.max()))
 
 
 def _pairwise(places: FloatArray) -> FloatArray:

@@ -73,18 +73,32 @@ def grade(
     """
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
-    pictures = np.concatenate([item.images for item in crops])
-    probabilities = np.mean(
-        [_forward(net, pictures, level, _weights(crops), device=device, batch_size=batch_size) for net in nets], axis=0
-    ).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
-    graded = np.full((len(crops), len(ROWS), len(SEVERITIES)), np.nan)
-    for study, item in enumerate(crops):
-        graded[study] = _to_rows(probabilities[study], item.present, order, groups)
-    return graded
+    pictures, weights = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "slice_weight"))
+    said = [_within_memory(net, pictures, level, weights, device=device, batch_size=batch_size) for net in nets]
+    probabilities = np.mean(said, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
+    return np.stack(
+        [_to_rows(own, item.present, order, groups) for own, item in zip(probabilities, crops, strict=True)]
+    )
 
 
-def _weights(crops: Sequence[Crops]) -> NDArray[np.float32]:
-    return np.concatenate([item.slice_weight for item in crops])
+def _within_memory(
+    net: GradeNet,
+    pictures: NDArray[np.uint8],
+    level: Tensor,
+    slice_weight: NDArray[np.float32],
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> NDArray[np.float64]:
+    """Probabilities (n, heads, 3); where the accelerator's memory is too small the batch is halved, down to one."""
+    while True:
+        try:
+            return _forward(net, pictures, level, slice_weight, device=device, batch_size=batch_size)
+        except torch.cuda.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+            torch.cuda.empty_cache()
 
 
 def _forward(

@@ -22,6 +22,7 @@ from lumbar_kernel.errors import DicomError, LocalisationError, StudyError, Weig
 from lumbar_kernel.grade import GradeNet, grade
 from lumbar_kernel.heatmaps import HeatmapNet
 from lumbar_kernel.localise import Landmarks, localise
+from lumbar_kernel.messages import Done, Message, Ready, Update
 from lumbar_kernel.pictures import draw_study
 from lumbar_kernel.readers import ReadResult, StudyReader
 from lumbar_kernel.report import Recorder, SeriesReport, StudyReport
@@ -43,35 +44,6 @@ FIRST_GUESS_SECONDS = 3.0
 
 SURE = 0.3
 """Confidence of a level from which its grades count in full; below it they lean on the prior."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """The grading process has its weights and is about to read."""
-
-    device: str
-    weights_sha256: str
-    members_failed: dict[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Update:
-    """The best grades of a study so far, (25, 3), with its part of the report."""
-
-    grades: FloatArray
-    report: StudyReport
-
-
-@dataclass(frozen=True, eq=False)
-class Done:
-    """All that was planned is done, or the time for it is up."""
-
-    recorder: Recorder
-    members: tuple[str, ...]
-    complete: bool
-
-
-Message = Ready | Update | Done
 
 
 @dataclass(eq=False)
@@ -96,8 +68,8 @@ class _Tools:
     members: dict[str, list[GradeNet]]
 
 
-def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: Callable[[Message], None]) -> None:
-    """Grade studies and emit every improvement.
+def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: Callable[[Message], None]) -> Done:
+    """Grade studies, emit every improvement, and return what closes the account.
 
     Args:
         config: options of the run.
@@ -122,7 +94,7 @@ def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: 
         done = _grade_member(spec, works, tools, recorder, budget=budget, emit=emit)
         complete = complete and done
         finished += [spec.name] if done else []
-    emit(Done(recorder=recorder, members=tuple(finished), complete=complete))
+    return Done(recorder=recorder, members=tuple(finished), complete=complete)
 
 
 def pick_device(name: str) -> torch.device:
@@ -194,10 +166,10 @@ def _grade_studies(
     estimate, pictures = Estimate(FIRST_GUESS_SECONDS), config.pictures
     with StudyReader(studies, workers=config.readers, ahead=config.ahead, timeout=READ_LIMIT_SECONDS) as reader:
         results = iter(reader)
-        while budget.fits(estimate.seconds(1)):
+        while count := _how_many_fit(budget, estimate):
             began = budget.elapsed()
             fresh = []
-            for result in _take(results, STUDIES_AT_ONCE, recorder):
+            for result in _take(results, count, recorder):
                 folder = config.output / "pictures" if pictures > 0 else None
                 fresh.append(_prepare(result, tools, recorder, pictures=folder))
                 pictures -= 1
@@ -211,6 +183,12 @@ def _grade_studies(
             estimate.add(budget.elapsed() - began, units=len(fresh))
     logger.warning("time for %d of %d studies", len(works), len(studies))
     return works, len(works) == len(studies)
+
+
+def _how_many_fit(budget: Budget, estimate: Estimate) -> int:
+    """How many studies may be taken together before the time is up, 0 when not even one."""
+    fitting = (count for count in range(STUDIES_AT_ONCE, 0, -1) if budget.fits(estimate.seconds(count)))
+    return next(fitting, 0)
 
 
 def _take(results: Iterable[ReadResult], count: int, recorder: Recorder) -> list[ReadResult]:

@@ -8,13 +8,13 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -22,13 +22,11 @@ from lumbar_kernel import __version__
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.messages import Done, Message, Ready, Update
 from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Recorder, Report, StudyReport
 from lumbar_kernel.schema import ROW_ID, ROWS, prior
 from lumbar_kernel.study import StudyFiles, find_studies
 from lumbar_kernel.submission import FloatArray, write_submission
-
-if TYPE_CHECKING:  # the pipeline brings torch, which the first file must not wait for
-    from lumbar_kernel.pipeline import Done, Message, Ready, Update
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +49,15 @@ class _State:
     dirty: bool = False
 
     def take(self, message: Message) -> None:
-        """Learn from one message; which kind it is shows in its fields, so that torch need not be imported."""
-        kind = type(message).__name__
-        if kind == "Update":
-            update: Update = message  # type: ignore[assignment]
-            self.grades[update.report.study_id] = update.grades
-            self.reports[update.report.study_id] = update.report
+        """Learn from one message."""
+        if isinstance(message, Update):
+            self.grades[message.report.study_id] = message.grades
+            self.reports[message.report.study_id] = message.report
             self.dirty = True
-        elif kind == "Ready":
-            self.ready = message  # type: ignore[assignment]
+        elif isinstance(message, Ready):
+            self.ready = message
         else:
-            self.done = message  # type: ignore[assignment]
+            self.done = message
 
 
 def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, started: float | None = None) -> Report:
@@ -77,6 +73,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
 
     Raises:
         ConfigError: nothing can be graded: a path is wrong, or there is no study in the folder.
+        KernelError: the run was strict and met an unexpected exception; what was graded by then is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
     studies = find_studies(config.data, split=config.split)
@@ -97,6 +94,10 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     write_submission(state.grades, config.submission_path)
     report = _report(config, state, budget)
     report.write(config.report_path)
+    if config.strict and report.failures:
+        first = report.failures[0]
+        msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
+        raise KernelError(msg)
     return report
 
 
@@ -116,14 +117,18 @@ def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]
 
 def _run_here(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
     """Grade in this process: slower to start and without protection, but a debugger can follow."""
-    from lumbar_kernel.pipeline import run
+    state.take(_graded(config, studies, budget, state.take))
 
-    try:
-        run(config, studies, budget=budget, emit=state.take)
-    except KernelError as error:
-        if config.strict:
-            raise
-        state.failures.append(Failure("grading", type(error).__name__, str(error)))
+
+def _graded(config: Config, studies: Sequence[StudyFiles], budget: Budget, emit: Callable[[Message], None]) -> Done:
+    """The pipeline's account; an error that ends it as a whole is in the account."""
+    from lumbar_kernel.pipeline import run  # brings torch
+
+    recorder = Recorder()
+    done = Done(recorder=recorder, members=(), complete=False)
+    with recorder.guard(None, "grading"):
+        done = run(config, studies, budget=budget, emit=emit)
+    return done
 
 
 def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
@@ -150,30 +155,28 @@ def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, bu
             text = f"the grading process ended with exit code {process.exitcode}"
             state.failures.append(Failure("grading", "ProcessDied", text))
         finally:
-            _stop(process)
+            write_submission(state.grades, config.submission_path)
+            _stop(process, politely=state.done is not None)
 
 
 def _grading_process(config: Config, studies: Sequence[StudyFiles], seconds: float | None, sender: Connection) -> None:
     """Entry of the grading process: tells its messages through the pipe; an error ends it and is told as well."""
     os.setpgid(0, 0)  # so that the supervisor can end it together with its readers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(0)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which ends this process
+    signal.signal(signal.SIGTERM, _leave)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    from lumbar_kernel.pipeline import Done, run
-
-    budget = Budget(seconds, reserve=config.reserve)
-    recorder = Recorder(strict=config.strict)
-    finished = False
-    with recorder.guard(None, "grading"):
-        run(config, studies, budget=budget, emit=sender.send)
-        finished = True
-    if not finished:
-        sender.send(Done(recorder=recorder, members=(), complete=False))
+    sender.send(_graded(config, studies, Budget(seconds, reserve=config.reserve), sender.send))
 
 
-def _stop(process: BaseProcess) -> None:
-    """End the grading process and its readers: politely, so that shared memory is given back, then by force."""
-    process.join(STOP_SECONDS)
+def _leave(*_: object) -> None:
+    """End the process through its context managers, which give shared memory back."""
+    sys.exit(0)
+
+
+def _stop(process: BaseProcess, *, politely: bool) -> None:
+    """End the grading process with its readers; one that is not done is asked to leave, then forced."""
+    if politely:
+        process.join(STOP_SECONDS)
     if process.is_alive():
         process.terminate()
         process.join(STOP_SECONDS)

@@ -12,14 +12,14 @@ ROOT = PACKAGE.name
 
 ORDER = (
     *("schema", "errors", "geometry", "config"),
-    *("dicom_file", "dicom", "files", "folders", "roles", "study", "readers", "checkpoints"),
-    *("heatmaps", "sampling", "chain", "axial", "localise", "crop", "grade", "ensemble"),
-    *("submission", "metric", "budget", "report", "pictures"),
-    *("pipeline", "worker", "supervisor", "__init__", "__main__"),
+    *("dicom_file", "dicom", "folders", "roles", "stacks", "study", "shared_pixels", "readers"),
+    *("heatmaps", "sampling", "chain", "localise", "axial", "crop", "grade", "ensemble", "checkpoints"),
+    *("submission", "metric", "budget", "report", "messages", "pictures"),
+    *("pipeline", "supervisor", "__init__", "__main__"),
 )
 """A module may import only from modules before it; a new module has to be placed here."""
 
-DIRECTORS = ("pipeline", "worker", "supervisor", "__init__", "__main__")
+DIRECTORS = ("messages", "pipeline", "supervisor", "__init__", "__main__")
 """The only modules that know the clock and the record of failures."""
 
 CLOCKS = (*DIRECTORS, "budget", "report", "readers")

@@ -4,12 +4,18 @@ import pytest
 from lumbar_kernel.crop import VIEWS, cut_crops, cut_slices, level_and_side
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
 from lumbar_kernel.study import Series, Study
-from training.phantoms import true_views
+from training.phantoms import truth_of
+from training.studies import true_views
 
 
 @pytest.fixture(scope="module")
-def crops(phantom, landmarks):
-    return cut_crops(phantom.study, landmarks, true_views(phantom))
+def views(phantom):
+    return true_views(phantom.study, truth_of(phantom.truth))
+
+
+@pytest.fixture(scope="module")
+def crops(phantom, landmarks, views):
+    return cut_crops(phantom.study, landmarks, views)
 
 
 def test_every_view_is_cut_in_its_window(crops):
@@ -26,8 +32,7 @@ def test_a_missing_role_is_a_missing_view(phantom, landmarks):
     assert set(cut_crops(Study("1", kept), landmarks, (None,) * 5)) == {"sagittal_t1"}
 
 
-def test_a_level_without_axial_slice_is_not_present(phantom, landmarks):
-    views = true_views(phantom)
+def test_a_level_without_axial_slice_is_not_present(phantom, landmarks, views):
     crops = cut_crops(phantom.study, landmarks, (None, *views[1:]))["axial_t2"]
     assert not crops.present[:2].any()
     assert not crops.images[:2].any()
@@ -40,9 +45,9 @@ def test_the_right_side_is_the_mirrored_left(crops):
     assert np.array_equal(axial.images[2 * level], axial.images[2 * level + 1][:, :, ::-1])
 
 
-def test_crops_do_not_depend_on_the_order_of_slices(phantom, landmarks, crops):
+def test_crops_do_not_depend_on_the_order_of_slices(phantom, landmarks, views, crops):
     turned = tuple(Series(s.series_id, s.role, s.slices[::-1]) for s in phantom.study.series)
-    again = cut_crops(Study("1", turned), landmarks, true_views(phantom))
+    again = cut_crops(Study("1", turned), landmarks, views)
     for name in VIEWS:
         assert np.array_equal(again[name].images, crops[name].images)
 

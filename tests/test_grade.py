@@ -89,3 +89,23 @@ def test_slices_are_pooled_by_weight():
 def test_the_input_does_not_see_gain():
     crop = np.random.default_rng(0).integers(10, 120, (2, 3, 32, 32), dtype=np.uint8)
     assert np.allclose(to_input(crop), to_input(crop * 2), atol=1e-4)
+
+
+class SmallMemory(Knows):
+    """A net that runs out of memory on more than four crops at once."""
+
+    sizes = ()
+
+    def forward(self, images, level):
+        self.sizes = (*self.sizes, len(images))
+        if len(images) > 4:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return super().forward(images, level)
+
+
+def test_too_little_memory_halves_the_batch_and_changes_nothing():
+    view, net = VIEWS["axial_t2"], SmallMemory()
+    options = {"view": view, "groups": view.groups, "device": CPU}
+    small = grade([make_crops(view)], [net], batch_size=16, **options)
+    assert max(net.sizes) == 10
+    assert np.allclose(small, grade([make_crops(view)], [Knows()], **options), equal_nan=True)

@@ -8,7 +8,8 @@ import torch
 from lumbar_kernel import Config
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.checkpoints import read_manifest
-from lumbar_kernel.pipeline import Done, Ready, Update, _first_pass, pick_device, run
+from lumbar_kernel.messages import Done, Ready, Update
+from lumbar_kernel.pipeline import _first_pass, pick_device, run
 from lumbar_kernel.study import find_studies
 
 
@@ -23,16 +24,16 @@ class Clock:
         return self.now
 
 
-def messages(dataset, untrained, tmp_path, *, seconds=None, step=0.0, **options):
-    config = Config(data=dataset, output=tmp_path, weights=untrained, workers=0, progress=False, **options)
+def messages(dataset, trained, tmp_path, *, seconds=None, step=0.0, **options):
+    config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False, **options)
     said = []
     budget = Budget(seconds, reserve=0.0, clock=Clock(step))
     run(config, find_studies(dataset), budget=budget, emit=said.append)
     return said
 
 
-def test_messages_come_in_order_and_grades_only_gain_members(dataset, untrained, tmp_path):
-    said = messages(dataset, untrained, tmp_path)
+def test_messages_come_in_order_and_grades_only_gain_members(dataset, trained, tmp_path):
+    said = messages(dataset, trained, tmp_path)
     assert isinstance(said[0], Ready)
     assert isinstance(said[-1], Done)
     assert said[-1].complete
@@ -43,22 +44,22 @@ def test_messages_come_in_order_and_grades_only_gain_members(dataset, untrained,
         assert len(members[0]) >= 2
 
 
-def test_every_update_is_a_valid_set_of_grades(dataset, untrained, tmp_path):
-    for message in messages(dataset, untrained, tmp_path):
+def test_every_update_is_a_valid_set_of_grades(dataset, trained, tmp_path):
+    for message in messages(dataset, trained, tmp_path):
         if isinstance(message, Update):
             assert message.grades.shape == (25, 3)
             assert np.allclose(message.grades.sum(axis=1), 1)
             assert message.grades.min() >= 0
 
 
-def test_without_time_nothing_is_read(dataset, untrained, tmp_path):
-    said = messages(dataset, untrained, tmp_path, seconds=1, step=2)
+def test_without_time_nothing_is_read(dataset, trained, tmp_path):
+    said = messages(dataset, trained, tmp_path, seconds=1, step=2)
     assert [type(message) for message in said] == [Ready, Done]
     assert not said[-1].complete
 
 
-def test_time_for_the_first_pass_only_leaves_the_other_members_out(dataset, untrained, tmp_path):
-    said = messages(dataset, untrained, tmp_path, seconds=40, step=4)
+def test_time_for_the_first_pass_only_leaves_the_other_members_out(dataset, trained, tmp_path):
+    said = messages(dataset, trained, tmp_path, seconds=40, step=4)
     assert not said[-1].complete
     assert len([m for m in said if isinstance(m, Update)]) in (2, 3, 4)
 
@@ -85,13 +86,13 @@ def test_the_device_falls_back_to_the_processor(monkeypatch):
     assert pick_device("cpu") == torch.device("cpu")
 
 
-def test_strict_lets_the_first_exception_through(dataset, untrained, tmp_path, monkeypatch):
+def test_strict_lets_the_first_exception_through(dataset, trained, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("on purpose")
 
     monkeypatch.setattr("lumbar_kernel.pipeline.cut_crops", broken)
     with pytest.raises(ZeroDivisionError):
-        messages(dataset, untrained, tmp_path, strict=True)
-    said = messages(dataset, untrained, tmp_path)
+        messages(dataset, trained, tmp_path, strict=True)
+    said = messages(dataset, trained, tmp_path)
     failures = [f for m in said if isinstance(m, Update) for f in m.report.failures]
     assert {(f.stage, f.type) for f in failures} == {("crop", "ZeroDivisionError")}

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lumbar_kernel import Config, Report, predict
-from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.checkpoints import read_manifest
+from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.schema import ROWS, prior
 from lumbar_kernel.submission import submission_text
@@ -28,9 +29,9 @@ def grades_of(path):
 
 
 @pytest.fixture(scope="module")
-def run(dataset, untrained, tmp_path_factory):
+def run(dataset, trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    config = Config(data=dataset, output=out, weights=untrained, progress=False, pictures=1)
+    config = Config(data=dataset, output=out, weights=trained, progress=False, pictures=1)
     return config, predict(config)
 
 
@@ -42,7 +43,7 @@ def test_every_row_of_every_study_is_graded(run, dataset):
     assert list(grades) == sample
     assert np.allclose([sum(row) for row in grades.values()], 1, atol=1e-6)
     assert report.exit_code in (EXIT_GRADED, EXIT_DEGRADED)
-    assert set(report.members) == {"tiny_sagittal_t1", "tiny_axial_t2", "tiny_sagittal_t2"}
+    assert set(report.members) == {spec.name for spec in read_manifest().members}
 
 
 def test_the_report_beside_the_submission_is_the_one_returned(run):
@@ -65,16 +66,16 @@ def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, tmp_
     assert again.submission_path.read_bytes() == config.submission_path.read_bytes()
 
 
-def test_no_time_leaves_the_prior(dataset, untrained, tmp_path):
-    report = predict(Config(data=dataset, output=tmp_path, weights=untrained, progress=False, seconds=0))
+def test_no_time_leaves_the_prior(dataset, trained, tmp_path):
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, seconds=0))
     studies = [study.study_id for study in report.studies]
     assert (tmp_path / "submission.csv").read_text() == submission_text({key: prior() for key in studies})
     assert report.exit_code == EXIT_DEGRADED
 
 
-def test_a_short_budget_is_kept(dataset, untrained, tmp_path):
+def test_a_short_budget_is_kept(dataset, trained, tmp_path):
     began = time.monotonic()
-    report = predict(Config(data=dataset, output=tmp_path, weights=untrained, progress=False, seconds=2))
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, seconds=2))
     assert time.monotonic() - began < 2 + 9  # the grading process gets three grace periods to stop
     assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
     assert report.budget_seconds == 2
@@ -90,11 +91,12 @@ def test_broken_weights_leave_the_prior_and_say_so(dataset, tmp_path):
     assert grades_of(tmp_path / "out" / "submission.csv")
 
 
-def test_one_damaged_member_is_left_out_and_named(dataset, untrained, tmp_path):
-    weights = shutil.copytree(untrained, tmp_path / "weights")
-    (weights / "tiny_sagittal_t1.safetensors").write_bytes(b"torn")
+def test_one_damaged_member_is_left_out_and_named(dataset, trained, tmp_path):
+    weights = shutil.copytree(trained, tmp_path / "weights")
+    harmed = next(spec for spec in read_manifest(weights).members if spec.view == "sagittal_t1")
+    (weights / harmed.files[0].file).write_bytes(b"torn")
     report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
-    assert "SHA-256" in report.members_failed["tiny_sagittal_t1"]
+    assert "SHA-256" in report.members_failed[harmed.name]
     assert report.studies[0].graded_rows == 15
     assert report.exit_code == EXIT_DEGRADED
 
@@ -108,11 +110,11 @@ def _kill_when_it_starts(done):
         time.sleep(0.05)
 
 
-def test_a_killed_grading_process_leaves_a_valid_file(dataset, untrained, tmp_path):
+def test_a_killed_grading_process_leaves_a_valid_file(dataset, trained, tmp_path):
     done = threading.Event()
     killer = threading.Thread(target=_kill_when_it_starts, args=(done,))
     killer.start()
-    report = predict(Config(data=dataset, output=tmp_path, weights=untrained, progress=False))
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False))
     done.set()
     killer.join()
     assert "exit code -9" in report.failures[-1].message
@@ -181,3 +183,16 @@ def test_the_report_is_json_for_machines(run):
     config, _ = run
     entry = json.loads(Path(config.report_path).read_text())
     assert {"version", "weights_sha256", "device", "studies", "exit_code"} <= set(entry)
+
+
+def test_a_strict_run_raises_what_a_soft_one_records(dataset, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "manifest.json").write_text("{}")
+    for workers in (0, None):
+        config = Config(
+            data=dataset, output=tmp_path / "out", weights=weights, progress=False, strict=True, workers=workers
+        )
+        with pytest.raises(KernelError, match="manifest"):
+            predict(config)
+        assert grades_of(config.submission_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,16 +71,28 @@ def save(examples: Examples, path: Path) -> None:
     np.savez(path, **{item.name: getattr(examples, item.name) for item in fields(examples)})
 
 
-def load_landmarks(path: Path) -> LandmarkExamples:
-    """Read what `save` wrote."""
+def load_any(path: Path) -> Examples:
+    """Read what `save` wrote; the fields tell the kind."""
     with np.load(path) as stored:
-        return LandmarkExamples(**{name: stored[name] for name in stored.files})
+        values = {name: stored[name] for name in stored.files}
+    return LandmarkExamples(**values) if "points" in values else GradeExamples(**values)
+
+
+def load_landmarks(path: Path) -> LandmarkExamples:
+    """Read landmark examples; raises TypeError for a file of the other kind."""
+    return _of_kind(load_any(path), LandmarkExamples, path)
 
 
 def load_grades(path: Path) -> GradeExamples:
-    """Read what `save` wrote."""
-    with np.load(path) as stored:
-        return GradeExamples(**{name: stored[name] for name in stored.files})
+    """Read grade examples; raises TypeError for a file of the other kind."""
+    return _of_kind(load_any(path), GradeExamples, path)
+
+
+def _of_kind(examples: Examples, kind: type, path: Path) -> Any:
+    if not isinstance(examples, kind):
+        msg = f"{path} holds {type(examples).__name__}, not {kind.__name__}"
+        raise TypeError(msg)
+    return examples
 
 
 def concatenate(parts: Sequence[Examples]) -> Examples:

@@ -41,19 +41,25 @@ SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BO
 TASKS = {
     "foraminal": Task(
         view="sagittal_t1",
-        files=("foramina", "phantom_foramina"),
-        draw={"sagittal_t1": 0.75, "phantom": 0.25},
+        files=("foramina", "rsna_foramina", "phantom_foramina"),
+        draw={"sagittal_t1": 0.75, "rsna": 0.75, "phantom": 0.25},
         in_chans=1,
         spatial=SPATIAL,
     ),
     "axial": Task(
         view="axial_t2",
-        files=("axial", "phantom_axial"),
-        draw={"axial_t2_crops": 0.65, "phantom": 0.35},
+        files=("axial", "rsna_axial", "phantom_axial"),
+        draw={"axial_t2_crops": 0.65, "rsna": 0.65, "phantom": 0.35},
         in_chans=3,
         spatial=SPATIAL,
     ),
-    "canal": Task(view="sagittal_t2", files=("phantom_canal",), draw={"phantom": 1.0}, in_chans=3, spatial=SPATIAL),
+    "canal": Task(
+        view="sagittal_t2",
+        files=("rsna_canal", "phantom_canal"),
+        draw={"rsna": 3.0, "phantom": 1.0},
+        in_chans=3,
+        spatial=SPATIAL,
+    ),
 }
 
 

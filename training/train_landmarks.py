@@ -37,12 +37,13 @@ class Task:
 TASKS = {
     # Scale and shift cover fields of view from 220 to 380 mm and spines off the middle of the frame.
     "sagittal": Task(
-        files=("sagittal", "phantom_sagittal"),
+        files=("sagittal", "rsna_sagittal", "phantom_sagittal"),
         shape=(256, 256),
         points=10,
         spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
         draw={
             "sagittal_t1": 0.42,
+            "rsna": 0.42,
             "sudirman_sagittal": 0.16,
             "spider_midsagittal": 0.1,
             "spider_t2": 0.1,
@@ -51,11 +52,11 @@ TASKS = {
     ),
     # The window is placed by the projected canal point, which is good to about a centimetre.
     "axial": Task(
-        files=("axial_points", "phantom_axial_points"),
+        files=("axial_points", "rsna_axial_points", "phantom_axial_points"),
         shape=(128, 128),
         points=2,
         spatial=Spatial(shift=0.14, degrees=10, scale=1.25, aspect=1.1, border=cv2.BORDER_REFLECT_101),
-        draw={"axial_t2_crops": 0.7, "phantom": 0.3},
+        draw={"axial_t2_crops": 0.7, "rsna": 0.7, "phantom": 0.3},
     ),
 }
 
@@ -158,12 +159,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--sources", choices=("all", "real"), default="all", help="real leaves the phantoms out")
     parser.add_argument("--start", type=Path, help="run whose averaged weights are the start")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
-    files = [arguments.cache / f"{name}.npz" for name in task.files]
+    wanted = [name for name in task.files if arguments.sources == "all" or not name.startswith("phantom")]
+    files = [arguments.cache / f"{name}.npz" for name in wanted]
     examples = concatenate([load_landmarks(path) for path in files if path.exists()])
     model = HeatmapNet(arguments.backbone, points=task.points)
     if arguments.start:
