@@ -28,8 +28,8 @@ def messages(dataset, trained, tmp_path, *, seconds=None, step=0.0, **options):
     config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False, **options)
     said = []
     budget = Budget(seconds, reserve=0.0, clock=Clock(step))
-    run(config, find_studies(dataset), budget=budget, emit=said.append)
-    return said
+    done = run(config, find_studies(dataset), budget=budget, emit=said.append)
+    return [*said, done]
 
 
 def test_messages_come_in_order_and_grades_only_gain_members(dataset, trained, tmp_path):

@@ -107,7 +107,7 @@ def test_a_step_always_draws_the_same_batch_and_never_the_fold_left_out():
     sampler = train_grader.Sampler(examples, task, fold=1, batch=8, seed=3)
     for first, second in zip(sampler(5), sampler(5), strict=True):
         assert torch.equal(first, second)
-    assert not set(sampler.pools["axial_t2_crops"]) & set(np.flatnonzero(examples.fold == 1))
+    assert not set(sampler.pools.pools["axial_t2_crops"]) & set(np.flatnonzero(examples.fold == 1))
 
 
 def test_the_loss_is_least_for_the_right_answer():

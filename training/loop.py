@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
+
+
+def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> argparse.ArgumentParser:
+    """The arguments that every training script takes; also sets up logging and is followed by `parse_args`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("task", choices=sorted(tasks))
+    parser.add_argument("cache", type=Path, help="folder of prepared examples")
+    parser.add_argument("run", type=Path, help="folder of this run; a restart continues it")
+    parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on")
+    parser.add_argument("--backbone", default="mobilenetv3_small_100", help="timm model name")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    return parser
+
+
+class Pools:
+    """Training examples by source, drawn so that each source has its share of a batch.
+
+    Args:
+        sources: (n,) source of each example.
+        folds: (n,) fold of each example.
+        shares: source → weight in the draw; a source without examples is passed over.
+        fold: left out.
+    """
+
+    def __init__(self, sources: NDArray, folds: NDArray, shares: Mapping[str, float], *, fold: int) -> None:
+        found = {name: np.flatnonzero((folds != fold) & (sources == name)) for name in shares}
+        self.pools = {name: pool for name, pool in found.items() if len(pool)}
+        weights = np.array([shares[name] for name in self.pools])
+        self.weights = weights / weights.sum()
+        logger.info("training pools %s", {name: len(pool) for name, pool in self.pools.items()})
+
+    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.intp]:
+        """Indices of examples, with replacement."""
+        names = rng.choice(list(self.pools), count, p=self.weights)
+        return np.array([rng.choice(self.pools[name]) for name in names])
 
 
 def pick_device() -> torch.device:

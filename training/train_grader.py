@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,10 +15,8 @@ from lumbar_kernel.crop import VIEWS
 from lumbar_kernel.grade import GradeNet, to_input
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
-from training.examples import GradeExamples, concatenate, load_grades
-from training.loop import Trainer, write_result
-
-logger = logging.getLogger(__name__)
+from training.examples import GradeExamples, concatenate, load_grades, select
+from training.loop import Pools, Trainer, run_parser, write_result
 
 
 @dataclass(frozen=True)
@@ -69,18 +64,12 @@ class Sampler:
     def __init__(self, examples: GradeExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
         self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
         self.shape = VIEWS[task.view].geometry.shape
-        kept = examples.fold != fold
-        self.pools = {source: np.flatnonzero(kept & (examples.source == source)) for source in task.draw}
-        self.pools = {source: pool for source, pool in self.pools.items() if len(pool)}
-        shares = np.array([task.draw[source] for source in self.pools])
-        self.shares = shares / shares.sum()
-        logger.info("training pools %s", {source: len(pool) for source, pool in self.pools.items()})
+        self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         """Pictures, levels and labels of a step; the same step gives the same batch."""
         rng = np.random.default_rng((self.seed, step))
-        names = rng.choice(list(self.pools), self.batch, p=self.shares)
-        chosen = np.array([rng.choice(self.pools[name]) for name in names])
+        chosen = self.pools.draw(rng, self.batch)
         pictures = np.stack([self._picture(index, rng) for index in chosen])
         return (
             torch.from_numpy(to_input(pictures)).contiguous(memory_format=torch.channels_last),
@@ -153,17 +142,8 @@ def measure(model: nn.Module, examples: GradeExamples, task: Task) -> dict[str, 
 
 def main() -> None:
     """Train until the steps are done; a restart continues; predictions of the fold left out go to `oof.npz`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("task", choices=sorted(TASKS))
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on")
-    parser.add_argument("--backbone", default="mobilenetv3_small_100")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=3e-3)
+    parser = run_parser(main.__doc__, TASKS, batch=64)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
     files = [arguments.cache / f"{name}.npz" for name in task.files]
@@ -171,7 +151,7 @@ def main() -> None:
     heads = len(VIEWS[task.view].groups)
     model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=0.3)
     held = np.flatnonzero(examples.fold == arguments.fold)
-    validation = GradeExamples(**{name: getattr(examples, name)[held] for name in examples.__dataclass_fields__})
+    validation = select(examples, held)
     trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     figures = trainer.fit(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +14,8 @@ from torch import Tensor, nn
 from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.sampling import normalise
 from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
-from training.examples import LandmarkExamples, concatenate, load_landmarks
-from training.loop import Trainer, write_result
-
-logger = logging.getLogger(__name__)
+from training.examples import LandmarkExamples, concatenate, load_landmarks, select
+from training.loop import Pools, Trainer, run_parser, write_result
 
 
 @dataclass(frozen=True)
@@ -85,18 +81,12 @@ class Sampler:
 
     def __init__(self, examples: LandmarkExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
         self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
-        kept = examples.fold != fold
-        self.pools = {source: np.flatnonzero(kept & (examples.source == source)) for source in task.draw}
-        self.pools = {source: pool for source, pool in self.pools.items() if len(pool)}
-        shares = np.array([task.draw[source] for source in self.pools])
-        self.shares = shares / shares.sum()
-        logger.info("training pools %s", {source: len(pool) for source, pool in self.pools.items()})
+        self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         """Pictures, targets and which landmarks were judged; the same step gives the same batch."""
         rng = np.random.default_rng((self.seed, step))
-        names = rng.choice(list(self.pools), self.batch, p=self.shares)
-        chosen = [rng.choice(self.pools[name]) for name in names]
+        chosen = self.pools.draw(rng, self.batch)
         pictures, wanted, known = zip(*(self._example(int(index), rng) for index in chosen), strict=True)
         return (
             torch.from_numpy(np.stack(pictures))[:, None].contiguous(memory_format=torch.channels_last),
@@ -150,19 +140,10 @@ def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[st
 
 def main() -> None:
     """Train until the steps are done; a restart continues."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("task", choices=sorted(TASKS))
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on; -1 for none")
-    parser.add_argument("--backbone", default="mobilenetv3_small_100")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=3e-3)
+    parser = run_parser(main.__doc__, TASKS, batch=32)
     parser.add_argument("--sources", choices=("all", "real"), default="all", help="real leaves the phantoms out")
     parser.add_argument("--start", type=Path, help="run whose averaged weights are the start")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
     wanted = [name for name in task.files if arguments.sources == "all" or not name.startswith("phantom")]
@@ -173,7 +154,7 @@ def main() -> None:
         model.load_state_dict(torch.load(arguments.start / "last.pt", weights_only=True)["average"])
     held = np.flatnonzero(examples.fold == arguments.fold)
     held = np.random.default_rng(0).permutation(held)[:600] if len(held) else np.arange(200)
-    validation = LandmarkExamples(**{name: getattr(examples, name)[held] for name in examples.__dataclass_fields__})
+    validation = select(examples, held)
     trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     figures = trainer.fit(
