@@ -9,25 +9,25 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lumbar_kernel.axial import AxialView, axial_views
 from lumbar_kernel.budget import Budget, Estimate
-from lumbar_kernel.checkpoints import Manifest, MemberSpec, load_localiser, load_member, read_manifest
+from lumbar_kernel.checkpoints import MemberSpec
 from lumbar_kernel.config import Config
 from lumbar_kernel.crop import VIEWS, Crops, cut_crops
 from lumbar_kernel.ensemble import Ensemble, blend_with_prior, scale_max_severe
-from lumbar_kernel.errors import DicomError, LocalisationError, StudyError, WeightsError
-from lumbar_kernel.grade import GradeNet, grade
-from lumbar_kernel.heatmaps import HeatmapNet
+from lumbar_kernel.errors import DicomError, LocalisationError, StudyError
+from lumbar_kernel.grade import grade
 from lumbar_kernel.localise import Landmarks, localise
 from lumbar_kernel.messages import Done, Message, Ready, Update
 from lumbar_kernel.pictures import draw_study
 from lumbar_kernel.readers import ReadResult, StudyReader
-from lumbar_kernel.report import Recorder, SeriesReport, StudyReport
-from lumbar_kernel.schema import AXIAL_T2, FORAMINAL, GROUPS, LEVELS, ROWS, SERIES_DESCRIPTIONS, SIDES, group_of
+from lumbar_kernel.report import Recorder, StudyReport
+from lumbar_kernel.schema import GROUPS, LEVELS, ROWS, group_of
 from lumbar_kernel.study import Study, StudyFiles
+from lumbar_kernel.study_report import nothing_usable, row_confidence, study_report
+from lumbar_kernel.tools import Tools, load_tools
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,6 @@ READ_LIMIT_SECONDS = 120.0
 FIRST_GUESS_SECONDS = 3.0
 """Expected seconds of the first pass for one study, until some have been timed."""
 
-SURE = 0.3
-"""Confidence of a level from which its grades count in full; below it they lean on the prior."""
-
 
 @dataclass(eq=False)
 class _Work:
@@ -55,17 +52,6 @@ class _Work:
     confidence: FloatArray = field(default_factory=lambda: np.zeros(len(ROWS)))
     ensemble: Ensemble = field(default_factory=Ensemble)
     members: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class _Tools:
-    """Everything that was loaded from the weights folder."""
-
-    manifest: Manifest
-    device: torch.device
-    sagittal: list[HeatmapNet]
-    axial: list[HeatmapNet]
-    members: dict[str, list[GradeNet]]
 
 
 def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: Callable[[Message], None]) -> Done:
@@ -82,7 +68,7 @@ def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: 
     """
     recorder = Recorder(strict=config.strict)
     with recorder.timed("load weights"):
-        tools, failed = _load(config)
+        tools, failed = load_tools(config)
     emit(Ready(device=str(tools.device), weights_sha256=tools.manifest.sha256, members_failed=failed))
     order = [spec for spec in tools.manifest.members if spec.name in tools.members]
     first = _first_pass(order)
@@ -95,45 +81,6 @@ def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: 
         complete = complete and done
         finished += [spec.name] if done else []
     return Done(recorder=recorder, members=tuple(finished), complete=complete)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device asked for; "auto" takes CUDA only where a real operation works on it.
-
-    An old card may be reported as available and still fail at the first kernel, so a product is computed.
-    """
-    if name != "auto":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    try:
-        probe = torch.ones(8, 8, device="cuda")
-        if float((probe @ probe).sum().item()) == 512.0:
-            return torch.device("cuda")
-    except (RuntimeError, AssertionError) as error:
-        logger.warning("the GPU does not work (%s), grading on the processor", error)
-    return torch.device("cpu")
-
-
-def _load(config: Config) -> tuple[_Tools, dict[str, str]]:
-    """The nets of the manifest; a member that cannot be loaded is left out and named with its reason."""
-    manifest, device = read_manifest(config.weights), pick_device(config.device)
-    members, failed = {}, {}
-    for spec in manifest.members:
-        try:
-            members[spec.name] = load_member(spec, manifest.folder, device=device)
-        except WeightsError as error:
-            if config.strict:
-                raise
-            failed[spec.name] = str(error)
-    tools = _Tools(
-        manifest=manifest,
-        device=device,
-        sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
-        axial=load_localiser(manifest.axial, manifest.folder, device=device),
-        members=members,
-    )
-    return tools, failed
 
 
 def _first_pass(members: Sequence[MemberSpec]) -> list[MemberSpec]:
@@ -154,7 +101,7 @@ def _share(spec: MemberSpec, group: str) -> float:
 def _grade_studies(
     config: Config,
     studies: Sequence[StudyFiles],
-    tools: _Tools,
+    tools: Tools,
     first: Sequence[MemberSpec],
     recorder: Recorder,
     *,
@@ -197,15 +144,15 @@ def _take(results: Iterable[ReadResult], count: int, recorder: Recorder) -> list
         return list(islice(results, count))
 
 
-def _prepare(result: ReadResult, tools: _Tools, recorder: Recorder, *, pictures: Path | None) -> _Work:
+def _prepare(result: ReadResult, tools: Tools, recorder: Recorder, *, pictures: Path | None) -> _Work:
     """Localise and crop one study; whatever fails leaves the study with fewer views, down to none."""
     study_id, study = result.files.study_id, result.study
     if study is None:
         recorder.note(study_id, "read", DicomError(result.error or "the reader gave no reason"))
         return _Work(StudyReport(study_id=study_id, failures=recorder.failures(study_id)))
     if not study.series:
-        recorder.note(study_id, "read", StudyError(_nothing_usable(study)))
-    work = _Work(_report_of(study, (), recorder))
+        recorder.note(study_id, "read", StudyError(nothing_usable(study)))
+    work = _Work(study_report(study, (), recorder.failures(study_id)))
     landmarks: Landmarks | None = None
     views: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
     if study.series:
@@ -216,15 +163,15 @@ def _prepare(result: ReadResult, tools: _Tools, recorder: Recorder, *, pictures:
             views = axial_views(study, landmarks, tools.axial)
         with recorder.timed("crop"), recorder.guard(study_id, "crop"):
             work.crops = cut_crops(study, landmarks, views)
-        work.confidence = _confidence(landmarks, views)
+        work.confidence = row_confidence(landmarks, views)
         if pictures is not None:
             with recorder.timed("pictures"), recorder.guard(study_id, "pictures"):
                 draw_study(study, landmarks, views, pictures)
-    work.report = _report_of(study, views, recorder, landmarks=landmarks)
+    work.report = study_report(study, views, recorder.failures(study_id), landmarks=landmarks)
     return work
 
 
-def _located(study: Study, tools: _Tools, recorder: Recorder) -> Landmarks | None:
+def _located(study: Study, tools: Tools, recorder: Recorder) -> Landmarks | None:
     """Landmarks, or None with a note: a study without visible levels is a fact, not a fault of the program."""
     try:
         return localise(study, tools.sagittal)
@@ -233,29 +180,10 @@ def _located(study: Study, tools: _Tools, recorder: Recorder) -> Landmarks | Non
         return None
 
 
-def _nothing_usable(study: Study) -> str:
-    reasons = "; ".join(study.problems[:3]) or "no file was found"
-    return f"study {study.study_id} holds no usable series: {reasons}"
-
-
-def _confidence(landmarks: Landmarks, views: Sequence[AxialView | None]) -> FloatArray:
-    """How far each of the 25 rows may be trusted for its place, 0..1: its level, and its own landmark."""
-    level = np.clip(landmarks.confidence / SURE, 0, 1)
-    trust = np.empty(len(ROWS))
-    for index, row in enumerate(ROWS):
-        k = LEVELS.index(row[-5:])
-        trust[index] = level[k]
-        if group_of(row) == FORAMINAL:
-            side = SIDES.index(row.split("_")[0])
-            seen = np.clip(landmarks.foramen_confidence[k, side] / SURE, 0, 1)
-            trust[index] *= 0.5 + 0.5 * seen
-    return trust
-
-
 def _grade_member(
     spec: MemberSpec,
     works: Sequence[_Work],
-    tools: _Tools,
+    tools: Tools,
     recorder: Recorder,
     *,
     budget: Budget,
@@ -275,7 +203,7 @@ def _grade_member(
     return True
 
 
-def _grade(spec: MemberSpec, works: Sequence[_Work], tools: _Tools, recorder: Recorder) -> None:
+def _grade(spec: MemberSpec, works: Sequence[_Work], tools: Tools, recorder: Recorder) -> None:
     """Add one member's grades to several studies; where that fails together it is tried one by one."""
     able = [work for work in works if spec.view in work.crops]
     if not able:
@@ -297,7 +225,7 @@ def _grade(spec: MemberSpec, works: Sequence[_Work], tools: _Tools, recorder: Re
         work.members.append(spec.name)
 
 
-def _update(work: _Work, tools: _Tools) -> Update:
+def _update(work: _Work, tools: Tools) -> Update:
     """The study's grades as they stand: mean, calibration, study maximum, lean on the prior where unsure."""
     said, calibration = work.ensemble.said, tools.manifest.calibration
     grades = work.ensemble.result()
@@ -307,46 +235,3 @@ def _update(work: _Work, tools: _Tools) -> Update:
         grades = blend_with_prior(grades, np.where(said, work.confidence, 0.0))
     entry = {**work.report.__dict__, "members": tuple(work.members), "graded_rows": int(said.sum())}
     return Update(grades=grades, report=StudyReport(**entry))
-
-
-def _report_of(
-    study: Study, views: Sequence[AxialView | None], recorder: Recorder, *, landmarks: Landmarks | None = None
-) -> StudyReport:
-    """What is known of a study before it is graded."""
-    missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
-    if landmarks is not None and study.slices(AXIAL_T2):
-        missing += [
-            f"no axial slice at {level.upper().replace('_', '/')}"
-            for level, view in zip(LEVELS, views, strict=True)
-            if view is None
-        ]
-    return StudyReport(
-        study_id=study.study_id,
-        series=tuple(SeriesReport(item.series_id, item.role, len(item.slices)) for item in study.series),
-        missing=(*missing, *study.problems),
-        failures=recorder.failures(study.study_id),
-        confidence=None if landmarks is None else float(landmarks.confidence.mean()),
-        landmarks=None if landmarks is None else _as_table(landmarks, views),
-    )
-
-
-def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None]) -> dict[str, object]:
-    """Landmarks by level for the report, mm LPS to a hundredth."""
-
-    def rounded(values: FloatArray) -> object:
-        return np.round(values, 2).tolist()
-
-    table: dict[str, object] = {}
-    for index, level in enumerate(LEVELS):
-        view = views[index]
-        table[level] = {
-            "canal": rounded(landmarks.canal[index]),
-            "foramina": dict(zip(SIDES, (rounded(point) for point in landmarks.foramina[index]), strict=True)),
-            "recesses": None
-            if view is None
-            else dict(zip(SIDES, (rounded(point) for point in view.recesses), strict=True)),
-            "axial_instance_number": None if view is None else view.item.instance_number,
-            "confidence": round(float(landmarks.confidence[index]), 3),
-            "foramen_confidence": rounded(landmarks.foramen_confidence[index]),
-        }
-    return table

@@ -9,8 +9,9 @@ from lumbar_kernel import Config
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.checkpoints import read_manifest
 from lumbar_kernel.messages import Done, Ready, Update
-from lumbar_kernel.pipeline import _first_pass, pick_device, run
+from lumbar_kernel.pipeline import _first_pass, run
 from lumbar_kernel.study import find_studies
+from lumbar_kernel.tools import pick_device
 
 
 class Clock:

@@ -15,6 +15,9 @@ HELD_OUT_STUDIES = frozenset({"100206310", "4646740", "44036939"})
 
 FOLDS = 4
 
+WIDER = 1.5
+"""Crops with grades are stored this much wider than the grader's window."""
+
 
 @dataclass(frozen=True, eq=False)
 class LandmarkExamples:

@@ -1,8 +1,4 @@
-"""The packs of single real slices and crops in `shared/data` → examples in the kernel's own frames.
-
-The packs have no pixel spacing. Where a crop must be cut in millimetres the scale is inferred from anatomy or from
-the usual field of view, and training jitters it; `SCALE` constants below say what was assumed.
-"""
+"""The packs of single real slices in `shared/data` → pictures with landmarks, in the localisers' own frames."""
 
 from __future__ import annotations
 
@@ -16,25 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.crop import VIEWS, CropGeometry
 from lumbar_kernel.localise import FRAME, POINTS
-from training.examples import GradeExamples, LandmarkExamples
-
-FORAMEN_STEP_MM = 30.0
-"""Assumed mean cranio-caudal distance of neighbouring foramina; 28.5 and 29.3 mm on the two labelled studies."""
+from training.examples import LandmarkExamples
 
 AXIAL_FIELD_MM = 170.0
 """Assumed width of an axial field of view; 160 mm on all three complete studies. The recess distance it gives is
 17.1 … 14.0 mm from L1/L2 to L4/L5 with a between-study deviation of 17 %."""
 
-WIDER = 1.5
-"""Grade crops are stored this much wider than the grader's window."""
-
 LEVEL_INDEX = {level: index for index, level in enumerate(schema.LEVELS)}
-GRADE_INDEX = {name: index for index, name in enumerate(schema.SEVERITY_NAMES)}
 
 
-def _pictures(pack: Path, archive: str = "slices.zip") -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def pictures(pack: Path, archive: str = "slices.zip") -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Every picture of a pack's archive as (name, grey pixels)."""
     with zipfile.ZipFile(pack / archive) as files:
         for name in sorted(files.namelist()):
@@ -91,7 +79,7 @@ def sagittal_t1(data: Path) -> LandmarkExamples:
     pack = data / "sagittal_t1"
     table = dict(iter(pd.read_csv(pack / "points.csv", dtype={"study_id": str}).groupby("image")))
     found = _LandmarkList("sagittal_t1")
-    for name, picture in _pictures(pack):
+    for name, picture in pictures(pack):
         rows = table.get(name)
         if rows is None:  # a few slices of the archive have no row in the table
             continue
@@ -113,7 +101,7 @@ def midsagittal(data: Path, pack_name: str) -> LandmarkExamples:
     pack = data / pack_name
     table = pd.read_csv(pack / "points.csv")
     by_image = dict(iter(table.groupby("image")))
-    pictures = {Path(name).name: picture for name, picture in _pictures(pack)}
+    pictures = {Path(name).name: picture for name, picture in pictures(pack)}
     found = _LandmarkList(pack_name)
     for name, rows in by_image.items():
         if name not in pictures:
@@ -154,7 +142,7 @@ def spider_space(data: Path) -> LandmarkExamples:
     A level counts where the canal's mask lies behind its disc; elsewhere the slice is too lateral to say.
     """
     pack = data / "spider_t2"
-    files = dict(_pictures(pack))
+    files = dict(pictures(pack))
     found = _LandmarkList("spider_t2")
     for name, picture in files.items():
         if not name.startswith("images/"):
@@ -189,71 +177,6 @@ def disc_margins(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
     return margins
 
 
-def foramina(data: Path) -> GradeExamples:
-    """One crop per marked foramen of `sagittal_t1`; a sagittal slice looks alike on both sides, so none is mirrored."""
-    pack, geometry = data / "sagittal_t1", VIEWS["sagittal_t1"].geometry
-    table = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
-    table = table[table["label"].isin(GRADE_INDEX)]
-    steps = _foramen_steps(table)
-    by_image = dict(iter(table.groupby("image")))
-    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
-    for name, picture in _pictures(pack):
-        for _, row in by_image.get(name, table.iloc[:0]).iterrows():
-            mm = FORAMEN_STEP_MM / steps[row["study_id"]]  # of one native pixel
-            per_pixel = (mm * row["rows"] / picture.shape[0], mm * row["columns"] / picture.shape[1])
-            centre = (row["y_rel"] * picture.shape[0] - 0.5, row["x_rel"] * picture.shape[1] - 0.5)
-            crops.append(_cut(picture, centre=centre, mm_per_pixel=per_pixel, geometry=geometry)[None])
-            labels.append([GRADE_INDEX[row["label"]]])
-            levels.append(LEVEL_INDEX[row["level"]])
-            ids.append([row["row_id"]])
-            groups.append(row["study_id"])
-            folds.append(row["fold"])
-    return _grades(crops, labels, levels, ids, groups, folds, source="sagittal_t1")
-
-
-def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
-    """Mean cranio-caudal step of the marked foramina of each study, native pixels; the population's where unknown."""
-    level = table["level"].map(LEVEL_INDEX)
-    mean = table.assign(level=level).groupby(["study_id", "level"], as_index=False)[["y", "rows"]].mean()
-    steps: dict[str, float] = {}
-    for study, rows in mean.groupby("study_id"):
-        if len(rows) >= 3:
-            steps[study] = float(np.polyfit(rows["level"], rows["y"], 1)[0])
-    relative = np.median(
-        [step / table.loc[table["study_id"] == s, "rows"].iloc[0] for s, step in list(steps.items())[:300]]
-    )
-    for study, rows in mean.groupby("study_id"):
-        steps.setdefault(study, float(relative * rows["rows"].iloc[0]))
-    return steps
-
-
-def axial(data: Path) -> GradeExamples:
-    """Two crops per axial disc-level crop, the right side mirrored; heads are canal and this side's recess."""
-    pack, geometry = data / "axial_t2_crops", VIEWS["axial_t2"].geometry
-    table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
-    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
-    for name, picture in _pictures(pack, "crops.zip"):
-        row = table.loc[name]
-        height, width = picture.shape[0] // 3, picture.shape[1]
-        mm = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width
-        stack = picture[: 3 * height].reshape(3, height, width)
-        cut = np.stack(
-            [
-                _cut(p, centre=((height - 1) / 2, (width - 1) / 2), mm_per_pixel=(mm, mm), geometry=geometry)
-                for p in stack
-            ]
-        )
-        for side in schema.SIDES:
-            heads = [f"spinal_canal_stenosis_{row['level']}", f"{side}_subarticular_stenosis_{row['level']}"]
-            crops.append(cut if side == "left" else cut[:, :, ::-1])
-            labels.append([GRADE_INDEX.get(row[head.rsplit("_", 2)[0]], -1) for head in heads])
-            levels.append(LEVEL_INDEX[row["level"]])
-            ids.append([f"{row['study_id']}_{head}" for head in heads])
-            groups.append(row["study_id"])
-            folds.append(row["fold"])
-    return _grades(crops, labels, levels, ids, groups, folds, source="axial_t2_crops")
-
-
 def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> LandmarkExamples:
     """Left and right subarticular points on the middle slice of the axial crops, on a grid wider than the crop.
 
@@ -265,7 +188,7 @@ def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> Landm
     pack = data / "axial_t2_crops"
     table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
     found = _LandmarkList("axial_t2_crops")
-    for name, picture in _pictures(pack, "crops.zip"):
+    for name, picture in pictures(pack, "crops.zip"):
         row = table.loc[name]
         marked = np.array([[row["left_y"], row["left_x"]], [row["right_y"], row["right_x"]]], dtype=float)
         if np.isnan(marked).all():
@@ -282,47 +205,6 @@ def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> Landm
         known = ~np.isnan(points[:, 0])
         found.add(frame, points, known, group=row["study_id"], fold=row["fold"], weighting="t2")
     return found.build()
-
-
-def _cut(
-    picture: NDArray[np.uint8],
-    *,
-    centre: tuple[float, float],
-    mm_per_pixel: tuple[float, float],
-    geometry: CropGeometry,
-) -> NDArray[np.uint8]:
-    """A crop around a pixel, `WIDER` than the grader's window, on the grader's spacing; edges are mirrored in."""
-    rows, columns = stored_shape(geometry)
-    scale_row, scale_column = (geometry.spacing / mm for mm in mm_per_pixel)
-    matrix = np.array(
-        [
-            [scale_column, 0, centre[1] - scale_column * (columns - 1) / 2],
-            [0, scale_row, centre[0] - scale_row * (rows - 1) / 2],
-        ]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut: NDArray[np.uint8] = cv2.warpAffine(
-        picture, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return cut
-
-
-def stored_shape(geometry: CropGeometry) -> tuple[int, int]:
-    """Rows and columns of a stored crop, `WIDER` than the window, even numbers."""
-    rows, columns = geometry.shape
-    return 2 * round(rows * WIDER / 2), 2 * round(columns * WIDER / 2)
-
-
-def _grades(crops, labels, levels, ids, groups, folds, *, source: str) -> GradeExamples:
-    return GradeExamples(
-        images=np.stack(crops),
-        labels=np.array(labels, np.int8),
-        level=np.array(levels, np.int8),
-        row_id=np.array(ids),
-        group=np.array(groups),
-        fold=np.array(folds, np.int8),
-        source=np.full(len(crops), source),
-    )
 
 
 def landmark_packs(data: Path) -> list[LandmarkExamples]:

@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from training import packs
+from training import pack_crops, packs
 from training.examples import concatenate, save, without_held_out
 
 logger = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     jobs = {
         "sagittal": lambda: concatenate(packs.landmark_packs(arguments.data)),
-        "foramina": lambda: packs.foramina(arguments.data),
-        "axial": lambda: packs.axial(arguments.data),
+        "foramina": lambda: pack_crops.foramina(arguments.data),
+        "axial": lambda: pack_crops.axial(arguments.data),
         "axial_points": lambda: packs.axial_points(arguments.data, spacing=0.625, shape=(160, 160)),
     }
     for name, build in jobs.items():

@@ -13,8 +13,7 @@ from lumbar_kernel.localise import POINTS, Landmarks, frame_of
 from lumbar_kernel.sampling import centred_grid, sample
 from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
 from lumbar_kernel.study import Slice, Study
-from training.examples import Examples, GradeExamples, LandmarkExamples
-from training.packs import WIDER
+from training.examples import WIDER, Examples, GradeExamples, LandmarkExamples
 
 SLICES_PER_SERIES = 5
 POINTS_SHAPE = (160, 160)

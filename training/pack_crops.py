@@ -1,0 +1,130 @@
+"""The packs of graded real foramina and axial crops → crops with grades, in the graders' own windows.
+
+The packs have no pixel spacing. The scale is inferred from anatomy or from the usual field of view, as the constants
+say, and training jitters it; inference cuts in true millimetres.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lumbar_kernel import schema
+from lumbar_kernel.crop import VIEWS, CropGeometry
+from training.examples import WIDER, GradeExamples
+from training.packs import AXIAL_FIELD_MM, LEVEL_INDEX, pictures
+
+FORAMEN_STEP_MM = 30.0
+"""Assumed mean cranio-caudal distance of neighbouring foramina; 28.5 and 29.3 mm on the two labelled studies."""
+
+GRADE_INDEX = {name: index for index, name in enumerate(schema.SEVERITY_NAMES)}
+
+
+def foramina(data: Path) -> GradeExamples:
+    """One crop per marked foramen of `sagittal_t1`; a sagittal slice looks alike on both sides, so none is mirrored."""
+    pack, geometry = data / "sagittal_t1", VIEWS["sagittal_t1"].geometry
+    table = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
+    table = table[table["label"].isin(GRADE_INDEX)]
+    steps = _foramen_steps(table)
+    by_image = dict(iter(table.groupby("image")))
+    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
+    for name, picture in pictures(pack):
+        for _, row in by_image.get(name, table.iloc[:0]).iterrows():
+            mm = FORAMEN_STEP_MM / steps[row["study_id"]]  # of one native pixel
+            per_pixel = (mm * row["rows"] / picture.shape[0], mm * row["columns"] / picture.shape[1])
+            centre = (row["y_rel"] * picture.shape[0] - 0.5, row["x_rel"] * picture.shape[1] - 0.5)
+            crops.append(_cut(picture, centre=centre, mm_per_pixel=per_pixel, geometry=geometry)[None])
+            labels.append([GRADE_INDEX[row["label"]]])
+            levels.append(LEVEL_INDEX[row["level"]])
+            ids.append([row["row_id"]])
+            groups.append(row["study_id"])
+            folds.append(row["fold"])
+    return _grades(crops, labels, levels, ids, groups, folds, source="sagittal_t1")
+
+
+def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
+    """Mean cranio-caudal step of the marked foramina of each study, native pixels; the population's where unknown."""
+    level = table["level"].map(LEVEL_INDEX)
+    mean = table.assign(level=level).groupby(["study_id", "level"], as_index=False)[["y", "rows"]].mean()
+    steps: dict[str, float] = {}
+    for study, rows in mean.groupby("study_id"):
+        if len(rows) >= 3:
+            steps[study] = float(np.polyfit(rows["level"], rows["y"], 1)[0])
+    relative = np.median(
+        [step / table.loc[table["study_id"] == s, "rows"].iloc[0] for s, step in list(steps.items())[:300]]
+    )
+    for study, rows in mean.groupby("study_id"):
+        steps.setdefault(study, float(relative * rows["rows"].iloc[0]))
+    return steps
+
+
+def axial(data: Path) -> GradeExamples:
+    """Two crops per axial disc-level crop, the right side mirrored; heads are canal and this side's recess."""
+    pack, geometry = data / "axial_t2_crops", VIEWS["axial_t2"].geometry
+    table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
+    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
+    for name, picture in pictures(pack, "crops.zip"):
+        row = table.loc[name]
+        height, width = picture.shape[0] // 3, picture.shape[1]
+        mm = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width
+        stack = picture[: 3 * height].reshape(3, height, width)
+        cut = np.stack(
+            [
+                _cut(p, centre=((height - 1) / 2, (width - 1) / 2), mm_per_pixel=(mm, mm), geometry=geometry)
+                for p in stack
+            ]
+        )
+        for side in schema.SIDES:
+            heads = [f"spinal_canal_stenosis_{row['level']}", f"{side}_subarticular_stenosis_{row['level']}"]
+            crops.append(cut if side == "left" else cut[:, :, ::-1])
+            labels.append([GRADE_INDEX.get(row[head.rsplit("_", 2)[0]], -1) for head in heads])
+            levels.append(LEVEL_INDEX[row["level"]])
+            ids.append([f"{row['study_id']}_{head}" for head in heads])
+            groups.append(row["study_id"])
+            folds.append(row["fold"])
+    return _grades(crops, labels, levels, ids, groups, folds, source="axial_t2_crops")
+
+
+def _cut(
+    picture: NDArray[np.uint8],
+    *,
+    centre: tuple[float, float],
+    mm_per_pixel: tuple[float, float],
+    geometry: CropGeometry,
+) -> NDArray[np.uint8]:
+    """A crop around a pixel, `WIDER` than the grader's window, on the grader's spacing; edges are mirrored in."""
+    rows, columns = stored_shape(geometry)
+    scale_row, scale_column = (geometry.spacing / mm for mm in mm_per_pixel)
+    matrix = np.array(
+        [
+            [scale_column, 0, centre[1] - scale_column * (columns - 1) / 2],
+            [0, scale_row, centre[0] - scale_row * (rows - 1) / 2],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cut: NDArray[np.uint8] = cv2.warpAffine(
+        picture, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return cut
+
+
+def stored_shape(geometry: CropGeometry) -> tuple[int, int]:
+    """Rows and columns of a stored crop, `WIDER` than the window, even numbers."""
+    rows, columns = geometry.shape
+    return 2 * round(rows * WIDER / 2), 2 * round(columns * WIDER / 2)
+
+
+def _grades(crops, labels, levels, ids, groups, folds, *, source: str) -> GradeExamples:
+    return GradeExamples(
+        images=np.stack(crops),
+        labels=np.array(labels, np.int8),
+        level=np.array(levels, np.int8),
+        row_id=np.array(ids),
+        group=np.array(groups),
+        fold=np.array(folds, np.int8),
+        source=np.full(len(crops), source),
+    )
