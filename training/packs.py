@@ -101,16 +101,16 @@ def midsagittal(data: Path, pack_name: str) -> LandmarkExamples:
     pack = data / pack_name
     table = pd.read_csv(pack / "points.csv")
     by_image = dict(iter(table.groupby("image")))
-    pictures = {Path(name).name: picture for name, picture in pictures(pack)}
+    by_name = {Path(name).name: picture for name, picture in pictures(pack)}
     found = _LandmarkList(pack_name)
     for name, rows in by_image.items():
-        if name not in pictures:
+        if name not in by_name:
             continue
         weighting = rows["weighting"].iloc[0]
-        _add_midsagittal(found, pictures[name], rows, pack_name, weighting)
-        partner = pictures.get(name.replace("_t2.", "_t1."))
-        if weighting == "t2" and partner is not None and partner.shape == pictures[name].shape:
-            _add_midsagittal(found, pseudo_stir(pictures[name], partner), rows, pack_name, "stir")
+        _add_midsagittal(found, by_name[name], rows, pack_name, weighting)
+        partner = by_name.get(name.replace("_t2.", "_t1."))
+        if weighting == "t2" and partner is not None and partner.shape == by_name[name].shape:
+            _add_midsagittal(found, pseudo_stir(by_name[name], partner), rows, pack_name, "stir")
     return found.build()
 
 
