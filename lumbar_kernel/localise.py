@@ -32,8 +32,15 @@ FORAMEN_OFFSET_MM = (3.0, 3.0)
 FORAMEN_REACH_MM = 20.0
 """How far around that place its map is believed."""
 
-FORAMEN_LATERAL_MM = (17.0, 6.0)
-"""Usual distance of a foraminal slice from the canal, and its spread; below 5 and above 34 mm none is accepted."""
+SMALLEST_EVIDENCE = 0.01
+"""Squared probability below which a foramen counts as unseen: about that of one slice that is a quarter sure."""
+
+FORAMEN_LATERAL_MM = (14.7, 15.5, 16.4, 17.6, 18.8)
+"""Usual distance of a foraminal slice from the canal, L1/L2 first: half the mean distance between the slices that
+readers marked left and right in 490 studies of the challenge whose ImagePositionPatient is known."""
+
+FORAMEN_SPREAD_MM = 6.0
+"""Spread around that distance that costs little; the same studies have 3.2 mm, and localising the canal adds to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,19 +170,21 @@ def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, s
 
     The first source with any evidence decides; where none has, the place is set by geometry with confidence 0.
     """
-    usual, spread = FORAMEN_LATERAL_MM
+    usual, spread = FORAMEN_LATERAL_MM[level], FORAMEN_SPREAD_MM
     for evidence in sources:
-        points, mass = evidence.points[level], evidence.mass[level]
+        # Squared, so that slices on which the foramen stands out count for more than those that merely show it.
+        points, mass = evidence.points[level], evidence.mass[level] ** 2
         offset = points - expected
         lateral = sign * offset @ LEFT
         near = np.hypot(offset @ POSTERIOR, offset @ CRANIAL) < FORAMEN_REACH_MM
         weight = mass * near * (lateral > 5) * (lateral < 34) * np.exp(-0.5 * ((lateral - usual) / spread) ** 2)
-        if weight.sum() < 0.05:
+        if weight.sum() < SMALLEST_EVIDENCE:
             continue
         # Evidence within one foramen around the strongest slice, so that a second peak does not pull the mean.
         best = points[np.argmax(_smoothed(points, weight))]
         weight = weight * np.exp(-0.5 * (np.linalg.norm((points - best) * (0.7, 1, 1), axis=1) / 6.0) ** 2)
-        return weight @ points / weight.sum(), float(min(1.0, weight.sum()))
+        near = np.linalg.norm(points - best, axis=1) < FORAMEN_REACH_MM / 2
+        return weight @ points / weight.sum(), float(min(1.0, evidence.mass[level][near].sum()))
     return expected + sign * usual * LEFT, 0.0
 
 

@@ -59,10 +59,14 @@ def test_without_time_nothing_is_read(dataset, trained, tmp_path):
     assert not said[-1].complete
 
 
-def test_time_for_the_first_pass_only_leaves_the_other_members_out(dataset, trained, tmp_path):
-    said = messages(dataset, trained, tmp_path, seconds=40, step=4)
-    assert not said[-1].complete
-    assert len([m for m in said if isinstance(m, Update)]) in (2, 3, 4)
+def test_more_time_never_gives_less(dataset, trained, tmp_path):
+    runs = [messages(dataset, trained, tmp_path, seconds=seconds, step=4) for seconds in (12, 28, 400)]
+    updates = [sum(isinstance(message, Update) for message in said) for said in runs]
+    members = [len(said[-1].members) for said in runs]
+    assert updates == sorted(updates)
+    assert members == sorted(members)
+    assert [said[-1].complete for said in runs][::2] == [False, True]
+    assert members[0] < members[-1]
 
 
 def test_the_first_pass_takes_the_heaviest_member_of_each_condition(untrained):

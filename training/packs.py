@@ -19,6 +19,9 @@ AXIAL_FIELD_MM = 170.0
 """Assumed width of an axial field of view; 160 mm on all three complete studies. The recess distance it gives is
 17.1 … 14.0 mm from L1/L2 to L4/L5 with a between-study deviation of 17 %."""
 
+AWAY_SLICES = 2
+"""From so many slices away on, 9 mm as a rule, a marked foramen is no longer shown."""
+
 LEVEL_INDEX = {level: index for index, level in enumerate(schema.LEVELS)}
 
 
@@ -75,9 +78,16 @@ class _LandmarkList:
 
 
 def sagittal_t1(data: Path) -> LandmarkExamples:
-    """Marked foramina; on a slice with a marked foramen the disc margin of that level is out of the picture."""
+    """Marked foramina, and what a mark says of its neighbourhood.
+
+    On a slice with a marked foramen the disc margin of that level is out of the picture. A foramen that the reader
+    marked two or more slices away on the same side is out of the picture too: that is how the net learns where along
+    the slices a foramen is.
+    """
     pack = data / "sagittal_t1"
-    table = dict(iter(pd.read_csv(pack / "points.csv", dtype={"study_id": str}).groupby("image")))
+    marks = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
+    elsewhere = _slices_by_foramen(marks)
+    table = dict(iter(marks.groupby("image")))
     found = _LandmarkList("sagittal_t1")
     for name, picture in pictures(pack):
         rows = table.get(name)
@@ -89,8 +99,18 @@ def sagittal_t1(data: Path) -> LandmarkExamples:
         points[5 + levels] = _to_frame(rows["x_rel"].to_numpy(), rows["y_rel"].to_numpy(), height, width)
         known[5 + levels] = known[levels] = True
         first = rows.iloc[0]
+        for level in set(range(5)) - set(levels):
+            place = elsewhere.get((first["series_id"], first["condition"], level))
+            known[5 + level] = place is not None and abs(place - first["instance_number"]) >= AWAY_SLICES
         found.add(frame, points, known, group=first["study_id"], fold=first["fold"], weighting="t1")
     return found.build()
+
+
+def _slices_by_foramen(marks: pd.DataFrame) -> dict[tuple[object, object, int], float]:
+    """Instance number of the marked slice by series, condition (which tells the side) and level index."""
+    levels = marks["level"].map(LEVEL_INDEX)
+    keys = zip(marks["series_id"], marks["condition"], levels, strict=True)
+    return dict(zip(keys, marks["instance_number"].astype(float), strict=True))
 
 
 def midsagittal(data: Path, pack_name: str) -> LandmarkExamples:
