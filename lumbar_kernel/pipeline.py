@@ -163,7 +163,7 @@ def _prepare(result: ReadResult, tools: Tools, recorder: Recorder, *, pictures: 
             views = axial_views(study, landmarks, tools.axial)
         with recorder.timed("crop"), recorder.guard(study_id, "crop"):
             work.crops = cut_crops(study, landmarks, views)
-        work.confidence = row_confidence(landmarks, views)
+        work.confidence = row_confidence(landmarks)
         if pictures is not None:
             with recorder.timed("pictures"), recorder.guard(study_id, "pictures"):
                 draw_study(study, landmarks, views, pictures)

@@ -77,7 +77,7 @@ def nothing_usable(study: Study) -> str:
     return f"study {study.study_id} holds no usable series: {reasons}"
 
 
-def row_confidence(landmarks: Landmarks, views: Sequence[AxialView | None]) -> FloatArray:
+def row_confidence(landmarks: Landmarks) -> FloatArray:
     """How far each of the 25 rows may be trusted for its place, 0..1: its level, and its own landmark."""
     level = np.clip(landmarks.confidence / SURE, 0, 1)
     trust = np.empty(len(ROWS))

@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from lumbar_kernel.axial import axial_views
 from lumbar_kernel.checkpoints import weights_folder
 from lumbar_kernel.grade import GradeNet
 from lumbar_kernel.heatmaps import HeatmapNet
@@ -30,6 +31,13 @@ def landmarks(phantom):
     truth = phantom.truth
     sure = np.ones(5)
     return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, sure, np.ones((5, 2)))
+
+
+@pytest.fixture(scope="session")
+def views(phantom, landmarks):
+    """Its axial views by true geometry and an untrained net."""
+    torch.manual_seed(0)
+    return axial_views(phantom.study, landmarks, [HeatmapNet(BACKBONE, points=2).eval()])
 
 
 @pytest.fixture(scope="session")

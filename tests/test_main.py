@@ -1,0 +1,70 @@
+import csv
+import json
+import shutil
+
+import pytest
+
+from lumbar_kernel.__main__ import main
+from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["score"], ["phantom"], ["inspect"]])
+def test_help_teaches(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--help"])
+    assert "usage: lumbar-kernel" in capsys.readouterr().out
+
+
+def test_predict_then_score_by_the_command_line(dataset, untrained, tmp_path, capsys):
+    code = main(["predict", str(dataset), "--out", str(tmp_path), "--weights", str(untrained), "--workers", "0"])
+    assert code in (EXIT_GRADED, EXIT_DEGRADED)
+    assert str(tmp_path / "submission.csv") in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == code
+    truth = str(dataset / "truth.csv")
+    assert main(["score", str(tmp_path / "submission.csv"), truth, "--draws", "20"]) == EXIT_GRADED
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    scores = {line[0]: [float(word) for word in line if word[0].isdigit() and "." in word] for line in lines}
+    value, low, high = scores["mean"]
+    assert 0 < low <= value <= high
+
+
+def test_quiet_says_nothing(dataset, untrained, tmp_path, capsys):
+    options = ["--out", str(tmp_path), "--weights", str(untrained), "--seconds", "0.001", "--quiet"]
+    assert main(["predict", str(dataset), *options]) == EXIT_DEGRADED
+    assert capsys.readouterr() == ("", "")
+
+
+def test_inspect_shows_series_and_refusals(dataset, tmp_path, capsys):
+    data = shutil.copytree(dataset, tmp_path / "data")
+    series = next(path for path in sorted((data / "test_images").glob("*/*")) if path.is_dir())
+    (series / "note.dcm").write_text("not a DICOM file")
+    assert main(["inspect", str(data)]) == EXIT_GRADED
+    shown = capsys.readouterr().out
+    assert shown.count("Sagittal T1:") == shown.count("Axial T2:") == 2
+    assert [line for line in shown.splitlines() if "refused" in line and "note.dcm" in line]
+
+
+def test_phantom_writes_a_train_split(tmp_path):
+    assert main(["phantom", str(tmp_path), "--studies", "1", "--split", "train", "--quiet"]) == EXIT_GRADED
+    with (tmp_path / "train.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1
+    assert (tmp_path / "train_label_coordinates.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["predict", "{empty}"], ["inspect", "{empty}"], ["predict", "{empty}/absent"], ["phantom", "p", "--studies", "0"]],
+)
+def test_wrong_usage_is_said_in_one_line(arguments, tmp_path, capsys):
+    filled = [word.format(empty=tmp_path) for word in arguments]
+    if filled[0] == "predict":
+        filled += ["--out", str(tmp_path / "out")]
+    assert main(filled) == EXIT_USAGE
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("lumbar-kernel: ")
+
+
+def test_a_missing_file_to_score_is_said_in_one_line(tmp_path, capsys):
+    assert main(["score", str(tmp_path / "no.csv"), str(tmp_path / "none.csv")]) == EXIT_NOTHING
+    assert "no.csv" in capsys.readouterr().err
