@@ -32,6 +32,9 @@ FLOOR = 3e-3
 LEAK = 0.15
 """Share of a neighbouring level's evidence that counts for a level, so that a miscounted slice still helps."""
 
+REACH_MM = 8.0
+"""Evidence so near a disc's place belongs to that disc."""
+
 CANDIDATES = 24
 
 
@@ -160,17 +163,17 @@ def _best_path(unary: FloatArray, pairwise: FloatArray) -> NDArray[np.intp]:
     return np.array(path[::-1])
 
 
-def _refine(evidence: Evidence, places: FloatArray, *, radius: float = 8.0) -> tuple[FloatArray, FloatArray]:
+def _refine(evidence: Evidence, places: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Centre of the evidence around each place, with its lateral position; hidden levels follow their neighbours."""
     margin, confidence = np.full((len(places), 3), np.nan), np.zeros(len(places))
     everything, all_mass = np.concatenate(evidence.points), np.concatenate(evidence.mass)
     for level, place in enumerate(places):
         points, mass = evidence.points[level], evidence.mass[level]
-        near = np.linalg.norm(points[:, 1:] - place, axis=1) < radius
+        near = np.linalg.norm(points[:, 1:] - place, axis=1) < REACH_MM
         found = mass[near].sum()
         confidence[level] = found / max(mass.sum(), 1.0)
         if found < 0.1:  # another level's evidence still says where this disc lies
-            near = np.linalg.norm(everything[:, 1:] - place, axis=1) < radius
+            near = np.linalg.norm(everything[:, 1:] - place, axis=1) < REACH_MM
             points, mass, found = everything, all_mass, all_mass[near].sum()
         if found >= 0.1:
             margin[level] = mass[near] @ points[near] / found
