@@ -18,13 +18,13 @@ fi
 # First real slices alone, then with phantoms, which teach the slices that no pack has: lateral T2 and the midline.
 [ -f "$RUNS/sagittal/result.json" ] || {
     python -m training.train_landmarks sagittal "$CACHE" "$RUNS/sagittal_real" --sources real --steps 1500
-    python -m training.train_landmarks sagittal "$CACHE" "$RUNS/sagittal" --start "$RUNS/sagittal_real" --steps 600 --lr 1.5e-3
+    python -m training.train_landmarks sagittal "$CACHE" "$RUNS/sagittal" --start "$RUNS/sagittal_real" --steps 1200 --lr 1.5e-3
 }
 [ -f "$RUNS/axial_points/result.json" ] || python -m training.train_landmarks axial "$CACHE" "$RUNS/axial_points" --steps 500
 
 for fold in 0 1; do
     [ -f "$RUNS/axial_$fold/result.json" ] ||
-        python -m training.train_grader axial "$CACHE" "$RUNS/axial_$fold" --fold "$fold" --steps 1300
+        python -m training.train_grader axial "$CACHE" "$RUNS/axial_$fold" --fold "$fold" --steps 800
     [ -f "$RUNS/foraminal_$fold/result.json" ] ||
         python -m training.train_grader foraminal "$CACHE" "$RUNS/foraminal_$fold" --fold "$fold" --steps 2200
 done
