@@ -87,8 +87,16 @@ class Calibration:
 
     def apply(self, probabilities: FloatArray) -> FloatArray:
         """Calibrated (25, 3) probabilities, rows summing to one; the study-maximum rule is not part of it."""
-        logits = np.log(np.maximum(probabilities, SMALLEST))
-        logits = logits / np.array(self.temperature)[GROUP_ROWS, None] + np.array(self.bias)[GROUP_ROWS]
+        calibrated = np.empty_like(probabilities)
+        for index, group in enumerate(GROUPS):
+            rows = index == GROUP_ROWS
+            calibrated[rows] = self.of_group(probabilities[rows], group)
+        return calibrated
+
+    def of_group(self, probabilities: FloatArray, group: str) -> FloatArray:
+        """Calibrated (n, 3) probabilities of rows of one metric group."""
+        index = GROUPS.index(group)
+        logits = np.log(np.maximum(probabilities, SMALLEST)) / self.temperature[index] + np.array(self.bias[index])
         return _normalise(np.exp(logits - logits.max(axis=1, keepdims=True)))
 
     @classmethod

@@ -74,23 +74,35 @@ def grade(
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
     pictures, weights = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "slice_weight"))
-    said = [_within_memory(net, pictures, level, weights, device=device, batch_size=batch_size) for net in nets]
+    said = [grade_crops(net, pictures, level, weights, device=device, batch_size=batch_size) for net in nets]
     probabilities = np.mean(said, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
     return np.stack(
         [_to_rows(own, item.present, order, groups) for own, item in zip(probabilities, crops, strict=True)]
     )
 
 
-def _within_memory(
+def grade_crops(
     net: GradeNet,
     pictures: NDArray[np.uint8],
     level: Tensor,
     slice_weight: NDArray[np.float32],
     *,
     device: torch.device,
-    batch_size: int,
+    batch_size: int = 64,
 ) -> NDArray[np.float64]:
-    """Probabilities (n, heads, 3); where the accelerator's memory is too small the batch is halved, down to one."""
+    """Grades of crops by one net; where the accelerator's memory is too small the batch is halved, down to one.
+
+    Args:
+        net: on the device.
+        pictures: (n, slices, rows, columns) crops on the canonical side.
+        level: (n,) level index of each crop.
+        slice_weight: (n, slices) share of each slice for a net that looks at slices one by one.
+        device: where the net is.
+        batch_size: crops graded at once.
+
+    Returns:
+        (n, heads, 3) probabilities.
+    """
     while True:
         try:
             return _forward(net, pictures, level, slice_weight, device=device, batch_size=batch_size)

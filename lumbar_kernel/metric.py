@@ -69,10 +69,10 @@ def score(
     Raises:
         SubmissionError: a scored row is missing or is not made of finite numbers from zero with a positive sum.
     """
-    losses, weights, counts = _terms(solution, submission, groups)
-    values = _divide(losses.sum(axis=0), weights.sum(axis=0))
+    terms = study_terms(solution, submission, groups=groups)
+    values = _divide(terms.losses.sum(axis=0), terms.weights.sum(axis=0))
     canal, foraminal, subarticular, any_severe = values.tolist()
-    return Score(canal, foraminal, subarticular, any_severe, mean=float(values.mean()), counts=counts)
+    return Score(canal, foraminal, subarticular, any_severe, mean=float(values.mean()), counts=terms.counts)
 
 
 def bootstrap_interval(
@@ -88,10 +88,10 @@ def bootstrap_interval(
     Returns:
         Field name of `Score` → lower and upper bound; NaN where the score itself is.
     """
-    losses, weights, _ = _terms(solution, submission, groups)
-    studies = len(losses)
+    terms = study_terms(solution, submission, groups=groups)
+    studies = len(terms.studies)
     times = np.random.default_rng(seed).multinomial(studies, np.full(studies, 1 / studies), size=draws)
-    drawn = _divide(times @ losses, times @ weights)
+    drawn = _divide(times @ terms.losses, times @ terms.weights)
     drawn = np.column_stack([drawn, drawn.mean(axis=1)])
     lower, upper = np.quantile(drawn, (0.025, 0.975), axis=0).tolist()
     names = ("canal", "foraminal", "subarticular", "any_severe", "mean")
@@ -147,13 +147,27 @@ def load_submission(path: Path) -> dict[str, FloatArray]:
     return submission
 
 
-def _terms(
-    solution: Mapping[str, int], submission: Mapping[str, FloatArray], groups: Sequence[str]
-) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
-    """Each study's weighted losses and weights, both (studies, 4) in the order of `TERMS`, and counts per term.
+@dataclass(frozen=True, eq=False)
+class StudyTerms:
+    """What each study adds to the metric; a term is the sum of its losses over the sum of its weights.
 
-    A term of the metric is the sum of its losses over the sum of its weights, over any set of studies.
+    Attributes:
+        studies: (n,) ids, sorted.
+        losses: (n, 4) weighted losses in the order of `TERMS`.
+        weights: (n, 4).
+        counts: scored rows of the three groups, then studies of the any-severe term.
     """
+
+    studies: NDArray[np.str_]
+    losses: FloatArray
+    weights: FloatArray
+    counts: tuple[int, ...]
+
+
+def study_terms(
+    solution: Mapping[str, int], submission: Mapping[str, FloatArray], *, groups: Sequence[str] = GROUPS
+) -> StudyTerms:
+    """The metric's terms study by study; arguments and errors as in `score`."""
     rows = [row for row in solution if group_of(row) in groups]
     if not rows:
         msg = f"the solution holds no row of {', '.join(groups)}"
@@ -178,7 +192,7 @@ def _terms(
     loss_sums[:, -1] = -weight * np.where(severe > 0, np.log(predicted), np.log1p(-predicted))
     weight_sums[:, -1] = weight
     counts = (*np.bincount(term, minlength=len(GROUPS)).tolist(), int(np.count_nonzero(weight)))
-    return loss_sums, weight_sums, counts
+    return StudyTerms(names, loss_sums, weight_sums, counts)
 
 
 def _align(rows: Sequence[str], submission: Mapping[str, FloatArray]) -> FloatArray:

@@ -1,78 +1,175 @@
-"""Out-of-fold scores of finished grading runs: `python -m training.evaluate RUNS [--json FILE]`.
+"""How good the shipped weights are: `python -m training.evaluate DATA_DIR [--oof] [--json FILE]`.
 
-Every run left one fold out and predicted it; the figures here are pooled over those folds, per source, with a
-bootstrap over studies. The prior beside them is the best constant per condition and level.
+DATA_DIR is laid out as `shared/data`; whatever parts are there are measured, through the kernel's own localising,
+cropping and grading. Without `--oof` every checkpoint judges every row, which is right for data that nobody trained
+on; with it a row is judged only by the checkpoints that left its fold out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from lumbar_kernel.schema import GROUPS, ROWS, group_of, prior
-from training.train_grader import weighted_log_loss
+from benchmarks.phantom_score import phantom_score
+from lumbar_kernel.checkpoints import Manifest, read_manifest
+from lumbar_kernel.crop import VIEWS
+from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
+from training import predictions
+from training.examples import GradeExamples
+from training.figures import Graded, location_figure, loss_figure, reliability, yardstick
 
-DRAWS = 1000
+logger = logging.getLogger(__name__)
 
+YARDSTICKS = {
+    FORAMINAL: ("yu4u_sagittal1_baseline", "yu4u_sagittal1_s1_swint"),
+    CANAL: ("yu4u_sagittal2_baseline", "yu4u_sagittal2_swint", "yu4u_sagittal2_axial"),
+    SUBARTICULAR: ("yu4u_axial_baseline", "yu4u_axial_swint"),
+}
+"""Single models of a 4th-place team member whose out-of-fold predictions lie in `oof/`."""
 
-def pooled(runs: Path) -> dict[tuple[str, str, str], dict[str, NDArray]]:
-    """Predictions by member, source and condition: labels (n,), probabilities and prior (n, 3), group (n,)."""
-    parts: dict[tuple[str, str, str], list[tuple]] = {}
-    table = dict(zip(ROWS, prior(), strict=True))
-    for path in sorted(runs.glob("*/oof.npz")):
-        member = path.parent.name.rsplit("_", 1)[0]
-        with np.load(path) as stored:
-            oof = {name: stored[name] for name in stored.files}
-        for head in range(oof["labels"].shape[1]):
-            for index in np.flatnonzero(oof["labels"][:, head] >= 0):
-                row = str(oof["row_id"][index, head]).partition("_")[2]
-                key = (member, str(oof["source"][index]), group_of(row))
-                entry = (oof["labels"][index, head], oof["probabilities"][index, head], table[row], oof["group"][index])
-                parts.setdefault(key, []).append(entry)
-    names = ("labels", "probabilities", "prior", "group")
-    return {
-        key: dict(zip(names, (np.array(column) for column in zip(*rows, strict=True)), strict=True))
-        for key, rows in parts.items()
-    }
+MIDSAGITTAL = ("spider_midsagittal", "sudirman_sagittal", "tianchi_t2", "spider_t2")
 
 
-def interval(labels: NDArray, probabilities: NDArray, group: NDArray, *, draws: int = DRAWS) -> tuple[float, float]:
-    """95 % bootstrap interval of the weighted log loss, studies drawn with replacement."""
-    rng = np.random.default_rng(0)
-    members = [np.flatnonzero(group == name) for name in np.unique(group)]
-    losses = []
-    for _ in range(draws):
-        chosen = np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))])
-        losses.append(weighted_log_loss(labels[chosen], probabilities[chosen]))
-    low, high = np.percentile(losses, [2.5, 97.5])
-    return float(low), float(high)
+@dataclass(frozen=True)
+class Setting:
+    """What to measure, on what."""
+
+    data: Path
+    manifest: Manifest
+    out_of_fold: bool
+
+
+def ensemble_rows(setting: Setting, view: str, group: str, examples: GradeExamples) -> Graded:
+    """The ensemble's calibrated verdict on stored crops of one view; members of other views have no say here."""
+    head = VIEWS[view].groups.index(group)
+    said = predictions.member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
+    weights = {spec.name: spec.ensemble_weight[head] for spec in setting.manifest.members if spec.view == view}
+    total, share = np.zeros(len(examples.images))[:, None], np.zeros(len(examples.images))[:, None]
+    for name, probabilities in said.items():
+        able = ~np.isnan(probabilities[:, head, :1])
+        total = total + weights[name] * np.nan_to_num(probabilities[:, head])
+        share = share + weights[name] * able
+    with np.errstate(invalid="ignore"):
+        mean = np.where(share > 0, total / share, np.nan)
+    rows = predictions.graded(examples, np.repeat(mean[:, None], len(VIEWS[view].groups), axis=1), head)
+    return rows.replace(setting.manifest.calibration.of_group(rows.probabilities, group))
+
+
+def grading(setting: Setting) -> dict[str, tuple[str, Graded]]:
+    """Figure name → condition and graded rows, for the packs that are there."""
+    found: dict[str, tuple[str, Graded]] = {}
+    if (setting.data / "sagittal_t1").is_dir():
+        marked = predictions.marked_foramina(setting.data)
+        found["foraminal_marked"] = FORAMINAL, ensemble_rows(setting, "sagittal_t1", FORAMINAL, marked)
+    if (setting.data / "axial_t2_crops").is_dir():
+        crops = predictions.axial_crops(setting.data)
+        for name, group in (("canal_axial", CANAL), ("subarticular_axial", SUBARTICULAR)):
+            found[name] = group, ensemble_rows(setting, "axial_t2", group, crops)
+    return found
+
+
+def localising(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, Graded]]]:
+    """Location figures by pack (T1 ones named so), and grades at the foramina that the kernel found."""
+    judges = predictions.localiser_judges(setting.manifest, out_of_fold=setting.out_of_fold)
+    figures, rows = {}, {}
+    if (setting.data / "sagittal_t1").is_dir():
+        located, crops = predictions.foramina_by_kernel(setting.data, judges)
+        figures["t1_localisation"] = location_figure(located)
+        rows["foraminal_localised"] = FORAMINAL, ensemble_rows(setting, "sagittal_t1", FORAMINAL, crops)
+    for pack in MIDSAGITTAL:
+        for weighting, name in (("t2", pack), ("t1", f"{pack}_t1")):
+            found = predictions.midsagittal_by_kernel(setting.data, pack, weighting, judges)
+            if found is not None:
+                figures[name] = location_figure(found)
+    return figures, rows
+
+
+def phantoms(manifest: Manifest, studies: int) -> dict[str, float]:
+    """The official metric on full phantom studies, in the shape of the other figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = phantom_score(Path(folder), studies=studies, weights=manifest.folder)
+    low, high = found["interval"]["mean"]
+    score, prior = found["score"]["mean"], found["prior"]["mean"]
+    return {"loss": score, "prior": prior, "low": low, "high": high, "n": 25 * studies, "studies": studies}
+
+
+def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.float64]]]:
+    """Predictions of other people's models for one condition, by model and row id."""
+    found = {}
+    for name in YARDSTICKS[group]:
+        path = data / "oof" / f"{name}_submission.csv"
+        if path.is_file():
+            table = pd.read_csv(path)
+            found[name] = dict(zip(table[ROW_ID], table[list(SEVERITIES)].to_numpy(), strict=True))
+    return found
+
+
+def print_losses(setting: Setting, graded: Mapping[str, tuple[str, Graded]], figures: Mapping[str, dict]) -> None:
+    """One line a figure, with the yardsticks on the very same rows."""
+    print("\n| weighted log loss | kernel (95 % interval) | prior | n | studies | yardsticks on the same rows |")
+    print("|---|---|---|---|---|---|")
+    for name, figure in figures.items():
+        beside = []
+        if name in graded:
+            group, rows = graded[name]
+            for model, others in other_models(setting.data, group).items():
+                if (held := yardstick(rows, others)) is not None:
+                    beside.append(f"{model} {held[0]:.3f}" + ("" if held[1] == figure["n"] else f" ({held[1]} rows)"))
+        loss = f"{figure['loss']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+        cells = (name, loss, f"{figure['prior']:.3f}", figure["n"], figure["studies"], "; ".join(beside) or "–")
+        print(f"| {' | '.join(map(str, cells))} |")
+
+
+def print_locations(figures: Mapping[str, dict[str, float]]) -> None:
+    """One line a pack."""
+    print("\n| found at the right level within | 2 % | 3 % | 6 % of the frame | right level | points | studies |")
+    print("|---|---|---|---|---|---|---|")
+    for name, figure in figures.items():
+        shares = [f"{100 * figure[key]:.1f} %" for key in list(figure)[:4]]
+        print(f"| {' | '.join([name, *shares, str(figure['n']), str(figure['studies'])])} |")
+
+
+def print_reliability(graded: Mapping[str, tuple[str, Graded]]) -> None:
+    """What was said beside what happened, per grade and bin."""
+    print("\n| figure | grade | probability | n | said | happened |")
+    print("|---|---|---|---|---|---|")
+    for name, (_, rows) in graded.items():
+        for entry in reliability(rows):
+            cells = (name, entry["grade"], f"{entry['from']:.2f} to {entry['to']:.2f}", entry["n"])
+            print(f"| {' | '.join(map(str, cells))} | {entry['said']:.3f} | {entry['happened']:.3f} |")
 
 
 def main() -> None:
-    """Print the table of the model card, or write it as JSON too."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--json", type=Path)
+    """Measure, print the tables, and write the figures as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA_DIR")
+    parser.add_argument("--oof", action="store_true", help="judge each row by the checkpoints that left its fold out")
+    parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
+    parser.add_argument("--phantoms", type=int, default=40, metavar="N", help="phantom studies to grade, 0 for none")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    figures = {}
-    print("| member | source | condition | loss (95 % interval) | prior | crops | studies |")
-    print("|---|---|---|---|---|---|---|")
-    order = sorted(pooled(arguments.runs).items(), key=lambda item: (item[0][0], item[0][1], GROUPS.index(item[0][2])))
-    for (member, source, condition), oof in order:
-        loss = weighted_log_loss(oof["labels"], oof["probabilities"])
-        low, high = interval(oof["labels"], oof["probabilities"], oof["group"])
-        constant = weighted_log_loss(oof["labels"], oof["prior"])
-        n, studies = len(oof["labels"]), len(set(oof["group"]))
-        cells = (member, source, condition, f"{loss:.3f} ({low:.3f} to {high:.3f})", f"{constant:.3f}", n, studies)
-        print(f"| {' | '.join(map(str, cells))} |")
-        entry = {"loss": loss, "prior": constant, "low": low, "high": high, "n": n, "studies": studies}
-        figures[f"{member}/{source}/{condition}"] = entry
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    setting = Setting(arguments.data, read_manifest(arguments.weights), arguments.oof)
+    graded = grading(setting)
+    locations, found = localising(setting)
+    graded |= found
+    losses = {name: loss_figure(rows) for name, (_, rows) in graded.items()}
+    if arguments.phantoms:
+        losses["phantom"] = phantoms(setting.manifest, arguments.phantoms)
+    print_losses(setting, graded, losses)
+    print_locations(locations)
+    print_reliability(graded)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(losses | locations, indent=1) + "\n")
 
 
 if __name__ == "__main__":

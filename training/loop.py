@@ -29,6 +29,7 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
     parser.add_argument("run", type=Path, help="folder of this run; a restart continues it")
     parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on")
     parser.add_argument("--backbone", default="mobilenetv3_small_100", help="timm model name")
+    parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights, see pretrained.py")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=3e-3)

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.localise import FRAME, POINTS
+from lumbar_kernel.geometry import POSTERIOR, unit
+from lumbar_kernel.localise import FRAME, POINTS, disc_normals
 from training.examples import LandmarkExamples
 
 AXIAL_FIELD_MM = 170.0
@@ -21,6 +22,12 @@ AXIAL_FIELD_MM = 170.0
 
 AWAY_SLICES = 2
 """From so many slices away on, 9 mm as a rule, a marked foramen is no longer shown."""
+
+SQUARED = ("spider_midsagittal",)
+"""Packs whose pictures were stretched along one side, up to nine times; in a square frame all look natural again."""
+
+HALF_DISC_OF_STEP = 0.48
+"""From the centre of a disc to its posterior margin, as a share of the step between discs: about 16 mm of 34."""
 
 LEVEL_INDEX = {level: index for index, level in enumerate(schema.LEVELS)}
 
@@ -46,6 +53,12 @@ def letterbox(picture: NDArray[np.uint8], *, rows: float, columns: float) -> tup
     top, left = (FRAME - height) // 2, (FRAME - width) // 2
     frame[top : top + height, left : left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return frame, height, width
+
+
+def true_size(picture: NDArray[np.uint8], pack: str) -> tuple[int, int]:
+    """Height and width of a pack's picture in square pixels."""
+    rows, columns = picture.shape
+    return (max(rows, columns),) * 2 if pack in SQUARED else (rows, columns)
 
 
 def _to_frame(x_rel: NDArray[np.float64], y_rel: NDArray[np.float64], height: float, width: float) -> NDArray:
@@ -135,7 +148,8 @@ def midsagittal(data: Path, pack_name: str) -> LandmarkExamples:
 
 
 def _add_midsagittal(found: _LandmarkList, picture: NDArray, rows: pd.DataFrame, pack: str, weighting: str) -> None:
-    frame, height, width = letterbox(picture, rows=picture.shape[0], columns=picture.shape[1])
+    true_rows, true_columns = true_size(picture, pack)
+    frame, height, width = letterbox(picture, rows=true_rows, columns=true_columns)
     points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
     levels = rows["level"].map(LEVEL_INDEX).to_numpy()
     points[levels] = _to_frame(rows["x_rel"].to_numpy(), rows["y_rel"].to_numpy(), height, width)
@@ -179,6 +193,37 @@ def spider_space(data: Path) -> LandmarkExamples:
         patient = int(stem.split("_")[0])
         found.add(frame, points, known, group=f"spider-{patient}", fold=patient % 5, weighting="t2")
     return found.build()
+
+
+def tianchi(data: Path) -> LandmarkExamples:
+    """Posterior disc margins guessed from the marked disc centres: half a disc behind, in the plane of the disc."""
+    pack = data / "tianchi_t2"
+    table = pd.read_csv(pack / "points.csv")
+    discs = table[(table["kind"] == "disc") & table["level"].isin(LEVEL_INDEX)]
+    by_image = dict(iter(discs.groupby("image")))
+    found = _LandmarkList("tianchi_t2")
+    for name, picture in pictures(pack):
+        rows = by_image.get(Path(name).name)
+        if rows is None or len(rows) != len(LEVEL_INDEX):
+            continue
+        first, rows = rows.iloc[0], rows.set_index("level").loc[list(LEVEL_INDEX)]
+        margins = _behind(rows[["y", "x"]].to_numpy(dtype=float))
+        frame, height, width = letterbox(picture, rows=first["rows"], columns=first["columns"])
+        points, known = np.full((POINTS, 2), np.nan), np.ones(POINTS, bool)
+        x_rel, y_rel = (margins[:, 1] + 0.5) / first["columns"], (margins[:, 0] + 0.5) / first["rows"]
+        points[:5] = _to_frame(x_rel, y_rel, height, width)
+        found.add(frame, points, known, group=f"tianchi-{name}", fold=first["fold"], weighting="t2")
+    return found.build()
+
+
+def _behind(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Posterior margins of five discs from their centres, (5, 2) row and column each."""
+    in_patient = np.stack([np.zeros(5), centres[:, 1], -centres[:, 0]], axis=1)
+    normal = disc_normals(in_patient)
+    behind = unit(POSTERIOR - (normal @ POSTERIOR)[:, None] * normal)
+    step = np.linalg.norm(np.diff(centres, axis=0), axis=1).mean()
+    moved = in_patient + HALF_DISC_OF_STEP * step * behind
+    return np.stack([-moved[:, 2], moved[:, 1]], axis=1)
 
 
 def disc_margins(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -234,5 +279,6 @@ def landmark_packs(data: Path) -> list[LandmarkExamples]:
         "spider_midsagittal": lambda d: midsagittal(d, "spider_midsagittal"),
         "sudirman_sagittal": lambda d: midsagittal(d, "sudirman_sagittal"),
         "spider_t2": spider_space,
+        "tianchi_t2": tianchi,
     }
     return [build(data) for name, build in builders.items() if (data / name).is_dir()]

@@ -16,7 +16,10 @@ from lumbar_kernel.grade import GradeNet, to_input
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
 from training.examples import GradeExamples, concatenate, load_grades, select
+from training.figures import weighted_log_loss
 from training.loop import Pools, Trainer, run_parser, write_result
+from training.predictions import window_grades
+from training.pretrained import start_from_imagenet
 
 
 @dataclass(frozen=True)
@@ -61,20 +64,29 @@ TASKS = {
 class Sampler:
     """Draws augmented batches of the training folds, each source with its share."""
 
-    def __init__(self, examples: GradeExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
-        self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
+    def __init__(
+        self, examples: GradeExamples, task: Task, *, fold: int, batch: int, seed: int, mixed: float = 0.0
+    ) -> None:
+        self.examples, self.task, self.batch, self.seed, self.mixed = examples, task, batch, seed, mixed
         self.shape = VIEWS[task.view].geometry.shape
         self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """Pictures, levels and labels of a step; the same step gives the same batch."""
+        """Pictures, levels, labels, labels of the pictures mixed in and the share of the first ones.
+
+        The same step gives the same batch.
+        """
         rng = np.random.default_rng((self.seed, step))
         chosen = self.pools.draw(rng, self.batch)
-        pictures = np.stack([self._picture(index, rng) for index in chosen])
+        pictures = to_input(np.stack([self._picture(index, rng) for index in chosen]))
+        level, labels = (values[chosen].astype(np.int64) for values in (self.examples.level, self.examples.labels))
+        partner = _partners(level, rng)
+        share = np.where(rng.random(self.batch) < self.mixed, rng.beta(0.4, 0.4, self.batch), 1.0).astype(np.float32)
+        broad = share[:, None, None, None]
+        pictures = broad * pictures + (1 - broad) * pictures[partner]
         return (
-            torch.from_numpy(to_input(pictures)).contiguous(memory_format=torch.channels_last),
-            torch.from_numpy(self.examples.level[chosen].astype(np.int64)),
-            torch.from_numpy(self.examples.labels[chosen].astype(np.int64)),
+            torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last),
+            *(torch.from_numpy(values) for values in (level, labels, labels[partner], share)),
         )
 
     def _picture(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -90,6 +102,15 @@ class Sampler:
         return varied
 
 
+def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
+    """For each example of a batch another of its level, to be mixed with; itself where it is the only one."""
+    partner = np.arange(len(level))
+    for value in np.unique(level):
+        mine = np.flatnonzero(level == value)
+        partner[mine] = rng.permutation(mine)
+    return partner
+
+
 def _slices_of(examples: GradeExamples, task: Task) -> GradeExamples:
     """The examples with as many slices as the net takes at once, the middle one for a net that takes one."""
     first = (examples.images.shape[1] - task.in_chans) // 2
@@ -98,38 +119,26 @@ def _slices_of(examples: GradeExamples, task: Task) -> GradeExamples:
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """Cross-entropy with the metric's weights 1/2/4, per head divided by the weights that took part."""
-    images, level, labels = batch
+    images, level, labels, others, share = batch
     logits = model(images, level)
     weight = torch.tensor(SEVERITY_WEIGHTS, device=logits.device)
     total = logits.new_zeros(())
     for head in range(labels.shape[1]):
-        known = labels[:, head] >= 0
-        total = total + F.cross_entropy(logits[known, head], labels[known, head], weight=weight)
+        entropy, took_part = logits.new_zeros(()), logits.new_zeros(())
+        for wanted, part in ((labels[:, head], share), (others[:, head], 1 - share)):
+            counts = part * (wanted >= 0) * weight[wanted.clamp(min=0)]
+            entropy = entropy + (counts * F.cross_entropy(logits[:, head], wanted.clamp(min=0), reduction="none")).sum()
+            took_part = took_part + counts.sum()
+        total = total + entropy / took_part.clamp(min=1e-6)
     return total / labels.shape[1]
 
 
-@torch.no_grad()
-def predict(model: nn.Module, examples: GradeExamples, task: Task) -> NDArray[np.float64]:
+def predict(model: GradeNet, examples: GradeExamples, task: Task) -> NDArray[np.float64]:
     """Probabilities of examples without jitter, (n, heads, 3)."""
-    device = next(model.parameters()).device
-    rows, columns = VIEWS[task.view].geometry.shape
-    top, left = (examples.images.shape[2] - rows) // 2, (examples.images.shape[3] - columns) // 2
-    said = []
-    for start in range(0, len(examples.images), 128):
-        block = examples.images[start : start + 128, :, top : top + rows, left : left + columns]
-        level = torch.from_numpy(examples.level[start : start + 128].astype(np.int64)).to(device)
-        said.append(model(torch.from_numpy(to_input(block)).to(device), level).float().softmax(-1).cpu().numpy())
-    return np.concatenate(said).astype(np.float64)
+    return window_grades(model, examples, VIEWS[task.view].geometry.shape)
 
 
-def weighted_log_loss(labels: NDArray, probabilities: NDArray) -> float:
-    """The metric's loss of one condition: labels (n,), probabilities (n, 3)."""
-    weight = np.array(SEVERITY_WEIGHTS)[labels]
-    picked = np.clip(probabilities[np.arange(len(labels)), labels], 1e-15, 1)
-    return float(-(weight * np.log(picked)).sum() / weight.sum())
-
-
-def measure(model: nn.Module, examples: GradeExamples, task: Task) -> dict[str, float]:
+def measure(model: GradeNet, examples: GradeExamples, task: Task) -> dict[str, float]:
     """Weighted log loss of each head on each source."""
     said = predict(model, examples, task)
     figures = {}
@@ -143,17 +152,28 @@ def measure(model: nn.Module, examples: GradeExamples, task: Task) -> dict[str, 
 def main() -> None:
     """Train until the steps are done; a restart continues; predictions of the fold left out go to `oof.npz`."""
     parser = run_parser(main.__doc__, TASKS, batch=64)
+    parser.add_argument("--mixed", type=float, default=0.0, help="share of examples that another is mixed into")
+    parser.add_argument("--drop-rate", type=float, default=0.3, help="dropout before the classifier")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
     files = [arguments.cache / f"{name}.npz" for name in task.files]
     examples = concatenate([_slices_of(load_grades(path), task) for path in files if path.exists()])
     heads = len(VIEWS[task.view].groups)
-    model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=0.3)
+    model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=arguments.drop_rate)
+    if arguments.pretrained:
+        start_from_imagenet(model.encoder, arguments.backbone)
     held = np.flatnonzero(examples.fold == arguments.fold)
     validation = select(examples, held)
     trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
-    sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
+    sampler = Sampler(
+        examples,
+        task,
+        fold=arguments.fold,
+        batch=arguments.batch,
+        seed=arguments.fold + 1,
+        mixed=arguments.mixed,
+    )
     figures = trainer.fit(
         sampler,
         loss,

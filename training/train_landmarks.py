@@ -16,6 +16,7 @@ from lumbar_kernel.sampling import normalise
 from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks, select
 from training.loop import Pools, Trainer, run_parser, write_result
+from training.pretrained import start_from_imagenet
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ TASKS = {
         points=10,
         spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
         draw={
-            "sagittal_t1": 0.42,
-            "rsna": 0.42,
-            "sudirman_sagittal": 0.16,
-            "spider_midsagittal": 0.1,
-            "spider_t2": 0.1,
-            "phantom": 0.22,
+            "sagittal_t1": 0.38,
+            "rsna": 0.38,
+            "sudirman_sagittal": 0.18,
+            "spider_midsagittal": 0.14,
+            "spider_t2": 0.08,
+            "tianchi_t2": 0.05,
+            "phantom": 0.17,
         },
     ),
     # The window is placed by the projected canal point, which is good to about a centimetre.
@@ -150,6 +152,8 @@ def main() -> None:
     files = [arguments.cache / f"{name}.npz" for name in wanted]
     examples = concatenate([load_landmarks(path) for path in files if path.exists()])
     model = HeatmapNet(arguments.backbone, points=task.points)
+    if arguments.pretrained:
+        start_from_imagenet(model.encoder, arguments.backbone)
     if arguments.start:
         model.load_state_dict(torch.load(arguments.start / "last.pt", weights_only=True)["average"])
     held = np.flatnonzero(examples.fold == arguments.fold)

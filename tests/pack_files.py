@@ -1,0 +1,111 @@
+"""Small packs in the layout of `shared/data`, painted from phantoms, so that evaluation can be tested without data."""
+
+import zipfile
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lumbar_kernel.crop import nearest_sagittal
+from lumbar_kernel.phantom import make_phantom
+from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_NAMES, SIDES, row_index
+
+SQUASHED = 250
+
+
+def _grey(pixels):
+    high = np.percentile(pixels, 99.5)
+    return np.clip(pixels / high * 255, 0, 255).astype(np.uint8)
+
+
+def _store(pack, archive, pictures):
+    pack.mkdir(parents=True)
+    with zipfile.ZipFile(pack / archive, "w") as file:
+        for name, picture in pictures.items():
+            file.writestr(name, cv2.imencode(".png" if name.endswith("png") else ".jpg", picture)[1].tobytes())
+
+
+def write_packs(data, *, seeds):
+    """Packs of whole T1 slices with foramina, mid-sagittal slices with margins, disc centres and axial crops."""
+    studies = {str(seed): make_phantom(seed, study_id=str(seed)) for seed in seeds}
+    _foramina(data / "sagittal_t1", studies)
+    _margins(data / "sudirman_sagittal", studies)
+    _centres(data / "tianchi_t2", studies)
+    _axial(data / "axial_t2_crops", studies)
+
+
+def _foramina(pack, studies):
+    pictures, rows = {}, []
+    for study_id, made in studies.items():
+        slices = made.study.slices(SAGITTAL_T1)
+        for side, name in enumerate(SIDES):
+            points = made.truth.foramina[:, side]
+            item = nearest_sagittal(slices, np.median(points, axis=0))
+            image = f"{study_id}_{name}.jpg"
+            pictures[image] = cv2.resize(_grey(item.pixels), (SQUASHED, SQUASHED), interpolation=cv2.INTER_AREA)
+            height, width = item.pixels.shape
+            for level, (y, x) in enumerate(item.plane.to_pixel(points)):
+                condition = f"{name}_neural_foraminal_narrowing"
+                grade = made.truth.grades[row_index("neural_foraminal_narrowing", level, side)]
+                rows.append(
+                    {
+                        **{"image": image, "study_id": study_id, "series_id": 1, "condition": condition},
+                        **{"instance_number": item.instance_number, "rows": height, "columns": width},
+                        **{"level": LEVELS[level], "x": x, "y": y, "fold": int(study_id) % 4},
+                        **{"x_rel": (x + 0.5) / width, "y_rel": (y + 0.5) / height, "label": SEVERITY_NAMES[grade]},
+                        "row_id": f"{study_id}_{condition}_{LEVELS[level]}",
+                    }
+                )
+    _store(pack, "slices.zip", pictures)
+    pd.DataFrame(rows).to_csv(pack / "points.csv", index=False)
+
+
+def _middle_slices(studies):
+    for study_id, made in studies.items():
+        for role, weighting in ((SAGITTAL_T1, "t1"), (SAGITTAL_T2, "t2")):
+            if slices := made.study.slices(role):
+                yield study_id, weighting, nearest_sagittal(slices, made.truth.canal[2]), made.truth
+
+
+def _margins(pack, studies):
+    pictures, rows = {}, []
+    for study_id, weighting, item, truth in _middle_slices(studies):
+        image = f"{int(study_id):04d}_{weighting}.jpg"
+        pictures[image] = _grey(item.pixels)
+        height, width = item.pixels.shape
+        for level, (y, x) in zip(LEVELS, item.plane.to_pixel(truth.disc_margin), strict=True):
+            place = {"x_rel": (x + 0.5) / width, "y_rel": (y + 0.5) / height, "fold": int(study_id) % 4}
+            rows.append({"image": image, "patient": study_id, "weighting": weighting, "level": level, **place})
+    _store(pack, "slices.zip", pictures)
+    pd.DataFrame(rows).to_csv(pack / "points.csv", index=False)
+
+
+def _centres(pack, studies):
+    pictures, rows = {}, []
+    for study_id, weighting, item, truth in _middle_slices(studies):
+        if weighting == "t2":
+            image, (height, width) = f"{study_id}.jpg", item.pixels.shape
+            pictures[image] = _grey(item.pixels)
+            centres = item.plane.to_pixel(truth.disc_margin - (0, 16.0, 0))
+            for level, (y, x) in zip(LEVELS, centres, strict=True):
+                entry = {"image": image, "rows": height, "columns": width, "kind": "disc", "level": level}
+                rows.append({**entry, "x": x, "y": y, "fold": int(study_id) % 4})
+    _store(pack, "slices.zip", pictures)
+    pd.DataFrame(rows).to_csv(pack / "points.csv", index=False)
+
+
+def _axial(pack, studies):
+    rng, pictures, rows = np.random.default_rng(0), {}, []
+    for study_id, made in studies.items():
+        for level, name in enumerate(LEVELS):
+            image = f"{study_id}_{name}.jpg"
+            pictures[image] = rng.integers(0, 255, (3 * 129, 212), dtype=np.uint8)
+            graded = {"spinal_canal_stenosis": row_index("spinal_canal_stenosis", level)}
+            graded |= {
+                f"{s}_subarticular_stenosis": row_index("subarticular_stenosis", level, k) for k, s in enumerate(SIDES)
+            }
+            labels = {key: SEVERITY_NAMES[made.truth.grades[row]] for key, row in graded.items()}
+            entry = {"image": image, "study_id": study_id, "level": name, "fold": int(study_id) % 4}
+            rows.append({**entry, "crop_columns": 212, "series_columns": 640, **labels})
+    _store(pack, "crops.zip", pictures)
+    pd.DataFrame(rows).to_csv(pack / "labels.csv", index=False)

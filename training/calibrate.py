@@ -1,0 +1,163 @@
+"""Temperature and bias per condition, and the study-maximum factor: `python -m training.calibrate DATA_DIR WEIGHTS`.
+
+Fitted on out-of-fold rows of the shipped ensemble. A step is kept only where it helps when it is fitted on the other
+folds. The study-maximum factor needs all five canal levels of many studies, which no pack gives: it is fitted on the
+canal predictions of `oof/`, which other people's models made for the challenge's own labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from lumbar_kernel.checkpoints import MANIFEST, read_manifest
+from lumbar_kernel.ensemble import Calibration, scale_max_severe
+from lumbar_kernel.metric import TERMS, StudyTerms, load_solution, study_terms
+from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
+from training.evaluate import Setting, grading, other_models
+from training.figures import Graded, weighted_log_loss
+
+SMALLEST_GAIN = 0.001
+"""What a step must gain out of fold to be kept."""
+
+FACTORS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+
+Fitted = TypeVar("Fitted")
+Shift = tuple[float, tuple[float, float, float]]
+
+
+def fit(rows: Graded) -> Shift:
+    """Temperature and bias that minimise the weighted log loss of some rows; the bias of the mildest grade stays 0."""
+    logits = torch.from_numpy(np.log(np.maximum(rows.probabilities, 1e-9)))
+    labels = torch.from_numpy(rows.labels.astype(np.int64))
+    weight = torch.tensor(SEVERITY_WEIGHTS, dtype=logits.dtype)
+    cold = torch.zeros((), dtype=logits.dtype, requires_grad=True)
+    shift = torch.zeros(2, dtype=logits.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS([cold, shift], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        moved = logits * torch.exp(cold) + torch.cat([shift.new_zeros(1), shift])
+        loss = torch.nn.functional.cross_entropy(moved, labels, weight=weight)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    moderate, severe = shift.detach().tolist()
+    return float(torch.exp(-cold.detach())), (0.0, moderate, severe)
+
+
+def with_shift(group: str, shift: Shift, start: Calibration) -> Calibration:
+    """A calibration with one group's temperature and bias replaced."""
+    index = GROUPS.index(group)
+    temperature, bias = list(start.temperature), list(start.bias)
+    temperature[index], bias[index] = round(shift[0], 4), tuple(round(value, 4) for value in shift[1])
+    return replace(start, temperature=tuple(temperature), bias=tuple(bias))
+
+
+def across_folds(
+    folds: NDArray, fit_on: Callable[[NDArray[np.bool_]], Fitted], loss: Callable[[NDArray[np.bool_], Fitted], float]
+) -> float:
+    """Mean loss over the folds, each judged by what was fitted on the others, weighted by its rows."""
+    parts = [((folds == fold), fit_on(folds != fold)) for fold in np.unique(folds)]
+    return float(np.average([loss(mine, fitted) for mine, fitted in parts], weights=[mine.sum() for mine, _ in parts]))
+
+
+def calibrated(graded: dict[str, tuple[str, Graded]]) -> Calibration:
+    """Temperature and bias of each condition where they help out of fold; prints what was tried."""
+    chosen = Calibration()
+    print("| rows | as they are | calibrated, fitted on the other folds | kept |")
+    print("|---|---|---|---|")
+    for name, (group, rows) in graded.items():
+        before, after = _gain(group, rows)
+        kept = before - after > SMALLEST_GAIN
+        if kept:
+            chosen = with_shift(group, fit(rows), chosen)
+        print(f"| {name} | {before:.4f} | {after:.4f} | {'yes' if kept else 'no'} |")
+    return chosen
+
+
+def _gain(group: str, rows: Graded) -> tuple[float, float]:
+    """Loss as it is, and calibrated by what the other folds say; the same weighting of folds in both."""
+
+    def loss(mine: NDArray[np.bool_], shift: Shift) -> float:
+        own = rows.select(mine)
+        return weighted_log_loss(own.labels, with_shift(group, shift, Calibration()).of_group(own.probabilities, group))
+
+    unchanged: Shift = (1.0, (0.0, 0.0, 0.0))
+    before = across_folds(rows.fold, lambda _: unchanged, loss)
+    return before, across_folds(rows.fold, lambda others: fit(rows.select(others)), loss)
+
+
+def max_severe_factor(data: Path) -> float:
+    """The smallest factor that helps out of fold on every canal model of `oof/`; 1 without them or where none holds."""
+    models = other_models(data, CANAL)
+    if not models:
+        return 1.0
+    folds = pd.read_csv(data / "rsna_tables" / "folds.csv", dtype={"study_id": str}).set_index("study_id")["fold"]
+    solution = load_solution(data / "rsna_tables" / "train.csv")
+    chosen: list[float] = []
+    print("\n| canal model | canal + any severe, factor 1 | factor of the other folds | factor of all | kept |")
+    print("|---|---|---|---|---|")
+    for name, said in models.items():
+        own = {row: grade for row, grade in solution.items() if row in said and group_of(row) == CANAL}
+        terms = [study_terms(own, scaled(said, factor), groups=(CANAL,)) for factor in FACTORS]
+        before, after, overall = _factor_gain(terms, folds.loc[terms[0].studies].to_numpy())
+        kept = before - after > SMALLEST_GAIN
+        chosen.append(overall if kept else 1.0)
+        print(f"| {name} | {before:.4f} | {after:.4f} | {overall} | {'yes' if kept else 'no'} |")
+    return min(chosen)
+
+
+def scaled(said: Mapping[str, NDArray[np.float64]], factor: float) -> dict[str, NDArray[np.float64]]:
+    """The canal rows of a submission after the study-maximum rule."""
+    studies = sorted({row.partition("_")[0] for row in said})
+    found: dict[str, NDArray[np.float64]] = {}
+    for study in studies:
+        names = list(row_ids(study))
+        grades = np.array([said.get(name, usual) for name, usual in zip(names, prior(), strict=True)])
+        grades = scale_max_severe(grades / grades.sum(axis=1, keepdims=True), factor)
+        found |= {name: row for name, row in zip(names, grades, strict=True) if name in said}
+    return found
+
+
+def _factor_gain(terms: Sequence[StudyTerms], folds: NDArray) -> tuple[float, float, float]:
+    """Canal plus any-severe loss at factor 1 and at the factor of the other folds, and the best factor of all."""
+
+    def loss(mine: NDArray[np.bool_], index: int) -> float:
+        columns = [TERMS.index(CANAL), TERMS.index("any_severe")]
+        sums = [values[mine][:, columns].sum(axis=0) for values in (terms[index].losses, terms[index].weights)]
+        return float((sums[0] / sums[1]).sum())
+
+    def best(mine: NDArray[np.bool_]) -> int:
+        return min(range(len(FACTORS)), key=lambda index: loss(mine, index))
+
+    everyone = np.ones(len(folds), bool)
+    return across_folds(folds, lambda _: 0, loss), across_folds(folds, best, loss), FACTORS[best(everyone)]
+
+
+def main() -> None:
+    """Fit, print what was tried, and write what holds into the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA_DIR")
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder with manifest.json, changed in place")
+    arguments = parser.parse_args()
+    manifest = replace(read_manifest(arguments.weights), calibration=Calibration())
+    chosen = calibrated(grading(Setting(arguments.data, manifest, out_of_fold=True)))
+    chosen = replace(chosen, max_severe_factor=max_severe_factor(arguments.data))
+    path = arguments.weights / MANIFEST
+    entry = json.loads(path.read_text()) | {"calibration": chosen.to_dict()}
+    path.write_text(json.dumps(entry, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""What the shipped weights say about the packs of real slices and crops, through the kernel's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lumbar_kernel.checkpoints import Manifest, WeightsFile, load_localiser, load_member
+from lumbar_kernel.crop import VIEWS, cut_slices
+from lumbar_kernel.grade import GradeNet, grade_crops
+from lumbar_kernel.heatmaps import HeatmapNet
+from training import pack_crops, packs
+from training.examples import GradeExamples, without_held_out
+from training.figures import Graded, Located
+from training.single import levels_on, sagittal_slice
+
+Net = TypeVar("Net", bound=nn.Module)
+CPU = torch.device("cpu")
+MARGINS, FORAMINA = range(5), range(5, 10)
+
+
+@dataclass(frozen=True)
+class Judges(Generic[Net]):
+    """Checkpoints with the fold that each left out.
+
+    Attributes:
+        nets: (fold, net).
+        out_of_fold: whether a row may only be judged by nets that left its fold out.
+    """
+
+    nets: tuple[tuple[int, Net], ...]
+    out_of_fold: bool
+
+    @classmethod
+    def of(cls, files: Sequence[WeightsFile], nets: Sequence[Net], *, out_of_fold: bool) -> Judges[Net]:
+        """Loaded checkpoints beside their manifest entries."""
+        return cls(tuple((file.fold, net) for file, net in zip(files, nets, strict=True)), out_of_fold)
+
+    def of_rows(self, fold: NDArray[np.int8]) -> Iterator[tuple[NDArray[np.intp], list[Net]]]:
+        """Indices of rows with the nets that may judge them; rows that no net may judge are left out."""
+        if not self.out_of_fold:
+            yield np.arange(len(fold)), [net for _, net in self.nets]
+            return
+        for value in np.unique(fold):
+            if nets := [net for own, net in self.nets if own == value]:
+                yield np.flatnonzero(fold == value), nets
+
+
+def localiser_judges(manifest: Manifest, *, out_of_fold: bool) -> Judges[HeatmapNet]:
+    """The sagittal localisers."""
+    nets = load_localiser(manifest.sagittal, manifest.folder, device=CPU)
+    return Judges.of(manifest.sagittal.files, nets, out_of_fold=out_of_fold)
+
+
+def window_grades(net: GradeNet, examples: GradeExamples, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """One net's probabilities for the middle of stored crops, which are wider than its window, (n, heads, 3)."""
+    top, left = ((have - want) // 2 for have, want in zip(examples.images.shape[2:], shape, strict=True))
+    pictures = examples.images[:, :, top : top + shape[0], left : left + shape[1]]
+    weight = np.full(pictures.shape[:2], 1 / pictures.shape[1], np.float32)
+    level = torch.from_numpy(examples.level.astype(np.int64))
+    return grade_crops(net, pictures, level, weight, device=next(net.parameters()).device)
+
+
+def member_grades(
+    manifest: Manifest, view: str, examples: GradeExamples, *, out_of_fold: bool
+) -> dict[str, NDArray[np.float64]]:
+    """Probabilities of each member of a view for stored crops, (n, heads, 3); NaN where none of its nets may judge."""
+    said = {}
+    for spec in (item for item in manifest.members if item.view == view):
+        nets = load_member(spec, manifest.folder, device=CPU)
+        shown = _slices_for(examples, spec.in_chans)
+        mine = np.full((len(examples.images), len(VIEWS[view].groups), 3), np.nan)
+        for rows, judges in Judges.of(spec.files, nets, out_of_fold=out_of_fold).of_rows(examples.fold):
+            part = _rows(shown, rows)
+            mine[rows] = np.mean([window_grades(net, part, VIEWS[view].geometry.shape) for net in judges], axis=0)
+        said[spec.name] = mine
+    return said
+
+
+def _slices_for(examples: GradeExamples, in_chans: int) -> GradeExamples:
+    """As many slices as the net takes at once, the middle one for a net that takes one."""
+    first = (examples.images.shape[1] - in_chans) // 2
+    return GradeExamples(**{**examples.__dict__, "images": examples.images[:, first : first + in_chans]})
+
+
+def _rows(examples: GradeExamples, chosen: NDArray[np.intp]) -> GradeExamples:
+    return GradeExamples(**{name: values[chosen] for name, values in examples.__dict__.items()})
+
+
+def graded(examples: GradeExamples, said: NDArray[np.float64], head: int) -> Graded:
+    """The rows of one head that have a label and a verdict; crops of both sides that share a row are averaged."""
+    usable = np.flatnonzero((examples.labels[:, head] >= 0) & ~np.isnan(said[:, head, 0]))
+    row_id = examples.row_id[usable, head]
+    _, first, which = np.unique(row_id, return_index=True, return_inverse=True)
+    mean = np.stack([np.bincount(which, said[usable, head, k]) for k in range(3)], axis=1) / np.bincount(which)[:, None]
+    chosen = usable[first]
+    return Graded(row_id[first], examples.group[chosen], examples.fold[chosen], examples.labels[chosen, head], mean)
+
+
+def marked_foramina(data: Path) -> GradeExamples:
+    """The crops of `sagittal_t1` at the marked points."""
+    return without_held_out(pack_crops.foramina(data))
+
+
+def axial_crops(data: Path) -> GradeExamples:
+    """The crops of `axial_t2_crops`, both sides of each."""
+    return without_held_out(pack_crops.axial(data))
+
+
+def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> tuple[Located, GradeExamples]:
+    """Marked foramina of `sagittal_t1` found on the whole slice by the kernel.
+
+    Returns:
+        How near the marks the foramina were found, and crops at the points found, scaled by the steps between them.
+    """
+    table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str})
+    by_image = dict(iter(table.groupby("image")))
+    pictures = [(name, picture) for name, picture in packs.pictures(data / "sagittal_t1") if name in by_image]
+    first = [by_image[name].iloc[0] for name, _ in pictures]
+    slices = [
+        sagittal_slice(p, rows=float(f["rows"]), columns=float(f["columns"]))
+        for (_, p), f in zip(pictures, first, strict=True)
+    ]
+    entries: list[tuple] = []
+    for chosen, nets in judges.of_rows(np.array([f["fold"] for f in first], np.int8)):
+        for index, points in zip(chosen, levels_on([slices[k] for k in chosen], nets, channels=FORAMINA), strict=True):
+            name, picture = pictures[index]
+            scaled = _usual_scale(picture, first[index], points)
+            for _, mark in by_image[name].iterrows():
+                entries.append(_compare(mark, points, picture_slice=scaled))
+    distance, right, crops, labels, level, row_id, group, fold = zip(*entries, strict=True)
+    examples = GradeExamples(
+        images=np.stack(crops)[:, None],
+        labels=np.array(labels, np.int8)[:, None],
+        level=np.array(level, np.int8),
+        row_id=np.array(row_id)[:, None],
+        group=np.array(group),
+        fold=np.array(fold, np.int8),
+        source=np.full(len(crops), "sagittal_t1"),
+    )
+    return Located(np.array(group), np.array(distance), np.array(right)), without_held_out(examples)
+
+
+def _usual_scale(picture: NDArray[np.uint8], first: pd.Series, points: NDArray | None):
+    """The slice with millimetres that make the mean step between its foramina usual."""
+    rows, columns = float(first["rows"]), float(first["columns"])
+    if points is None:
+        return sagittal_slice(picture, rows=rows, columns=columns)
+    steps = np.linalg.norm(np.diff(points * (rows, columns), axis=0), axis=1)
+    field = pack_crops.FORAMEN_STEP_MM / float(steps.mean()) * max(rows, columns)
+    return sagittal_slice(picture, rows=rows, columns=columns, field_mm=field)
+
+
+def _compare(mark: pd.Series, points: NDArray | None, *, picture_slice) -> tuple:
+    """One mark beside what was found: distance, level, crop and the columns of an example."""
+    level, shape = packs.LEVEL_INDEX[mark["level"]], np.array(picture_slice.plane.shape)
+    place = np.array([mark["y_rel"], mark["x_rel"]])
+    at, distance, right = np.full(2, 0.5), np.inf, False
+    if points is not None:
+        offsets = np.linalg.norm(points - place, axis=1)
+        at, distance, right = points[level], float(offsets[level]), int(offsets.argmin()) == level
+    view = VIEWS["sagittal_t1"]
+    crop = cut_slices([picture_slice], picture_slice.plane.to_mm(at * shape - 0.5), view=view)[0]
+    label = pack_crops.GRADE_INDEX.get(mark["label"], -1)
+    return distance, right, crop, label, level, mark["row_id"], mark["study_id"], mark["fold"]
+
+
+def midsagittal_by_kernel(data: Path, pack: str, weighting: str, judges: Judges[HeatmapNet]) -> Located | None:
+    """Disc margins of a pack of mid-sagittal slices found by the kernel; None when the pack is not there."""
+    if not (data / pack).is_dir():
+        return None
+    marks = READERS[pack](data, pack, weighting)
+    fold = np.array([entry.fold for entry in marks], np.int8)
+    group, distance, right = [], [], []
+    for chosen, nets in judges.of_rows(fold):
+        slices = [sagittal_slice(marks[k].picture, rows=marks[k].rows, columns=marks[k].columns) for k in chosen]
+        for index, points in zip(chosen, levels_on(slices, nets, channels=MARGINS), strict=True):
+            mark = marks[index]
+            for level in np.flatnonzero(~np.isnan(mark.points[:, 0])):
+                offset = np.full((5, 2), np.inf) if points is None else points - mark.points[level]
+                off = np.abs(offset[:, 0]) if mark.height_only else np.linalg.norm(offset, axis=1)
+                group.append(mark.group)
+                distance.append(float(off[level]))
+                right.append(points is not None and int(off.argmin()) == level)
+    return Located(np.array(group), np.array(distance), np.array(right)) if group else None
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """A mid-sagittal picture with marked discs.
+
+    Attributes:
+        picture: grey pixels.
+        rows: height of the original in square pixels.
+        columns: its width.
+        points: (5, 2) relative row and column, NaN where not marked.
+        group: patient.
+        fold: of the patient.
+        height_only: whether the marks are of another point of the disc, so that only heights can be compared.
+    """
+
+    picture: NDArray[np.uint8]
+    rows: float
+    columns: float
+    points: NDArray[np.float64]
+    group: str
+    fold: int
+    height_only: bool = False
+
+
+def _read_margins(data: Path, pack: str, weighting: str) -> list[Marked]:
+    table = pd.read_csv(data / pack / "points.csv")
+    by_image = dict(iter(table[table["weighting"] == weighting].groupby("image")))
+    marks = []
+    for name, picture in packs.pictures(data / pack):
+        rows = by_image.get(Path(name).name)
+        if rows is not None:
+            first = rows.iloc[0]
+            points = _by_level(rows["level"], rows["y_rel"], rows["x_rel"])
+            size = packs.true_size(picture, pack)
+            marks.append(Marked(picture, *size, points, f"{pack}-{first['patient']}", int(first["fold"])))
+    return marks
+
+
+def _read_tianchi(data: Path, pack: str, weighting: str) -> list[Marked]:
+    table = pd.read_csv(data / pack / "points.csv")
+    discs = table[(table["kind"] == "disc") & table["level"].isin(packs.LEVEL_INDEX)]
+    by_image = dict(iter(discs.groupby("image")))
+    marks = []
+    for name, picture in packs.pictures(data / pack):
+        rows = by_image.get(Path(name).name)
+        if rows is not None and weighting == "t2":
+            first = rows.iloc[0]
+            height, width = float(first["rows"]), float(first["columns"])
+            points = _by_level(rows["level"], (rows["y"] + 0.5) / height, (rows["x"] + 0.5) / width)
+            marks.append(Marked(picture, height, width, points, name, int(first["fold"]), height_only=True))
+    return marks
+
+
+def _read_space(data: Path, pack: str, weighting: str) -> list[Marked]:
+    files = dict(packs.pictures(data / pack))
+    marks = []
+    for name, picture in files.items():
+        if name.startswith("images/") and weighting == "t2":
+            points = (packs.disc_margins(files[f"masks/{Path(name).stem}.png"]) + 0.5) / np.array(picture.shape)
+            patient = int(Path(name).stem.split("_")[0])
+            marks.append(Marked(picture, *picture.shape, points, f"spider-{patient}", patient % 5))
+    return marks
+
+
+def _by_level(levels: pd.Series, row: pd.Series, column: pd.Series) -> NDArray[np.float64]:
+    points = np.full((5, 2), np.nan)
+    points[levels.map(packs.LEVEL_INDEX)] = np.stack([row, column], axis=1)
+    return points
+
+
+READERS = {
+    "spider_midsagittal": _read_margins,
+    "sudirman_sagittal": _read_margins,
+    "tianchi_t2": _read_tianchi,
+    "spider_t2": _read_space,
+}
+"""The packs with marked discs, and who reads each."""
