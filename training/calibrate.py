@@ -1,4 +1,4 @@
-"""Temperature and bias per condition, and the study-maximum factor: `python -m training.calibrate DATA_DIR WEIGHTS`.
+"""Ensemble weights, temperature, bias and study-maximum factor: `python -m training.calibrate DATA_DIR WEIGHTS`.
 
 Fitted on out-of-fold rows of the shipped ensemble. A step is kept only where it helps when it is fitted on the other
 folds. The study-maximum factor needs all five canal levels of many studies, which no pack gives: it is fitted on the
@@ -8,6 +8,7 @@ canal predictions of `oof/`, which other people's models made for the challenge'
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,11 +21,13 @@ import torch
 from numpy.typing import NDArray
 
 from lumbar_kernel.checkpoints import MANIFEST, read_manifest
+from lumbar_kernel.crop import VIEWS
 from lumbar_kernel.ensemble import Calibration, scale_max_severe
 from lumbar_kernel.metric import TERMS, StudyTerms, load_solution, study_terms
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
-from training.evaluate import Setting, grading, other_models
+from training.evaluate import Setting, combine, graded_packs, grading, member_shares, other_models
 from training.figures import Graded, weighted_log_loss
+from training.predictions import member_grades
 
 SMALLEST_GAIN = 0.001
 """What a step must gain out of fold to be kept."""
@@ -72,10 +75,66 @@ def across_folds(
     return float(np.average([loss(mine, fitted) for mine, fitted in parts], weights=[mine.sum() for mine, _ in parts]))
 
 
+def fitted_shares(setting: Setting) -> dict[str, dict[str, float]]:
+    """Member → condition → ensemble weight, for views with several members; equal where fitting does not hold.
+
+    The weights of a view's members sum to what they summed to before, so that other views keep their say.
+    """
+    found: dict[str, dict[str, float]] = {}
+    print("| rows | members | each | equal weights | fitted on the other folds | weights | kept |")
+    print("|---|---|---|---|---|---|---|")
+    for name, view, group, examples in graded_packs(setting.data):
+        before = member_shares(setting.manifest, view, group)
+        said = member_grades(setting.manifest, view, examples, out_of_fold=True)
+        if len(before) < 2:
+            continue
+        nobody = np.any([np.isnan(one[:, 0, 0]) for one in said.values()], axis=0)
+        for one in said.values():
+            one[nobody] = np.nan
+        head = VIEWS[view].groups.index(group)
+        options = [dict(zip(before, split, strict=True)) for split in _splits(len(before))]
+        rows = [combine(examples, said, option, head=head) for option in options]
+        alone = [weighted_log_loss(rows[k].labels, rows[k].probabilities) for k in _corners(options)]
+        equal, after, best = _share_gain(rows)
+        kept = equal - after > SMALLEST_GAIN
+        chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
+        for member, share in chosen.items():
+            found.setdefault(member, {})[group] = round(share * sum(before.values()), 4)
+        each = ", ".join(f"{loss:.4f}" for loss in alone)
+        weights = ", ".join(f"{share:.2f}" for share in chosen.values())
+        cells = (name, ", ".join(before), each, f"{equal:.4f}", f"{after:.4f}", weights, "yes" if kept else "no")
+        print(f"| {' | '.join(cells)} |")
+    return found
+
+
+def _splits(members: int, *, parts: int = 10) -> list[tuple[float, ...]]:
+    """Every way to share one among members in tenths, the most equal first."""
+    whole = [s for s in itertools.product(range(parts + 1), repeat=members) if sum(s) == parts]
+    return [tuple(k / parts for k in split) for split in sorted(whole, key=lambda s: (max(s) - min(s), s))]
+
+
+def _corners(options: Sequence[Mapping[str, float]]) -> list[int]:
+    """Where each member has all the weight."""
+    return [k for name in options[0] for k, option in enumerate(options) if option[name] == 1.0]
+
+
+def _share_gain(rows: Sequence[Graded]) -> tuple[float, float, int]:
+    """Loss with the most equal weights and with those of the other folds, and the best of all."""
+
+    def loss(mine: NDArray[np.bool_], index: int) -> float:
+        return weighted_log_loss(rows[index].labels[mine], rows[index].probabilities[mine])
+
+    def best(mine: NDArray[np.bool_]) -> int:
+        return min(range(len(rows)), key=lambda index: loss(mine, index))
+
+    fold = rows[0].fold
+    return across_folds(fold, lambda _: 0, loss), across_folds(fold, best, loss), best(np.ones(len(fold), bool))
+
+
 def calibrated(graded: dict[str, tuple[str, Graded]]) -> Calibration:
     """Temperature and bias of each condition where they help out of fold; prints what was tried."""
     chosen = Calibration()
-    print("| rows | as they are | calibrated, fitted on the other folds | kept |")
+    print("\n| rows | as they are | calibrated, fitted on the other folds | kept |")
     print("|---|---|---|---|")
     for name, (group, rows) in graded.items():
         before, after = _gain(group, rows)
@@ -151,12 +210,18 @@ def main() -> None:
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder with manifest.json, changed in place")
     arguments = parser.parse_args()
-    manifest = replace(read_manifest(arguments.weights), calibration=Calibration())
-    chosen = calibrated(grading(Setting(arguments.data, manifest, out_of_fold=True)))
-    chosen = replace(chosen, max_severe_factor=max_severe_factor(arguments.data))
     path = arguments.weights / MANIFEST
-    entry = json.loads(path.read_text()) | {"calibration": chosen.to_dict()}
+
+    def setting() -> Setting:
+        manifest = replace(read_manifest(arguments.weights), calibration=Calibration())
+        return Setting(arguments.data, manifest, out_of_fold=True)
+
+    entry = json.loads(path.read_text())
+    for member, shares in fitted_shares(setting()).items():
+        entry["members"][member]["ensemble_weight"] |= shares
     path.write_text(json.dumps(entry, indent=1) + "\n")
+    chosen = replace(calibrated(grading(setting())), max_severe_factor=max_severe_factor(arguments.data))
+    path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

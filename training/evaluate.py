@@ -11,7 +11,7 @@ import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,33 +48,50 @@ class Setting:
     out_of_fold: bool
 
 
-def ensemble_rows(setting: Setting, view: str, group: str, examples: GradeExamples) -> Graded:
-    """The ensemble's calibrated verdict on stored crops of one view; members of other views have no say here."""
+def member_shares(manifest: Manifest, view: str, group: str) -> dict[str, float]:
+    """The ensemble weight of each member of a view for a condition."""
     head = VIEWS[view].groups.index(group)
-    said = predictions.member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
-    weights = {spec.name: spec.ensemble_weight[head] for spec in setting.manifest.members if spec.view == view}
-    total, share = np.zeros(len(examples.images))[:, None], np.zeros(len(examples.images))[:, None]
+    return {spec.name: spec.ensemble_weight[head] for spec in manifest.members if spec.view == view}
+
+
+def combine(
+    examples: GradeExamples, said: Mapping[str, NDArray[np.float64]], shares: Mapping[str, float], *, head: int
+) -> Graded:
+    """The weighted mean of the members that may judge each crop, as rows."""
+    total, share = np.zeros((len(examples.images), 3)), np.zeros((len(examples.images), 1))
     for name, probabilities in said.items():
         able = ~np.isnan(probabilities[:, head, :1])
-        total = total + weights[name] * np.nan_to_num(probabilities[:, head])
-        share = share + weights[name] * able
+        total += shares[name] * np.nan_to_num(probabilities[:, head])
+        share += shares[name] * able
     with np.errstate(invalid="ignore"):
         mean = np.where(share > 0, total / share, np.nan)
-    rows = predictions.graded(examples, np.repeat(mean[:, None], len(VIEWS[view].groups), axis=1), head)
+    return predictions.graded(examples, mean, head)
+
+
+def ensemble_rows(setting: Setting, view: str, group: str, examples: GradeExamples) -> Graded:
+    """The ensemble's calibrated verdict on stored crops of one view; members of other views have no say here."""
+    said = predictions.member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
+    shares = member_shares(setting.manifest, view, group)
+    rows = combine(examples, said, shares, head=VIEWS[view].groups.index(group))
     return rows.replace(setting.manifest.calibration.of_group(rows.probabilities, group))
+
+
+def graded_packs(data: Path) -> Iterator[tuple[str, str, str, GradeExamples]]:
+    """Figure name, view, condition and crops of every pack of graded crops that is there."""
+    if (data / "sagittal_t1").is_dir():
+        yield "foraminal_marked", "sagittal_t1", FORAMINAL, predictions.marked_foramina(data)
+    if (data / "axial_t2_crops").is_dir():
+        crops = predictions.axial_crops(data)
+        yield "canal_axial", "axial_t2", CANAL, crops
+        yield "subarticular_axial", "axial_t2", SUBARTICULAR, crops
 
 
 def grading(setting: Setting) -> dict[str, tuple[str, Graded]]:
     """Figure name → condition and graded rows, for the packs that are there."""
-    found: dict[str, tuple[str, Graded]] = {}
-    if (setting.data / "sagittal_t1").is_dir():
-        marked = predictions.marked_foramina(setting.data)
-        found["foraminal_marked"] = FORAMINAL, ensemble_rows(setting, "sagittal_t1", FORAMINAL, marked)
-    if (setting.data / "axial_t2_crops").is_dir():
-        crops = predictions.axial_crops(setting.data)
-        for name, group in (("canal_axial", CANAL), ("subarticular_axial", SUBARTICULAR)):
-            found[name] = group, ensemble_rows(setting, "axial_t2", group, crops)
-    return found
+    return {
+        name: (group, ensemble_rows(setting, view, group, examples))
+        for name, view, group, examples in graded_packs(setting.data)
+    }
 
 
 def localising(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, Graded]]]:

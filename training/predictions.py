@@ -96,13 +96,12 @@ def _rows(examples: GradeExamples, chosen: NDArray[np.intp]) -> GradeExamples:
 
 
 def graded(examples: GradeExamples, said: NDArray[np.float64], head: int) -> Graded:
-    """The rows of one head that have a label and a verdict; crops of both sides that share a row are averaged."""
-    usable = np.flatnonzero((examples.labels[:, head] >= 0) & ~np.isnan(said[:, head, 0]))
-    row_id = examples.row_id[usable, head]
-    _, first, which = np.unique(row_id, return_index=True, return_inverse=True)
-    mean = np.stack([np.bincount(which, said[usable, head, k]) for k in range(3)], axis=1) / np.bincount(which)[:, None]
+    """Rows of one head that have a label and a verdict (n, 3); crops of both sides that share a row are averaged."""
+    usable = np.flatnonzero((examples.labels[:, head] >= 0) & ~np.isnan(said[:, 0]))
+    row_id, first, which = np.unique(examples.row_id[usable, head], return_index=True, return_inverse=True)
+    mean = np.stack([np.bincount(which, said[usable, k]) for k in range(3)], axis=1) / np.bincount(which)[:, None]
     chosen = usable[first]
-    return Graded(row_id[first], examples.group[chosen], examples.fold[chosen], examples.labels[chosen, head], mean)
+    return Graded(row_id, examples.group[chosen], examples.fold[chosen], examples.labels[chosen, head], mean)
 
 
 def marked_foramina(data: Path) -> GradeExamples:

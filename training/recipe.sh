@@ -1,7 +1,7 @@
 #!/bin/sh
-# The whole story in order: prepare, train, calibrate, export. Every step resumes, so a restart costs nothing.
+# The whole story in order: prepare, train, export, calibrate, measure. Every step resumes, so a restart costs nothing.
 # PACKS is a folder laid out as shared/data; COMPETITION, where you have it, the competition's own folder.
-# About 70 minutes on two cores with the packs and the phantoms; see training/README.md.
+# About 2.5 hours on two cores with the packs and the phantoms; see training/README.md.
 set -eu
 
 PACKS=${PACKS:-../shared/data}
@@ -15,20 +15,29 @@ if [ -n "$COMPETITION" ]; then
     python -m training.competition "$COMPETITION" "$CACHE" --folds "$PACKS/rsna_tables/folds.csv"
 fi
 
-# First real slices alone, then with phantoms, which teach the slices that no pack has: lateral T2 and the midline.
-[ -f "$RUNS/sagittal/result.json" ] || {
-    python -m training.train_landmarks sagittal "$CACHE" "$RUNS/sagittal_real" --sources real --steps 1500
-    python -m training.train_landmarks sagittal "$CACHE" "$RUNS/sagittal" --start "$RUNS/sagittal_real" --steps 1200 --lr 1.5e-3
+# run NAME COMMAND...: unless the run is finished already
+run() {
+    name=$1
+    shift
+    [ -f "$RUNS/$name/result.json" ] || python -m "training.$1" "$2" "$CACHE" "$RUNS/$name" $3
 }
-[ -f "$RUNS/axial_points/result.json" ] || python -m training.train_landmarks axial "$CACHE" "$RUNS/axial_points" --steps 500
 
-for fold in 0 1; do
-    [ -f "$RUNS/axial_$fold/result.json" ] ||
-        python -m training.train_grader axial "$CACHE" "$RUNS/axial_$fold" --fold "$fold" --steps 800
-    [ -f "$RUNS/foraminal_$fold/result.json" ] ||
-        python -m training.train_grader foraminal "$CACHE" "$RUNS/foraminal_$fold" --fold "$fold" --steps 2200
+# First real slices alone, then with phantoms, which teach the slices that no pack has: lateral T2 and the midline.
+run sagittal_real train_landmarks sagittal "--sources real --steps 1500"
+run sagittal train_landmarks sagittal "--start $RUNS/sagittal_real --steps 3600 --lr 2e-3"
+run axial_points train_landmarks axial "--steps 500"
+
+for fold in 0 1 2 3; do
+    run "axial_$fold" train_grader axial "--fold $fold --steps 800"
 done
-[ -f "$RUNS/canal_0/result.json" ] || python -m training.train_grader canal "$CACHE" "$RUNS/canal_0" --steps 800
+LITE="--backbone tf_efficientnet_lite0 --pretrained --lr 8e-4 --mixed 0.3 --drop-rate 0.4"
+for fold in 0 1; do
+    run "foraminal_$fold" train_grader foraminal "--fold $fold --steps 2200"
+    run "axial_lite_$fold" train_grader axial "--fold $fold --steps 350 $LITE"
+    run "foraminal_lite_$fold" train_grader foraminal "--fold $fold --steps 1000 $LITE"
+done
+run canal_0 train_grader canal "--steps 800"
 
 python -m training.export "$RUNS" weights
-python -m training.evaluate "$RUNS"
+python -m training.calibrate "$PACKS" weights
+python -m training.evaluate "$PACKS" --oof
