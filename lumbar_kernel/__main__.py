@@ -88,6 +88,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
     add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
+    add.add_argument("--resume", action="store_true", help="go on with what an interrupted run left in OUT")
     add.add_argument("--strict", action="store_true", help="stop at the first unexpected exception")
     add.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
@@ -135,6 +136,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         weights=chosen.weights,
         workers=chosen.workers,
         pictures=chosen.pictures,
+        resume=chosen.resume,
         strict=chosen.strict,
         progress=not chosen.quiet,
     )

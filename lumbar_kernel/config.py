@@ -33,6 +33,7 @@ class Config:
         strict: let the first exception of a study end the run instead of recording it.
         progress: show a progress bar.
         pictures: how many studies get a picture with their landmarks.
+        resume: go on with what an interrupted run left in the output folder.
     """
 
     data: Path
@@ -46,6 +47,7 @@ class Config:
     strict: bool = False
     progress: bool = True
     pictures: int = 0
+    resume: bool = False
 
     def __post_init__(self) -> None:
         for name in ("data", "output", "weights"):
@@ -75,6 +77,11 @@ class Config:
     def report_path(self) -> Path:
         """Where the record of the run goes."""
         return self.output / "report.json"
+
+    @property
+    def journal_path(self) -> Path:
+        """Where finished work is recorded until the run is complete."""
+        return self.output / "journal.jsonl"
 
 
 def _path(name: str, value: object, *, optional: bool) -> Path | None:
@@ -114,7 +121,7 @@ def _check_choices(config: Config) -> None:
     if not isinstance(config.device, str) or not DEVICE.fullmatch(config.device):
         msg = f"device must be auto, cpu, cuda or cuda:N, not {config.device!r}"
         raise ConfigError(msg)
-    for name in ("strict", "progress"):
+    for name in ("strict", "progress", "resume"):
         if not isinstance(getattr(config, name), bool):
             msg = f"{name} must be True or False, not {getattr(config, name)!r}"
             raise ConfigError(msg)

@@ -30,6 +30,10 @@ class LocalisationError(KernelError):
     """No plausible five disc levels were found."""
 
 
+class GradingError(KernelError):
+    """A member gave something that is no grade."""
+
+
 class WeightsError(KernelError):
     """A weights file or the manifest is missing, damaged or does not match."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lumbar_kernel.crop import Crops, View, level_and_side
+from lumbar_kernel.errors import GradingError
 from lumbar_kernel.sampling import normalise
 from lumbar_kernel.schema import CANAL, LEVELS, ROWS, SEVERITIES, row_index
 
@@ -102,6 +103,9 @@ def grade_crops(
 
     Returns:
         (n, heads, 3) probabilities.
+
+    Raises:
+        GradingError: the net gave numbers that are not finite.
     """
     while True:
         try:
@@ -137,7 +141,11 @@ def _forward(
             weight = slice_weight[start : start + batch_size]
             softened = np.einsum("ns,nshk->nhk", weight, softened.reshape(-1, slices, *softened.shape[1:]))
         said.append(softened)
-    return np.concatenate(said)
+    probabilities = np.concatenate(said)
+    if not np.isfinite(probabilities).all():
+        msg = f"{int((~np.isfinite(probabilities)).sum())} of {probabilities.size} probabilities are not finite"
+        raise GradingError(msg)
+    return probabilities
 
 
 def _to_rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from lumbar_kernel.crop import VIEWS, Crops, cut_crops
 from lumbar_kernel.ensemble import Ensemble, blend_with_prior, scale_max_severe
 from lumbar_kernel.errors import DicomError, LocalisationError, StudyError
 from lumbar_kernel.grade import grade
+from lumbar_kernel.journal import Journal, run_key
 from lumbar_kernel.localise import Landmarks, localise
 from lumbar_kernel.messages import Done, Message, Ready, Update
 from lumbar_kernel.pictures import draw_study
@@ -54,6 +55,17 @@ class _Work:
     members: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class _Desk:
+    """What every step of a run needs at hand."""
+
+    tools: Tools
+    recorder: Recorder
+    journal: Journal
+    budget: Budget
+    emit: Callable[[Message], None]
+
+
 def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: Callable[[Message], None]) -> Done:
     """Grade studies, emit every improvement, and return what closes the account.
 
@@ -71,16 +83,61 @@ def run(config: Config, studies: Sequence[StudyFiles], *, budget: Budget, emit: 
         tools, failed = load_tools(config)
     emit(Ready(device=str(tools.device), weights_sha256=tools.manifest.sha256, members_failed=failed))
     order = [spec for spec in tools.manifest.members if spec.name in tools.members]
-    first = _first_pass(order)
-    works, complete = _grade_studies(config, studies, tools, first, recorder, budget=budget, emit=emit)
+    key = run_key(studies, weights_sha256=tools.manifest.sha256)
+    with Journal(config.journal_path, key=key, resume=config.resume) as journal:
+        desk = _Desk(tools, recorder, journal, budget, emit)
+        finished, complete = _grade_everything(config, studies, order, desk)
+        if complete:
+            journal.remove()
+    return Done(recorder=recorder, members=tuple(finished), complete=complete)
+
+
+def _grade_everything(
+    config: Config, studies: Sequence[StudyFiles], members: Sequence[MemberSpec], desk: _Desk
+) -> tuple[list[str], bool]:
+    """First pass over all studies, then member by member; returns the members that got through and whether all did."""
+    first = _first_pass(members)
+    others = [spec for spec in members if spec not in first]
+    remaining = _restore(studies, [*first, *others], desk)
+    works, complete = _grade_studies(config, remaining, first, desk)
     finished = [spec.name for spec in first] if complete else []
-    for spec in order:
-        if spec in first:
-            continue
-        done = _grade_member(spec, works, tools, recorder, budget=budget, emit=emit)
+    for spec in others:
+        done = _grade_member(spec, works, desk)
         complete = complete and done
         finished += [spec.name] if done else []
-    return Done(recorder=recorder, members=tuple(finished), complete=complete)
+    return finished, complete
+
+
+def _restore(studies: Sequence[StudyFiles], members: Sequence[MemberSpec], desk: _Desk) -> list[StudyFiles]:
+    """Emit the studies that the journal holds whole, and return the others; members in the order of the passes.
+
+    Only whole blocks are left out, so that the others meet the same companions in their batches as without the
+    interruption, and get the same grades to the last bit.
+    """
+    remaining: list[StudyFiles] = []
+    for start in range(0, len(studies), STUDIES_AT_ONCE):
+        block = studies[start : start + STUDIES_AT_ONCE]
+        works = [work for item in block if (work := _recorded_work(item.study_id, members, desk.journal)) is not None]
+        if len(works) < len(block):
+            remaining += block
+            continue
+        for work in works:
+            desk.emit(_update(work, desk))
+    return remaining
+
+
+def _recorded_work(study_id: str, members: Sequence[MemberSpec], journal: Journal) -> _Work | None:
+    """A study as the journal holds it, None when a member that could grade it has not."""
+    if (recorded := journal.study(study_id)) is None:
+        return None
+    work = _Work(recorded[0], confidence=recorded[1])
+    for spec in members:
+        if spec.view not in recorded[2]:
+            continue
+        if (probabilities := journal.grades(study_id, spec.name)) is None:
+            return None
+        _add(spec, work, probabilities)
+    return work
 
 
 def _first_pass(members: Sequence[MemberSpec]) -> list[MemberSpec]:
@@ -99,16 +156,10 @@ def _share(spec: MemberSpec, group: str) -> float:
 
 
 def _grade_studies(
-    config: Config,
-    studies: Sequence[StudyFiles],
-    tools: Tools,
-    first: Sequence[MemberSpec],
-    recorder: Recorder,
-    *,
-    budget: Budget,
-    emit: Callable[[Message], None],
+    config: Config, studies: Sequence[StudyFiles], first: Sequence[MemberSpec], desk: _Desk
 ) -> tuple[list[_Work], bool]:
     """First pass: read, localise, crop and grade a few studies at a time with the best members."""
+    budget = desk.budget
     works: list[_Work] = []
     estimate, pictures = Estimate(FIRST_GUESS_SECONDS), config.pictures
     with StudyReader(studies, workers=config.readers, ahead=config.ahead, timeout=READ_LIMIT_SECONDS) as reader:
@@ -116,16 +167,16 @@ def _grade_studies(
         while count := _how_many_fit(budget, estimate):
             began = budget.elapsed()
             fresh = []
-            for result in _take(results, count, recorder):
+            for result in _take(results, count, desk.recorder):
                 folder = config.output / "pictures" if pictures > 0 else None
-                fresh.append(_prepare(result, tools, recorder, pictures=folder))
+                fresh.append(_prepare(result, desk, pictures=folder))
                 pictures -= 1
             if not fresh:
                 return works, True
             for spec in first:
-                _grade(spec, fresh, tools, recorder)
+                _grade(spec, fresh, desk)
             for work in fresh:
-                emit(_update(work, tools))
+                desk.emit(_update(work, desk))
             works += fresh
             estimate.add(budget.elapsed() - began, units=len(fresh))
     logger.warning("time for %d of %d studies", len(works), len(studies))
@@ -144,8 +195,16 @@ def _take(results: Iterable[ReadResult], count: int, recorder: Recorder) -> list
         return list(islice(results, count))
 
 
-def _prepare(result: ReadResult, tools: Tools, recorder: Recorder, *, pictures: Path | None) -> _Work:
-    """Localise and crop one study; whatever fails leaves the study with fewer views, down to none."""
+def _prepare(result: ReadResult, desk: _Desk, *, pictures: Path | None) -> _Work:
+    """Localise and crop one study and record that; whatever fails leaves it with fewer views, down to none."""
+    work = _cropped(result, desk, pictures=pictures)
+    desk.journal.add_study(work.report, work.confidence, work.crops)
+    return work
+
+
+def _cropped(result: ReadResult, desk: _Desk, *, pictures: Path | None) -> _Work:
+    """The crops of one study, with its part of the report."""
+    tools, recorder = desk.tools, desk.recorder
     study_id, study = result.files.study_id, result.study
     if study is None:
         recorder.note(study_id, "read", DicomError(result.error or "the reader gave no reason"))
@@ -180,58 +239,69 @@ def _located(study: Study, tools: Tools, recorder: Recorder) -> Landmarks | None
         return None
 
 
-def _grade_member(
-    spec: MemberSpec,
-    works: Sequence[_Work],
-    tools: Tools,
-    recorder: Recorder,
-    *,
-    budget: Budget,
-    emit: Callable[[Message], None],
-) -> bool:
+def _grade_member(spec: MemberSpec, works: Sequence[_Work], desk: _Desk) -> bool:
     """A further pass of one member over all studies; returns whether it got through."""
+    budget = desk.budget
     estimate = Estimate(spec.seconds_per_study)
     for start in range(0, len(works), STUDIES_AT_ONCE):
         block = works[start : start + STUDIES_AT_ONCE]
         if not budget.fits(estimate.seconds(len(block))):
             return False
         began = budget.elapsed()
-        _grade(spec, block, tools, recorder)
+        _grade(spec, block, desk)
         for work in block:
-            emit(_update(work, tools))
+            desk.emit(_update(work, desk))
         estimate.add(budget.elapsed() - began, units=len(block))
     return True
 
 
-def _grade(spec: MemberSpec, works: Sequence[_Work], tools: Tools, recorder: Recorder) -> None:
-    """Add one member's grades to several studies; where that fails together it is tried one by one."""
+def _grade(spec: MemberSpec, works: Sequence[_Work], desk: _Desk) -> None:
+    """Add one member's grades to several studies, from the journal where it holds all of them."""
     able = [work for work in works if spec.view in work.crops]
-    if not able:
-        return
+    recorded = [desk.journal.grades(work.report.study_id, spec.name) for work in able]
+    told = [probabilities for probabilities in recorded if probabilities is not None]
+    if len(told) == len(able):
+        for work, probabilities in zip(able, told, strict=True):
+            _add(spec, work, probabilities)
+    else:
+        _grade_afresh(spec, able, desk)
+
+
+def _grade_afresh(spec: MemberSpec, works: Sequence[_Work], desk: _Desk) -> None:
+    """Let a member grade several studies; where that fails together it is tried one by one."""
     graded: list[FloatArray] = []  # stays empty when the guard had to step in
-    alone = able[0].report.study_id if len(able) == 1 else None
-    with recorder.timed(f"grade {spec.name}"), recorder.guard(alone, f"grade {spec.name}"):
+    alone = works[0].report.study_id if len(works) == 1 else None
+    with desk.recorder.timed(f"grade {spec.name}"), desk.recorder.guard(alone, f"grade {spec.name}"):
         view = VIEWS[spec.view]
-        crops = [work.crops[spec.view] for work in able]
-        nets = tools.members[spec.name]
-        graded.extend(grade(crops, nets, view=view, groups=view.groups, device=tools.device))
+        crops = [work.crops[spec.view] for work in works]
+        graded.extend(
+            grade(crops, desk.tools.members[spec.name], view=view, groups=view.groups, device=desk.tools.device)
+        )
     if not graded:
-        for work in able if len(able) > 1 else ():
-            _grade(spec, [work], tools, recorder)
+        for work in works if len(works) > 1 else ():
+            _grade_afresh(spec, [work], desk)
         return
-    weights = np.array([_share(spec, group) if (group := group_of(row)) in view.groups else 0.0 for row in ROWS])
-    for work, probabilities in zip(able, graded, strict=True):
-        work.ensemble.add(probabilities, weights=weights)
-        work.members.append(spec.name)
+    for work, probabilities in zip(works, graded, strict=True):
+        desk.journal.add_grades(work.report.study_id, spec.name, probabilities)
+        _add(spec, work, probabilities)
 
 
-def _update(work: _Work, tools: Tools) -> Update:
+def _add(spec: MemberSpec, work: _Work, probabilities: FloatArray) -> None:
+    """Take a member's probabilities into a study's ensemble."""
+    groups = VIEWS[spec.view].groups
+    weights = np.array([_share(spec, group) if (group := group_of(row)) in groups else 0.0 for row in ROWS])
+    work.ensemble.add(probabilities, weights=weights)
+    work.members.append(spec.name)
+
+
+def _update(work: _Work, desk: _Desk) -> Update:
     """The study's grades as they stand: mean, calibration, study maximum, lean on the prior where unsure."""
-    said, calibration = work.ensemble.said, tools.manifest.calibration
+    said, calibration = work.ensemble.said, desk.tools.manifest.calibration
     grades = work.ensemble.result()
     if said.any():
         calibrated = np.where(said[:, None], calibration.apply(grades), grades)
         grades = scale_max_severe(calibrated, calibration.max_severe_factor)
         grades = blend_with_prior(grades, np.where(said, work.confidence, 0.0))
-    entry = {**work.report.__dict__, "members": tuple(work.members), "graded_rows": int(said.sum())}
-    return Update(grades=grades, report=StudyReport(**entry))
+    failures = desk.recorder.failures(work.report.study_id) or work.report.failures
+    members, rows = tuple(work.members), int(said.sum())
+    return Update(grades=grades, report=replace(work.report, members=members, graded_rows=rows, failures=failures))

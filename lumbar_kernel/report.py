@@ -117,7 +117,7 @@ class Report:
     def from_json(cls, text: str) -> Report:
         """The report that `to_json` wrote; raises TypeError or KeyError for another layout."""
         entry = json.loads(text)
-        entry["studies"] = tuple(_study_report(study) for study in entry["studies"])
+        entry["studies"] = tuple(study_report_from(study) for study in entry["studies"])
         entry["failures"] = tuple(Failure(**failure) for failure in entry["failures"])
         entry["members"] = tuple(entry["members"])
         return cls(**entry)
@@ -211,8 +211,8 @@ def _shortfall(study: StudyReport) -> str:
     return "" if study.graded_rows else "no member graded it, the prior stands"
 
 
-def _study_report(entry: Mapping[str, Any]) -> StudyReport:
-    """A study's part of the report from its JSON."""
+def study_report_from(entry: Mapping[str, Any]) -> StudyReport:
+    """A study's part of the report from its JSON; raises TypeError or KeyError for another layout."""
     rebuilt = {
         "series": tuple(SeriesReport(**series) for series in entry["series"]),
         "failures": tuple(Failure(**failure) for failure in entry["failures"]),

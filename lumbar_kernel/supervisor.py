@@ -16,15 +16,17 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+import numpy as np
 from tqdm import tqdm
 
 from lumbar_kernel import __version__
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
-from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.messages import Done, Message, Ready, Update
+from lumbar_kernel.metric import load_submission
 from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Recorder, Report, StudyReport
-from lumbar_kernel.schema import ROW_ID, ROWS, prior
+from lumbar_kernel.schema import ROW_ID, ROWS, prior, row_ids
 from lumbar_kernel.study import StudyFiles, find_studies
 from lumbar_kernel.submission import FloatArray, write_submission
 
@@ -81,12 +83,12 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
         raise ConfigError(msg)
     state = _State(
-        grades={study_id: prior() for study_id in submission_order(config, studies)},
+        grades=_first_grades(config, submission_order(config, studies)),
         reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
     )
     config.output.mkdir(parents=True, exist_ok=True)
     write_submission(state.grades, config.submission_path)
-    logger.info("the prior of %d studies is on disk", len(studies))
+    logger.info("a first submission of %d studies is on disk", len(studies))
     if config.workers == 0:
         _run_here(config, studies, state, budget)
     elif not budget.expired():
@@ -99,6 +101,21 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
+
+
+def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
+    """What is on disk from the first second: the prior, or in a resumed run what the interrupted one had reached."""
+    grades = {study_id: prior() for study_id in study_ids}
+    if config.resume and config.submission_path.is_file():
+        try:
+            told = load_submission(config.submission_path)
+        except (SubmissionError, ValueError, OSError) as error:
+            logger.warning("%s cannot be taken over: %s", config.submission_path, error)
+            return grades
+        for study_id in study_ids:
+            if all(row in told for row in row_ids(study_id)):
+                grades[study_id] = np.array([told[row] for row in row_ids(study_id)])
+    return grades
 
 
 def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:

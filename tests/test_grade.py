@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from lumbar_kernel.crop import VIEWS, Crops, level_and_side
-from lumbar_kernel.grade import GradeNet, grade, to_input
+from lumbar_kernel.errors import GradingError
+from lumbar_kernel.grade import GradeNet, grade, grade_crops, to_input
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
 
 CPU = torch.device("cpu")
@@ -109,3 +110,12 @@ def test_too_little_memory_halves_the_batch_and_changes_nothing():
     small = grade([make_crops(view)], [net], batch_size=16, **options)
     assert max(net.sizes) == 10
     assert np.allclose(small, grade([make_crops(view)], [Knows()], **options), equal_nan=True)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    net = make_net(VIEWS["sagittal_t2"], 3)
+    with torch.no_grad():
+        net.classifier.bias.fill_(float("nan"))
+    pictures, weight = np.full((2, 3, 32, 32), 90, np.uint8), np.full((2, 3), 1 / 3, np.float32)
+    with pytest.raises(GradingError, match="6 of 6"):
+        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), weight, device=torch.device("cpu"))

@@ -1,13 +1,18 @@
 import dataclasses
 import itertools
+import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from lumbar_kernel import Config
+from lumbar_kernel import Config, pipeline
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.checkpoints import read_manifest
+from lumbar_kernel.errors import GradingError
+from lumbar_kernel.grade import grade
+from lumbar_kernel.journal import Journal
 from lumbar_kernel.messages import Done, Ready, Update
 from lumbar_kernel.pipeline import _first_pass, run
 from lumbar_kernel.study import find_studies
@@ -101,3 +106,61 @@ def test_strict_lets_the_first_exception_through(dataset, trained, tmp_path, mon
     said = messages(dataset, trained, tmp_path)
     failures = [f for m in said if isinstance(m, Update) for f in m.report.failures]
     assert {(f.stage, f.type) for f in failures} == {("crop", "ZeroDivisionError")}
+
+
+@pytest.fixture(scope="module")
+def whole_journal(dataset, trained, tmp_path_factory):
+    """The journal of a complete run with one study a block, and the grades of that run."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+        patch.setattr(Journal, "remove", lambda _: None)
+        said = messages(dataset, trained, folder)
+    return (folder / "journal.jsonl").read_bytes(), last_grades(said)
+
+
+def last_grades(said):
+    """Study → its last grades and what the report says of it."""
+    return {m.report.study_id: (m.grades.tobytes(), m.report) for m in said if isinstance(m, Update)}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.45, 0.5, 0.55, 0.7, 0.85, 0.97, 1.0])
+def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
+    dataset, trained, tmp_path, monkeypatch, whole_journal, share
+):
+    raw, wanted = whole_journal
+    (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
+    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    graded = []
+    monkeypatch.setattr(pipeline, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw))
+    said = messages(dataset, trained, tmp_path, resume=True)
+    assert last_grades(said) == wanted
+    # What the journal holds is not done again.
+    kept = [line for line in raw[: round(share * len(raw))].splitlines(keepends=True) if line.endswith(b"\n")]
+    assert len(graded) == raw.count(b'"graded"') - sum(b'"graded"' in line for line in kept)
+    assert said[-1].complete
+    assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_other_weights_begin_anew(dataset, trained, tmp_path, whole_journal):
+    text = whole_journal[0]
+    (tmp_path / "journal.jsonl").write_bytes(text)
+    changed = shutil.copytree(trained, tmp_path / "weights")
+    manifest = json.loads((changed / "manifest.json").read_text())
+    manifest["members"].pop("canal_t2")
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    said = messages(dataset, changed, tmp_path, resume=True)
+    assert all("canal_t2" not in report.members for _, report in last_grades(said).values())
+
+
+def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, trained, tmp_path, monkeypatch):
+    def spoiled(crops, nets, *, view, **options):
+        if not view.sided:
+            raise GradingError("15 of 15 probabilities are not finite")
+        return grade(crops, nets, view=view, **options)
+
+    monkeypatch.setattr(pipeline, "grade", spoiled)
+    for _, report in last_grades(messages(dataset, trained, tmp_path)).values():
+        assert "canal_t2" not in report.members
+        assert {failure.stage for failure in report.failures} == {"grade canal_t2"}
+        assert {failure.type for failure in report.failures} == {"GradingError"}
