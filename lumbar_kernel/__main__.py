@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from lumbar_kernel import __version__
+from lumbar_kernel.budget import process_started
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
-
-STARTED = time.monotonic()
 
 DESCRIPTION = """\
 Grade lumbar-spine MRI offline: canal, foraminal and subarticular stenosis of the five lumbar discs.
@@ -140,7 +138,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         strict=chosen.strict,
         progress=not chosen.quiet,
     )
-    report = predict(config, started=STARTED)
+    report = predict(config, started=process_started())
     if not chosen.quiet:
         _say(report.summary())
         _say(f"{config.submission_path}")

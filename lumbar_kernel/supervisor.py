@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import logging
 import math
 import multiprocessing
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_EVERY_SECONDS = 5.0
 """How long new grades may wait for the file."""
+
+PR_SET_PDEATHSIG = 1
+"""Option of Linux's prctl: the signal that a process gets when its parent dies."""
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 3.0
@@ -179,10 +183,20 @@ def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, bu
 def _grading_process(config: Config, studies: Sequence[StudyFiles], seconds: float | None, sender: Connection) -> None:
     """Entry of the grading process: tells its messages through the pipe; an error ends it and is told as well."""
     os.setpgid(0, 0)  # so that the supervisor can end it together with its readers
+    _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which ends this process
     signal.signal(signal.SIGTERM, _leave)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     sender.send(_graded(config, studies, Budget(seconds, reserve=config.reserve), sender.send))
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process as soon as the supervisor is gone, so that a restart does not meet it at work.
+
+    Elsewhere the broken pipe ends it at its next message.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _leave(*_: object) -> None:

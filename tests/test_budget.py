@@ -1,10 +1,13 @@
 import math
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumbar_kernel.budget import SAFETY, Budget, Estimate
+from lumbar_kernel.budget import SAFETY, Budget, Estimate, process_started
 
 
 class FakeClock:
@@ -99,3 +102,13 @@ def test_an_estimate_stays_within_what_it_saw(measured):
 def test_measurements_that_cannot_be_are_refused(seconds, units):
     with pytest.raises(ValueError, match="finite seconds"):
         Estimate(1.0).add(seconds, units=units)
+
+
+def test_the_start_of_a_process_lies_before_its_first_line():
+    code = (
+        "import time; first = time.monotonic(); from lumbar_kernel.budget import process_started; "
+        "print(first - process_started())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 <= float(done.stdout) < 10
+    assert process_started() < time.monotonic()
