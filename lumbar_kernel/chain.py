@@ -29,13 +29,18 @@ TURN_SPREAD_DEGREES = 25.0
 FLOOR = 3e-3
 """Evidence of a place that nobody pointed at, relative to the strongest place: lets a hidden level be bridged."""
 
-LEAK = 0.15
+LEAK = 0.05
 """Share of a neighbouring level's evidence that counts for a level, so that a miscounted slice still helps."""
 
 REACH_MM = 8.0
 """Evidence so near a disc's place belongs to that disc."""
 
 CANDIDATES = 24
+
+MOST_BRIDGED = 4
+"""Levels that may be hidden in a row."""
+
+NEAR_PEAK_MM = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +106,7 @@ def decode_chain(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 def _lay_out(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     """Evidence as (levels, posterior, cranial) grids of `CELL_MM`, smoothed, and the grid's first corner in mm."""
     everything = np.concatenate(evidence.points)[:, 1:]
-    margin = 45.0  # so that a bridged level may lie beyond all evidence
+    margin = MOST_BRIDGED * STEP_MM + 10.0  # so that bridged levels may lie beyond all evidence
     corner = np.floor((everything.min(axis=0) - margin) / CELL_MM) * CELL_MM
     shape = np.ceil((everything.max(axis=0) + margin - corner) / CELL_MM).astype(int) + 1
     grids = np.zeros((len(evidence.points), *shape))
@@ -112,19 +117,19 @@ def _lay_out(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 
 
 def _candidates(total: FloatArray) -> NDArray[np.intp]:
-    """Cells worth considering: peaks of the summed evidence, and one usual step above and below each of them."""
+    """Cells worth considering: peaks of the summed evidence, and usual steps above and below each of them.
+
+    As many steps as there are levels to bridge: a slice may show a single disc, and still the others have a place.
+    """
     peaks = (total == cv2.dilate(total, np.ones((5, 5)))) & (total > FLOOR * total.max())
     cells = np.argwhere(peaks)
     cells = cells[np.argsort(-total[cells[:, 0], cells[:, 1]], kind="stable")][:CANDIDATES]
-    step = np.array([0, round(STEP_MM / CELL_MM)])
-    bridged = np.concatenate([cells, cells + step, cells - step])
-    kept: list[NDArray[np.intp]] = []
-    for cell in bridged:
-        inside = np.all((cell >= 0) & (cell < total.shape))
-        # Peaks come first: a bridge is only kept where no peak stands within 10 mm.
-        if inside and all(np.linalg.norm(cell - other) * CELL_MM > 4 for other in kept[: len(cells)]):
-            kept.append(cell)
-    return np.array(kept)
+    steps = [np.array([0, round(k * STEP_MM / CELL_MM)]) for k in range(-MOST_BRIDGED, MOST_BRIDGED + 1) if k]
+    bridges = np.concatenate([cells + step for step in steps])
+    inside = np.all((bridges >= 0) & (bridges < total.shape), axis=1)
+    # Where a peak stands nearby it says better where the disc is.
+    apart = np.linalg.norm(bridges[:, None] - cells[None], axis=2).min(axis=1) * CELL_MM > NEAR_PEAK_MM
+    return np.concatenate([cells, np.unique(bridges[inside & apart], axis=0)])
 
 
 def _unary(grids: FloatArray, cells: NDArray[np.intp]) -> FloatArray:

@@ -17,10 +17,11 @@ from lumbar_kernel.checkpoints import Manifest, WeightsFile, load_localiser, loa
 from lumbar_kernel.crop import VIEWS, cut_slices
 from lumbar_kernel.grade import GradeNet, grade_crops
 from lumbar_kernel.heatmaps import HeatmapNet
+from lumbar_kernel.study import Slice
 from training import pack_crops, packs
 from training.examples import GradeExamples, without_held_out
 from training.figures import Graded, Located
-from training.single import levels_on, sagittal_slice
+from training.single import FIELD_MM, Levels, levels_on, sagittal_slice
 
 Net = TypeVar("Net", bound=nn.Module)
 CPU = torch.device("cpu")
@@ -130,11 +131,11 @@ def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> tuple[Located,
     ]
     entries: list[tuple] = []
     for chosen, nets in judges.of_rows(np.array([f["fold"] for f in first], np.int8)):
-        for index, points in zip(chosen, levels_on([slices[k] for k in chosen], nets, channels=FORAMINA), strict=True):
+        for index, levels in zip(chosen, levels_on([slices[k] for k in chosen], nets, channels=FORAMINA), strict=True):
             name, picture = pictures[index]
-            scaled = _usual_scale(picture, first[index], points)
+            scaled = _usual_scale(picture, first[index], levels)
             for _, mark in by_image[name].iterrows():
-                entries.append(_compare(mark, points, picture_slice=scaled))
+                entries.append(_compare(mark, levels, scaled))
     distance, right, crops, labels, level, row_id, group, fold = zip(*entries, strict=True)
     examples = GradeExamples(
         images=np.stack(crops)[:, None],
@@ -148,26 +149,24 @@ def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> tuple[Located,
     return Located(np.array(group), np.array(distance), np.array(right)), without_held_out(examples)
 
 
-def _usual_scale(picture: NDArray[np.uint8], first: pd.Series, points: NDArray | None):
+def _usual_scale(picture: NDArray[np.uint8], first: pd.Series, levels: Levels | None) -> Slice:
     """The slice with millimetres that make the mean step between its foramina usual."""
-    rows, columns = float(first["rows"]), float(first["columns"])
-    if points is None:
-        return sagittal_slice(picture, rows=rows, columns=columns)
-    steps = np.linalg.norm(np.diff(points * (rows, columns), axis=0), axis=1)
-    field = pack_crops.FORAMEN_STEP_MM / float(steps.mean()) * max(rows, columns)
-    return sagittal_slice(picture, rows=rows, columns=columns, field_mm=field)
+    field = FIELD_MM
+    if levels is not None and levels.step_mm is not None:
+        field *= pack_crops.FORAMEN_STEP_MM / levels.step_mm
+    return sagittal_slice(picture, rows=float(first["rows"]), columns=float(first["columns"]), field_mm=field)
 
 
-def _compare(mark: pd.Series, points: NDArray | None, *, picture_slice) -> tuple:
+def _compare(mark: pd.Series, levels: Levels | None, item: Slice) -> tuple:
     """One mark beside what was found: distance, level, crop and the columns of an example."""
-    level, shape = packs.LEVEL_INDEX[mark["level"]], np.array(picture_slice.plane.shape)
+    level, shape = packs.LEVEL_INDEX[mark["level"]], np.array(item.plane.shape)
     place = np.array([mark["y_rel"], mark["x_rel"]])
     at, distance, right = np.full(2, 0.5), np.inf, False
-    if points is not None:
-        offsets = np.linalg.norm(points - place, axis=1)
-        at, distance, right = points[level], float(offsets[level]), int(offsets.argmin()) == level
+    if levels is not None:
+        offsets = np.linalg.norm(levels.points - place, axis=1)
+        at, distance, right = levels.points[level], float(offsets[level]), int(offsets.argmin()) == level
     view = VIEWS["sagittal_t1"]
-    crop = cut_slices([picture_slice], picture_slice.plane.to_mm(at * shape - 0.5), view=view)[0]
+    crop = cut_slices([item], item.plane.to_mm(at * shape - 0.5), view=view)[0]
     label = pack_crops.GRADE_INDEX.get(mark["label"], -1)
     return distance, right, crop, label, level, mark["row_id"], mark["study_id"], mark["fold"]
 
@@ -181,14 +180,14 @@ def midsagittal_by_kernel(data: Path, pack: str, weighting: str, judges: Judges[
     group, distance, right = [], [], []
     for chosen, nets in judges.of_rows(fold):
         slices = [sagittal_slice(marks[k].picture, rows=marks[k].rows, columns=marks[k].columns) for k in chosen]
-        for index, points in zip(chosen, levels_on(slices, nets, channels=MARGINS), strict=True):
+        for index, levels in zip(chosen, levels_on(slices, nets, channels=MARGINS), strict=True):
             mark = marks[index]
             for level in np.flatnonzero(~np.isnan(mark.points[:, 0])):
-                offset = np.full((5, 2), np.inf) if points is None else points - mark.points[level]
+                offset = np.full((5, 2), np.inf) if levels is None else levels.points - mark.points[level]
                 off = np.abs(offset[:, 0]) if mark.height_only else np.linalg.norm(offset, axis=1)
                 group.append(mark.group)
                 distance.append(float(off[level]))
-                right.append(points is not None and int(off.argmin()) == level)
+                right.append(levels is not None and int(off.argmin()) == level)
     return Located(np.array(group), np.array(distance), np.array(right)) if group else None
 
 

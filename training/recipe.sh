@@ -34,7 +34,7 @@ LITE="--backbone tf_efficientnet_lite0 --pretrained --lr 8e-4 --mixed 0.3 --drop
 for fold in 0 1; do
     run "foraminal_$fold" train_grader foraminal "--fold $fold --steps 2200"
     run "axial_lite_$fold" train_grader axial "--fold $fold --steps 350 $LITE"
-    run "foraminal_lite_$fold" train_grader foraminal "--fold $fold --steps 1000 $LITE"
+    run "foraminal_lite_$fold" train_grader foraminal "--fold $fold --steps 700 $LITE"
 done
 run canal_0 train_grader canal "--steps 800"
 

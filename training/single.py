@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from lumbar_kernel.geometry import CRANIAL, POSTERIOR, SlicePlane
 from lumbar_kernel.heatmaps import HeatmapNet
 from lumbar_kernel.localise import SliceMaps, slice_maps
 from lumbar_kernel.study import Slice
+from lumbar_kernel.study_report import SURE
 
 FIELD_MM = 280.0
 """Assumed longer side of a sagittal field of view; the second decoding of a picture corrects it by the steps found."""
@@ -41,36 +43,58 @@ def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, f
     return Slice(plane=plane, pixels=picture.astype(np.float32), instance_number=None)
 
 
-def levels_on(
-    slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, channels: range
-) -> list[NDArray[np.float64] | None]:
-    """The five levels on each slice by itself, (5, 2) relative row and column; None where no chain can be seen.
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The five levels found on one picture.
+
+    Attributes:
+        points: (5, 2) row and column, relative to the picture.
+        step_mm: mean distance of neighbouring levels that were both seen, in the millimetres of the slice; None when
+            there is no such pair.
+    """
+
+    points: NDArray[np.float64]
+    step_mm: float | None
+
+
+def levels_on(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, channels: range) -> list[Levels | None]:
+    """The five levels on each slice by itself; None where no chain can be seen.
 
     Args:
         slices: from `sagittal_slice`.
         nets: localisers.
         channels: landmarks of the net that make the chain: disc margins, or foramina on a lateral slice.
     """
-    found: list[NDArray[np.float64] | None] = []
+    found: list[Levels | None] = []
     for start in range(0, len(slices), BATCH):
         block = slices[start : start + BATCH]
-        for item, maps in zip(block, slice_maps(block, nets), strict=True):
-            points = _chain(maps, channels)
-            if points is None:
-                found.append(None)
-                continue
-            found.append((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape))
+        found += [_levels(item, maps, channels) for item, maps in zip(block, slice_maps(block, nets), strict=True)]
     return found
 
 
-def _chain(maps: SliceMaps, channels: range) -> NDArray[np.float64] | None:
-    """Decoded points (5, 3): once in the assumed field of view, again in the one that makes the mean step usual."""
+def _levels(item: Slice, maps: SliceMaps, channels: range) -> Levels | None:
+    """Levels decoded twice: in the assumed field of view, then in the one that makes the mean step usual."""
     try:
-        points, _ = decode_chain(gather([maps], channels=channels))
-        scale = STEP_MM / float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
-        grid = maps.grid
-        rescaled = type(grid)(grid.corner * scale, grid.down, grid.right, grid.spacing * scale, grid.shape)
-        points, _ = decode_chain(gather([SliceMaps(rescaled, maps.maps)], channels=channels))
+        points, confidence = decode_chain(gather([maps], channels=channels))
+        step = _seen_step(points, confidence)
+        if step is not None:
+            scale = STEP_MM / step
+            points, confidence = decode_chain(gather([_scaled(maps, scale)], channels=channels))
+            points = points / scale
+            step = _seen_step(points, confidence)
     except LocalisationError:
         return None
-    return points / scale
+    return Levels((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape), step)
+
+
+def _seen_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:
+    """Mean step between neighbours that both were seen rather than bridged."""
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    seen = (confidence[:-1] > SURE) & (confidence[1:] > SURE)
+    return float(steps[seen].mean()) if seen.any() else None
+
+
+def _scaled(maps: SliceMaps, scale: float) -> SliceMaps:
+    """The same maps on a slice that is larger by a factor."""
+    grid = maps.grid
+    return SliceMaps(replace(grid, corner=grid.corner * scale, spacing=grid.spacing * scale), maps.maps)
