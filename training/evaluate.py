@@ -25,7 +25,7 @@ from lumbar_kernel.crop import VIEWS
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
 from training.examples import GradeExamples
-from training.figures import Graded, location_figure, loss_figure, reliability, yardstick
+from training.figures import Graded, location_figure, loss_figure, prior_of, reliability, yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +99,17 @@ def localising(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str,
     judges = predictions.localiser_judges(setting.manifest, out_of_fold=setting.out_of_fold)
     figures, rows = {}, {}
     if (setting.data / "sagittal_t1").is_dir():
-        located, crops = predictions.foramina_by_kernel(setting.data, judges)
-        figures["t1_localisation"] = location_figure(located)
-        rows["foraminal_localised"] = FORAMINAL, ensemble_rows(setting, "sagittal_t1", FORAMINAL, crops)
+        found = predictions.foramina_by_kernel(setting.data, judges)
+        figures["t1_localisation"] = location_figure(found.located)
+        said = ensemble_rows(setting, "sagittal_t1", FORAMINAL, found.crops)
+        trust = np.array([found.trust[str(row)] for row in said.row_id])[:, None]
+        leaning = trust * said.probabilities + (1 - trust) * prior_of(said.row_id)
+        rows["foraminal_localised"] = FORAMINAL, said.replace(leaning)
     for pack in MIDSAGITTAL:
         for weighting, name in (("t2", pack), ("t1", f"{pack}_t1")):
-            found = predictions.midsagittal_by_kernel(setting.data, pack, weighting, judges)
-            if found is not None:
-                figures[name] = location_figure(found)
+            located = predictions.midsagittal_by_kernel(setting.data, pack, weighting, judges)
+            if located is not None:
+                figures[name] = location_figure(located)
     return figures, rows
 
 

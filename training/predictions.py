@@ -18,6 +18,7 @@ from lumbar_kernel.crop import VIEWS, cut_slices
 from lumbar_kernel.grade import GradeNet, grade_crops
 from lumbar_kernel.heatmaps import HeatmapNet
 from lumbar_kernel.study import Slice
+from lumbar_kernel.study_report import SURE
 from training import pack_crops, packs
 from training.examples import GradeExamples, without_held_out
 from training.figures import Graded, Located
@@ -115,12 +116,23 @@ def axial_crops(data: Path) -> GradeExamples:
     return without_held_out(pack_crops.axial(data))
 
 
-def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> tuple[Located, GradeExamples]:
-    """Marked foramina of `sagittal_t1` found on the whole slice by the kernel.
+@dataclass(frozen=True, eq=False)
+class FoundForamina:
+    """Marked foramina of `sagittal_t1` as the kernel found them on the whole slice.
 
-    Returns:
-        How near the marks the foramina were found, and crops at the points found, scaled by the steps between them.
+    Attributes:
+        located: how near the marks.
+        crops: at the points found, scaled by the steps between them.
+        trust: row id → how far the kernel trusts the place, 0..1; the rest is the prior's.
     """
+
+    located: Located
+    crops: GradeExamples
+    trust: dict[str, float]
+
+
+def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> FoundForamina:
+    """Find the marked foramina of `sagittal_t1` on the whole slices."""
     table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str})
     by_image = dict(iter(table.groupby("image")))
     pictures = [(name, picture) for name, picture in packs.pictures(data / "sagittal_t1") if name in by_image]
@@ -136,7 +148,7 @@ def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> tuple[Located,
             scaled = _usual_scale(picture, first[index], levels)
             for _, mark in by_image[name].iterrows():
                 entries.append(_compare(mark, levels, scaled))
-    distance, right, crops, labels, level, row_id, group, fold = zip(*entries, strict=True)
+    distance, right, trust, crops, labels, level, row_id, group, fold = zip(*entries, strict=True)
     examples = GradeExamples(
         images=np.stack(crops)[:, None],
         labels=np.array(labels, np.int8)[:, None],
@@ -146,7 +158,8 @@ def foramina_by_kernel(data: Path, judges: Judges[HeatmapNet]) -> tuple[Located,
         fold=np.array(fold, np.int8),
         source=np.full(len(crops), "sagittal_t1"),
     )
-    return Located(np.array(group), np.array(distance), np.array(right)), without_held_out(examples)
+    located = Located(np.array(group), np.array(distance), np.array(right))
+    return FoundForamina(located, without_held_out(examples), dict(zip(row_id, trust, strict=True)))
 
 
 def _usual_scale(picture: NDArray[np.uint8], first: pd.Series, levels: Levels | None) -> Slice:
@@ -158,17 +171,18 @@ def _usual_scale(picture: NDArray[np.uint8], first: pd.Series, levels: Levels | 
 
 
 def _compare(mark: pd.Series, levels: Levels | None, item: Slice) -> tuple:
-    """One mark beside what was found: distance, level, crop and the columns of an example."""
+    """One mark beside what was found: distance, level, trust, crop and the columns of an example."""
     level, shape = packs.LEVEL_INDEX[mark["level"]], np.array(item.plane.shape)
     place = np.array([mark["y_rel"], mark["x_rel"]])
-    at, distance, right = np.full(2, 0.5), np.inf, False
+    at, distance, right, trust = np.full(2, 0.5), np.inf, False, 0.0
     if levels is not None:
         offsets = np.linalg.norm(levels.points - place, axis=1)
         at, distance, right = levels.points[level], float(offsets[level]), int(offsets.argmin()) == level
+        trust = float(np.clip(levels.confidence[level] / SURE, 0, 1))
     view = VIEWS["sagittal_t1"]
     crop = cut_slices([item], item.plane.to_mm(at * shape - 0.5), view=view)[0]
     label = pack_crops.GRADE_INDEX.get(mark["label"], -1)
-    return distance, right, crop, label, level, mark["row_id"], mark["study_id"], mark["fold"]
+    return distance, right, trust, crop, label, level, mark["row_id"], mark["study_id"], mark["fold"]
 
 
 def midsagittal_by_kernel(data: Path, pack: str, weighting: str, judges: Judges[HeatmapNet]) -> Located | None:

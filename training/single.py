@@ -49,11 +49,13 @@ class Levels:
 
     Attributes:
         points: (5, 2) row and column, relative to the picture.
+        confidence: (5,) of each level, 0..1.
         step_mm: mean distance of neighbouring levels that were both seen, in the millimetres of the slice; None when
             there is no such pair.
     """
 
     points: NDArray[np.float64]
+    confidence: NDArray[np.float64]
     step_mm: float | None
 
 
@@ -84,7 +86,7 @@ def _levels(item: Slice, maps: SliceMaps, channels: range) -> Levels | None:
             step = _seen_step(points, confidence)
     except LocalisationError:
         return None
-    return Levels((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape), step)
+    return Levels((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape), confidence, step)
 
 
 def _seen_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:
