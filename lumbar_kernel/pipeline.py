@@ -99,13 +99,10 @@ def _grade_everything(
     first = _first_pass(members)
     others = [spec for spec in members if spec not in first]
     remaining = _restore(studies, [*first, *others], desk)
-    works, complete = _grade_studies(config, remaining, first, desk)
-    finished = [spec.name for spec in first] if complete else []
-    for spec in others:
-        done = _grade_member(spec, works, desk)
-        complete = complete and done
-        finished += [spec.name] if done else []
-    return finished, complete
+    works, all_studies = _grade_studies(config, remaining, first, desk)
+    done = {spec.name: _grade_member(spec, works, desk) for spec in others}
+    finished = [spec.name for spec in (*first, *others) if all_studies and done.get(spec.name, True)]
+    return finished, all_studies and all(done.values())
 
 
 def _restore(studies: Sequence[StudyFiles], members: Sequence[MemberSpec], desk: _Desk) -> list[StudyFiles]:

@@ -91,12 +91,15 @@ def test_broken_weights_leave_the_prior_and_say_so(dataset, tmp_path):
     assert grades_of(tmp_path / "out" / "submission.csv")
 
 
-def test_one_damaged_member_is_left_out_and_named(dataset, trained, tmp_path):
+def test_damaged_members_are_left_out_and_named(dataset, trained, tmp_path):
     weights = shutil.copytree(trained, tmp_path / "weights")
-    harmed = next(spec for spec in read_manifest(weights).members if spec.view == "sagittal_t1")
-    (weights / harmed.files[0].file).write_bytes(b"torn")
+    harmed = [spec for spec in read_manifest(weights).members if spec.view == "sagittal_t1"]
+    for spec in harmed:
+        path = weights / spec.files[0].file
+        path.write_bytes(path.read_bytes()[:-1])
     report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
-    assert "SHA-256" in report.members_failed[harmed.name]
+    assert set(report.members_failed) == {spec.name for spec in harmed}
+    assert all("SHA-256" in reason for reason in report.members_failed.values())
     assert report.studies[0].graded_rows == 15
     assert report.exit_code == EXIT_DEGRADED
 
