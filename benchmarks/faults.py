@@ -81,13 +81,6 @@ def kills(data: Path, folder: Path, *, count: int, seed: int = 0) -> dict[str, i
     wanted = (folder / "undisturbed" / "submission.csv").read_bytes()
     rng = np.random.default_rng(seed)
     found: dict[str, int | float] = dict.fromkeys(("kills", "valid", "resumed_identical"), 0)
-    rng = np.random.default_rng(seed)
-    found: dict[str, int | float] = {
-        "kills": 0,
-        "valid": 0,
-        "resumed_identical": 0,
-        "undisturbed_seconds": round(undisturbed.seconds, 1),
-    }
     for number in range(count):
         out = folder / f"killed_{number}"
         if not kill_within(data, out, float(rng.uniform(0, undisturbed.seconds))):

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ class Report:
         stages: seconds per stage.
         members: names of the members that graded every study they could.
         members_failed: name → reason of the members left out.
-        failures: exceptions that belong to no single study.
+        failures: exceptions that belong to no single study, and processes or devices that were lost.
+        plan: what the time allowed, where it was too short.
         seconds: length of the run.
         budget_seconds: what was allowed, None without a limit.
         margin_seconds: what was left of it.
@@ -104,6 +105,7 @@ class Report:
     members: tuple[str, ...] = ()
     members_failed: dict[str, str] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    plan: tuple[str, ...] = ()
     seconds: float
     budget_seconds: float | None = None
     margin_seconds: float | None = None
@@ -119,7 +121,7 @@ class Report:
         entry = json.loads(text)
         entry["studies"] = tuple(study_report_from(study) for study in entry["studies"])
         entry["failures"] = tuple(Failure(**failure) for failure in entry["failures"])
-        entry["members"] = tuple(entry["members"])
+        entry["members"], entry["plan"] = tuple(entry["members"]), tuple(entry["plan"])
         return cls(**entry)
 
     def write(self, path: Path) -> None:
@@ -155,22 +157,29 @@ class Recorder:
     Args:
         strict: let exceptions through the guard after recording them.
         clock: returns seconds that never run backwards.
+
+    Attributes:
+        last: the last failure, its message led by the study, which in a strict run is the one that ended it.
     """
 
     def __init__(self, *, strict: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._strict = strict
         self._clock = clock
         self._failures: dict[str | None, list[Failure]] = {}
+        self.last: Failure | None = None
         self._stages: dict[str, float] = {}
 
     @contextmanager
-    def guard(self, study_id: str | None, stage: str) -> Iterator[None]:
+    def guard(self, study_id: str | None, stage: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Keep an exception of one stage to one study (None: to no study in particular): note it, go on.
 
+        Exceptions that are `passing` are left to the caller.
         This is the only broad `except` of the package. An interrupt or a request to exit passes through.
         """
         try:
             yield
+        except passing:
+            raise
         except Exception as error:
             log.exception("%s failed in %s", "run" if study_id is None else f"study {study_id}", stage)
             self.note(study_id, stage, error)
@@ -179,8 +188,12 @@ class Recorder:
 
     def note(self, study_id: str | None, stage: str, error: BaseException) -> None:
         """Record an exception that was dealt with elsewhere."""
-        failure = Failure(stage=stage, type=type(error).__name__, message=str(error))
+        self.add(study_id, Failure(stage=stage, type=type(error).__name__, message=str(error)))
+
+    def add(self, study_id: str | None, failure: Failure) -> None:
+        """Record a failure."""
         self._failures.setdefault(study_id, []).append(failure)
+        self.last = replace(failure, message=f"study {study_id}: {failure.message}") if study_id else failure
 
     def failures(self, study_id: str | None) -> tuple[Failure, ...]:
         """What failed for a study, or for no study in particular, in order."""

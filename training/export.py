@@ -79,7 +79,7 @@ def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
     times = []
     for _ in range(4):
         began = time.perf_counter()
-        grade([crops] * studies, nets, view=view, groups=view.groups, device=device)
+        grade([crops] * studies, nets, view=view, groups=view.groups)
         times.append(time.perf_counter() - began)
     return round(min(times) / studies, 4)
 
