@@ -15,6 +15,8 @@ DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
 LARGEST_RESERVE = 30.0
 RESERVE_SHARE = 0.05
 MOST_READERS = 8
+STUDY_SECONDS = 120.0
+"""The slowest real study takes a reader three seconds and the localiser on one busy core ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Config:
     weights: Path | None = None
     workers: int | None = None
     ahead: int = 4
-    study_seconds: float = 120.0
+    study_seconds: float = STUDY_SECONDS
     strict: bool = False
     progress: bool = True
     pictures: int = 0

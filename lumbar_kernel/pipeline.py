@@ -16,6 +16,7 @@ from lumbar_kernel.config import Config
 from lumbar_kernel.crop import VIEWS, blank_crops
 from lumbar_kernel.desk import Desk, FloatArray, Work
 from lumbar_kernel.ensemble import Ensemble, blend_with_prior, scale_max_severe
+from lumbar_kernel.faults import through_faults
 from lumbar_kernel.grade import grade, require_verdict
 from lumbar_kernel.journal import Journal, run_key
 from lumbar_kernel.messages import Done, Message, Note, Ready, Share, Step, Update
@@ -48,7 +49,7 @@ def run(config: Config, part: Share, *, recorder: Recorder, budget: Budget, emit
     """
     emit(Step("load weights", (), {}))
     with recorder.timed("load weights"):
-        tools, failed = load_tools(config, part.device)
+        tools, failed = through_faults("load weights", (), lambda: load_tools(config, part.device))
     emit(Ready(device=str(tools.device), weights_sha256=tools.manifest.sha256, members_failed=failed))
     members = [spec for spec in tools.manifest.members if spec.name in tools.members]
     key = run_key(part.studies, weights_sha256=tools.manifest.sha256)

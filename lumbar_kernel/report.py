@@ -32,6 +32,7 @@ VERDICTS = {
     EXIT_DEGRADED: "valid but degraded",
 }
 NAMED_STUDIES = 10
+NAMED_STAGES = 5
 
 
 @dataclass(frozen=True)
@@ -132,18 +133,38 @@ class Report:
         """A few lines for people; see the function of the same name."""
         return summary(self)
 
+    def table(self) -> list[dict[str, Any]]:
+        """One row a study, for a table: what was used of it, what came out, and what was in the way."""
+        return [
+            {
+                "study_id": study.study_id,
+                "graded_rows": study.graded_rows,
+                "confidence": study.confidence,
+                "series": len(study.series),
+                "slices": sum(series.slices for series in study.series),
+                "members": ", ".join(study.members),
+                "missing": "; ".join((*study.missing, *map(_told, study.failures))),
+            }
+            for study in self.studies
+        ]
+
 
 def summary(report: Report) -> str:
     """A few lines for people: the verdict, the time, the members and every study that fell short."""
     graded = sum(study.graded_rows > 0 for study in report.studies)
-    limit = "no limit" if report.budget_seconds is None else f"of {report.budget_seconds:.0f} s allowed"
+    limit = "no limit"
+    if report.budget_seconds is not None and report.margin_seconds is not None:
+        limit = f"of {report.budget_seconds:.0f} s allowed, {report.margin_seconds:.1f} s left"
+    longest = sorted(report.stages.items(), key=lambda item: -item[1])[:NAMED_STAGES]
     lines = [
         f"lumbar_kernel {report.version} on {report.device}: {VERDICTS.get(report.exit_code, 'unknown verdict')}",
         f"{graded} of {len(report.studies)} studies graded in {report.seconds:.1f} s ({limit})",
         f"members: {', '.join(report.members) or 'none'}",
+        f"seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in longest) or 'none spent'}",
     ]
+    lines += report.plan
     lines += [f"member {name} left out: {reason}" for name, reason in report.members_failed.items()]
-    lines += [f"{failure.stage}: {failure.type}: {failure.message}" for failure in report.failures]
+    lines += dict.fromkeys(map(_told, report.failures))
     short = [(study, reason) for study in report.studies if (reason := _shortfall(study))]
     lines += [f"study {study.study_id}: {reason}" for study, reason in short[:NAMED_STUDIES]]
     if len(short) > NAMED_STUDIES:
@@ -214,11 +235,14 @@ class Recorder:
         return dict(self._stages)
 
 
+def _told(failure: Failure) -> str:
+    return f"{failure.stage}: {failure.type}: {failure.message}"
+
+
 def _shortfall(study: StudyReport) -> str:
     """Why a study is less than fully graded, an empty text when it is not."""
     if study.failures:
-        first = study.failures[0]
-        return f"{first.stage}: {first.type}: {first.message}"
+        return _told(study.failures[0])
     if study.missing:
         return study.missing[0]
     return "" if study.graded_rows else "no member graded it, the prior stands"
