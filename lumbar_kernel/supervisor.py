@@ -31,6 +31,9 @@ PUBLISH_EVERY_SECONDS = 5.0
 
 POLL_SECONDS = 0.5
 
+ENDING_SHARE = 0.7
+"""Of the reserve, for the supervisor's end; what is before is for the step that a grading process may be in."""
+
 
 @dataclass(eq=False)
 class _State:
@@ -151,7 +154,7 @@ def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, bu
         Graders(config, studies, devices, budget) as graders,
     ):
         try:
-            while graders.busy and (left := budget.margin() - config.reserve / 2) > 0:
+            while graders.busy and (left := budget.margin() - ENDING_SHARE * config.reserve) > 0:
                 if config.strict and (graders.failures or state.failed):
                     break
                 for message in graders.messages(min(POLL_SECONDS, left)):
