@@ -26,7 +26,7 @@ nested as it may be; series then get their role from headers and pixels. A valid
 at once and is rewritten as studies are graded, so the run may be ended at any moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
-(report.json says what), 1 no submission, 2 wrong usage"""
+(report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
 
 SCORE = """\
 Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
