@@ -41,20 +41,24 @@ def _nothing_is_left_behind():
     assert list(Path("/dev/shm").glob(f"lumbar_{os.getpid()}_*")) == []
 
 
+class SilentPath(type(Path())):
+    """A file that opens but never answers, as on a network disk that went away."""
+
+    def stat(self, **options):
+        os.open(self, os.O_RDONLY)
+        time.sleep(10 * PATIENCE)
+
+
 @pytest.fixture
 def stuck(tmp_path):
-    """Makes studies whose only file opens but never answers: a named pipe that stays open and silent."""
-    held: list[int] = []
+    """Makes studies whose only file opens but never answers."""
 
     def make(name: str) -> StudyFiles:
-        path = tmp_path / name
-        os.mkfifo(path)
-        held.append(os.open(path, os.O_RDWR))
+        path = SilentPath(tmp_path / name)
+        path.touch()
         return StudyFiles(name, (SeriesFiles("s", None, (path,)),))
 
-    yield make
-    for descriptor in held:
-        os.close(descriptor)
+    return make
 
 
 def readers_of(study: StudyFiles) -> list[int]:
