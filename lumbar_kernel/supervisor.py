@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import ctypes
 import logging
 import math
@@ -24,11 +23,11 @@ from lumbar_kernel import __version__
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
+from lumbar_kernel.folders import StudyFiles, find_studies, sample_studies
 from lumbar_kernel.messages import Done, Message, Ready, Update
 from lumbar_kernel.metric import load_submission
 from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Recorder, Report, StudyReport
-from lumbar_kernel.schema import ROW_ID, ROWS, prior, row_ids
-from lumbar_kernel.study import StudyFiles, find_studies
+from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.submission import FloatArray, write_submission
 
 logger = logging.getLogger(__name__)
@@ -125,14 +124,10 @@ def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatAr
 def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
     """Study ids as the sample submission orders them, then the others in the order found."""
     found = [item.study_id for item in studies]
-    sample = config.data / "sample_submission.csv"
-    if config.split != "test" or not sample.is_file():
+    if config.split != "test":
         return found
-    with sample.open(newline="", encoding="utf-8") as file:
-        first_row = f"_{ROWS[0]}"
-        named = [row[ROW_ID] for row in csv.DictReader(file) if row.get(ROW_ID, "").endswith(first_row)]
     known = set(found)
-    order = [row.removesuffix(first_row) for row in named if row.removesuffix(first_row) in known]
+    order = [study_id for study_id in sample_studies(config.data) if study_id in known]
     return list(dict.fromkeys([*order, *found]))
 
 
