@@ -152,6 +152,21 @@ def test_a_study_past_its_time_is_given_up_and_the_rest_go_on(studies, stuck):
     assert results[1].seconds >= 2
 
 
+class HungryPath(type(Path())):
+    """A file that takes more memory than there is, as a decoder that believes a broken header would."""
+
+    def stat(self, **options):
+        return bytearray(1 << 40)
+
+
+def test_a_file_that_takes_too_much_memory_is_refused_by_name(studies, tmp_path):
+    paths = (*studies[0].series[0].paths, HungryPath(tmp_path / "big.dcm"))
+    with StudyReader([StudyFiles("0", (SeriesFiles("s", None, paths),))], workers=1, ahead=0) as reader:
+        (result,) = reader
+    assert len(result.study.series[0].slices) == 3
+    assert result.study.problems == (f"{tmp_path.name}/big.dcm: the header cannot be read: MemoryError",)
+
+
 def test_no_more_than_ahead_studies_are_in_work(studies, stuck):
     queue = [stuck(f"stuck{i}") for i in range(3)]
     with StudyReader([studies[0], *queue], workers=4, ahead=2) as reader:
