@@ -82,7 +82,9 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     _add_split(add)
     add.add_argument("--seconds", type=float, help="budget of the whole run, start of the process included")
-    add.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add.add_argument("--study-seconds", type=float, help="give up a study that hangs in a stage for so long")
+    device = "auto, or cpu, cuda, cuda:N; several, parted by commas, share the studies (default: auto)"
+    add.add_argument("--device", default="auto", help=device)
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
     add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
@@ -122,7 +124,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> int:
-    from lumbar_kernel.config import Config
+    from lumbar_kernel.config import STUDY_SECONDS, Config
     from lumbar_kernel.supervisor import predict
 
     config = Config(
@@ -130,6 +132,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         output=chosen.out,
         split=chosen.split,
         seconds=chosen.seconds,
+        study_seconds=chosen.study_seconds or STUDY_SECONDS,
         device=chosen.device,
         weights=chosen.weights,
         workers=chosen.workers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,6 +24,9 @@ from lumbar_kernel.schema import GROUPS
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+
+STAGES = {"wait for reading": 1.0, "localise": 1.0, "axial": 0.2, "crop": 0.2}
+"""Stages before grading, and seconds a study to expect of each where a manifest gives none."""
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -57,6 +61,7 @@ class MemberSpec:
         in_chans: 1 when slices are graded one by one, else the slices of a crop.
         ensemble_weight: share per condition, in the order of the view's groups.
         seconds_per_study: measured on two processor cores; what a time plan starts from.
+        gain: how far the mean of the three conditions' losses fell out of fold when this member joined the others.
         files: fold checkpoints, whose probabilities are averaged.
     """
 
@@ -66,6 +71,7 @@ class MemberSpec:
     in_chans: int
     ensemble_weight: tuple[float, ...]
     seconds_per_study: float
+    gain: float
     files: tuple[WeightsFile, ...]
 
 
@@ -79,6 +85,7 @@ class Manifest:
         sagittal: localiser of the levels.
         axial: localiser of the recesses.
         members: graders, in the manifest's order.
+        stage_seconds: of one study in each of `STAGES`, measured on two processor cores.
         calibration: fitted on out-of-fold predictions.
     """
 
@@ -87,6 +94,7 @@ class Manifest:
     sagittal: LocaliserSpec
     axial: LocaliserSpec
     members: tuple[MemberSpec, ...]
+    stage_seconds: Mapping[str, float]
     calibration: Calibration
 
 
@@ -122,6 +130,7 @@ def read_manifest(folder: Path | None = None) -> Manifest:
             sagittal=localisers["sagittal"],
             axial=localisers["axial"],
             members=tuple(_member(name, value) for name, value in entry["members"].items()),
+            stage_seconds=_stage_seconds(entry.get("stage_seconds", {})),
             calibration=Calibration.from_dict(entry["calibration"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -156,9 +165,22 @@ def _member(name: str, entry: Mapping[str, Any]) -> MemberSpec:
         architecture=str(entry["architecture"]),
         in_chans=int(entry["in_chans"]),
         ensemble_weight=tuple(float(weights.get(group, 0.0)) for group in view.groups),
-        seconds_per_study=float(entry["seconds_per_study"]),
+        seconds_per_study=_seconds(entry["seconds_per_study"]),
+        gain=float(entry.get("gain", 0.0)),
         files=_files(entry["files"]),
     )
+
+
+def _stage_seconds(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {stage: _seconds(entry.get(stage, usual)) for stage, usual in STAGES.items()}
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        msg = f"seconds must be finite and not negative, not {value!r}"
+        raise ValueError(msg)
+    return seconds
 
 
 def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -> list[HeatmapNet]:

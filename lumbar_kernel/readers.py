@@ -25,6 +25,8 @@ import cv2
 
 from lumbar_kernel.dicom_file import READ_ERRORS
 from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.faults import through_faults
+from lumbar_kernel.finite import require_finite
 from lumbar_kernel.shared_pixels import discard, pack, unpack
 from lumbar_kernel.study import Study, StudyFiles, read_study
 
@@ -199,10 +201,16 @@ def read_here(files: StudyFiles) -> ReadResult:
     """Read a study in this process; what reading raises becomes the result's error."""
     start = time.monotonic()
     try:
-        study, error = read_study(files), None
+        study, error = _finite_study(files), None
     except STUDY_ERRORS as caught:
         study, error = None, f"{type(caught).__name__}: {caught}"
     return ReadResult(files, study, error, time.monotonic() - start)
+
+
+def _finite_study(files: StudyFiles) -> Study:
+    study = through_faults("read", (files.study_id,), lambda: read_study(files))
+    require_finite(study)
+    return study
 
 
 class _Worker:

@@ -1,8 +1,7 @@
-"""Everything that grading needs from the weights folder, loaded on a device that works."""
+"""Everything that grading needs from the weights folder, loaded on a device."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +11,6 @@ from lumbar_kernel.config import Config
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.grade import GradeNet
 from lumbar_kernel.heatmaps import HeatmapNet
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,31 +32,13 @@ class Tools:
     members: dict[str, list[GradeNet]]
 
 
-def pick_device(name: str) -> torch.device:
-    """The device asked for; "auto" takes CUDA only where a real operation works on it.
-
-    An old card may be reported as available and still fail at the first kernel, so a product is computed.
-    """
-    if name != "auto":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    try:
-        probe = torch.ones(8, 8, device="cuda")
-        if float((probe @ probe).sum().item()) == 512.0:
-            return torch.device("cuda")
-    except (RuntimeError, AssertionError) as error:
-        logger.warning("the GPU does not work (%s), grading on the processor", error)
-    return torch.device("cpu")
-
-
-def load_tools(config: Config) -> tuple[Tools, dict[str, str]]:
-    """The nets of the manifest, and the members that cannot be loaded with the reason.
+def load_tools(config: Config, name: str) -> tuple[Tools, dict[str, str]]:
+    """The nets of the manifest on a device, and the members that cannot be loaded with the reason.
 
     Raises:
         WeightsError: the manifest or a localiser is unusable, or, in a strict run, any member.
     """
-    manifest, device = read_manifest(config.weights), pick_device(config.device)
+    manifest, device = read_manifest(config.weights), torch.device(name)
     members, failed = {}, {}
     for spec in manifest.members:
         try:

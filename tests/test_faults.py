@@ -10,7 +10,7 @@ def test_killed_runs_leave_valid_files_and_resume_to_the_same_bytes(dataset, tmp
 
 
 def test_budgets_are_kept_by_the_whole_process(dataset, tmp_path):
-    rows = budgets(dataset, tmp_path, seconds=(0.0, 12.0, 90.0))
+    rows = list(budgets(dataset, tmp_path, seconds=(0.0, 12.0, 90.0)))
     assert all(row["valid"] for row in rows)
     assert all(row["left"] >= 0 for row in rows[1:])  # a process that may take no time still has to start
     assert rows[0]["graded"] == 0

@@ -68,7 +68,7 @@ def window_grades(net: GradeNet, examples: GradeExamples, shape: tuple[int, int]
     pictures = examples.images[:, :, top : top + shape[0], left : left + shape[1]]
     weight = np.full(pictures.shape[:2], 1 / pictures.shape[1], np.float32)
     level = torch.from_numpy(examples.level.astype(np.int64))
-    return grade_crops(net, pictures, level, weight, device=next(net.parameters()).device)
+    return grade_crops(net, pictures, level, weight)
 
 
 def member_grades(
