@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import resource
 import secrets
 import signal
 import threading
@@ -278,7 +277,9 @@ class _Worker:
 
 def _limit_memory() -> None:
     """Let allocations beyond `MEMORY_LIMIT` fail; where the system does not tell or take a size, there is no limit."""
-    with suppress(OSError, ValueError):
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on every system
+
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY_LIMIT
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
