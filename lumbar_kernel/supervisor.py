@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -41,6 +41,7 @@ class _State:
     done: list[Done] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    unwritten: tuple[Failure, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     dirty: bool = False
     cut_short: bool = False
@@ -95,14 +96,29 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         _run_here(config, studies, state, budget)
     elif not budget.expired():
         _run_beside(config, studies, state, budget)
-    write_submission(state.grades, config.submission_path)
+    _publish(config, state)
     report = _report(config, state, budget)
-    report.write(config.report_path)
+    try:
+        report.write(config.report_path)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", config.report_path, error)
+        failure = Failure("write report", type(error).__name__, str(error))
+        report = replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
     if config.strict and report.failures:
         first = report.failures[0]
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
+
+
+def _publish(config: Config, state: _State) -> None:
+    """Put the grades as they stand on disk; while it takes no more, the last good file stays."""
+    try:
+        write_submission(state.grades, config.submission_path)
+        state.unwritten = ()
+    except OSError as error:
+        logger.warning("%s stays as it was: %s", config.submission_path, error)
+        state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
 
 
 def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
@@ -153,10 +169,10 @@ def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, bu
                     state.take(message)
                 bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
                 if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
-                    write_submission(state.grades, config.submission_path)
+                    _publish(config, state)
                     state.dirty, published = False, budget.elapsed()
         finally:
-            write_submission(state.grades, config.submission_path)
+            _publish(config, state)
             state.notes += graders.unfinished
             state.cut_short = graders.busy
             state.failures += graders.failures
@@ -175,7 +191,7 @@ def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
 def _report(config: Config, state: _State, budget: Budget) -> Report:
     """The record of the run, with the exit code that follows from it."""
     studies = tuple(state.reports[study_id] for study_id in state.grades)
-    failures = (*state.failures, *state.failed)
+    failures = (*state.failures, *state.unwritten, *state.failed)
     left_out = [told.members_failed for told in state.ready] + [told.members_failed for told in state.done]
     failed = {name: reason for own in left_out for name, reason in own.items()}
     whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
