@@ -24,15 +24,12 @@ from multiprocessing.process import BaseProcess
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.devices import CPU
-from lumbar_kernel.messages import Done, Message, Ready, Share, Step
+from lumbar_kernel.messages import STUDIES_AT_ONCE, Done, Message, Ready, Share, Step
 from lumbar_kernel.report import Failure, Recorder
 from lumbar_kernel.shared_pixels import SHARED_FOLDER
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
-
-BLOCK = 4
-"""Studies that are graded together and therefore stay in one share."""
 
 START_SECONDS = 300.0
 """How long a process may take to import torch, wake up its device and load the weights."""
@@ -45,6 +42,8 @@ MOST_LOST = 4
 STARTING = "start"
 WAITING = "wait for reading"
 """The stage in which a process waits for its readers, which have limits of their own."""
+
+Entry = Callable[[Config, Share, float | None, Connection], None]
 
 PR_SET_PDEATHSIG = 1
 """Option of Linux's prctl: the signal that a process gets when its parent dies."""
@@ -77,6 +76,7 @@ class Graders:
         devices: one process each.
         budget: of the run; a process that starts later has less left.
         clock: seconds that never run backwards.
+        entry: what a process runs; takes config, share, seconds (None without limit) and the end of a pipe.
 
     Attributes:
         failures: what ended processes, of no study in particular.
@@ -90,7 +90,9 @@ class Graders:
         budget: Budget,
         *,
         clock: Callable[[], float] = time.monotonic,
+        entry: Entry | None = None,
     ) -> None:
+        self._entry = entry or grading_process
         self.failures: list[Failure] = []
         self._config, self._budget, self._clock = config, budget, clock
         self._free = list(devices)
@@ -169,7 +171,7 @@ class Graders:
         context = multiprocessing.get_context("spawn")  # a fork would copy the locks of torch and CUDA
         receiver, sender = context.Pipe(duplex=False)
         seconds = None if self._config.seconds is None else max(0.0, self._budget.margin())
-        process = context.Process(target=_grading_process, args=(self._config, share, seconds, sender))
+        process = context.Process(target=self._entry, args=(self._config, share, seconds, sender))
         process.start()
         sender.close()
         self._running.append(_Grader(share, process, receiver, heard=self._clock()))
@@ -213,7 +215,7 @@ class Graders:
 
 def shares(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Share]:
     """Whole blocks of studies dealt out to the devices in turn; no share is empty."""
-    blocks = [studies[start : start + BLOCK] for start in range(0, len(studies), BLOCK)]
+    blocks = [studies[start : start + STUDIES_AT_ONCE] for start in range(0, len(studies), STUDIES_AT_ONCE)]
     dealt = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
     return [Share(k, tuple(own), device) for k, (own, device) in enumerate(zip(dealt, devices, strict=True)) if own]
 
@@ -231,7 +233,7 @@ def graded(config: Config, share: Share, budget: Budget, emit: Callable[[Message
     return done
 
 
-def _grading_process(config: Config, share: Share, seconds: float | None, sender: Connection) -> None:
+def grading_process(config: Config, share: Share, seconds: float | None, sender: Connection) -> None:
     """Entry of a grading process: tells its messages through the pipe; an error ends it and is told as well."""
     os.setpgid(0, 0)  # so that the supervisor can end it together with its readers
     _die_with_parent()

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from lumbar_kernel.report import Failure, Recorder, StudyReport
 from lumbar_kernel.study import StudyFiles
 
+STUDIES_AT_ONCE = 4
+"""Studies graded together, and in one share: enough crops for full batches, few enough that grades come early."""
+
 
 @dataclass(frozen=True, eq=False)
 class Share:

@@ -19,7 +19,7 @@ from lumbar_kernel.ensemble import Ensemble, blend_with_prior, scale_max_severe
 from lumbar_kernel.faults import through_faults
 from lumbar_kernel.grade import grade, require_verdict
 from lumbar_kernel.journal import Journal, run_key
-from lumbar_kernel.messages import Done, Message, Note, Ready, Share, Step, Update
+from lumbar_kernel.messages import STUDIES_AT_ONCE, Done, Message, Note, Ready, Share, Step, Update
 from lumbar_kernel.plan import THIN, Pass, Plan, fastest_members, first_members, grading, share
 from lumbar_kernel.prepare import prepare
 from lumbar_kernel.readers import ReadResult, StudyReader
@@ -29,9 +29,6 @@ from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.tools import load_tools
 
 logger = logging.getLogger(__name__)
-
-STUDIES_AT_ONCE = 4
-"""Studies graded together: enough crops for full batches, few enough that the first grades come early."""
 
 
 def run(config: Config, part: Share, *, recorder: Recorder, budget: Budget, emit: Callable[[Message], None]) -> Done:

@@ -25,7 +25,7 @@ from lumbar_kernel.crop import VIEWS
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
 from training.examples import GradeExamples
-from training.figures import Graded, location_figure, loss_figure, prior_of, reliability, yardstick
+from training.figures import Graded, location_figure, loss_figure, prior_of, ranking_figure, reliability, yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +168,13 @@ def print_reliability(graded: Mapping[str, tuple[str, Graded]]) -> None:
             print(f"| {' | '.join(map(str, cells))} | {entry['said']:.3f} | {entry['happened']:.3f} |")
 
 
+def print_ranking(figure: Mapping[str, float]) -> None:
+    """One sentence."""
+    area = f"{figure['area']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    print(f"\nStenosis boxes told from none on sagittal T2, area under the curve within levels: {area}", end="")
+    print(f", {figure['n']} levels of {figure['studies']} patients")
+
+
 def main() -> None:
     """Measure, print the tables, and write the figures as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -187,9 +194,15 @@ def main() -> None:
         losses["phantom"] = phantoms(setting.manifest, arguments.phantoms)
     print_losses(setting, graded, losses)
     print_locations(locations)
+    figures = losses | locations
+    if (setting.data / "sudirman_sagittal" / "boxes.csv").is_file():
+        boxed = predictions.boxed_canals(setting.manifest, setting.data, out_of_fold=setting.out_of_fold)
+        if boxed.narrow.any():
+            figures["canal_boxes"] = ranking_figure(boxed)
+            print_ranking(figures["canal_boxes"])
     print_reliability(graded)
     if arguments.json:
-        arguments.json.write_text(json.dumps(losses | locations, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

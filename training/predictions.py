@@ -21,7 +21,7 @@ from lumbar_kernel.study import Slice
 from lumbar_kernel.study_report import SURE
 from training import pack_crops, packs
 from training.examples import GradeExamples, without_held_out
-from training.figures import Graded, Located
+from training.figures import Graded, Located, Ranked
 from training.single import FIELD_MM, Levels, levels_on, sagittal_slice
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -114,6 +114,15 @@ def marked_foramina(data: Path) -> GradeExamples:
 def axial_crops(data: Path) -> GradeExamples:
     """The crops of `axial_t2_crops`, both sides of each."""
     return without_held_out(pack_crops.axial(data))
+
+
+def boxed_canals(manifest: Manifest, data: Path, *, out_of_fold: bool) -> Ranked:
+    """Sudirman's levels with and without a stenosis box, and the chance of narrowing that sagittal T2 members give."""
+    examples, boxed = pack_crops.boxed_canals(data)
+    said = member_grades(manifest, "sagittal_t2", examples, out_of_fold=out_of_fold)
+    narrowing = np.mean([grades[:, 0, 1:].sum(axis=1) for grades in said.values()], axis=0)
+    able = ~np.isnan(narrowing)
+    return Ranked(examples.group[able], examples.level[able], boxed[able], narrowing[able])
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,9 @@ class Task:
 # Shifts of 0.06 of the window are 3 mm: about the localiser's own error. Scale covers the unknown spacing of packs.
 SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BORDER_REFLECT_101)
 
+ALONE = 0.15
+"""How often the middle slice stands in for its neighbours, as it does at the edge of a series and in single slices."""
+
 TASKS = {
     "foraminal": Task(
         view="sagittal_t1",
@@ -53,8 +56,8 @@ TASKS = {
     ),
     "canal": Task(
         view="sagittal_t2",
-        files=("rsna_canal", "phantom_canal"),
-        draw={"rsna": 3.0, "phantom": 1.0},
+        files=("canal", "rsna_canal", "phantom_canal"),
+        draw={"rsna": 3.0, "sudirman_sagittal": 0.3, "phantom": 0.7},
         in_chans=3,
         spatial=SPATIAL,
     ),
@@ -93,6 +96,8 @@ class Sampler:
         stack = self.examples.images[index]
         if rng.random() < 0.5:  # neighbours may come in either order
             stack = stack[::-1]
+        if rng.random() < ALONE:
+            stack = np.broadcast_to(stack[len(stack) // 2], stack.shape)
         matrix = draw_matrix(rng, self.task.spatial, stack.shape[1:], self.shape)
         moved = np.stack([warp(one, matrix, self.shape, border=self.task.spatial.border) for one in stack])
         varied = vary_signal(moved / np.float32(255), rng, strength=0.7)
