@@ -119,7 +119,7 @@ def read_manifest(folder: Path | None = None) -> Manifest:
     try:
         raw = path.read_bytes()
         entry = json.loads(raw)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"the weights manifest {path} cannot be read: {error}"
         raise WeightsError(msg) from error
     if not isinstance(entry, dict) or entry.get("format_version") != FORMAT_VERSION:
@@ -159,7 +159,7 @@ def _localiser(name: str, entry: Mapping[str, Any]) -> LocaliserSpec:
 def _member(name: str, entry: Mapping[str, Any]) -> MemberSpec:
     view = VIEWS[entry["view"]]
     weights = entry["ensemble_weight"]
-    if set(weights) - set(GROUPS) or not all(weights.get(group, 0) >= 0 for group in view.groups):
+    if set(weights) - set(GROUPS) or not all(0 <= weights.get(group, 0) < math.inf for group in view.groups):
         msg = f"ensemble_weight of {name} must give a share from 0 to each of {view.groups}: {weights}"
         raise ValueError(msg)
     return MemberSpec(
