@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -57,9 +58,18 @@ def reading(path: Path, failure: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except READ_ERRORS as error:
+    except _decoder_errors() as error:
         detail = " ".join(str(error).split())[:200]
         raise refusal(path, f"{failure}: {detail or type(error).__name__}") from error
+
+
+def _decoder_errors() -> tuple[type[Exception], ...]:
+    """`READ_ERRORS` with Pillow's for a picture that is too large, which descends from none of them.
+
+    Pydicom 2 lets it through; it can only have come up where pydicom has imported Pillow.
+    """
+    pillow = sys.modules.get("PIL.Image")
+    return READ_ERRORS if pillow is None else (*READ_ERRORS, pillow.DecompressionBombError)
 
 
 def refusal(path: Path, reason: str) -> DicomError:

@@ -4,10 +4,12 @@ import csv
 import os
 import re
 import shutil
+import sys
 import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -136,6 +138,20 @@ def test_compressed_pixels_far_longer_than_the_image_are_refused(tmp_path):
     path.write_bytes(raw.replace(rows + b"\x2c\x01", rows + b"\x02\x00"))
     with pytest.raises(DicomError, match=r"1\.dcm: \d+ bytes of compressed pixels for an image of 1200"):
         read_pixels(only(path))
+
+
+def test_a_picture_that_pillow_finds_too_large_is_refused(tmp_path, monkeypatch):
+    class DecompressionBombError(Exception):
+        pass
+
+    def too_large(dataset):
+        raise DecompressionBombError("exceeds limit")
+
+    (header,) = read_headers(write_slice(tmp_path / "1.dcm"))
+    monkeypatch.setattr("lumbar_kernel.dicom._stored_values", too_large)
+    monkeypatch.setitem(sys.modules, "PIL.Image", SimpleNamespace(DecompressionBombError=DecompressionBombError))
+    with pytest.raises(DicomError, match=r"1\.dcm: .*exceeds limit"):
+        read_pixels(header)
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "linked device", "hole", "link to itself"])
