@@ -3,7 +3,7 @@
 Phantom files, uncompressed, RLE and multi-frame, are broken in every way of `benchmarks.mutations` and read one by
 one in a process with a memory limit and a time cap; then each batch of them takes the place of files in a study, whose
 other files must come out of the study reader with the same pixels. A crash, a hang, a refusal that does not name its
-file and an intact file that is lost or changed are faults; every one is kept with its seed.
+file and an intact file that is lost or changed are faults; each is told with its number, which makes it again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -40,6 +41,9 @@ from tests.dicom_files import write_enhanced
 SEED = 1234
 BATCH = 20
 """Broken files that one study gets."""
+
+FRAMES_SHARE = 0.1
+"""One in so many parts of the files that are broken is a multi-frame one."""
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of address space that the reading process may take beyond what it has after its imports."""
@@ -222,12 +226,27 @@ def copied(base: Base, folder: Path, *, table: bool) -> dict[Path, Path]:
     return {path: images / path.relative_to(base.folder / "test_images") for path in base.files}
 
 
+def broken_study(
+    base: Base, folder: Path, kinds: Sequence[str], *, table: bool, frames: bytes, seed: tuple[int, int]
+) -> tuple[list[Path], dict[Place, str]]:
+    """A copy of a study with a file broken in each of these ways: their paths, and what the intact ones must give."""
+    rng = np.random.default_rng(seed)
+    links = copied(base, folder, table=table)
+    chosen = [base.files[index] for index in rng.choice(len(base.files), len(kinds), replace=False)]
+    for number, (kind, original) in enumerate(zip(kinds, chosen, strict=True), seed[1]):
+        raw = frames if rng.random() < FRAMES_SHARE else original.read_bytes()
+        links[original].unlink()
+        KINDS[kind](links[original], raw, np.random.default_rng([*seed, number]))
+    gone = {base.origins[path] for path in chosen}
+    wanted = {place: digest for place, digest in base.digests[table].items() if place[1] not in gone}
+    return [links[path] for path in chosen], wanted
+
+
 def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row], list[str]]:
     """Break and read so many files: what came of each kind, and of whole studies, and a line for every fault."""
-    sound = bases(folder)
-    frames = write_enhanced(
-        folder / "frames.dcm", np.ones((3, 64, 64), np.uint16), positions=[(0, 0, z) for z in range(3)]
-    )
+    sound, work = bases(folder), folder / "work"
+    planes = [(0, 0, z) for z in range(3)]
+    frames = write_enhanced(folder / "frames.dcm", np.ones((3, 64, 64), np.uint16), positions=planes).read_bytes()
     table: dict[str, Row] = {name: Row() for name in (*KINDS, "study")}
     faults: list[str] = []
 
@@ -238,22 +257,14 @@ def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row],
             tqdm.write(faults[-1])
 
     judge = Judge()
-    kinds = itertools.cycle(KINDS)
+    ways = itertools.cycle(KINDS)
     with suppress(KeyboardInterrupt):  # Ctrl-C ends with what was found
         for start in tqdm(range(0, count, BATCH), unit="study"):
-            rng = np.random.default_rng([seed, start])
-            base, with_table = sound[start // BATCH % 2], bool(start // BATCH % 4 < 2)
-            work = folder / "work"
-            links = copied(base, work, table=with_table)
-            broken = [base.files[index] for index in rng.choice(len(base.files), BATCH, replace=False)]
-            for number, original in enumerate(broken, start):
-                name, path = next(kinds), links[original]
-                raw = frames.read_bytes() if rng.random() < 0.1 else original.read_bytes()
-                path.unlink()
-                KINDS[name](path, raw, np.random.default_rng([seed, start, number]))
-                note(name, judge.ask("file", path), number)
-            gone = {base.origins[path] for path in broken}
-            wanted = {place: digest for place, digest in base.digests[with_table].items() if place[1] not in gone}
+            base, with_table = sound[start // BATCH % 2], start // BATCH % 4 < 2
+            kinds = list(itertools.islice(ways, BATCH))
+            paths, wanted = broken_study(base, work, kinds, table=with_table, frames=frames, seed=(seed, start))
+            for number, (kind, path) in enumerate(zip(kinds, paths, strict=True), start):
+                note(kind, judge.ask("file", path), number)
             note("study", judge.ask("study", work, wanted), start)
             shutil.rmtree(work)
     judge.close()
