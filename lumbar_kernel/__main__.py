@@ -206,7 +206,10 @@ def _inspect(chosen: argparse.Namespace) -> int:
 
 
 def _say(text: str, *, to_error: bool = False) -> None:
-    (sys.stderr if to_error else sys.stdout).write(f"{text}\n")
+    stream = sys.stderr if to_error else sys.stdout
+    # names of files may hold bytes that are no text, and a terminal may not know every sign
+    encoding = stream.encoding or "utf-8"
+    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,11 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("data", "output", "weights"):
             object.__setattr__(self, name, _path(name, getattr(self, name), optional=name == "weights"))
-        _check_folders(self)
+        try:
+            _check_folders(self)
+        except OSError as error:  # no permission even to look
+            msg = f"data, output and weights must be reachable: {error}"
+            raise ConfigError(msg) from error
         _check_choices(self)
         _check_numbers(self)
 
@@ -121,6 +125,10 @@ def _check_folders(config: Config) -> None:
     if not nearest.is_dir():
         msg = f"output must be a folder, but {str(nearest)!r} is a file; name another folder"
         raise ConfigError(msg)
+    for path in (config.submission_path, config.report_path):
+        if path.is_dir():
+            msg = f"output must have no folder in the place of {path.name}, as {str(config.output)!r} has"
+            raise ConfigError(msg)
     if not os.access(nearest, os.W_OK | os.X_OK):
         msg = f"output {str(config.output)!r} cannot be written: no permission in {str(nearest)!r}; name another folder"
         raise ConfigError(msg)

@@ -14,8 +14,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -33,6 +35,10 @@ START_SECONDS = 120.0
 """How long a fresh worker may take to import numpy, OpenCV and pydicom, on a busy machine with a cold disk."""
 
 STOP_SECONDS = 5.0
+
+MEMORY_LIMIT = 4 << 30
+"""Bytes that a worker may take beyond its imports: a study, its packing and the decoder at work on one file. What asks
+for more is refused by name, before the system looks for a process to kill."""
 
 STUDY_ERRORS: tuple[type[Exception], ...] = (KernelError, *READ_ERRORS)
 """What may come of odd files and costs their study; anything else is a bug and ends its worker with a traceback."""
@@ -269,10 +275,21 @@ class _Worker:
         return answer
 
 
+def _limit_memory() -> None:
+    """Let allocations beyond `MEMORY_LIMIT` fail; where the system does not tell or take a size, there is no limit."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on every system
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + MEMORY_LIMIT
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def _work(pipe: Connection) -> None:
     """What a worker process does: read what it is sent until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     cv2.setNumThreads(1)  # the workers are the parallelism
+    _limit_memory()
     pipe.send(None)
     while True:
         try:

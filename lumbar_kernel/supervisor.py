@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -16,12 +15,12 @@ from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
+from lumbar_kernel.folders import StudyFiles, find_studies, sample_studies
 from lumbar_kernel.graders import Graders, graded
 from lumbar_kernel.messages import Done, Message, Note, Ready, Share, Update
 from lumbar_kernel.metric import load_submission
 from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
-from lumbar_kernel.schema import ROW_ID, ROWS, prior, row_ids
-from lumbar_kernel.study import StudyFiles, find_studies
+from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.submission import FloatArray, write_submission
 
 logger = logging.getLogger(__name__)
@@ -48,6 +47,7 @@ class _State:
     done: list[Done] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    unwritten: tuple[Failure, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     dirty: bool = False
     cut_short: bool = False
@@ -102,14 +102,29 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         _run_here(config, studies, state, budget)
     elif not budget.expired():
         _run_beside(config, studies, state, budget)
-    write_submission(state.grades, config.submission_path)
+    _publish(config, state)
     report = _report(config, state, budget)
-    report.write(config.report_path)
+    try:
+        report.write(config.report_path)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", config.report_path, error)
+        failure = Failure("write report", type(error).__name__, str(error))
+        report = replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
     if config.strict and report.failures:
         first = report.failures[0]
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
+
+
+def _publish(config: Config, state: _State) -> None:
+    """Put the grades as they stand on disk; while it takes no more, the last good file stays."""
+    try:
+        write_submission(state.grades, config.submission_path)
+        state.unwritten = ()
+    except OSError as error:
+        logger.warning("%s stays as it was: %s", config.submission_path, error)
+        state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
 
 
 def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
@@ -130,14 +145,10 @@ def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatAr
 def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
     """Study ids as the sample submission orders them, then the others in the order found."""
     found = [item.study_id for item in studies]
-    sample = config.data / "sample_submission.csv"
-    if config.split != "test" or not sample.is_file():
+    if config.split != "test":
         return found
-    with sample.open(newline="", encoding="utf-8") as file:
-        first_row = f"_{ROWS[0]}"
-        named = [row[ROW_ID] for row in csv.DictReader(file) if row.get(ROW_ID, "").endswith(first_row)]
     known = set(found)
-    order = [row.removesuffix(first_row) for row in named if row.removesuffix(first_row) in known]
+    order = [study_id for study_id in sample_studies(config.data) if study_id in known]
     return list(dict.fromkeys([*order, *found]))
 
 
@@ -165,10 +176,10 @@ def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, bu
                     state.take(message)
                 bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
                 if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
-                    write_submission(state.grades, config.submission_path)
+                    _publish(config, state)
                     state.dirty, published = False, budget.elapsed()
         finally:
-            write_submission(state.grades, config.submission_path)
+            _publish(config, state)
             state.notes += graders.unfinished
             state.cut_short = graders.busy
             state.failures += graders.failures
@@ -187,7 +198,7 @@ def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
 def _report(config: Config, state: _State, budget: Budget) -> Report:
     """The record of the run, with the exit code that follows from it."""
     studies = tuple(state.reports[study_id] for study_id in state.grades)
-    failures = (*state.failures, *state.failed)
+    failures = (*state.failures, *state.unwritten, *state.failed)
     left_out = [told.members_failed for told in state.ready] + [told.members_failed for told in state.done]
     failed = {name: reason for own in left_out for name, reason in own.items()}
     whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from lumbar_kernel.checkpoints import Manifest, load_localiser, load_member, read_manifest
+from lumbar_kernel.checkpoints import (
+    LocaliserSpec,
+    Manifest,
+    MemberSpec,
+    Net,
+    load_localiser,
+    load_member,
+    read_manifest,
+)
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.grade import GradeNet
@@ -33,25 +42,31 @@ class Tools:
 
 
 def load_tools(config: Config, name: str) -> tuple[Tools, dict[str, str]]:
-    """The nets of the manifest on a device, and the members that cannot be loaded with the reason.
+    """The nets of the manifest on a device, and what cannot be loaded, with the reason.
+
+    A member that is missing or damaged is left out; without the axial localiser no axial view is graded.
 
     Raises:
-        WeightsError: the manifest or a localiser is unusable, or, in a strict run, any member.
+        WeightsError: the manifest or the sagittal localiser is unusable, or, in a strict run, anything.
     """
     manifest, device = read_manifest(config.weights), torch.device(name)
-    members, failed = {}, {}
-    for spec in manifest.members:
+    failed: dict[str, str] = {}
+
+    def loaded(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:
         try:
-            members[spec.name] = load_member(spec, manifest.folder, device=device)
+            return load(spec, manifest.folder, device=device)
         except WeightsError as error:
             if config.strict:
                 raise
-            failed[spec.name] = str(error)
+            failed[name] = str(error)
+            return []
+
+    members = {spec.name: loaded(spec.name, load_member, spec) for spec in manifest.members}
     tools = Tools(
         manifest=manifest,
         device=device,
         sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
-        axial=load_localiser(manifest.axial, manifest.folder, device=device),
-        members=members,
+        axial=loaded("axial localiser", load_localiser, manifest.axial),
+        members={name: nets for name, nets in members.items() if nets},
     )
     return tools, failed
