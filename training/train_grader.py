@@ -17,7 +17,7 @@ from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
 from training.examples import GradeExamples, concatenate, load_grades, select
 from training.figures import weighted_log_loss
-from training.loop import Pools, Trainer, run_parser, write_result
+from training.loop import Pools, Trainer, example_files, run_parser, write_result
 from training.predictions import window_grades
 from training.pretrained import start_from_imagenet
 
@@ -157,8 +157,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
-    files = [arguments.cache / f"{name}.npz" for name in task.files]
-    examples = concatenate([_slices_of(load_grades(path), task) for path in files if path.exists()])
+    files = example_files(arguments.cache, task.files, arguments.sources)
+    examples = concatenate([_slices_of(load_grades(path), task) for path in files])
     heads = len(VIEWS[task.view].groups)
     model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=arguments.drop_rate)
     if arguments.pretrained:
