@@ -32,10 +32,12 @@ GALLERY_PHANTOMS = 4
 
 def geometry_sections(made: list[Geometry]) -> Iterator[Section]:
     """What needs no image."""
-    yield literature.compare([item.quantities for item in made])
+    sizes = [item.quantities for item in made]
+    yield literature.compare(sizes)
     grades = np.array([item.grades for item in made])
     yield labels.marginals(grades)
     yield labels.correlations(grades)
+    yield labels.single_causes(np.array([item.scores for item in made]), sizes)
 
 
 def image_sections(made: list[Examined], data: Path | None) -> Iterator[Section]:

@@ -13,7 +13,7 @@ from benchmarks.phantom import contrast, cost, examine, files, labels, likeness,
 from benchmarks.phantom.section import Finding, Section, near, tally
 from lumbar_kernel.phantom import make_truth, write_study
 from lumbar_kernel.phantom.write import coordinate_rows
-from lumbar_kernel.schema import CANAL, GROUPS, SAGITTAL_T1
+from lumbar_kernel.schema import CANAL, GROUPS, SAGITTAL_T1, SUBARTICULAR
 from lumbar_kernel.study import Study
 
 
@@ -64,6 +64,21 @@ def test_label_shares_of_the_challenge_pass_and_four_points_more_fail():
 def test_grades_that_do_not_go_together_fail():
     section = labels.correlations(drawn_grades(np.random.default_rng(0), 5000))
     assert len(section.failed) == len(section.findings)
+
+
+def test_a_score_that_is_one_size_in_disguise_fails():
+    rng = np.random.default_rng(0)
+    sizes = [
+        {"sac_area": rng.normal(size=5), "flavum": rng.normal(size=(5, 2)), "age": rng.normal()} for _ in range(300)
+    ]
+    scores = rng.normal(size=(300, 25))
+    assert not labels.single_causes(scores, sizes).failed
+    for level in range(5):
+        for k, column in enumerate(labels.columns(SUBARTICULAR, level)):
+            scores[:, column] = [-(item["flavum"][level, k] ** 3) for item in sizes]
+    assert [(f.what.split(",")[0], f.note[:6]) for f in labels.single_causes(scores, sizes).failed] == [
+        ("subarticular stenosis", "flavum")
+    ]
 
 
 def test_tissues_stand_in_order_and_not_in_a_negative(phantom):
@@ -160,7 +175,7 @@ def test_the_command_prints_tables_and_fails_when_a_finding_does(tmp_path, monke
     assert phantom_report.main() == 1  # four phantoms do not have the challenge's shares
     shown = capsys.readouterr().out
     sections = json.loads((tmp_path / "report.json").read_text())
-    assert [f"## {item['title']}" in shown for item in sections] == [True] * 3
+    assert [f"## {item['title']}" in shown for item in sections] == [True] * 4
     right = [item for section in sections for item in section["findings"] if item["passed"]]
     assert f"{len(right)} of " in shown
 

@@ -28,10 +28,11 @@ RANDOM = "random"
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What one phantom is without any image: sizes and (25,) grades."""
+    """What one phantom is without any image: sizes, (25,) grades and the (25,) scores behind them."""
 
     quantities: Quantities
     grades: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Examined:
 def geometry(index: int, *, seed: int) -> Geometry:
     """Sizes and grades of one phantom; the seeds are not those of `examine`."""
     truth = make_truth(np.random.SeedSequence(seed, spawn_key=(index,)))
-    return Geometry(quantities(truth), truth.grades)
+    return Geometry(quantities(truth), truth.grades, truth.scores)
 
 
 def examine(index: int, *, seed: int) -> Examined:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.phantom.section import Finding, Section, near
+from benchmarks.phantom.section import Finding, Section, at_most, near
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LEVEL_NAMES, SEVERITY_NAMES, SIDES, SUBARTICULAR, row_index
 
 Grades = NDArray[np.int64]
@@ -34,6 +36,9 @@ WITH_CANAL = {FORAMINAL: 0.28, SUBARTICULAR: 0.51}
 """Over all levels pooled."""
 
 CORRELATION_TOLERANCE = 0.10
+EXPLAINED_AT_MOST = 0.7
+"""Share of the variance of a score's ranks that one size may explain; more, and the grade is that size in disguise."""
+
 ANY_SEVERE = (0.18, 0.03)
 """Share of studies with severe canal stenosis at any level."""
 
@@ -96,3 +101,27 @@ def _correlation(what: str, one: Grades, other: Grades, wanted: float) -> Findin
         return Finding(what, float("nan"), f"{wanted:.2f}", None, "one grade only")
     found = float(spearmanr(one[known], other[known])[0])
     return near(what, found, wanted, CORRELATION_TOLERANCE + _chance(len(one)), f"n {known.sum()}")
+
+
+def single_causes(scores: NDArray[np.float64], sizes: Sequence[Mapping[str, NDArray[np.float64]]]) -> Section:
+    """How much of each condition's score the one size explains that explains most of it.
+
+    Args:
+        scores: (n, 25) measured narrowing behind the grades.
+        sizes: of the same n phantoms; those with a number for each level, or level and side, are looked at.
+    """
+    pooled = {name: np.array([item[name] for item in sizes], dtype=float) for name in sizes[0]}
+    findings = []
+    for group in GROUPS:
+        mine = np.stack([scores[:, columns(group, level)] for level in range(5)], axis=1)
+        explained = {}
+        for name, values in pooled.items():
+            if values.shape[1:2] == (5,) and (values.ndim == 2 or group != CANAL):
+                both = np.broadcast_to(values if values.ndim == 3 else values[:, :, None], mine.shape)
+                known = ~np.isnan(both)
+                if np.ptp(both[known]) > 0:
+                    explained[name] = float(spearmanr(mine[known], both[known])[0] ** 2)
+        worst = max(explained, key=lambda name: explained[name])
+        note = f"{worst.replace('_', ' ')}, of {len(explained)} sizes"
+        findings.append(at_most(f"{group.replace('_', ' ')}, R² of ranks", explained[worst], EXPLAINED_AT_MOST, note))
+    return Section("No grade is one size in disguise", tuple(findings))

@@ -140,8 +140,7 @@ def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
     if (data / "sagittal_t1").is_dir():
         table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str}).drop_duplicates("image")
         rows = table.set_index("image")
-        every = max(1, len(rows) // LARGEST)
-        for name, picture in list(packs.pictures(data / "sagittal_t1"))[::every]:
+        for name, picture in list(packs.pictures(data / "sagittal_t1"))[:: _stride(len(rows))]:
             if name in rows.index:
                 row = rows.loc[name]
                 frame = packs.letterbox(picture, rows=row["rows"], columns=row["columns"])[0]
@@ -155,10 +154,15 @@ def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
                 yield view, f"{pack}-{Path(name).name.split('_')[0]}", pack, frame
     if (data / "axial_t2_crops").is_dir():
         crops = list(packs.pictures(data / "axial_t2_crops", "crops.zip"))
-        for name, picture in crops[:: max(1, len(crops) // LARGEST)]:
+        for name, picture in crops[:: _stride(len(crops))]:
             height = picture.shape[0] // 3
             frame = cv2.resize(picture[height : 2 * height], CROP_SHAPE[::-1], interpolation=cv2.INTER_LINEAR)
             yield AXIAL, name.split("_")[0], "axial_t2_crops", frame
+
+
+def _stride(count: int) -> int:
+    """So that at most `LARGEST` of a pack are taken, from all over it."""
+    return max(1, -(-count // LARGEST))
 
 
 def real_samples(data: Path) -> dict[str, list[Sample]]:
