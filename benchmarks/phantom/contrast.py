@@ -29,10 +29,9 @@ ORDER = {
         ("fat", "healthy_nucleus", 1.0),
         ("healthy_nucleus", "marrow", 1.0),
         ("marrow", "muscle", 1.0),
-        ("muscle", "flavum", 1.0),
     ),
     STIR: (("csf", "marrow", 1.0), ("marrow", "fat", 0.8), ("csf", "muscle", 1.0)),
-    AXIAL_T2: (("csf", "fat", 0.8), ("fat", "muscle", 1.0), ("csf", "disc", 1.0), ("muscle", "flavum", 1.0)),
+    AXIAL_T2: (("csf", "fat", 0.8), ("fat", "muscle", 1.0), ("csf", "disc", 1.0)),
 }
 """Brighter region, darker region, and the ratio that their signals must at least have: below 1 where the textbook says
 "about as bright" and the coil shades, and where one of the two complete real studies lies below it."""
@@ -50,26 +49,28 @@ READ_AS = {"csf": (85.0, 3.0), "muscle": (25.0, 3.0)}
 """Percentile and radius in mm of a region that something else runs through: roots, streaks of fat."""
 
 STIR_RATIO = 3.0
-"""Fluid over fat from which a series counts as fat-suppressed where its header does not say."""
+"""Fluid over fat from which a series counts as fat-suppressed where nobody says."""
+
+NONE_HEALTHY = (False,) * 5
 
 NEAR_MM = 4.0
 """A region is read on slices at most so far away."""
 
 
-def spots(study: Study, truth: PhantomTruth | StudyTruth) -> dict[str, Points]:
-    """Points (n, 3) in mm inside regions: those that a phantom exposes, and those that landmarks lead to."""
+def spots(study: Study, truth: PhantomTruth | StudyTruth, *, healthy: Sequence[bool]) -> dict[str, Points]:
+    """Points (n, 3) in mm inside regions, which the landmarks lead to."""
     normal, canal, margin = truth.disc_normal, truth.canal, truth.disc_margin
     behind = unit(POSTERIOR - (normal @ POSTERIOR)[:, None] * normal)
     between = 0.5 * (canal[:-1] + canal[1:])
     sides = np.concatenate([between + BEHIND_MM * behind[1:] + sign * BESIDE_MM * LEFT for sign in (1, -1)])
-    found = {
+    return {
         "csf": np.concatenate([between, canal]),
         "marrow": 0.5 * (margin[:-1] + margin[1:]) - ANTERIOR_MM * behind[1:],
         "disc": margin - ANTERIOR_MM * behind,
+        "healthy_nucleus": (margin - ANTERIOR_MM * behind)[np.array(healthy)],
         "muscle": sides,
         "fat": _skin_fat(study, canal[2:]),
     }
-    return found | dict(getattr(truth, "regions", {}))
 
 
 def _skin_fat(study: Study, canal: Points) -> Points:
@@ -88,17 +89,21 @@ def _skin_fat(study: Study, canal: Points) -> Points:
 
 
 def signals(
-    study: Study, truth: PhantomTruth | StudyTruth, *, suppressed: bool | None = None
+    study: Study,
+    truth: PhantomTruth | StudyTruth,
+    *,
+    healthy: Sequence[bool] = NONE_HEALTHY,
+    suppressed: bool | None = None,
 ) -> dict[str, dict[str, float]]:
     """Signal of each region in each weighting of a study; what no slice shows is left out.
 
     Args:
         study: the images.
         truth: of the study.
-        suppressed: whether its sagittal T2 series is fat-suppressed; None lets fluid and fat tell, for
-            headers that do not.
+        healthy: (5,) whether the nucleus of each disc is young.
+        suppressed: whether its sagittal T2 series is fat-suppressed; None lets fluid and fat tell.
     """
-    regions, found = spots(study, truth), {}
+    regions, found = spots(study, truth, healthy=healthy), {}
     for role in (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2):
         slices = study.slices(role)
         measured = {name: _signal(slices, name, points) for name, points in regions.items()}

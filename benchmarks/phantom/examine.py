@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from benchmarks.phantom.contrast import signals
 from benchmarks.phantom.files import Acquisition, RoundTrip, acquisition, round_trips
 from benchmarks.phantom.likeness import Statistics, phantom_pictures, statistics
-from benchmarks.phantom.literature import Quantities, quantities
+from benchmarks.phantom.literature import LUMBAR, Quantities, quantities
 from benchmarks.phantom.probes import Clues, clues
-from lumbar_kernel.phantom import dataset_study, make_truth, write_study
+from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, write_study
 from lumbar_kernel.phantom.write import coordinate_rows
 from lumbar_kernel.schema import SAGITTAL_T2
 
-RANDOM = "random"
-"""Contrast mode whose brightness means nothing; it is left out where brightness is judged."""
+YOUNG = 0.75
+"""Signal of a nucleus, 0 to 1, from which it counts as healthy: Pfirrmann I and II."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Examined:
 
     Attributes:
         grades: (25,).
-        signals: brightness by weighting and region, empty where brightness means nothing.
+        signals: brightness by weighting and region.
         trips: every label to its file and back.
         taken: how each series was acquired.
         pictures: statistics by view.
@@ -57,30 +57,34 @@ class Examined:
 
 
 def geometry(index: int, *, seed: int) -> Geometry:
-    """Sizes and grades of one phantom; the seeds are not those of `examine`."""
-    truth = make_truth(np.random.SeedSequence(seed, spawn_key=(index,)))
-    return Geometry(quantities(truth), truth.grades, truth.scores)
+    """Sizes and grades of a study of the data set of a seed, without its images."""
+    key = np.random.SeedSequence(seed, spawn_key=(index,))
+    truth = make_truth(key)
+    return Geometry(quantities(truth, draw_patient(key)), truth.grades, truth.scores)
 
 
 def examine(index: int, *, seed: int) -> Examined:
     """Make one study of the data set of a seed, write it, and look at it from every side."""
     phantom = dataset_study(seed, index)
     study, truth = phantom.study, phantom.truth
+    inverted = [protocol.inversion is not None for protocol in phantom.protocols]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_study(phantom, folder)
-        taken = [acquisition(folder / series.series_id, series.role) for series in study.series]
+        taken = [
+            acquisition(folder / series.series_id, series.role, suppressed=one)
+            for series, one in zip(study.series, inverted, strict=True)
+        ]
         trips = round_trips(folder, coordinate_rows(phantom), truth)
         seen = clues(study, truth, folder, np.random.default_rng((seed, index)))
     suppressed = any(item.suppressed for item in taken if item.role == SAGITTAL_T2)
-    plain = getattr(phantom, "contrast_mode", "") != RANDOM
-    pictures = phantom_pictures(study, truth, suppressed=suppressed)
+    healthy = phantom.anatomy.nucleus[LUMBAR] > YOUNG
     return Examined(
         grades=truth.grades,
-        signals=signals(study, truth, suppressed=suppressed) if plain else {},
+        signals=signals(study, truth, healthy=healthy.tolist(), suppressed=suppressed),
         trips=trips,
         taken=taken,
-        pictures=[(view, statistics(picture)) for view, picture in pictures],
+        pictures=[(view, statistics(p)) for view, p in phantom_pictures(study, truth, suppressed=suppressed)],
         clues=seen,
     )
 

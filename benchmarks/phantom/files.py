@@ -87,7 +87,7 @@ def geometry(trips: Sequence[RoundTrip], studies: int) -> Section:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How one series was taken, from its headers.
+    """How one series was taken.
 
     Attributes:
         role: one of `schema.SERIES_DESCRIPTIONS`.
@@ -110,8 +110,8 @@ class Acquisition:
     rle: bool
 
 
-def acquisition(folder: Path, role: str) -> Acquisition:
-    """How the series in a folder was taken."""
+def acquisition(folder: Path, role: str, *, suppressed: bool) -> Acquisition:
+    """How the series in a folder was taken; fat suppression is told, since stripped headers do not."""
     paths = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem))
     headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
     first, last = headers[0], headers[-1]
@@ -128,7 +128,7 @@ def acquisition(folder: Path, role: str) -> Acquisition:
         step_mm=_step(first),
         rightwards=float(last.ImagePositionPatient[0]) > float(first.ImagePositionPatient[0]),
         blocks=len(blocks),
-        suppressed="InversionTime" in first,
+        suppressed=suppressed,
         rle=first.file_meta.TransferSyntaxUID.is_compressed,
     )
 

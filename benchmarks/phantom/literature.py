@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.phantom.section import Finding, Section, at_least, near, unknown
 from lumbar_kernel.localise import FORAMEN_LATERAL_MM
-from lumbar_kernel.phantom import PhantomTruth
-from lumbar_kernel.schema import LEVEL_NAMES
+from lumbar_kernel.phantom import Anatomy, PhantomTruth
+from lumbar_kernel.schema import LEVEL_NAMES, SIDES
 
 Quantities = Mapping[str, NDArray[np.float64]]
 
@@ -89,7 +89,7 @@ MEANS = (
     _expected(
         "recess_spread", DISCS, (17.1, 16.0, 15.1, 14.0, 14.8), 2.8, "883 labelled crops, field of 170 mm assumed"
     ),
-    # Exposed by phantoms that measure themselves.
+    # Of what a phantom is built of, or measures of itself.
     _expected("age", WHOLE, [55], 15, "43,255 reports: Caton 2021"),
     _expected("bmi", WHOLE, [27.4], 4.9, "design: median 27, CV 0.18"),
     _expected("lordosis", WHOLE, [46], 10, "supine MRI: Anat Res Int 2014:351769"),
@@ -158,26 +158,79 @@ SHARES = (
 """A level of None takes all values as they are, -1 the highest of each patient."""
 
 
-def quantities(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
-    """What can be measured of one phantom: from its landmarks, and whatever it measures of itself.
+LUMBAR = slice(3, 8)
+"""L1 to L5 among the vertebrae T10 to S3 of an anatomy, and the discs below them."""
+
+BUILT = {
+    "body_height": "body_height_posterior",
+    "body_width": "body_width",
+    "body_depth": "body_depth",
+    "canal_width": "bony_canal_width",
+    "pedicle_width": "pedicle_width",
+    "disc_height": "disc_height_posterior",
+    "sac_depth": "sac_depth",
+    "sac_width": "sac_width",
+    "posterior_fat": "posterior_fat",
+    "root_area": "root_area",
+    "flavum": "flavum",
+    "ganglion": "ganglion",
+    "joint_angle": "facet_angle",
+    "slip": "slip",
+}
+"""Field of an anatomy → quantity; bone is built exactly so, soft parts as far as they find room."""
+
+CONUS_ZERO = 1.13
+"""An anatomy counts discs, 3.0 at the middle of L1/L2; the literature's coordinate, 1 at the upper end of L1, is
+1.87 there."""
+
+
+def quantities(truth: PhantomTruth, anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
+    """What is known of one phantom: from its landmarks, from what it was built of, and what it measures of itself.
 
     Shapes are () for a patient, (levels,) or (levels, sides); mm, mm² and degrees.
     """
+    return _from_landmarks(truth) | _from_anatomy(anatomy) | _from_measures(truth)
+
+
+def _from_landmarks(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
     normal, canal = truth.disc_normal, truth.canal
-    flat = normal * (0, 1, 1)
-    lean = np.degrees(np.arctan2(-flat[:, 1], flat[:, 2]))
+    lean = np.degrees(np.arctan2(-normal[:, 1], normal[:, 2]))
     sideways = np.degrees(np.arctan2(normal[:, 0], normal[:, 2]))
-    behind = np.linalg.norm((canal - truth.disc_margin)[:, 1:], axis=1)
-    measured = {
+    return {
         "margin_step": np.linalg.norm(np.diff(truth.disc_margin, axis=0), axis=1),
         "disc_plane_angle": np.diff(lean),
         "disc_plane_lordosis": np.array(lean[-1] - lean[0]),
-        "canal_behind_margin": behind,
+        "canal_behind_margin": np.linalg.norm((canal - truth.disc_margin)[:, 1:], axis=1),
         "foramen_lateral": 0.5 * (truth.foramina[:, 0, 0] - truth.foramina[:, 1, 0]),
         "recess_spread": np.linalg.norm(truth.recesses[:, 0] - truth.recesses[:, 1], axis=1),
         "cobb": np.array(np.ptp(sideways)),
     }
-    return measured | dict(getattr(truth, "measured", {}))
+
+
+def _from_anatomy(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
+    found = {}
+    for field, name in BUILT.items():
+        values = np.asarray(getattr(anatomy, field, np.nan), dtype=float)
+        if values.ndim:
+            found[name] = values[LUMBAR] if len(values) > len(LEVEL_NAMES) else values
+    found["conus"] = np.array(anatomy.conus - CONUS_ZERO)
+    found["herniation"] = anatomy.herniation[:, 0]
+    if patient := getattr(anatomy, "patient", None):
+        told = {"age": patient.age, "female": patient.female, "bmi": patient.body_mass}
+        found |= {name: np.array(float(value)) for name, value in told.items()}
+        found["transitional"] = np.array(float(bool(anatomy.transitional)))
+        found["postoperative"] = np.array(float(anatomy.laminectomy.any() or anatomy.screws.any()))
+        found["modic"] = anatomy.modic[:, 0]
+    return found
+
+
+def _from_measures(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
+    """Measures as they are named, those of both sides as one array (levels, sides)."""
+    measures = dict(getattr(truth, "measures", {}))
+    left, right = (f"_{side}" for side in SIDES)
+    paired = [name.removesuffix(left) for name in measures if name.endswith(left)]
+    both = {name: np.stack([measures.pop(name + left), measures.pop(name + right)], axis=1) for name in paired}
+    return measures | both
 
 
 def compare(found: Sequence[Quantities]) -> Section:
