@@ -34,7 +34,11 @@ subarticular grades, and of any severe canal stenosis; lower is better. TRUTH ha
 
 PHANTOM = """\
 Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
-truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv)."""
+truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv), or a contact sheet of them with
+their true points and grades, or both."""
+
+GALLERY_ROWS = 8
+"""Studies on a contact sheet; more are too small to look at."""
 
 INSPECT = """\
 Show what would be read from DATA, without grading: every study with its series, their roles, slices and spacing, and
@@ -104,7 +108,10 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("phantom", help="make synthetic studies", description=PHANTOM, formatter_class=_Plain)
     add.set_defaults(command=_phantom)
-    add.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    add.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder to write")
+    add.add_argument(
+        "--gallery", type=Path, metavar="FILE.png", help=f"draw the first {GALLERY_ROWS} studies; OUT may be left out"
+    )
     add.add_argument("--studies", type=int, required=True, help="how many")
     add.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
     add.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
@@ -175,15 +182,31 @@ def _phantom(chosen: argparse.Namespace) -> int:
     if chosen.studies < 1 or chosen.workers < 1:
         msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
         raise ConfigError(msg)
-    write_dataset(
-        chosen.out,
-        studies=chosen.studies,
-        seed=chosen.seed,
-        split=chosen.split,
-        workers=chosen.workers,
-        progress=not chosen.quiet,
-    )
+    if not (chosen.out or chosen.gallery):
+        msg = "nothing to write: name the folder OUT, or --gallery FILE.png, or both"
+        raise ConfigError(msg)
+    if chosen.out:
+        write_dataset(
+            chosen.out,
+            studies=chosen.studies,
+            seed=chosen.seed,
+            split=chosen.split,
+            workers=chosen.workers,
+            progress=not chosen.quiet,
+        )
+    if chosen.gallery:
+        _draw_gallery(chosen.gallery, studies=min(chosen.studies, GALLERY_ROWS), seed=chosen.seed)
+        if not chosen.quiet:
+            _say(f"{chosen.gallery}")
     return EXIT_GRADED
+
+
+def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
+    from lumbar_kernel.phantom import dataset_study
+    from lumbar_kernel.pictures import draw_gallery
+
+    made = (dataset_study(seed, index) for index in range(studies))
+    draw_gallery(((phantom.study, phantom.truth) for phantom in made), path)
 
 
 def _inspect(chosen: argparse.Namespace) -> int:

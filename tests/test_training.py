@@ -20,7 +20,7 @@ from training.examples import (
     select,
     without_held_out,
 )
-from training.loop import Trainer
+from training.loop import SOURCES, Trainer, example_files
 from training.phantoms import FIRST_SEED, phantom_examples
 from training.studies import KINDS
 
@@ -129,6 +129,16 @@ def test_mixed_examples_are_judged_by_both_labels_and_mixed_within_their_level()
     assert np.allclose(shares, [-np.log(0.7), -np.log(0.2)], atol=1e-5)
     level = np.array([0, 1, 0, 1, 2, 0])
     assert (level[train_grader._partners(level, np.random.default_rng(0))] == level).all()
+
+
+def test_sources_choose_the_files(tmp_path):
+    for name in ("axial", "phantom_axial"):
+        (tmp_path / f"{name}.npz").touch()
+    names = train_grader.TASKS["axial"].files
+    chosen = {s: [path.stem for path in example_files(tmp_path, names, s)] for s in SOURCES}
+    assert chosen == {"all": ["axial", "phantom_axial"], "real": ["axial"], "phantom": ["phantom_axial"]}
+    with pytest.raises(FileNotFoundError, match="phantom_canal"):
+        example_files(tmp_path, train_grader.TASKS["canal"].files, "phantom")
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):

@@ -78,7 +78,7 @@ def member_grades(
     said = {}
     for spec in (item for item in manifest.members if item.view == view):
         nets = load_member(spec, manifest.folder, device=CPU)
-        shown = _slices_for(examples, spec.in_chans)
+        shown = slices_for(examples, spec.in_chans)
         mine = np.full((len(examples.images), len(VIEWS[view].groups), 3), np.nan)
         for rows, judges in Judges.of(spec.files, nets, out_of_fold=out_of_fold).of_rows(examples.fold):
             part = _rows(shown, rows)
@@ -87,7 +87,7 @@ def member_grades(
     return said
 
 
-def _slices_for(examples: GradeExamples, in_chans: int) -> GradeExamples:
+def slices_for(examples: GradeExamples, in_chans: int) -> GradeExamples:
     """As many slices as the net takes at once, the middle one for a net that takes one."""
     first = (examples.images.shape[1] - in_chans) // 2
     return GradeExamples(**{**examples.__dict__, "images": examples.images[:, first : first + in_chans]})

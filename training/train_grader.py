@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
 from training.examples import GradeExamples, concatenate, load_grades, select
 from training.figures import weighted_log_loss
-from training.loop import Pools, Trainer, run_parser, write_result
-from training.predictions import window_grades
+from training.loop import Pools, Trainer, example_files, run_parser, write_result
+from training.predictions import slices_for, window_grades
 from training.pretrained import start_from_imagenet
 
 
@@ -116,12 +116,6 @@ def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
     return partner
 
 
-def _slices_of(examples: GradeExamples, task: Task) -> GradeExamples:
-    """The examples with as many slices as the net takes at once, the middle one for a net that takes one."""
-    first = (examples.images.shape[1] - task.in_chans) // 2
-    return replace(examples, images=examples.images[:, first : first + task.in_chans])
-
-
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """Cross-entropy with the metric's weights 1/2/4, per head divided by the weights that took part."""
     images, level, labels, others, share = batch
@@ -162,8 +156,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
-    files = [arguments.cache / f"{name}.npz" for name in task.files]
-    examples = concatenate([_slices_of(load_grades(path), task) for path in files if path.exists()])
+    files = example_files(arguments.cache, task.files, arguments.sources)
+    examples = concatenate([slices_for(load_grades(path), task.in_chans) for path in files])
     heads = len(VIEWS[task.view].groups)
     model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=arguments.drop_rate)
     if arguments.pretrained:

@@ -3,12 +3,13 @@
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.make import PhantomStudy, draw_patient, make_phantom, make_truth
 from lumbar_kernel.phantom.measure import PhantomTruth
-from lumbar_kernel.phantom.write import write_dataset, write_study
+from lumbar_kernel.phantom.write import dataset_study, write_dataset, write_study
 
 __all__ = [
     "Anatomy",
     "PhantomStudy",
     "PhantomTruth",
+    "dataset_study",
     "draw_patient",
     "make_phantom",
     "make_truth",
