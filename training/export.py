@@ -42,7 +42,7 @@ class Member:
     ensemble_weight: dict[str, float]
 
 
-LOCALISERS = {"sagittal": (("sagittal",), 10), "axial": (("axial_points",), 2)}
+LOCALISERS = {"sagittal": (("sagittal", "sagittal_1"), 10), "axial": (("axial_points",), 2)}
 
 # Equal shares within a view; training.calibrate fits them. The sagittal T2 member has only seen phantoms: it speaks up
 # where there is no axial slice, and hardly where there is.
