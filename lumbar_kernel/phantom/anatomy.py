@@ -1,4 +1,4 @@
-"""Draws one patient: sizes, curvature, degeneration and the mechanisms that narrow each level."""
+"""Draws one patient: sizes, curvature, and what wear makes of them at each level."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lumbar_kernel.phantom.wear import (
+    Patient,
+    Wear,
+    draw_herniations,
+    draw_modic,
+    draw_schmorl,
+    draw_slips,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -21,20 +30,21 @@ CANAL_WIDTH = np.array([20.0, 20.5, 21.5, 22.5, 23.0, 24.0, 25.5, 28.0, 30.0, 24
 PEDICLE_WIDTH = np.array([7.0, 7.5, 8.0, 8.7, 8.9, 10.3, 12.9, 16.0, 18.0, 14.0, 10.0])
 
 # Millimetres and degrees per lumbar disc, L1/L2 to L5/S1 (sections 1.2 to 1.5).
-DISC_HEIGHT = np.array([6.6, 7.6, 8.4, 9.0, 8.0])
+DISC_HEIGHT = np.array([6.4, 7.4, 8.3, 9.0, 8.0])
 DISC_WEDGE = np.array([1.0, 3.0, 5.0, 7.0, 10.0])
-SAC_DEPTH = np.array([15.2, 14.4, 13.7, 13.2, 11.8])
-SAC_WIDTH = np.array([17.0, 17.2, 17.6, 18.0, 15.5])
-FLAVUM_BASE = np.array([2.45, 2.6, 2.75, 2.85, 2.7])
+SAC_DEPTH = np.array([15.3, 14.3, 13.3, 12.9, 11.8])
+SAC_WIDTH = np.array([16.3, 16.2, 16.4, 16.7, 15.0])
+FLAVUM_BASE = np.array([2.4, 2.65, 2.95, 3.05, 3.05])
 GANGLION_WIDTH = np.array([4.2, 4.7, 5.2, 5.7, 6.1])
-ROOT_AREA = np.array([28.5, 30.0, 30.0, 28.0, 19.5])
-BULGE_FACTOR = np.array([0.65, 1.0, 1.3, 1.4, 1.3])
-SIDE_FACTOR = np.array([0.4, 0.7, 1.4, 1.85, 2.2])
-FLAVUM_GROWTH = np.array([0.14, 0.22, 0.31, 0.37, 0.18])
-ANTERIOR_FAT = np.array([0.6, 0.6, 0.6, 0.9, 3.4])
-DISC_OFFSET = np.array([-0.55, -0.25, 0.05, 0.55, 0.40])
-FACET_OFFSET = np.array([-0.2, -0.1, 0.1, 0.4, -0.3])
-HERNIATION_FACTOR = np.array([0.45, 0.6, 0.85, 1.6, 1.55])
+ROOT_AREA = np.array([36.0, 36.0, 34.0, 30.0, 18.0])
+POSTERIOR_FAT = np.array([1.6, 1.6, 1.6, 1.5, 1.9])
+BULGE_FACTOR = np.array([0.65, 0.9, 1.2, 1.4, 1.2])
+SIDE_FACTOR = np.array([0.6, 0.85, 1.2, 1.6, 1.8])
+FACET_FACTOR = np.array([0.8, 0.95, 1.2, 1.55, 1.8])
+ANTERIOR_FAT = np.array([0.6, 0.6, 0.6, 0.8, 3.0])
+JOINT_ANGLE = np.array([26.0, 30.4, 38.7, 47.0, 47.3])
+JOINT_ACROSS = np.array([12.6, 13.5, 15.2, 17.8, 20.5])
+JOINT_BEHIND = np.array([15.4, 15.1, 14.5, 13.6, 12.6])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,37 +52,61 @@ class Anatomy:
     """One patient in numbers; mm unless said otherwise, sides left then right, levels L1/L2 to L5/S1.
 
     Attributes:
+        patient: age, sex, body mass and size.
         body_height, body_width, body_depth, canal_width, pedicle_width: (11,) per vertebra T10 to S3.
         disc_height: (10,) posterior height per disc, after degeneration.
+        height_loss: (5,) how much of it was lost.
         disc_wedge: (10,) degrees by which a disc opens forwards beyond the curve of the spine.
         nucleus: (10,) signal of the nucleus between 0 (black disc) and 1 (young).
+        osteophyte: (10,) spurs at the front rims of both bodies.
         tilt: (11,) degrees by which the posterior wall of each body leans forwards going up.
         scoliosis: amplitude (mm) and phase of the sideways curve.
+        twist: degrees of axial turn per mm of the sideways curve.
+        slip: (10,) forward slip of the vertebra above each disc.
+        isthmic: whether the arch of L5 stays behind when its body slips.
+        elastic: (2, 3, 5) fine irregularity: amplitude, three wave numbers (per mm) and phase per axis.
         roof: (5,) depth of the bony canal at the disc, midline.
         sac_depth, sac_width, anterior_fat, posterior_fat: (5,) nominal dural sac and the fat around it.
         bulge: (5,) diffuse bulge past the posterior wall.
         side_bulge: (5, 2) bulge and spur into each foramen.
-        herniation: (5, 3) size past the wall, sideways place (left positive), half width.
+        herniation: (5, 5) size past the wall, sideways place (left positive), half width, shift up, half height.
         flavum: (5, 2) thickness of the ligamentum flavum.
         facet: (5, 2) growth of the superior articular process towards the recess.
+        joint_shift: (5, 2) how far behind its usual place each joint lies.
+        ganglion_shift: (5, 2, 2) backwards and upwards from the usual place of each ganglion.
+        joint_angle: (5, 2) degrees between facet joint and sagittal plane.
+        joint_gap: (5, 2) width of the fluid line in the joint.
+        cyst: (5, 2) radius of a synovial cyst at the joint, 0 for none.
+        modic, schmorl: (5, 3) changes of the endplates, see `wear`.
+        laminectomy, screws: (11,) bool per vertebra.
         ganglion: (5,) diameter of the dorsal root ganglion.
         root_area: (5,) area of all roots in the sac, mm².
         roots: (28, 3) place of each root in the sac (two normalised axes) and radius in mm.
+        redundancy: amplitude of the waves of the roots next to a stenosis.
         conus: level of the cord's tip as a disc number (3.0 is the disc L1/L2).
         skin_fat, muscle_depth: fat behind the muscles; muscles behind the posterior wall.
         fatness: share of fat streaks in the back muscles, 0 to 1.
+        marrow_fat: fat fraction of the marrow.
+        transitional: "", "sacralised" L5 or "lumbarised" S1; then counting from one scan is uncertain.
     """
 
+    patient: Patient
     body_height: FloatArray
     body_width: FloatArray
     body_depth: FloatArray
     canal_width: FloatArray
     pedicle_width: FloatArray
     disc_height: FloatArray
+    height_loss: FloatArray
     disc_wedge: FloatArray
     nucleus: FloatArray
+    osteophyte: FloatArray
     tilt: FloatArray
     scoliosis: tuple[float, float]
+    twist: float
+    slip: FloatArray
+    isthmic: bool
+    elastic: FloatArray
     roof: FloatArray
     sac_depth: FloatArray
     sac_width: FloatArray
@@ -83,69 +117,82 @@ class Anatomy:
     herniation: FloatArray
     flavum: FloatArray
     facet: FloatArray
+    joint_shift: FloatArray
+    ganglion_shift: FloatArray
+    joint_angle: FloatArray
+    joint_gap: FloatArray
+    cyst: FloatArray
+    modic: FloatArray
+    schmorl: FloatArray
+    laminectomy: NDArray[np.bool_]
+    screws: NDArray[np.bool_]
     ganglion: FloatArray
     root_area: FloatArray
     roots: FloatArray
+    redundancy: float
     conus: float
     skin_fat: float
     muscle_depth: float
     fatness: float
+    marrow_fat: float
+    transitional: str
+
+    @property
+    def numbering_ambiguous(self) -> bool:
+        """Whether the lowest lumbar level cannot be told from this scan alone."""
+        return bool(self.transitional)
 
 
-@dataclass(frozen=True, eq=False)
-class _Wear:
-    """Latent wear: disc (5,), facets (5, 2), both about standard normal, and the patient's age in years."""
-
-    disc: FloatArray
-    facet: FloatArray
-    age: float
-
-
-def _draw_wear(rng: np.random.Generator, *, balanced: bool) -> _Wear:
-    age = float(np.clip(rng.normal(55, 15), 20, 88))
-    patient = rng.normal()
-    smooth = np.convolve(rng.normal(size=7), np.ones(3) / np.sqrt(3), mode="valid")
-    disc = -0.35 + 0.04 * (age - 50) + DISC_OFFSET + 0.55 * patient + 0.25 * smooth + 0.65 * rng.normal(size=5)
-    facet_patient, facet_noise = rng.normal(), rng.normal(size=(5, 2))
-    boost, side_boost, spare = rng.uniform(-0.6, 2.6, size=5), rng.uniform(-1, 2, size=(5, 2)), rng.random((5,)) < 0.3
-    if balanced:
-        disc = disc + np.where(spare, 0, boost) - 0.4 * (DISC_OFFSET - DISC_OFFSET.mean())
-        facet_noise = facet_noise + np.where(spare[:, None], 0, side_boost)
-    facet = 0.5 * disc[:, None] + 0.35 * patient + 0.35 * facet_patient + 0.55 * facet_noise + FACET_OFFSET[:, None]
-    return _Wear(disc, facet, age)
-
-
-def _draw_herniation(rng: np.random.Generator, disc: FloatArray, *, balanced: bool) -> FloatArray:
-    chance = np.interp(disc, (-1.35, -0.45, 0.25, 1.0, 2.5), (0.02, 0.06, 0.18, 0.26, 0.2)) * HERNIATION_FACTOR
-    if balanced:
-        chance = np.maximum(1.5 * chance, 0.22)
-    present = rng.random(5) < chance
-    size = np.clip(np.where(rng.random(5) < 0.8, rng.normal(4.2, 1.5, 5), rng.normal(7.0, 2.0, 5)), 1.5, 11)
-    site = rng.choice(4, size=5, p=(0.27, 0.48, 0.19, 0.06))
-    place = np.array([0.0, 7.5, 15.0, 21.0])[site] + rng.normal(0, 1.3, 5)
-    place *= rng.choice([-1.0, 1.0], size=5)
-    return np.stack([np.where(present, size, 0.0), place, rng.uniform(3.0, 6.0, 5)], axis=1)
-
-
-def _draw_roots(rng: np.random.Generator) -> FloatArray:
-    """Roots in a disc-shaped sac: supine, so most settle towards the back."""
+def _draw_roots(rng: np.random.Generator, narrow: float) -> FloatArray:
+    """Roots in a disc-shaped sac: supine, so they settle towards the back unless the sac is narrow."""
     angle = rng.uniform(0, 2 * np.pi, 28)
     radius = np.sqrt(rng.uniform(0.05, 0.85, 28))
     across, back = radius * np.cos(angle), radius * np.sin(angle)
-    settled = rng.uniform(0.2, 0.8)
-    back = back * (1 - 0.5 * settled) + 0.45 * settled * (1 - 0.6 * across**2)
-    return np.stack([across, np.clip(back, -0.8, 0.85), rng.uniform(0.75, 1.05, 28)], axis=1)
+    settled = rng.uniform(0.35, 0.95) if narrow > 0.85 else rng.uniform(0, 0.3)
+    back = back * (1 - 0.55 * settled) + 0.42 * settled * (1 - 0.3 * across**2)
+    return np.stack([across, np.clip(back, -0.8, 0.85), rng.uniform(0.6, 1.0, 28)], axis=1)
 
 
-def _draw_tilt(rng: np.random.Generator, wear: _Wear) -> FloatArray:
+def _draw_tilt(rng: np.random.Generator, wear: Wear, transitional: str) -> FloatArray:
     """Lean of each body from the sacral slope and the lordosis between neighbours (section 1.4), degrees."""
     slope = float(np.clip(rng.normal(38, 7), 20, 55))
     segment = np.array([1.5, 5.5, 8.5, 11.5, 17.0]) * (1 + 0.45 * (slope - 38) / 38) + rng.normal(0, 2.0, 5)
     segment = np.maximum(segment - 1.5 * np.maximum(wear.disc, 0), -4)
+    if transitional == "sacralised":
+        segment[4] *= 0.45
     lumbar = slope - np.cumsum(segment[::-1])  # L5 up to L1
     thoracic = lumbar[-1] + np.array([-1.0, -1.0, 1.0])[::-1] + rng.normal(0, 1.0, 3)
     sacral = np.array([slope + 4, slope - 6, slope - 22])
+    if transitional == "lumbarised":
+        sacral = np.array([slope + 6, slope + 8, slope - 8])
     return np.concatenate([thoracic[::-1], lumbar[::-1], sacral])
+
+
+def _draw_scoliosis(rng: np.random.Generator, patient: Patient) -> tuple[float, float]:
+    """Amplitude in mm and phase of a sideways curve (section 1.4); one mm of amplitude is about 2.3 degrees of Cobb."""
+    cobb = abs(rng.normal(0, 4))
+    if rng.random() < np.interp(patient.age, (45, 60), (0.02, 0.15)):
+        cobb += 10 + rng.exponential(8)
+    return float(np.clip(cobb, 0, 40) / 2.3 * rng.choice([-1.0, 1.0])), float(rng.uniform(-0.6, 0.6))
+
+
+def _draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Vertebrae without laminae after decompression, and vertebrae with pedicle screws."""
+    laminectomy, screws = np.zeros(11, bool), np.zeros(11, bool)
+    chance, level, more = rng.random(), int(rng.choice([5, 6, 7], p=(0.2, 0.5, 0.3))), int(rng.integers(1, 3))
+    if chance < 0.05:
+        laminectomy[level : min(level + more, 8)] = True
+    if chance < 0.02:
+        screws[level : min(level + 1 + more, 9)] = True
+    return laminectomy, screws
+
+
+def _draw_elastic(rng: np.random.Generator) -> FloatArray:
+    waves = rng.normal(0, 1, (2, 3, 5))
+    waves[..., 0] = rng.normal(0, 0.45, (2, 3))
+    waves[..., 1:4] *= np.array([1 / 14, 1 / 14, 1 / 18])
+    waves[..., 4] = rng.uniform(0, 2 * np.pi, (2, 3))
+    return waves
 
 
 def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy:
@@ -155,54 +202,89 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         rng: the only source of chance.
         balanced: make moderate and severe narrowing much commoner at every level, for training.
     """
-    wear = _draw_wear(rng, balanced=balanced)
-    size = float(np.clip(rng.normal(1.0, 0.055), 0.86, 1.16))
-    narrow = float(np.exp(rng.normal(0, 0.09))) * (0.86 if rng.random() < 0.07 else 1.0)
-    worn, worn_facet = np.maximum(wear.disc, 0), np.maximum(wear.facet, 0)
+    who, why, how, bone, soft, rare = rng.spawn(6)
+    patient = Patient.draw(who)
+    wear = Wear.draw(why, patient, balanced=balanced)
+    size, worn, worn_facet = patient.size, np.maximum(wear.disc, 0), np.maximum(wear.facet, 0)
+    transitional = str(rare.choice(["", "sacralised", "lumbarised"], p=(0.89, 0.09, 0.02)))
+    narrow = float(np.exp(bone.normal(0, 0.07))) * (0.85 if rare.random() < 0.07 else 1.0)
+    slip, isthmic = draw_slips(how, patient, wear)
 
-    keep = np.interp(wear.disc, (0.25, 1.0, 2.0, 3.5), (1.0, 0.86, 0.68, 0.42)) * np.exp(rng.normal(0, 0.08, 5))
-    lumbar_height = DISC_HEIGHT * size * np.exp(rng.normal(0, 0.09, 5)) * keep
-    loss = np.maximum(DISC_HEIGHT * size - lumbar_height, 0)
+    keep = np.interp(wear.disc, (0.25, 1.0, 2.0, 3.5), (1.0, 0.88, 0.72, 0.42)) * np.exp(how.normal(0, 0.07, 5))
+    healthy = DISC_HEIGHT * size * np.exp(bone.normal(0, 0.10) + bone.normal(0, 0.12, 5))
+    disc_height = healthy * np.minimum(keep, 1.05)
+    if transitional == "sacralised":
+        disc_height[4] *= rare.uniform(0.35, 0.6)
+    loss = np.maximum(healthy - disc_height, 0)
     nucleus = np.interp(wear.disc, (-1.8, -0.8, 0.0, 1.0, 2.0), (1.0, 0.75, 0.42, 0.16, 0.03))
 
-    bulge = np.interp(wear.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.2, 3.6)) * BULGE_FACTOR * np.exp(rng.normal(0, 0.35, 5))
-    spur = np.abs(rng.normal(0, 1, (5, 2))) * (0.4 + worn[:, None])
-    side = (0.5 * bulge[:, None] + 0.5 * loss[:, None] + spur) * SIDE_FACTOR[:, None]
-    thick = np.exp(0.12 * rng.normal() + 0.16 * rng.normal(size=(5, 1)) + 0.08 * rng.normal(size=(5, 2)))
-    flavum = (
-        FLAVUM_BASE[:, None] * thick * (1 + FLAVUM_GROWTH[:, None] * (worn[:, None] + worn_facet)) + 0.2 * loss[:, None]
-    )
+    bulge = np.interp(wear.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR * np.exp(how.normal(0, 0.4, 5))
+    spur = how.exponential(1, (5, 2)) * (0.35 + worn[:, None])
+    side = 0.35 * bulge[:, None] * np.exp(how.normal(0, 0.5, (5, 2))) + 0.25 * loss[:, None] + 0.9 * spur
+    thick = np.exp(0.12 * soft.normal() + 0.16 * soft.normal(size=(5, 1)) + 0.2 * soft.normal(size=(5, 2)))
+    flavum = FLAVUM_BASE[:, None] * thick * (1 + 0.18 * worn[:, None] + 0.16 * worn_facet) + 0.25 * loss[:, None]
 
-    sac_depth = SAC_DEPTH * narrow * size**0.5 * np.exp(rng.normal(0, 0.07, 5))
-    anterior = ANTERIOR_FAT * np.exp(rng.normal(0, 0.35, 5))
-    posterior = np.clip(rng.normal(2.2, 0.6, 5) + rng.normal(0, 0.5), 0.6, 5)
-    roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + rng.normal(0, 0.4, 5)
+    lipomatosis = (
+        float(rare.uniform(1.5, 2.6)) if rare.random() < np.interp(patient.body_mass, (26, 40), (0.01, 0.2)) else 1.0
+    )
+    sac_depth = SAC_DEPTH * narrow * size**0.3 * np.exp(soft.normal(0, 0.085, 5))
+    anterior = ANTERIOR_FAT * np.exp(soft.normal(0, 0.3, 5) + soft.normal(0, 0.2))
+    posterior = POSTERIOR_FAT * np.exp(soft.normal(0, 0.25, 5) + soft.normal(0, 0.2)) + 0.06 * (patient.body_mass - 27)
+    posterior = np.clip(posterior, 0.5, 6)
+    roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + soft.normal(0, 0.8, 5)
+    extra = (lipomatosis - 1) * np.array([0.6, 0.9, 1.3, 1.7, 2.2])
+    effusion = soft.random((5, 2)) < 0.10 + 0.15 * (slip > 0)[:, None]
+    cyst_chance = (0.012 + 0.06 * (slip > 0))[:, None] * np.array([0.2, 0.5, 1, 2.5, 1])[:, None]
+    laminectomy, screws = _draw_surgery(rare)
+    lower = [7.0 * size, 1.5] if transitional == "lumbarised" else [2.5, 1.2]
+    bodies = BODY_HEIGHT * size * np.exp(bone.normal(0, 0.03, 11))
+    if rare.random() < np.interp(patient.age, (60, 75), (0.04, 0.15)):
+        bodies[int(rare.integers(2, 7))] *= rare.uniform(0.55, 0.85)  # an old compression fracture
     return Anatomy(
-        body_height=BODY_HEIGHT * size * np.exp(rng.normal(0, 0.025, 11)),
-        body_width=BODY_WIDTH * size * np.exp(rng.normal(0, 0.02, 11)),
-        body_depth=BODY_DEPTH * size * np.exp(rng.normal(0, 0.02, 11)),
+        patient=patient,
+        body_height=bodies,
+        body_width=BODY_WIDTH * size * np.exp(bone.normal(0, 0.02) + bone.normal(0, 0.02, 11)),
+        body_depth=BODY_DEPTH * size * np.exp(bone.normal(0, 0.03) + bone.normal(0, 0.02, 11)),
         canal_width=CANAL_WIDTH * size * narrow**0.5,
-        pedicle_width=PEDICLE_WIDTH * size * np.exp(rng.normal(0, 0.07, 11)),
-        disc_height=np.concatenate([[4.0, 4.5, 5.5], lumbar_height, [2.5, 1.2]]),
+        pedicle_width=PEDICLE_WIDTH * size * np.exp(bone.normal(0, 0.1, 11)),
+        disc_height=np.concatenate([[4.0, 4.5, 5.5], disc_height, lower]),
+        height_loss=loss,
         disc_wedge=np.concatenate([[0, 0, 0], DISC_WEDGE * keep, [2, 0]]),
-        nucleus=np.concatenate([np.clip(nucleus[0] + rng.normal(0, 0.15, 3), 0.03, 1), nucleus, [0.2, 0.05]]),
-        tilt=_draw_tilt(rng, wear),
-        scoliosis=(float(rng.normal(0, 2.0) * (4 if rng.random() < 0.07 else 1)), float(rng.uniform(-0.6, 0.6))),
+        nucleus=np.concatenate([np.clip(nucleus[0] + bone.normal(0, 0.15, 3), 0.03, 1), nucleus, [0.35, 0.05]]),
+        osteophyte=np.concatenate([[0.5, 0.5, 0.5], how.exponential(0.3 + 1.1 * worn), [0, 0]]).clip(0, 8),
+        tilt=_draw_tilt(bone, wear, transitional),
+        scoliosis=_draw_scoliosis(rare, patient),
+        twist=float(rare.uniform(0.5, 1.2)),
+        slip=np.concatenate([[0, 0, 0], slip, [0, 0]]),
+        isthmic=isthmic,
+        elastic=_draw_elastic(bone),
         roof=roof,
-        sac_depth=sac_depth,
-        sac_width=SAC_WIDTH * narrow**0.5 * size * np.exp(rng.normal(0, 0.06, 5)),
-        anterior_fat=anterior,
-        posterior_fat=posterior,
+        sac_depth=sac_depth - 0.8 * extra,
+        sac_width=SAC_WIDTH * narrow**0.5 * size**0.5 * np.exp(soft.normal(0, 0.09, 5)) - extra,
+        anterior_fat=anterior + 0.3 * extra,
+        posterior_fat=posterior + 0.5 * extra,
         bulge=bulge,
-        side_bulge=side,
-        herniation=_draw_herniation(rng, wear.disc, balanced=balanced),
+        side_bulge=SIDE_FACTOR[:, None] * side,
+        herniation=draw_herniations(how, wear, balanced=balanced),
         flavum=flavum,
-        facet=1.25 * worn_facet * np.exp(rng.normal(0, 0.2, (5, 2))),
-        ganglion=GANGLION_WIDTH * np.exp(rng.normal(0, 0.1, 5)),
-        root_area=ROOT_AREA * np.exp(rng.normal(0, 0.1)),
-        roots=_draw_roots(rng),
-        conus=float(np.clip(rng.normal(2.7, 0.45), 1.4, 4.2)),
-        skin_fat=float(np.exp(rng.normal(np.log(16), 0.45))),
-        muscle_depth=float(rng.normal(52, 4)),
-        fatness=float(np.clip(rng.normal(0.15 + 0.006 * (wear.age - 40), 0.12), 0.02, 0.7)),
+        facet=FACET_FACTOR[:, None] * worn_facet * np.exp(how.normal(0, 0.35, (5, 2))),
+        joint_shift=how.normal(0, 1.0, (5, 2)) + how.normal(0, 0.5, (5, 1)),
+        ganglion_shift=soft.normal(0, (0.9, 0.9), (5, 2, 2)),
+        joint_angle=JOINT_ANGLE[:, None] + bone.normal(0, 7, (5, 1)) + bone.normal(0, 4, (5, 2)),
+        joint_gap=np.where(effusion, soft.uniform(1.2, 2.6, (5, 2)), soft.uniform(0.4, 1.0, (5, 2))),
+        cyst=np.where(rare.random((5, 2)) < cyst_chance, rare.uniform(1.8, 4.5, (5, 2)), 0.0),
+        modic=draw_modic(how, wear),
+        schmorl=draw_schmorl(how),
+        laminectomy=laminectomy,
+        screws=screws,
+        ganglion=GANGLION_WIDTH * np.exp(soft.normal(0, 0.11, 5)),
+        root_area=ROOT_AREA * np.exp(soft.normal(0, 0.12)),
+        roots=_draw_roots(soft, narrow),
+        redundancy=float(rare.uniform(0.1, 0.5)) if rare.random() < 0.4 else 0.0,
+        conus=float(np.clip(soft.normal(2.55, 0.45), 1.4, 4.2)),
+        skin_fat=float(np.exp(soft.normal(np.log(15), 0.35) + 0.03 * (patient.body_mass - 27))),
+        muscle_depth=float(soft.normal(52, 4) * size),
+        fatness=float(np.clip(soft.normal(0.15 + 0.007 * (patient.age - 40), 0.13), 0.02, 0.75)),
+        marrow_fat=float(np.clip(soft.normal(0.40 + 0.0035 * (patient.age - 55), 0.08), 0.2, 0.7)),
+        transitional=transitional,
     )

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
+from lumbar_kernel.phantom.contrast import Complex64Array
 from lumbar_kernel.phantom.frame import SpineFrame
+from lumbar_kernel.phantom.texture import Texture
 
 Float32Array = NDArray[np.float32]
+Ids = NDArray[np.uint8]
+
+COARSE = 2
+"""The body is painted this many times coarser than the slice and then enlarged; its texture is as fine as the slice."""
+
+FIBRES, LOBULES = (1.9, 1.9, 0.22), (1.0, 1.0, 0.7)
+"""Nodes of the texture per mm for streaks of fat along the muscles, and for fat lobules and their septa."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,41 +46,66 @@ class Body:
     @classmethod
     def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> Body:
         """Draw a body round a spine."""
-        bowel = np.stack(
-            [
-                rng.uniform(-110, 110, 26),
-                rng.uniform(-140, -62, 26),
-                rng.uniform(-150, 130, 26),
-                rng.uniform(10, 24, 26),
-                rng.random(26),
-            ],
-            axis=1,
-        )
+        low, high = (-110, -150, -170, 8, 0), (110, -66, 130, 22, 1)
+        bowel = rng.uniform(low, high, (24, 5))
         belly = 85 + 2.0 * anatomy.skin_fat + rng.normal(0, 10)
         return cls(anatomy, frame, float(belly), float(rng.normal(165, 12)), float(rng.uniform(0.8, 1.25)), bowel)
 
-    def ids(self, u: Float32Array, v: Float32Array, s: Float32Array) -> NDArray[np.uint8]:
+    def signal(
+        self, place: tuple[Float32Array, Float32Array, Float32Array], table: Complex64Array, texture: Texture
+    ) -> Complex64Array:
+        """Signal of the body at the pixels of a slice, complex64 (water and fat) of its shape.
+
+        Args:
+            place: spine coordinates of the pixels.
+            table: signal per tissue.
+            texture: grain of muscle and fat.
+        """
+        shape = place[0].shape
+        small = -(-shape[1] // COARSE), -(-shape[0] // COARSE)
+        u, v, s = (cv2.resize(x, small, interpolation=cv2.INTER_LINEAR) for x in place)
+        ids = self.ids(u, v, s)
+        values = table.take(ids)
+        muscle = (ids == tissue.MUSCLE) & (v > -10)
+        greasy = (ids == tissue.FAT) | (ids == tissue.SKIN_FAT)
+        stacked = np.stack([values.real, values.imag, muscle, greasy], axis=-1, dtype=np.float32, casting="unsafe")
+        water, fat, muscle, greasy = cv2.split(cv2.resize(stacked, shape[::-1], interpolation=cv2.INTER_LINEAR))
+        u, v, s = place
+        low = np.clip((np.float32(self.frame.disc_s[5]) - s) / 70, -0.6, 1.0)
+        deep = np.exp(-((u / 24) ** 2))
+        threshold = 1.55 - np.float32(2.0 * self.anatomy.fatness) - 0.45 * low - 0.6 * deep
+        streaks = np.clip((texture.at(u + 0.35 * v, v + 0.22 * s, s, FIBRES) - threshold) * 0.6, 0, 0.7) * muscle
+        pure = table[tissue.FAT]
+        water = water + streaks * (pure.real - water)
+        fat = fat + streaks * (pure.imag - fat)
+        septa = texture.at(u, v, s, LOBULES)
+        fat *= 1 - 0.2 * greasy * np.clip(1 - np.abs(septa) * 5, 0, 1) * (v > 20)
+        fat *= 1 - 0.55 * greasy * np.clip(septa - 1.1, 0, 1) * (v < 10)
+        signal: Complex64Array = (water + np.complex64(1j) * fat).astype(np.complex64)
+        return signal
+
+    def ids(self, u: Float32Array, v: Float32Array, s: Float32Array) -> Ids:
         """Tissues of background points, uint8 of the common shape of the coordinates."""
         out = np.full(u.shape, tissue.FAT, dtype=np.uint8)
         side = np.abs(u)
         depth = np.interp(s, self.frame.body_s[::-1], self.anatomy.body_depth[::-1]).astype(np.float32)
         self._bowel(out, u, v, s)
         self._vessels(out, u, v + depth, s)
-        self._muscles(out, side, v, s)
+        self._muscles(out, u, side, v, s)
         self._pelvis(out, side, v, s)
-        self._trunk(out, u, side, v, s)
+        self._trunk(out, side, v, s)
         return out
 
     def back(self, side: Float32Array, s: Float32Array) -> Float32Array:
         """Where the back muscles end (v), at a distance from the midline and a height."""
         low = self.frame.disc_s[7]
-        depth = np.interp(s, (low - 60, low, 0, 120), (0.55, 0.82, 1.0, 0.92)).astype(np.float32)
-        groove = 6 * np.exp(-((side / 12) ** 2))
+        depth = np.interp(s, (low - 60, low, 0, 120), (0.5, 0.8, 1.0, 0.92)).astype(np.float32)
+        groove = 7 * np.exp(-((side / 11) ** 2))
         far = side / 62
         surface: Float32Array = self.anatomy.muscle_depth * depth - groove - 14 * far * far * far
         return surface
 
-    def _bowel(self, out: NDArray[np.uint8], u: Float32Array, v: Float32Array, s: Float32Array) -> None:
+    def _bowel(self, out: Ids, u: Float32Array, v: Float32Array, s: Float32Array) -> None:
         bounds = [(float(x.min()), float(x.max())) for x in (u, v, s)]
         for across, back, up, radius, filling in self.bowel.tolist():
             reach = 1.3 * radius
@@ -78,54 +113,58 @@ class Body:
                 c + reach < low or c - reach > high for c, (low, high) in zip((across, back, up), bounds, strict=True)
             ):
                 continue
-            inside = (u - across) ** 2 + (v - back) ** 2 + (0.8 * (s - up)) ** 2 < radius**2
-            out[inside] = tissue.BOWEL if filling < 0.65 else tissue.VESSEL
+            wobble = 1 + 0.15 * np.sin(0.2 * u + filling * 9) * np.cos(0.17 * v + 0.15 * s)
+            far = ((u - across) ** 2 + (v - back) ** 2 + (0.8 * (s - up)) ** 2) * wobble
+            out[far < radius**2] = tissue.BOWEL
+            if filling > 0.6:
+                out[far < (radius - 3) ** 2] = tissue.VESSEL if filling > 0.75 else tissue.CYST
 
-    def _vessels(self, out: NDArray[np.uint8], u: Float32Array, front: Float32Array, s: Float32Array) -> None:
+    def _vessels(self, out: Ids, u: Float32Array, front: Float32Array, s: Float32Array) -> None:
         split = np.clip((float(self.frame.body_s[6]) - s) / 60, 0, 1.2).astype(np.float32)
-        for across, ahead, radius, sign in ((9, -12, 9, 1), (-15, -10, 10, -1)):
+        for across, ahead, radius, sign in ((8, -12, 9, 1), (-14, -10, 10, -1)):
+            flat = 1.0 if sign > 0 else 1.35  # the vein is flattened
             for away in (1.0, -1.0):
                 centre = across * (1 - np.minimum(split, 1)) + split * (26.0 * away + 4 * sign)
                 size = np.where(split > 0, np.float32(radius * 0.62), np.float32(radius))
-                out[(u - centre) ** 2 + (front - ahead) ** 2 < size**2] = tissue.VESSEL
+                far = ((u - centre) / flat) ** 2 + ((front - ahead) * flat) ** 2
+                out[far < (size + 1.0) ** 2] = tissue.MUSCLE
+                out[far < size**2] = tissue.VESSEL
 
-    def _muscles(self, out: NDArray[np.uint8], side: Float32Array, v: Float32Array, s: Float32Array) -> None:
+    def _muscles(self, out: Ids, u: Float32Array, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         upper, lower = float(self.frame.disc_s[3]), float(self.frame.disc_s[7])
         down = np.clip((upper - s) / (upper - lower), -0.2, 1.35).astype(np.float32)
-        wide = self.psoas * (8 + 15 * down)
-        high = self.psoas * (10 + 12 * down)
-        psoas = ((side - 24 - 0.75 * wide) / np.maximum(wide, 1)) ** 2 + ((v + 16 + 6 * down) / high) ** 2 < 1
-        out[psoas & (s < upper + 15)] = tissue.MUSCLE
-        out[((side - 70) / 22) ** 2 + ((v + 2) / 10) ** 2 < 1] = tissue.MUSCLE
-        out[(side > 35) & (((side - 60) / 27) ** 2 + ((v + 22 - 20 * down) / 9) ** 2 < 1) & (down > 0.1)] = (
-            tissue.MUSCLE
+        wide, high = self.psoas * (7 + 13 * down), self.psoas * (10 + 12 * down)
+        psoas = (
+            np.abs((side - 25 - 0.85 * wide) / np.maximum(wide, 1)) ** 2.4 + np.abs((v + 15 + 7 * down) / high) ** 2.4
         )
-        kidney = ((side - 62) / 26) ** 2 + ((v + 14) / 23) ** 2 + ((s - float(self.frame.body_s[3]) + 12) / 52) ** 2 < 1
-        out[kidney] = tissue.KIDNEY
+        out[(psoas < 1) & (s < upper + 15)] = tissue.MUSCLE
+        out[((side - 68) / 20) ** 2 + ((v - 1 + 0.12 * (side - 68)) / 9) ** 2 < 1] = tissue.MUSCLE
+        kidney_s = s - float(self.frame.body_s[4]) + np.where(u > 0, 0, 12)
+        kidney = ((side - 62) / 26) ** 2 + ((v + 20) / 23) ** 2 + (kidney_s / 52) ** 2
+        out[kidney < 1] = tissue.KIDNEY
+        out[((side - 54) / 12) ** 2 + ((v + 22) / 8) ** 2 + (kidney_s / 24) ** 2 < 1] = tissue.SINUS
         middle = 0.5 * self.anatomy.muscle_depth
         wide_part, deep_part = ((side - 30) / 43) ** 2, ((v - middle + 2) / (middle + 4 + 0.05 * side)) ** 2
-        lobe = wide_part * wide_part + deep_part * deep_part < 1
-        back = (v < self.back(side, s)) & lobe
-        septum = np.abs(side - 27 - 0.15 * (v - 20)) < 0.9
-        out[back & ~septum & (side > 2)] = tissue.MUSCLE
+        back = (v < self.back(side, s)) & (wide_part * wide_part + deep_part * deep_part < 1)
+        bent = side - 24 - 0.25 * (v - 22) + 1.5 * np.sin(0.12 * v)
+        septum = (np.abs(bent) < 0.8) | ((np.abs(side - 48 + 0.5 * (v - 20)) < 0.6) & (v > 8))
+        out[back & ~septum & (side > 2.2)] = tissue.MUSCLE
 
-    def _pelvis(self, out: NDArray[np.uint8], side: Float32Array, v: Float32Array, s: Float32Array) -> None:
+    def _pelvis(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         top = float(self.frame.disc_s[7]) - 3
         below = top - s
-        wing = (below > 0) & (side < 26 + 0.9 * np.minimum(below, 30)) & (v > -22 + 0.25 * side) & (v < 16 + 0.1 * side)
+        wing = (below > 0) & (side < 26 + 0.9 * np.minimum(below, 30)) & (v > -22 + 0.25 * side) & (v < 15 + 0.1 * side)
         out[wing & (below < 60)] = tissue.MARROW
-        blade = np.abs(v - 8 + 0.55 * (side - 62)) < 7
-        crest = blade & (side > 52 - 0.1 * below) & (side < 62 + 1.2 * np.maximum(below + 25, 0)) & (below > -25)
-        out[crest] = tissue.MARROW
-        out[crest & (np.abs(v - 8 + 0.55 * (side - 62)) > 5.6)] = tissue.CORTEX
+        across = v - 8 + 0.55 * (side - 62)
+        crest = (side > 58 - 0.1 * below) & (side < 64 + 1.2 * np.maximum(below + 25, 0)) & (below > -25)
+        out[(np.abs(across) < 7) & crest] = tissue.CORTEX
+        out[(np.abs(across) < 6) & crest] = tissue.MARROW
 
-    def _trunk(
-        self, out: NDArray[np.uint8], u: Float32Array, side: Float32Array, v: Float32Array, s: Float32Array
-    ) -> None:
+    def _trunk(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         behind = v - self.back(np.minimum(side, 70), s)
         low = np.interp(s, (-150, -90, 60, 140), (2.2, 1.7, 0.9, 0.8)).astype(np.float32)
         fat = self.anatomy.skin_fat * low
-        out[(behind > 0) & (behind < 1.6)] = tissue.CORTEX
+        out[(behind > 0) & (behind < 1.6)] = tissue.LIGAMENT
         out[(behind >= 1.6)] = tissue.SKIN_FAT
         round_ = (side / self.half_width) ** 2.4
         skin = self.back(np.zeros_like(side), s) + fat - (self.anatomy.muscle_depth + 25) * np.clip(round_, 0, 1)

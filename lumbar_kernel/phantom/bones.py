@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Grid, mirrored, profile, roof
+from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Float32Array, Grid, mirrored, profile, roof
 from lumbar_kernel.phantom.spine import Spine
+
+
+def _rounded(*shares: NDArray[Any], size: float) -> Float32Array:
+    """Rough distance in mm to a rounded box, negative inside; shares are coordinates over half sizes."""
+    total = np.zeros(1, dtype=np.float32)
+    for share in shares:
+        total = total + np.abs(share * share * share)
+    distance: Float32Array = (np.cbrt(total) - 1) * np.float32(size)
+    return distance
 
 
 def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
@@ -14,19 +26,21 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
     a, middle = spine.anatomy, float(spine.frame.body_s[vertebra])
     height = float(a.body_height[vertebra])
     depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
-    w = grid.window((-18, 18), (0, 62), (middle - 0.95 * height, middle + 0.3 * height))
+    w = grid.window((-18, 18), (0, 62), (middle - 0.95 * height, middle + 0.4 * height))
     if w is None:
         return
     back = w.v - roof(w.u, depth)
-    slant = w.s - (middle - 0.22 * height) + np.float32(0.25) * (w.v - depth)
-    lamina = np.maximum(np.abs(back - 3.2) - 3.2, np.abs(slant) - 0.34 * height)
+    slant = w.s - (middle - 0.2 * height) + np.float32(0.25) * (w.v - depth)
+    if a.laminectomy[vertebra]:
+        w.paint((np.abs(w.u) < 9) & (back > 0) & (back < 18) & (np.abs(slant) < 0.5 * height), tissue.SCAR)
+        return
+    lamina = _rounded((back - 3.2) / 3.2, slant / (0.36 * height), size=3.2)
     lamina = np.maximum(lamina, np.abs(w.u) - 0.55 * a.canal_width[vertebra] - 1)
-    reach = (20.0 if vertebra < 3 else 29.0) if vertebra < 8 else 9.0
-    if vertebra == 7:
-        reach = 20.0
-    start = depth + 4
-    along = np.maximum(np.abs(w.v - start - reach / 2) - reach / 2, np.abs(slant + 3) - 0.30 * height)
-    process = np.maximum(along, np.abs(w.u) - 3.4)
+    reach = 9.0 if vertebra >= 8 else 20.0 if vertebra in (0, 1, 2, 7) else 29.0
+    start = depth + 2
+    length, low = 0.5 * (reach + 4), 0.30 * height + np.float32(0.08) * (w.v - start)
+    wide = 2.6 + 0.05 * np.clip(w.v - start, 0, None)
+    process = _rounded((w.v - start - length) / length, (slant + 4) / low, w.u / wide, size=3.0)
     between = (np.abs(w.u) < 2.2) & (np.abs(w.v - start - 12) < 12)
     w.paint(between & (w.ids == 0), tissue.INTERSPINOUS)
     w.bone(np.minimum(lamina, process).astype(np.float32))
@@ -35,27 +49,30 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
 def column(spine: Spine, grid: Grid) -> None:
     """All vertebral bodies as one waisted column; discs are cut into it afterwards."""
     a, f = spine.anatomy, spine.frame
-    w = grid.window((-28, 28), (-42, 1.5), (-1e3, 1e3))
+    w = grid.window((-32, 32), (-46, 1.5), (-1e3, 1e3))
     if w is None:
         return
     width, depth = profile(w.s, f.body_s, a.body_width), profile(w.s, f.body_s, a.body_depth)
-    edges = np.stack([f.body_s + a.body_height / 2, f.body_s - a.body_height / 2], axis=1).ravel()
-    waist = profile(w.s, f.body_s, a.body_height * 0)
+    bottom = f.body_s[-1] - a.body_height[-1] / 2
+    waist = np.zeros_like(w.s)
     for middle, height in zip(f.body_s, a.body_height, strict=True):
         inside = np.abs(w.s - middle) < height / 2
         waist = np.where(inside, np.cos(np.pi * (w.s - middle) / height) ** 2, waist).astype(np.float32)
-    width, depth_waist = width * (1 - 0.09 * waist), depth - 1.6 * waist
-    round_u = (np.abs(w.u) / (width / 2)) ** np.float32(ROUND)
-    round_v = (np.abs(w.v + depth / 2) / (depth_waist / 2)) ** np.float32(ROUND)
-    radius = round_u + round_v
-    w.paint((radius < 1) & (w.s > edges[-1]), tissue.CORTEX)
-    w.paint((radius < 0.91) & (w.s > edges[-1]), tissue.MARROW)
+    spur = np.zeros_like(w.s)
+    for middle, size in zip(f.disc_s, a.osteophyte, strict=True):
+        spur = spur + np.float32(size) * np.exp(-(((w.s - middle) / 5) ** 2))
+    width, ahead = width * (1 - 0.09 * waist) + 0.8 * spur, depth - 3.0 * waist + spur
+    half = 0.5 * ahead
+    radius = (np.abs(w.u) / (width / 2)) ** np.float32(ROUND)
+    radius = radius + (np.abs(w.v + half + 0.9 * waist) / half) ** np.float32(ROUND)
+    w.paint((radius < 1) & (w.s > bottom), tissue.CORTEX)
+    w.paint((radius < 0.89) & (w.s > bottom), tissue.MARROW)
     for vertebra in range(2, 9):
         middle = f.body_s[vertebra]
-        vein = grid.window((-3.5, 3.5), (-11, 0), (middle - 3, middle + 3))
+        vein = grid.window((-3.0, 3.0), (-12, 0), (middle - 3, middle + 3))
         if vein is not None:
-            taper = 2.6 * np.clip(1 + vein.v / 11, 0, 1)
-            vein.paint((np.abs(vein.s - middle) < taper) & (vein.v < -1.2), tissue.VEIN)
+            taper = 1.7 * np.clip(1 + vein.v / 12, 0, 1)
+            vein.paint((np.abs(vein.s - middle) < taper) & (vein.v < -1.0), tissue.VEIN)
 
 
 def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
@@ -63,72 +80,114 @@ def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
     a, middle = spine.anatomy, float(spine.frame.disc_s[disc])
     width, depth = spine.disc_size(disc)
     half = float(a.disc_height[disc]) / 2
-    w = grid.window((-30, 30), (-42, 2), (middle - half - 8, middle + half + 8))
+    w = grid.window((-32, 32), (-44, 2), (middle - half - 8, middle + half + 8))
     if w is None:
         return
-    overhang = 1.0 + 0.4 * a.bulge[spine.lumbar(disc)]
+    overhang = 1.0 + 0.4 * a.bulge[spine.lumbar(disc)] + 0.3 * a.osteophyte[disc]
     radius = (np.abs(w.u) / (width / 2 + overhang)) ** np.float32(ROUND)
     radius = radius + (np.abs(w.v + depth / 2 + 0.5) / (depth / 2 + overhang * 0.5 + 0.5)) ** np.float32(ROUND)
     wedge = np.float32(np.tan(np.radians(a.disc_wedge[disc])) / 2)
-    thick = half + wedge * (-w.v) + np.float32(min(1.8, 0.5 * half)) * np.clip(1 - radius, 0, 1)
+    arched = np.clip(1 - radius, 0, 1) ** np.float32(0.7)
+    sag = np.where(w.s > middle, np.float32(min(2.2, 0.6 * half)), np.float32(min(1.5, 0.4 * half)))
+    thick = half + wedge * (-w.v) + sag * arched
     gap = np.abs(w.s - middle) - thick
     inside = radius < 1
-    w.paint(inside & (gap < 0.9) & (w.ids != tissue.FAT), tissue.CORTEX)
+    w.paint(inside & (gap < 0.7) & (w.ids != tissue.FAT), tissue.CORTEX)
     w.paint(inside & (gap < 0), tissue.ANNULUS + disc)
-    core = (w.u / (0.33 * width)) ** 2 + ((w.v + 0.47 * depth) / (0.32 * depth)) ** 2
-    w.paint(
-        (core < 1) & (np.abs(w.s - middle) < (thick - 0.4) * np.sqrt(np.clip(1.05 - core, 0, 1))),
-        tissue.NUCLEUS + disc,
-    )
+    core = (w.u / (0.35 * width)) ** 2 + ((w.v + 0.47 * depth) / (0.34 * depth)) ** 2
+    bulk = np.abs(w.s - middle) < (thick - 0.4) * np.sqrt(np.clip(1.05 - core, 0, 1))
+    if 0.3 < a.nucleus[disc] < 0.8:  # the dark cleft of the adult nucleus
+        bulk &= np.abs(w.s - middle) > 0.45
+    near = np.abs(w.s - middle) < (thick - 0.2) * np.sqrt(np.clip(1.25 - 0.75 * core, 0, 1))
+    w.paint(inside & (core < 1.55) & near, tissue.INNER + disc)
+    w.paint((core < 0.8) & bulk, tissue.NUCLEUS + disc)
+
+
+def endplates(spine: Spine, grid: Grid, disc: int) -> None:
+    """Modic changes and Schmorl nodes of the two endplates of a lumbar disc."""
+    a, level, middle = spine.anatomy, spine.lumbar(disc), float(spine.frame.disc_s[disc])
+    half = float(a.disc_height[disc]) / 2
+    kind, *depths = a.modic[level]
+    for sign, deep in zip((1.0, -1.0), depths, strict=True):
+        end = middle + sign * (half + deep + 5)
+        w = grid.window((-26, 26), (-40, 0), (min(middle, end), max(middle, end)))
+        if kind and deep and w is not None:
+            ragged = deep * (0.7 + 0.3 * np.cos(0.35 * w.u + disc) * np.cos(0.3 * w.v + level))
+            w.paint((w.ids == tissue.MARROW) & (sign * (w.s - middle) < half + ragged), tissue.MODIC[int(kind) - 1])
+    deep, radius, place = a.schmorl[level]
+    w = grid.window((-8, 8), (-40, -2), (middle - half - 11, middle + half + 11))
+    if deep and w is not None:
+        far = np.sign(deep) * (w.s - middle) - half
+        node = np.hypot(np.hypot(w.u, w.v - place) / radius, np.clip(far - 1, 0, None) / abs(deep)) - 1
+        w.paint((node < 0.25) & (far > 0) & (w.ids == tissue.MARROW), tissue.CORTEX)
+        w.paint((node < 0) & (far > -2), tissue.ANNULUS + disc)
 
 
 def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
     """Pedicles, transverse processes and the pars that runs down from each pedicle."""
     a = spine.anatomy
     across, middle = spine.pedicle(vertebra)
-    height = 14.3 * a.body_height[vertebra] / 29
+    height = 15.4 * a.body_height[vertebra] / 29
+    depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
     for side, sign in enumerate(SIDE_SIGN):
-        w = grid.window(mirrored(side, across - 14, across + 30), (-14, 26), (middle - 24, middle + 12))
+        w = grid.window(mirrored(side, across - 10, across + 31), (-13, 24), (middle - 23, middle + 10))
         if w is None:
             continue
         u = sign * w.u - np.float32(across)
-        tube = np.hypot(u / a.pedicle_width[vertebra], (w.s - middle) / height) - np.float32(0.5)
-        root = np.maximum(tube * min(height, a.pedicle_width[vertebra]), np.abs(w.v - 2) - 12)
-        pars = np.maximum(np.abs(u + 0.5) - 4.5, np.abs(w.v - 13.5 - 0.12 * (middle - w.s)) - 3.6)
-        pars = np.maximum(pars, np.abs(w.s - middle + 9) - 11)
+        waist = height * (0.9 + 0.3 * np.clip(np.abs(w.v - 3) / 9, 0, 1.2) ** 2)
+        tube = np.hypot(u / a.pedicle_width[vertebra], (w.s - middle) / waist) - np.float32(0.5)
+        root = np.maximum(tube * min(height, a.pedicle_width[vertebra]), np.abs(w.v - 1) - 13)
+        behind = depth - 9.2 + 0.16 * (middle - w.s)
+        pars = _rounded((u - 0.5) / 5.0, (w.v - behind) / 4.0, (w.s - middle + 10) / 12.5, size=4.0)
         shape = np.minimum(root, pars)
         if 3 <= vertebra <= 7:
-            arm = np.hypot((w.v - 9) / 3.5, (w.s - middle + 1) / 5.5) - 1
-            shape = np.minimum(shape, np.maximum(arm * 3.5, np.abs(u - 12) - 16))
+            thick = 2.2 if vertebra == 7 and a.transitional == "sacralised" else 1.0
+            arm = np.hypot((w.v - 8 - 0.1 * u) / 3.5, (w.s - middle + 1) / (5.0 * thick)) - 1
+            shape = np.minimum(shape, np.maximum(arm * 3.5, np.abs(u - 13) - 17))
         w.bone(shape.astype(np.float32))
+        if a.screws[vertebra]:
+            metal = np.hypot(u + 0.25 * (w.v - 2), w.s - middle) < 4.5
+            w.paint(metal & (w.v > -22) & (w.v < 26), tissue.METAL)
 
 
 def facet(spine: Spine, grid: Grid, disc: int, side: int) -> None:
     """Both articular processes of one joint; wear grows the superior one inwards, forwards and upwards."""
     a, middle, level = spine.anatomy, float(spine.frame.disc_s[disc]), spine.lumbar(disc)
-    growth = float(a.facet[level, side])
-    inner, outer, bottom, top = spine.foramen_box(disc)
-    centre = 0.5 * (inner + outer) + 1.5
-    sign = SIDE_SIGN[side]
-    tip = middle + 4.5 + 0.9 * growth
-    w = grid.window(mirrored(side, centre - 17, centre + 11), (-2, 30), (bottom - 4, top + 6))
+    growth, gap = float(a.facet[level, side]), 0.5 * float(a.joint_gap[level, side])
+    joint, sign = spine.joint(disc, side), SIDE_SIGN[side]
+    across, behind = joint.centre
+    _, _, bottom, top = spine.foramen_box(disc)
+    w = grid.window(mirrored(side, across - 14, across + 16), (-2, 36), (bottom - 6, top + 8))
     if w is None:
         return
-    u = sign * w.u
-    cap = np.clip((w.s - tip + 5) / 5, 0, 1)
-    radius = (5.0 + 0.25 * growth) * np.sqrt(np.clip(1 - cap * cap, 0.0, 1)) + 0.01
-    front = 14.5 - 0.8 * growth
-    superior = np.hypot((u - centre + 0.45 * growth) / 1.25, w.v - front) - radius
-    superior = np.maximum(superior, w.s - tip)
-    low = np.clip((middle - 9 - w.s) / 5, 0, 1)
-    inferior = np.hypot((u - centre + 5.5) / 1.15, w.v - 21.0) - (5.4 + 0.2 * growth) * np.sqrt(1 - low * low)
-    inferior = np.maximum(inferior, middle - 12 - w.s)
-    capsule = np.minimum(superior, inferior) - np.float32(1.1 + 0.2 * growth)
-    open_ = (w.ids == tissue.FAT) | (w.ids == tissue.GANGLION) | (w.ids == 0)
-    w.paint(open_ & (capsule < 0) & (np.abs(w.s - middle) < 11), tissue.FLAVUM)
-    line = np.abs((u - centre + 2.5) * 0.55 + (w.v - 17.6) * 0.83)
-    joint = (np.minimum(superior, inferior) < -0.5) & (line < 0.8) & (np.abs(w.s - middle) < 8)
-    shape = np.minimum(superior, inferior).astype(np.float32)
-    w.bone(shape, rim=1.0 + 0.15 * growth)
-    w.paint((shape < 0) & (line < 1.6) & (np.abs(w.s - middle) < 8), tissue.CORTEX)
-    w.paint(joint & (line < 0.7), tissue.JOINT)
+    du, dv = sign * w.u - np.float32(across), w.v - np.float32(behind)
+    along = du * joint.tangent[0] + dv * joint.tangent[1]
+    beyond = du * joint.normal[0] + dv * joint.normal[1] - np.float32(1 / 40) * along * along
+    tip = middle + 5.0 + 0.8 * growth + 0.8 * a.height_loss[level]
+    half, thick = 7.2 + 0.5 * growth, 3.4 + 0.5 * growth
+    low = bottom - 6
+    superior = _rounded(
+        (along + 0.3 * growth) / half,
+        (beyond - gap - thick) / thick,
+        (w.s - 0.5 * (tip + low)) / (0.5 * (tip - low)),
+        size=thick,
+    )
+    end = middle - 9.0 - 0.3 * growth
+    inferior = _rounded(
+        along / half,
+        (beyond + gap + 3.2) / (3.2 + 0.2 * growth),
+        (w.s - 0.5 * (end + top)) / (0.5 * (top - end)),
+        size=3.2,
+    )
+    both = np.minimum(superior, inferior).astype(np.float32)
+    near = np.abs(w.s - middle) < 11
+    w.paint((w.ids == 0) & (both < 0.8) & near, tissue.FLAVUM)
+    w.paint((w.ids == tissue.FAT) & (both < 0.9 + 0.15 * growth) & near, tissue.FLAVUM)
+    w.bone(both, rim=0.7 + 0.12 * growth)
+    line = (np.abs(beyond) < gap) & (np.abs(along) < half - 0.5) & (np.abs(w.s - middle) < 8)
+    w.paint(line, tissue.JOINT)
+    radius = float(a.cyst[level, side])
+    if radius:
+        cyst = np.sqrt((du + half * joint.tangent[0]) ** 2 + (dv + half * joint.tangent[1]) ** 2 + (w.s - middle) ** 2)
+        w.paint((cyst < radius + 0.7) & (w.ids == tissue.FAT), tissue.LIGAMENT)
+        w.paint((cyst < radius) & (w.ids <= tissue.LIGAMENT), tissue.CYST)

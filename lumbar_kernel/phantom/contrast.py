@@ -11,7 +11,13 @@ from lumbar_kernel import schema
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 
-FloatArray = NDArray[np.float64]
+Complex64Array = NDArray[np.complex64]
+
+CONTRASTS = ("physics", "perturbed", "random")
+"""Physics as in a scanner; relaxation far off the book; or a random grey for every tissue (design note, 6.11)."""
+
+SLOWER_AT_3T = 1.18
+"""T1 of water tissues at 3 T over that at 1.5 T."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,10 @@ class Protocol:
         inversion: TI in ms for fat suppression by inversion, None otherwise.
         step: mm from slice to slice.
         thickness: mm.
+        field: tesla.
+        fat_shift: pixels of the acquired matrix by which fat moves along the readout.
+        readout_rows: whether the readout runs along a column of the image, from row to row.
+        contrast: one of `CONTRASTS`.
     """
 
     role: str
@@ -34,65 +44,96 @@ class Protocol:
     inversion: float | None
     step: float
     thickness: float
+    field: float = 1.5
+    fat_shift: float = 0.0
+    readout_rows: bool = False
+    contrast: str = CONTRASTS[0]
 
 
-def draw_protocol(rng: np.random.Generator, role: str) -> Protocol:
+NAMES: dict[str, tuple[str, ...]] = {
+    schema.SAGITTAL_T1: ("T1 SAG", "SAG T1 TSE", "t1_tse_sag", "T1W_TSE"),
+    schema.SAGITTAL_T2: ("T2 SAG", "SAG T2 TSE", "T2", "t2_tse_sag"),
+    schema.AXIAL_T2: ("T2 AX", "AX T2 TSE", "T2", "t2_tse_tra"),
+}
+SUPPRESSED_NAMES = ("STIR SAG", "SAG T2 FS", "T2 SAG")
+SUPPRESSED_SHARE = 0.2
+
+
+def draw_protocol(rng: np.random.Generator, role: str, *, field: float, contrast: str = CONTRASTS[0]) -> Protocol:
     """Draw the protocol of a series (design note, section 4.3)."""
     axial = role == schema.AXIAL_T2
-    step = float(np.round(rng.uniform(4.0, 5.0), 1))
-    thickness = float(np.round(step * rng.uniform(0.85, 1.0), 1))
+    step = float(np.round(rng.uniform(3.6, 5.0) if axial else rng.uniform(3.9, 5.0), 1))
+    thickness = float(np.round(step * rng.uniform(0.82, 1.0), 1))
+    suppressed, names = role == schema.SAGITTAL_T2 and rng.random() < SUPPRESSED_SHARE, NAMES[role]
+    echo, repetition, inversion = rng.uniform(85, 120), rng.uniform(2800, 5000), None
     if role == schema.SAGITTAL_T1:
-        echo, repetition = rng.uniform(8, 13), rng.uniform(420, 720)
-        return Protocol(
-            role, str(rng.choice(["T1 SAG", "SAG T1 TSE", "t1_tse_sag"])), repetition, echo, None, step, thickness
-        )
-    suppressed = rng.random() < 0.25
-    echo, repetition, inversion = rng.uniform(85, 120), rng.uniform(2800, 5000), rng.uniform(150, 172)
-    if suppressed and not axial:
-        return Protocol(
-            role,
-            str(rng.choice(["STIR SAG", "SAG T2 FS", "T2 SAG"])),
-            repetition,
-            echo * 0.6,
-            inversion,
-            step,
-            thickness,
-        )
-    names = ["T2 AX", "AX T2 TSE", "T2"] if axial else ["T2 SAG", "SAG T2 TSE", "T2"]
-    return Protocol(role, str(rng.choice(names)), repetition, echo, None, step, thickness)
+        echo, repetition = rng.uniform(7, 13), rng.uniform(420, 720) * (1.2 if field > 2 else 1.0)
+    if suppressed:
+        names, echo = SUPPRESSED_NAMES, rng.uniform(40, 75)
+        inversion = float(rng.uniform(150, 172) if field < 2 else rng.uniform(200, 225))
+    shift = float(rng.uniform(0.6, 2.2)) * float(rng.choice([-1.0, 1.0]))
+    upright = bool(rng.random() < (0.3 if axial else 0.4))
+    description = str(rng.choice(names))
+    return Protocol(
+        *(role, description, float(repetition), float(echo), inversion, step, thickness),
+        *(field, shift, upright, contrast),
+    )
 
 
-def _signal(values: tissue.Relaxation, protocol: Protocol) -> float:
-    recovery = np.exp(-protocol.repetition / values.t1)
-    if protocol.inversion is None:
-        along = 1 - recovery
-    else:
-        along = abs(1 - 2 * np.exp(-protocol.inversion / values.t1) + recovery)
-    return float(values.density * along * np.exp(-protocol.echo / values.t2))
+def _signal(density: float, t1: float, t2: float, protocol: Protocol) -> float:
+    recovery, inversion = np.exp(-protocol.repetition / t1), protocol.inversion
+    along = 1 - recovery if inversion is None else abs(1 - 2 * np.exp(-inversion / t1) + recovery)
+    return float(density * along * np.exp(-protocol.echo / t2))
 
 
-def _with_discs(anatomy: Anatomy) -> dict[int, tissue.Relaxation]:
-    """The tissue table with each disc's own annulus and nucleus: a worn nucleus loses water and T2."""
+def _relaxations(anatomy: Anatomy) -> dict[int, tissue.Relaxation]:
+    """The tissue table with this patient's marrow and discs: a worn nucleus loses water and T2."""
     table = dict(tissue.TABLE)
+    marrow = table[tissue.MARROW]
+    table[tissue.MARROW] = tissue.Relaxation(marrow.density, marrow.t1, marrow.t2, anatomy.marrow_fat)
     for disc, young in enumerate(anatomy.nucleus):
-        t2 = float(np.exp(np.interp(young, (0, 1), (np.log(40), np.log(170)))))
-        table[tissue.ANNULUS + disc] = tissue.Relaxation(0.62, 900, 36 + 14 * young)
+        t2 = float(np.exp(np.interp(young, (0, 1), (np.log(40), np.log(190)))))
+        table[tissue.ANNULUS + disc] = tissue.Relaxation(0.62, 900, 36 + 16 * young)
+        half = float(np.sqrt(t2 * (36 + 16 * young)))
+        table[tissue.INNER + disc] = tissue.Relaxation(0.66 + 0.1 * young, 880 + 200 * young, half)
         table[tissue.NUCLEUS + disc] = tissue.Relaxation(0.70 + 0.22 * young, 850 + 450 * young, t2)
     return table
 
 
-def signals(anatomy: Anatomy, protocol: Protocol, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Signal per tissue id, (N_IDS,) float32, the brightest tissue at one; every tissue is a little off the book."""
-    fat_t1 = 238.0 if protocol.inversion is not None else tissue.FAT_WATERLESS.t1
-    fat_t1 *= float(np.exp(rng.normal(0, 0.05)))
-    pure = tissue.Relaxation(tissue.FAT_WATERLESS.density, fat_t1, tissue.FAT_WATERLESS.t2)
-    off = np.exp(rng.normal(0, 0.10, (tissue.N_IDS, 3)))
-    marrow_fat = float(np.clip(rng.normal(0.45, 0.10), 0.2, 0.7))
-    table = np.zeros(tissue.N_IDS)
-    for key, values in _with_discs(anatomy).items():
+def _random_table(anatomy: Anatomy, rng: np.random.Generator) -> Complex64Array:
+    """A grey of its own for every tissue, alike for all discs; air stays dark."""
+    grey = rng.uniform(0.05, 0.95, tissue.N_IDS)
+    for first in (tissue.ANNULUS, tissue.INNER, tissue.NUCLEUS):
+        grey[first : first + len(anatomy.nucleus)] = grey[first] + rng.normal(0, 0.06, len(anatomy.nucleus))
+    if abs(grey[tissue.CSF] - grey[tissue.ROOT]) < 0.1:
+        grey[tissue.ROOT] = (grey[tissue.CSF] + 0.3) % 1
+    grey[[tissue.AIR, tissue.METAL, tissue.OUTSIDE]] = 0.0
+    return np.clip(grey, 0.02, 1).astype(np.complex64)
+
+
+def signals(anatomy: Anatomy, protocol: Protocol, rng: np.random.Generator) -> Complex64Array:
+    """Signal of water (real part) and fat (imaginary) per tissue id, (N_IDS,), the brightest tissue about one.
+
+    Every tissue is a little off the book, those of "perturbed" far; "random" knows no physics at all.
+    """
+    spread = 0.30 if protocol.contrast == "perturbed" else 0.09
+    off = np.exp(rng.normal(0, spread, (tissue.N_IDS, 3)))
+    off[tissue.ANNULUS : tissue.INNER] = off[tissue.ANNULUS]
+    off[tissue.INNER : tissue.NUCLEUS] = np.sqrt(off[tissue.ANNULUS] * off[tissue.NUCLEUS])
+    off[tissue.NUCLEUS : tissue.MUSCLE] = off[tissue.NUCLEUS]
+    if protocol.contrast == "random":
+        return _random_table(anatomy, rng)
+    slow = SLOWER_AT_3T if protocol.field > 2 else 1.0
+    pure = tissue.PURE_FAT
+    fat_t1 = pure.t1 * slow
+    if protocol.inversion is not None:  # scanners null an effective fat T1 (section 4.2)
+        fat_t1 = (238.0 if protocol.field < 2 else 308.0) * float(np.exp(rng.normal(0, 0.05)))
+    fat = _signal(pure.density, fat_t1, pure.t2, protocol)
+    table = np.zeros(tissue.N_IDS, dtype=np.complex64)
+    for key, values in _relaxations(anatomy).items():
         density, t1, t2 = off[key] ** np.array([0.5, 1.0, 1.0])
-        water = tissue.Relaxation(values.density * density, values.t1 * t1, values.t2 * t2)
-        share = marrow_fat if key == tissue.MARROW else values.fat
-        table[key] = (1 - share) * _signal(water, protocol) + share * _signal(pure, protocol)
-    scaled: NDArray[np.float32] = (table / table.max()).astype(np.float32)
+        water = _signal(values.density * density, values.t1 * t1 * slow, values.t2 * t2, protocol)
+        table[key] = (1 - values.fat) * water + 1j * values.fat * fat
+    total = table.real + table.imag
+    scaled: Complex64Array = (table / total.max()).astype(np.complex64)
     return scaled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from lumbar_kernel.phantom.anatomy import Anatomy
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
+AnyArray = NDArray[Any]
 
 TABLE_STEP = 2.0
 """mm between the nodes of the table that unbends the sagittal plane."""
@@ -20,53 +22,86 @@ TABLE_Y = (-170.0, 130.0)
 TABLE_Z = (-190.0, 210.0)
 
 
+NODE = 3.0
+"""mm between the pixels at which coordinates are computed; those between are interpolated."""
+
+HANG = 0.6
+"""The arch of a vertebra hangs below its body: so many mm down per mm behind the posterior wall."""
+
+
 @dataclass(frozen=True, eq=False)
 class SpineFrame:
     """Where every part of one spine lies.
 
     A point of the spine has coordinates u (patient left of the midline), v (behind the line of the posterior body
-    walls) and s (upwards along that line), all mm. Sideways curvature is a shear; sagittal curvature is exact.
+    walls) and s (upwards along that line), all mm. Sagittal curvature is exact; scoliosis with its twist, slips and
+    the fine irregularity of real bodies are a displacement on top of it.
 
     Attributes:
+        anatomy: whose spine it is.
         body_s: (11,) s of each body's middle, T10 to S3.
         disc_s: (10,) s of each disc's middle.
         curve_s, curve_yz, curve_tilt: the line of the posterior walls, sampled.
-        scoliosis: amplitude (mm) and phase of the sideways curve.
         rotation: (3, 3) spine axes → patient axes.
         shift: (3,) patient position of the middle of L3's posterior wall.
         table: (rows z, columns y, 2) s and v of points in the sagittal plane, float32.
     """
 
+    anatomy: Anatomy
     body_s: FloatArray
     disc_s: FloatArray
     curve_s: FloatArray
     curve_yz: FloatArray
     curve_tilt: FloatArray
-    scoliosis: tuple[float, float]
     rotation: FloatArray
     shift: FloatArray
     table: Float32Array
 
-    def sideways(self, s: FloatArray) -> FloatArray:
-        """Sideways offset of the midline at s, mm to the patient's left."""
-        amplitude, phase = self.scoliosis
-        return amplitude * np.cos(np.asarray(s) / 45.0 + phase)
+    def displaced(self, u: AnyArray, v: AnyArray, s: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
+        """Coordinates along the straight-bodied curve → coordinates of the spine's own parts, any shape."""
+        a = self.anatomy
+        amplitude, phase = a.scoliosis
+        angle = s * (1 / 45.0) + phase
+        sideways = amplitude * np.cos(angle)
+        u, s = u - sideways, s + u * (amplitude / 45.0) * np.sin(angle)
+        twist = np.radians(a.twist) * sideways
+        u, v = u + twist * v, v - twist * u
+        for slip, middle, height in zip(a.slip, self.disc_s, a.disc_height, strict=True):
+            if slip == 0:
+                continue
+            stays = a.isthmic and middle == self.disc_s[7]
+            level = s if stays else s + HANG * np.clip(v, 0, 22)
+            moved = slip * np.clip((level - middle) / max(height, 6.0) + 0.5, 0, 1)
+            v = v + (moved * np.clip((18 - v) / 14, 0, 1) if stays else moved)
+        bent = []
+        for axis in range(3):
+            total = (u, v, s)[axis]
+            for size, du, dv, ds, start in a.elastic[:, axis]:
+                total = total + size * np.sin(du * u + dv * v + ds * s + start)
+            bent.append(total)
+        return bent[0], bent[1], bent[2]
 
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Spine coordinates (..., 3) u, v, s → patient mm LPS (..., 3)."""
-        points = np.asarray(points, dtype=np.float64)
-        u, v, s = np.moveaxis(points, -1, 0)
+        wanted = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
+        u, v, s = straight = wanted.copy()
+        for _ in range(30):
+            straight += 0.7 * (wanted - np.stack(self.displaced(u, v, s)))
         tilt = np.interp(s, self.curve_s, self.curve_tilt)
         y = np.interp(s, self.curve_s, self.curve_yz[:, 0]) + v * np.cos(tilt)
         z = np.interp(s, self.curve_s, self.curve_yz[:, 1]) + v * np.sin(tilt)
-        patient: FloatArray = np.stack([u + self.sideways(s), y, z], axis=-1) @ self.rotation.T + self.shift
+        patient: FloatArray = np.stack([u, y, z], axis=-1) @ self.rotation.T + self.shift
         return patient
 
     def direction(self, s: FloatArray) -> FloatArray:
-        """Cranial unit vectors along the spine at s: (...,) → (..., 3) in patient axes."""
-        tilt = np.interp(s, self.curve_s, self.curve_tilt)
-        along: FloatArray = np.stack([np.zeros_like(tilt), -np.sin(tilt), np.cos(tilt)], axis=-1) @ self.rotation.T
-        return along
+        """Cranial unit normals of the planes across the spine at s, fitted to a disc: (...,) → (..., 3)."""
+        s = np.asarray(s, dtype=np.float64)
+        zero = np.zeros_like(s)
+        left, right = (self.to_patient(np.stack([zero + u, zero - 12, s], axis=-1)) for u in (10, -10))
+        back, front = (self.to_patient(np.stack([zero, zero + v, s], axis=-1)) for v in (-2, -26))
+        normal = np.cross(left - right, back - front)
+        unit: FloatArray = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+        return unit
 
     def to_spine(
         self, origin: FloatArray, row_step: FloatArray, column_step: FloatArray, shape: tuple[int, int]
@@ -81,15 +116,24 @@ class SpineFrame:
         """
         start = (origin - self.shift) @ self.rotation
         down, right = row_step @ self.rotation, column_step @ self.rotation
-        rows = np.arange(shape[0], dtype=np.float32)[:, None]
-        columns = np.arange(shape[1], dtype=np.float32)[None, :]
-        x, y, z = (np.float32(start[i]) + rows * np.float32(down[i]) + columns * np.float32(right[i]) for i in range(3))
+        steps = [max(1, int(NODE / np.linalg.norm(step))) for step in (down, right)]
+        # one node more than needed on each side, so that interpolation never runs into the border
+        rows, columns = (
+            (np.arange(-(-n // k) + 2, dtype=np.float32) - np.float32(0.5)) * k - np.float32(0.5)
+            for n, k in zip(shape, steps, strict=True)
+        )
+        x, y, z = (
+            np.float32(start[i]) + rows[:, None] * np.float32(down[i]) + columns * np.float32(right[i])
+            for i in range(3)
+        )
         map_y = (y - np.float32(TABLE_Y[0])) * np.float32(1 / TABLE_STEP)
         map_z = (z - np.float32(TABLE_Z[0])) * np.float32(1 / TABLE_STEP)
         unbent = cv2.remap(self.table, map_y, map_z, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        s, v = unbent[..., 0], unbent[..., 1]
-        amplitude, phase = self.scoliosis
-        return x - np.float32(amplitude) * np.cos(s * np.float32(1 / 45.0) + np.float32(phase)), v, s
+        nodes = np.stack(self.displaced(x, unbent[..., 1], unbent[..., 0]), axis=-1).astype(np.float32)
+        size = len(columns) * steps[1], len(rows) * steps[0]
+        inner = tuple(slice(k, k + n) for n, k in zip(shape, steps, strict=True))
+        u, v, s = cv2.split(cv2.resize(nodes, size, interpolation=cv2.INTER_LINEAR)[inner])
+        return u, v, s
 
 
 def _stack(anatomy: Anatomy) -> tuple[FloatArray, FloatArray]:
@@ -146,4 +190,4 @@ def build_frame(anatomy: Anatomy, rng: np.random.Generator) -> SpineFrame:
         turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
         rotation = rotation @ turn
     shift = rng.normal(0, (8.0, 15.0, 25.0))
-    return SpineFrame(body_s, disc_s, s, yz, tilt, anatomy.scoliosis, rotation, shift, _unbending_table(s, yz, tilt))
+    return SpineFrame(anatomy, body_s, disc_s, s, yz, tilt, rotation, shift, _unbending_table(s, yz, tilt))

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 SIDE_SIGN = (1.0, -1.0)
 """Left is +u; in the order of schema.SIDES."""
 
-ROUND = 2.6
+ROUND = 3.2
 """Exponent of the superellipse that a body looks like from above."""
 
 
@@ -36,8 +36,10 @@ class Grid:
 
     @classmethod
     def empty(cls, u: tuple[float, float], v: tuple[float, float], s: tuple[float, float], step: float) -> Grid:
-        """A grid of nothing over three ranges, voxels of `step` mm."""
-        across, back, up = (np.arange(low, high, step, dtype=np.float32) for low, high in (u, v, s))
+        """A grid of nothing over three ranges, voxels of `step` mm on one lattice whatever the ranges."""
+        across, back, up = (
+            (np.arange(np.floor(low / step), np.ceil(high / step)) * step).astype(np.float32) for low, high in (u, v, s)
+        )
         return cls(across, back, up, np.zeros((len(across), len(back), len(up)), dtype=np.uint8))
 
     def window(self, u: tuple[float, float], v: tuple[float, float], s: tuple[float, float]) -> Window | None:
@@ -65,7 +67,7 @@ class Window:
         """Set the tissue where the mask (broadcast) holds."""
         np.copyto(self.ids, np.uint8(value), where=mask)
 
-    def bone(self, distance: Float32Array, *, rim: float = 0.7) -> None:
+    def bone(self, distance: Float32Array, *, rim: float = 0.55) -> None:
         """Paint marrow with a dark rim where a distance in mm is negative."""
         self.paint(distance < 0, tissue.CORTEX)
         self.paint(distance < -rim, tissue.MARROW)

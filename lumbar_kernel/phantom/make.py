@@ -10,16 +10,17 @@ from lumbar_kernel import schema
 from lumbar_kernel.phantom.acquire import Scene, acquire
 from lumbar_kernel.phantom.anatomy import Anatomy, draw_anatomy
 from lumbar_kernel.phantom.background import Body
-from lumbar_kernel.phantom.contrast import Protocol
+from lumbar_kernel.phantom.contrast import CONTRASTS, Protocol, draw_protocol
 from lumbar_kernel.phantom.frame import SpineFrame, build_frame
-from lumbar_kernel.phantom.grid import Grid
 from lumbar_kernel.phantom.measure import PhantomTruth, measure
-from lumbar_kernel.phantom.scene import paint
+from lumbar_kernel.phantom.planes import Prescription, prescribe_axial, prescribe_sagittal
+from lumbar_kernel.phantom.scene import paint_canal, paint_spine
 from lumbar_kernel.phantom.spine import Spine
+from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Study
 
-VOXEL = 0.6
-"""Edge of a voxel of the painted spine, mm."""
+SHARED_SHARE = 0.85
+"""Share of studies whose two sagittal series show the same slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,8 @@ def make_truth(
 ) -> PhantomTruth:
     """Landmarks and grades of a seed without any image: the truth of `make_phantom`, about a tenth of a second."""
     anatomy = anatomy or draw_patient(seed, balanced=balanced)
-    return measure(Spine(anatomy, build_frame(anatomy, _stream(seed, 1))))
+    spine = Spine(anatomy, build_frame(anatomy, _stream(seed, 1)))
+    return measure(spine, paint_canal(spine))
 
 
 def make_phantom(
@@ -65,6 +67,7 @@ def make_phantom(
     *,
     study_id: str,
     balanced: bool = False,
+    contrast: str = CONTRASTS[0],
     roles: tuple[str, ...] = schema.SERIES_DESCRIPTIONS,
     anatomy: Anatomy | None = None,
 ) -> PhantomStudy:
@@ -74,6 +77,7 @@ def make_phantom(
         seed: the only source of chance.
         study_id: numeric string, also the stem of the series ids.
         balanced: make narrowing much commoner than in the competition, for training.
+        contrast: one of `CONTRASTS`; all but the first are for training.
         roles: which of `schema.SERIES_DESCRIPTIONS` to take; leaving some out saves their time.
         anatomy: build this patient instead of drawing one (pose and scanner still follow the seed).
     """
@@ -81,25 +85,32 @@ def make_phantom(
     if unknown:
         msg = f"unknown roles {sorted(unknown)}; choose from {', '.join(schema.SERIES_DESCRIPTIONS)}"
         raise ValueError(msg)
+    if contrast not in CONTRASTS:
+        msg = f"unknown contrast {contrast!r}; choose from {', '.join(CONTRASTS)}"
+        raise ValueError(msg)
     anatomy = anatomy or draw_patient(seed, balanced=balanced)
     frame = build_frame(anatomy, _stream(seed, 1))
     spine = Spine(anatomy, frame)
-    series, protocols = [], []
-    if roles:
-        scene = Scene(anatomy, frame, Body.draw(anatomy, frame, _stream(seed, 2)), _painted(spine))
+    if not roles:
+        return PhantomStudy(Study(study_id, ()), measure(spine, paint_canal(spine)), (), anatomy, frame)
+    body, texture = Body.draw(anatomy, frame, _stream(seed, 2)), Texture.draw(_stream(seed, 4))
+    scene = Scene(anatomy, frame, body, texture, paint_spine(spine))
+    field = 3.0 if _stream(seed, 5).random() < 0.35 else 1.5
+    taken = []
     for number, role in enumerate(schema.SERIES_DESCRIPTIONS):
         if role in roles:
-            taken, protocol = acquire(scene, role, f"{study_id}{number + 1}", _stream(seed, 3, number))
-            series.append(taken)
-            protocols.append(protocol)
-    return PhantomStudy(Study(study_id, tuple(series)), measure(spine), tuple(protocols), anatomy, frame)
+            rng = _stream(seed, 3, number)
+            protocol = draw_protocol(rng, role, field=field, contrast=contrast)
+            for part, plan in enumerate(_plans(seed, frame, role)):
+                series_id = f"{study_id}{number + 1}" if part == 0 else f"{study_id}{number + 1}{part}"
+                taken.append(acquire(scene, plan, protocol, series_id, rng))
+    series, protocols = (tuple(items) for items in zip(*taken, strict=True))
+    return PhantomStudy(Study(study_id, series), measure(spine, scene.grid), protocols, anatomy, frame)
 
 
-def _painted(spine: Spine) -> Grid:
-    """The whole spine from T10 to S3, with a shell of nothing so that samples outside it read OUTSIDE."""
-    body_s = spine.frame.body_s
-    grid = Grid.empty((-46, 46), (-46, 60), (float(body_s[-1]) - 10, float(body_s[0]) + 12), VOXEL)
-    paint(spine, grid)
-    for axis in range(3):
-        np.moveaxis(grid.ids, axis, 0)[[0, -1]] = 0
-    return grid
+def _plans(seed: int | np.random.SeedSequence, frame: SpineFrame, role: str) -> list[Prescription]:
+    """Where the series of a role lie; both sagittal ones share a prescription in most studies."""
+    if role == schema.AXIAL_T2:
+        return prescribe_axial(frame, _stream(seed, 6))
+    shared = _stream(seed, 7).random() < SHARED_SHARE
+    return [prescribe_sagittal(frame, _stream(seed, 8, 0 if shared or role == schema.SAGITTAL_T1 else 1))]

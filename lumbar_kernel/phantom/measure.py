@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +11,21 @@ from numpy.typing import NDArray
 from lumbar_kernel import schema
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC
+from lumbar_kernel.phantom.cuts import CUTS, SCALES
 from lumbar_kernel.phantom.grid import SIDE_SIGN, Grid, wall
-from lumbar_kernel.phantom.scene import paint
 from lumbar_kernel.phantom.spine import Spine
 
 FloatArray = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Measures = dict[str, FloatArray]
 
-STEP = 0.6
-"""Voxel edge of the measured block, mm."""
-
-CUTS = {schema.CANAL: (0.214, 0.294), schema.FORAMINAL: (0.043, 0.390), schema.SUBARTICULAR: (-41.1, -21.4)}
-"""Scores at which a level turns moderate and severe.
-
-Fitted once on 800 phantoms (seeds 0–799, levels and sides pooled): quantiles of the scores at the competition's
-overall shares, canal 87.8/7.5/4.8, foramen 78.0/18.1/4.0, recess 71.4/19.0/9.6 %. Scores are a crowding ratio, a
-share of lost room and minus a free area in mm²; changing any mechanism or score calls for a new fit."""
+MEASURES = (
+    *("sac_area", "root_area", "sac_depth", "crowding", "disc_height", "flavum_left", "flavum_right"),
+    *("fat_left", "fat_right", "lost_sides_left", "lost_sides_right", "squeezed_left", "squeezed_right"),
+    *("foramen_area_left", "foramen_area_right"),
+    *("recess_left", "recess_right", "free_left", "free_right", "flat_left", "flat_right"),
+)
+"""What is measured at each level, mm and mm²; see `_Spot` for how."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,8 @@ class PhantomTruth:
         disc_normal: (5, 3) unit normals of the discs, cranial.
         grades: (25,) 0 to 2 in the order of `schema.ROWS`.
         scores: (25,) measured narrowing behind the grades, larger is worse.
+        measures: (5,) per name of `MEASURES`, what the scores are made of.
+        numbering_ambiguous: whether a transitional vertebra makes the counting of levels uncertain.
     """
 
     disc_margin: FloatArray
@@ -48,127 +51,211 @@ class PhantomTruth:
     disc_normal: FloatArray
     grades: NDArray[np.int64]
     scores: FloatArray
+    measures: Measures
+    numbering_ambiguous: bool
 
 
-def measure(spine: Spine) -> PhantomTruth:
-    """Paint a fine block round the canal and measure every level in it."""
+def measure(spine: Spine, grid: Grid) -> PhantomTruth:
+    """Measure every level of a painted grid."""
     frame = spine.frame
-    discs = frame.disc_s[FIRST_DISC : FIRST_DISC + 5]
-    grid = Grid.empty((-33, 33), (-7, 24), (discs[-1] - 20, discs[0] + 22), STEP)
-    paint(spine, grid)
     spots = [_Spot(spine, grid, level) for level in range(5)]
-    margin = np.array([[0.0, float(spine.protrusion(np.zeros(1, np.float32), s.disc)[0]), s.middle] for s in spots])
-    canal = np.array([s.sac_centre() for s in spots])
-    foramina = np.array([[s.foramen_centre(side) for side in range(2)] for s in spots])
-    recesses = np.array([[s.recess_centre(side) for side in range(2)] for s in spots])
-    scores = np.zeros(25)
-    for level, spot in enumerate(spots):
-        scores[schema.row_index(schema.CANAL, level)] = spot.canal_score()
-        for side in range(2):
-            scores[schema.row_index(schema.FORAMINAL, level, side)] = spot.foramen_score(side)
-            scores[schema.row_index(schema.SUBARTICULAR, level, side)] = spot.recess_score(side)
+    margin = np.array([[0.0, spine.margin(spot.disc), spot.middle] for spot in spots])
+    canal = np.array([spot.sac_centre() for spot in spots])
+    foramina = np.array([[spot.foramen_centre(side) for side in range(2)] for spot in spots])
+    recesses = np.array([[spot.recess_centre(side) for side in range(2)] for spot in spots])
+    rows = [spot.measures() for spot in spots]
+    measures = {name: np.array([row[name] for row in rows]) for name in MEASURES}
+    scores = score(measures)
     return PhantomTruth(
         disc_margin=frame.to_patient(margin),
         canal=frame.to_patient(canal),
         foramina=frame.to_patient(foramina),
         recesses=frame.to_patient(recesses),
-        disc_normal=frame.direction(discs),
+        disc_normal=frame.direction(frame.disc_s[FIRST_DISC : FIRST_DISC + 5]),
         grades=grade(scores),
         scores=scores,
+        measures=measures,
+        numbering_ambiguous=spine.anatomy.numbering_ambiguous,
     )
 
 
+def _both(name: str) -> Callable[[Measures], tuple[FloatArray, ...]]:
+    return lambda measures: tuple(measures[f"{name}_{side}"] for side in schema.SIDES)
+
+
+SCALED: dict[str, Callable[[Measures], tuple[FloatArray, ...]]] = {
+    "crowding": lambda measures: (measures["crowding"],),
+    "log_area": lambda measures: (np.log(np.maximum(measures["sac_area"], 8.0)),),
+    "sac_depth": lambda measures: (measures["sac_depth"],),
+    "fat": _both("fat"),
+    "recess": _both("recess"),
+    "free": _both("free"),
+}
+"""What enters scores in units of its spread: one array for the canal, one per side for the others."""
+
+
+def score(measures: Measures, *, scales: dict[str, tuple[float, float]] = SCALES) -> FloatArray:
+    """Scores (25,) in the order of `schema.ROWS` from measures (5,) per name (design note, section 6.6)."""
+    z = {name: [(x - scales[name][0]) / scales[name][1] for x in part(measures)] for name, part in SCALED.items()}
+    scores = np.zeros(25)
+    canal = 0.55 * z["crowding"][0] - 0.30 * z["log_area"][0] - 0.15 * z["sac_depth"][0]
+    for level in range(5):
+        scores[schema.row_index(schema.CANAL, level)] = canal[level]
+        for number, side in enumerate(schema.SIDES):
+            lost, squeezed, flat = (measures[f"{name}_{side}"][level] for name in ("lost_sides", "squeezed", "flat"))
+            foramen = -z["fat"][number][level] + 0.25 * lost + 1.5 * squeezed
+            scores[schema.row_index(schema.FORAMINAL, level, number)] = foramen
+            recess = -0.5 * z["recess"][number][level] - 0.5 * z["free"][number][level] + 1.2 * flat
+            scores[schema.row_index(schema.SUBARTICULAR, level, number)] = recess
+    return scores
+
+
 def grade(scores: FloatArray) -> NDArray[np.int64]:
-    """Grades (25,) of measured scores (25,) by the fixed cuts."""
-    cuts = np.array([CUTS[schema.group_of(row)] for row in schema.ROWS])
-    grades: NDArray[np.int64] = (scores[:, None] >= cuts).sum(axis=1).astype(np.int64)
+    """Grades (..., 25) of measured scores (..., 25) by the frozen cuts."""
+    grades: NDArray[np.int64] = (scores[..., None] >= CUTS).sum(axis=-1).astype(np.int64)
     return grades
 
 
 class _Spot:
-    """One level of a measured block."""
+    """One level of a painted grid."""
 
     def __init__(self, spine: Spine, grid: Grid, level: int) -> None:
         self.spine, self.grid, self.level = spine, grid, level
         self.disc = FIRST_DISC + level
         self.middle = float(spine.frame.disc_s[self.disc])
-        self.slab = np.abs(grid.s - self.middle)
+        self.step = float(grid.u[1] - grid.u[0])
 
-    def _free(self, *, reach: float) -> NDArray[np.bool_]:
-        ids = self.grid.ids[:, :, self.slab < reach]
-        free: NDArray[np.bool_] = np.isin(ids, (tissue.FAT, tissue.CSF, tissue.ROOT, tissue.CORD))
-        return free
+    def _block(self, u: tuple[float, float], v: tuple[float, float], *, reach: float) -> tuple[slice, slice, slice]:
+        ranges = (self.grid.u, u), (self.grid.v, v), (self.grid.s, (self.middle - reach, self.middle + reach))
+        i, j, k = (slice(*(int(x) for x in np.searchsorted(axis, ends))) for axis, ends in ranges)
+        return i, j, k
 
-    def _sac(self, *, reach: float) -> NDArray[np.bool_]:
-        near = np.abs(self.grid.u) < 0.5 * self.spine.anatomy.sac_width[self.level] + 0.3
-        ids = self.grid.ids[:, :, self.slab < reach]
-        sac: NDArray[np.bool_] = np.isin(ids, (tissue.CSF, tissue.ROOT, tissue.CORD)) & near[:, None, None]
-        return sac
+    def measures(self) -> dict[str, float]:
+        """All numbers of this level by the names of `MEASURES`."""
+        a, level = self.spine.anatomy, self.level
+        area, depth = self._sac_size()
+        roots = float(a.root_area[level])
+        found = {
+            "sac_area": area,
+            "sac_depth": depth,
+            "root_area": roots,
+            "crowding": min(roots / max(area, 8.0), 1.5),
+            "disc_height": float(a.disc_height[self.disc]),
+        }
+        for number, side in enumerate(schema.SIDES):
+            found[f"flavum_{side}"] = float(a.flavum[level, number])
+            for name, value in (*self._foramen(number).items(), *self._recess(number).items()):
+                found[f"{name}_{side}"] = value
+        return found
 
-    def canal_score(self) -> float:
-        """Crowding: area of the roots over the area of the sac in its narrowest plane within 4 mm of the disc."""
-        area = self._sac(reach=4.0).sum(axis=(0, 1)).min() * STEP**2
-        return float(self.spine.anatomy.root_area[self.level] / max(area, 1.0))
+    def _sac(self, *, reach: float) -> tuple[Mask, tuple[slice, slice, slice]]:
+        wide = 0.5 * float(self.spine.anatomy.sac_width[self.level]) + 0.5
+        block = self._block((-wide, wide), (-3, 28), reach=reach)
+        return np.isin(self.grid.ids[block], (tissue.CSF, tissue.ROOT, tissue.CORD)), block
+
+    def _sac_size(self) -> tuple[float, float]:
+        """Area (mm²) and midline depth (mm) of the sac in its narrowest stretch of 2 mm within 4 mm of the disc."""
+        sac, (i, _, _) = self._sac(reach=4.0)
+        areas = np.convolve(sac.sum(axis=(0, 1)), np.ones(4) / 4, mode="valid") * self.step**2
+        worst = int(np.argmin(areas))
+        near = np.abs(self.grid.u[i]) < 1.5
+        depth = sac[near][:, :, worst : worst + 4].sum(axis=1).mean() * self.step
+        return float(areas[worst]), float(depth)
 
     def sac_centre(self) -> tuple[float, float, float]:
-        """Middle of the sac at the disc, spine coordinates; the nominal middle where nothing of it is left."""
-        i, j, _ = np.nonzero(self._sac(reach=1.5))
-        if len(i) == 0:
+        """Middle of the sac at the disc, spine coordinates; the nominal middle where little of it is left."""
+        sac, (i, j, _) = self._sac(reach=1.5)
+        across, back, _ = np.nonzero(sac)
+        if len(across) < 30:
             a = self.spine.anatomy
             return 0.0, float(a.anterior_fat[self.level] + 0.5 * a.sac_depth[self.level]), self.middle
-        return float(self.grid.u[i].mean()), float(self.grid.v[j].mean()), self.middle
+        return float(self.grid.u[i][across].mean()), float(self.grid.v[j][back].mean()), self.middle
 
-    def _recess_window(self, side: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float]:
-        across = 0.5 * float(self.spine.anatomy.sac_width[self.level]) + 0.5
-        columns = np.abs(SIDE_SIGN[side] * self.grid.u - across) < 3.0
+    def _recess_place(self) -> tuple[float, float]:
+        """Distance from the midline and v of the traversing root at the disc's middle (as `soft.sleeves` puts it)."""
+        a = self.spine.anatomy
+        inner, _, _, under = self.spine.foramen_box(self.disc + 1)
+        start, top, bottom = 0.44 * a.sac_width[self.level], self.middle + 6, under - 3
+        down = 6 / (top - bottom)
+        out = start + (max(inner - 1, start + 3) - start) * down**1.6
+        return float(out), float(a.anterior_fat[self.level] + 3.4 - 1.4 * down)
+
+    def _recess_block(self, side: int, *, half: float, reach: float) -> tuple[Mask, FloatArray, float, float]:
+        """Free voxels, their v, and where the root belongs: distance from the midline and v."""
+        across, place = self._recess_place()
         width, depth = self.spine.disc_size(self.disc)
         start = float(wall(np.array([across], dtype=np.float32), width, depth)[0])
-        return columns, (self.grid.v > start - 0.5) & (self.grid.v < start + 9.5), across
+        centre = SIDE_SIGN[side] * across
+        i, j, k = self._block((centre - half, centre + half), (start - 1, start + 13), reach=reach)
+        ids = self.grid.ids[i, j, k]
+        free = np.isin(ids, (tissue.FAT, tissue.CSF, tissue.ROOT, tissue.CORD, tissue.VEIN))
+        return free, self.grid.v[j].astype(np.float64), across, place
 
-    def recess_score(self, side: int) -> float:
-        """Minus the free area (mm²) between disc and joint where the traversing root runs, mean within 3 mm."""
-        columns, rows, _ = self._recess_window(side)
-        free = self._free(reach=3.0)[columns][:, rows]
-        return -float(free.sum() / free.shape[-1] * STEP**2)
+    def _recess(self, side: int) -> dict[str, float]:
+        """Depth (mm) and free area (mm²) where the traversing root runs, worst 2 mm near the disc; its flattening."""
+        free, v, _, place = self._recess_block(side, half=3.0, reach=3.0)
+        width = free.shape[0]
+        columns = free[width // 2 - 2 : width // 2 + 3].sum(axis=1).mean(axis=0) * self.step
+        areas = free[:, np.abs(v - place) < 5].sum(axis=(0, 1)) * self.step**2
+        window = np.ones(4) / 4
+        depths = np.convolve(columns, window, mode="valid")
+        depth = float(depths.min())
+        return {
+            "recess": depth,
+            "free": float(np.convolve(areas, window, mode="valid").min()),
+            "flat": float(np.clip(1 - depth / 3.6, 0, 1)),
+        }
 
     def recess_centre(self, side: int) -> tuple[float, float, float]:
-        """Middle of what is free in the recess at the disc, spine coordinates; 4 mm behind the wall if nothing is."""
-        columns, rows, across = self._recess_window(side)
-        free = self._free(reach=1.5)[columns][:, rows]
-        _, j, _ = np.nonzero(free)
-        v = self.grid.v[rows]
-        return SIDE_SIGN[side] * across, float(v[j].mean() if len(j) > 5 else v[0] + 4.0), self.middle
+        """Middle of what is free in the recess at the disc, spine coordinates; where the root belongs if nothing is."""
+        free, v, across, place = self._recess_block(side, half=2.5, reach=1.5)
+        _, back, _ = np.nonzero(free)
+        return SIDE_SIGN[side] * across, float(v[back].mean() if len(back) > 30 else place), self.middle
 
-    def _foramen_block(self, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    def _foramen_block(self, side: int) -> tuple[NDArray[np.uint8], FloatArray, FloatArray, FloatArray]:
         inner, outer, bottom, top = self.spine.foramen_box(self.disc)
-        u = SIDE_SIGN[side] * self.grid.u
-        planes = np.abs(u - 0.5 * (inner + outer)) < 3.5
-        heights = (self.grid.s > bottom) & (self.grid.s < top)
-        return self.grid.ids[planes][:, :, heights], self.grid.u[planes], self.grid.s[heights]
+        half, middle = 3.5, SIDE_SIGN[side] * 0.5 * (inner + outer)
+        i, j, _ = self._block((middle - half, middle + half), (-9, 15), reach=1)
+        k = slice(*(int(x) for x in np.searchsorted(self.grid.s, (bottom - 1, top + 3))))
+        u, v, s = (x.astype(np.float64) for x in (self.grid.u[i], self.grid.v[j], self.grid.s[k]))
+        return self.grid.ids[i, j, k], u, v, s
 
-    def foramen_score(self, side: int) -> float:
-        """One minus what is left round the ganglion: fat in a 4 mm shell, the ganglion's own room, fat overall."""
-        ids, u, s = self._foramen_block(side)
-        centre_u, centre_v, centre_s = self.spine.ganglion_centre(self.disc, side)
-        radius = 0.5 * self.spine.anatomy.ganglion[self.level]
-        shift = (np.abs(u) - abs(centre_u)) * 0.75
-        ring = np.hypot(
-            self.grid.v[None, :, None] - centre_v, (s[None, None, :] - centre_s + shift[:, None, None]) * 0.85
-        )
-        fat = (ids == tissue.FAT) | (ids == tissue.VESSEL)
-        shell = (ring > radius) & (ring < radius + 4.0)
-        core = ring < radius - 0.3
-        around = fat[shell].mean()
-        room = (ids == tissue.GANGLION)[core].mean()
-        area = fat.sum() / len(u) * STEP**2
-        return float(1 - (0.4 * around + 0.2 * room + 0.4 * area / 240.0))
+    def _foramen(self, side: int) -> dict[str, float]:
+        """What is left round the ganglion over the pedicle's inner 7 mm.
+
+        Fat share of a 2.5 mm shell, how many of its four quadrants have lost nearly all fat, how much of the
+        ganglion's own room is taken, and the area of the opening in mm².
+        """
+        ids, u, v, s = self._foramen_block(side)
+        across, back, up = self.spine.ganglion_centre(self.disc, side)
+        radius = 0.5 * float(self.spine.anatomy.ganglion[self.level])
+        slant = (np.abs(u) - abs(across)) * 0.75
+        nerve = ids == tissue.GANGLION
+        if nerve.sum() > 60:
+            _, j, k = np.nonzero(nerve)
+            i = np.nonzero(nerve)[0]
+            back, up = float(v[j].mean()), float((s[k] + slant[i]).mean())
+        dv, ds = v[None, :, None] - back, s[None, None, :] - up + slant[:, None, None]
+        far = np.hypot(dv, 0.88 * ds) - radius
+        shell = (far > 0) & (far < 2.5)
+        fat = (ids == tissue.FAT) | (ids == tissue.VESSEL) | (ids == tissue.VEIN)
+        along = np.abs(ds) > np.abs(dv)
+        quadrants = (along & (ds > 0), along & (ds < 0), ~along & (dv > 0), ~along & (dv < 0))
+        shares = [float(fat[shell & part].mean()) for part in quadrants]
+        core = far < -0.3
+        return {
+            "fat": float(fat[shell].mean()),
+            "lost_sides": float(sum(np.clip((0.2 - share) / 0.15, 0, 1) for share in shares)),
+            "squeezed": float(1 - nerve[core].mean()),
+            "foramen_area": float((fat | nerve).sum() / len(u) * self.step**2),
+        }
 
     def foramen_centre(self, side: int) -> tuple[float, float, float]:
         """Middle of the opening in the plane of the ganglion, spine coordinates."""
-        ids, _, s = self._foramen_block(side)
-        opening = np.isin(ids, (tissue.FAT, tissue.GANGLION, tissue.VESSEL))
-        centre_u, centre_v, centre_s = self.spine.ganglion_centre(self.disc, side)
+        ids, _, v, s = self._foramen_block(side)
+        opening = np.isin(ids, (tissue.FAT, tissue.GANGLION, tissue.VESSEL, tissue.VEIN)) & (v < 12)[None, :, None]
+        across, back, up = self.spine.ganglion_centre(self.disc, side)
         _, j, k = np.nonzero(opening)
-        if len(j) < 20:
-            return centre_u, centre_v, centre_s
-        return centre_u, float(self.grid.v[j].mean()), float(s[k].mean())
+        if len(j) < 60:
+            return across, back, up
+        return across, float(v[j].mean()), float(s[k].mean())

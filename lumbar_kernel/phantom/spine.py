@@ -7,11 +7,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.phantom.anatomy import FIRST_DISC, Anatomy
+from lumbar_kernel.phantom.anatomy import (
+    ANTERIOR_FAT,
+    CANAL_WIDTH,
+    FIRST_DISC,
+    FLAVUM_BASE,
+    JOINT_ACROSS,
+    JOINT_BEHIND,
+    POSTERIOR_FAT,
+    SAC_DEPTH,
+    Anatomy,
+)
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.grid import SIDE_SIGN, profile
 
 Float32Array = NDArray[np.float32]
+
+
+ROOF = ANTERIOR_FAT + SAC_DEPTH + POSTERIOR_FAT + 1.1 * FLAVUM_BASE
+"""Depth of the bony canal of the average patient; joints move back with a deeper one."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A facet joint seen from above: centre, direction of the joint line and of the superior process, (across, v)."""
+
+    centre: tuple[float, float]
+    tangent: tuple[float, float]
+    normal: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +74,8 @@ class Spine:
         across, upper = self.pedicle(disc)
         lower_across, lower = self.pedicle(disc + 1)
         a = self.anatomy
-        top = upper - 7.1 * a.body_height[disc] / 29
-        bottom = lower + 7.1 * a.body_height[disc + 1] / 29
+        top = upper - 7.5 * a.body_height[disc] / 29
+        bottom = lower + 7.5 * a.body_height[disc + 1] / 29
         middle = 0.5 * (across + min(lower_across, across + 3))
         return middle - 7, middle + 7, bottom, top
 
@@ -60,14 +83,43 @@ class Spine:
         """Spine coordinates of the ganglion of the root that leaves through a foramen."""
         inner, outer, _, top = self.foramen_box(disc)
         radius = 0.5 * self.anatomy.ganglion[self.lumbar(disc)]
-        return SIDE_SIGN[side] * 0.5 * (inner + outer), 3.6, top - radius - 2.6
+        back, up = self.anatomy.ganglion_shift[self.lumbar(disc), side]
+        return (
+            SIDE_SIGN[side] * 0.5 * (inner + outer),
+            2.6 + float(back),
+            top - radius - 1.8 + float(np.clip(up, -2, 1)),
+        )
 
-    def protrusion(self, u: Float32Array, disc: int) -> Float32Array:
-        """How far the disc reaches past the posterior wall at u, mm."""
+    def joint(self, disc: int, side: int) -> Joint:
+        """The facet joint of a disc and side, in distance from the midline and v."""
+        a, level = self.anatomy, self.lumbar(disc)
+        angle = np.radians(np.clip(a.joint_angle[level, side], 8, 72))
+        wide = a.canal_width[disc] / CANAL_WIDTH[disc]
+        behind = JOINT_BEHIND[level] + a.joint_shift[level, side] + 0.6 * (a.roof[level] - ROOF[level])
+        tangent, normal = (np.sin(angle), np.cos(angle)), (np.cos(angle), -np.sin(angle))
+        return Joint((float(JOINT_ACROSS[level] * wide), float(behind)), tangent, normal)
+
+    def bulging(self, u: Float32Array, disc: int) -> Float32Array:
+        """How far the disc as a whole reaches past the posterior wall at u, mm."""
         a, level = self.anatomy, self.lumbar(disc)
         lateral = np.clip((np.abs(u) - 8) / 6, 0, 1)
         side = np.where(u > 0, a.side_bulge[level, 0], a.side_bulge[level, 1])
-        size, place, half = a.herniation[level]
-        focal = size * np.exp(-0.5 * ((u - place) / half) ** 2)
-        reach: Float32Array = (np.hypot((1 - lateral) * a.bulge[level] + lateral * side, focal)).astype(np.float32)
+        reach: Float32Array = ((1 - lateral) * a.bulge[level] + lateral * side).astype(np.float32)
         return reach
+
+    def edge(self, u: Float32Array, s: Float32Array, disc: int) -> Float32Array:
+        """How far disc material reaches past the posterior wall at u and s (broadcast), mm."""
+        a, level, middle = self.anatomy, self.lumbar(disc), self.frame.disc_s[disc]
+        bulge = self.bulging(u, disc)
+        spread = 0.5 * a.disc_height[disc] + (0.45 + np.clip((np.abs(u) - 9) / 6, 0, 1)) * bulge
+        whole = bulge * np.sqrt(np.clip(1 - ((s - middle) / spread) ** 2, 0, 1))
+        size, place, half, shift, high = a.herniation[level]
+        focal = size * np.exp(-0.5 * ((u - place) / half) ** 2)
+        focal = focal * np.sqrt(np.clip(1 - ((s - middle - shift) / (high + 0.3 * abs(shift))) ** 2, 0, 1))
+        reach: Float32Array = np.hypot(whole, focal).astype(np.float32)
+        return reach
+
+    def margin(self, disc: int) -> float:
+        """Posterior disc margin (v) in the midline at the disc's middle."""
+        zero = np.zeros(1, dtype=np.float32)
+        return float(self.edge(zero, zero + np.float32(self.frame.disc_s[disc]), disc)[0])

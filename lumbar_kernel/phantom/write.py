@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 from tqdm import tqdm
 
 from lumbar_kernel import schema
@@ -24,8 +24,10 @@ from lumbar_kernel.study import Series, Slice
 
 logger = logging.getLogger(__name__)
 
-RLE_SHARE = 0.2
-"""One study in this many parts is written with RLE Lossless, as the competition's own files are."""
+COMPETITION_SHARE = 0.35
+"""Share of studies whose files have the competition's tags and compression; the others look like a scanner's."""
+
+MODERN_PYDICOM = int(pydicom.__version__.split(".")[0]) >= 3
 
 COORDINATE_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
 
@@ -56,58 +58,85 @@ def _uid(*numbers: str) -> str:
     return ".".join(("2.25", *(str(int(number)) for number in numbers)))
 
 
-def _dataset(phantom: PhantomStudy, series: Series, protocol: Protocol, item: Slice) -> Dataset:
-    """One slice as a DICOM data set, uncompressed; deterministic down to its UIDs."""
-    plane, number, study_id = item.plane, item.instance_number or 0, phantom.study.study_id
-    ds = Dataset()
-    ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, _uid(series.series_id, str(number))
-    ds.Modality, ds.PatientID, ds.PatientPosition = "MR", study_id, "HFS"
+def _geometry(ds: Dataset, series: Series, protocol: Protocol, item: Slice) -> None:
+    """The elements that every file has: place, matrix, pixels; 12 or 16 bits."""
+    plane = item.plane
+    ds.PatientPosition, ds.InstanceNumber = "HFS", item.instance_number or 0
+    ds.SliceThickness, ds.SpacingBetweenSlices = protocol.thickness, protocol.step
+    ds.ImagePositionPatient = [f"{x:.6f}" for x in plane.origin]
+    ds.ImageOrientationPatient = [f"{x:.9f}" for x in (*plane.row_direction, *plane.column_direction)]
+    ds.SliceLocation = f"{float(plane.origin @ plane.normal):.5f}"
+    ds.PixelSpacing = [f"{plane.row_spacing:.9f}", f"{plane.column_spacing:.9f}"]
+    ds.Rows, ds.Columns = plane.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
+    stored = 12 if int(series.series_id) % 3 else 16
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, stored, stored - 1
+    ds.PixelData = item.pixels.astype("<u2").tobytes()
+    ds["PixelData"].VR = "OW"
+
+
+def _scanner_file(phantom: PhantomStudy, series: Series, protocol: Protocol, item: Slice) -> Dataset:
+    """One slice as a scanner names it, uncompressed; deterministic down to its UIDs."""
+    study_id, ds = phantom.study.study_id, Dataset()
+    _geometry(ds, series, protocol, item)
+    ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, _uid(series.series_id, str(item.instance_number))
+    ds.Modality, ds.PatientID = "MR", study_id
     ds.Manufacturer, ds.SeriesDescription = "lumbar_kernel phantom", protocol.description
     ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(study_id), _uid(series.series_id)
-    ds.FrameOfReferenceUID, ds.InstanceNumber = _uid(study_id, "1"), number
+    ds.FrameOfReferenceUID, ds.MagneticFieldStrength = _uid(study_id, "1"), protocol.field
     ds.ScanningSequence = ["SE", "IR"] if protocol.inversion is not None else "SE"
     ds.SequenceVariant, ds.MRAcquisitionType = "SK", "2D"
     ds.RepetitionTime, ds.EchoTime = round(protocol.repetition, 1), round(protocol.echo, 1)
     if protocol.inversion is not None:
         ds.InversionTime = round(protocol.inversion, 1)
-    ds.SliceThickness, ds.SpacingBetweenSlices = protocol.thickness, protocol.step
-    ds.ImagePositionPatient = [f"{x:.6f}" for x in plane.origin]
-    ds.ImageOrientationPatient = [f"{x:.9f}" for x in (*plane.row_direction, *plane.column_direction)]
-    ds.PixelSpacing = [f"{plane.row_spacing:.9f}", f"{plane.column_spacing:.9f}"]
-    ds.Rows, ds.Columns = plane.shape
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
-    stored = 12 if int(study_id) % 2 else 16
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, stored, stored - 1
-    ds.PixelData = item.pixels.astype("<u2").tobytes()
-    ds["PixelData"].VR = "OW"
+    _plain(ds, ds.SOPClassUID)
     return ds
 
 
-def _save(ds: Dataset, path: Path, *, compress: bool) -> None:
+def _competition_file(phantom: PhantomStudy, series: Series, protocol: Protocol, item: Slice) -> Dataset:
+    """One slice with the 27 or 29 elements of the competition's files: RLE, Enhanced MR in its meta."""
+    study_id, ds = phantom.study.study_id, Dataset()
+    _geometry(ds, series, protocol, item)
+    part = series.series_id.removeprefix(study_id)
+    ds.SOPInstanceUID = f"{study_id}.{part}.{item.instance_number}"
+    ds.ContentDate, ds.ContentTime, ds.SeriesDescription, ds.PatientID = "20240503", "223732.661374", "", study_id
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = study_id, f"{study_id}.{series.series_id}"
+    ds.FrameOfReferenceUID = _uid(study_id, "1")
+    high = float(np.percentile(item.pixels, 99))
+    ds.WindowCenter, ds.WindowWidth = str(round(high / 2)), str(max(round(high), 1))
+    if int(study_id) % 5 == 0:
+        ds.RescaleIntercept, ds.RescaleSlope = "0", "1"
+    _plain(ds, EnhancedMRImageStorage)
+    ds.compress(RLELossless, encoding_plugin="pydicom")
+    # pydicom 3 draws a new instance UID on compressing; the same seed must write the same file
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{study_id}.{part}.{item.instance_number}"
+    return ds
+
+
+def _plain(ds: Dataset, storage: str) -> None:
+    """Give a data set the file meta of an uncompressed file."""
     ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID = storage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = instance = ds.SOPInstanceUID
-    modern = int(pydicom.__version__.split(".")[0]) >= 3
-    if not modern:
+    if not MODERN_PYDICOM:
         ds.is_little_endian, ds.is_implicit_VR = True, False
-    if compress:
-        ds.compress(RLELossless, encoding_plugin="pydicom")
-        # pydicom 3 draws a new instance UID on compressing; the same seed must write the same file
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = instance
-    options = {"enforce_file_format": True} if modern else {"write_like_original": False}
+
+
+def _save(ds: Dataset, path: Path) -> None:
+    options = {"enforce_file_format": True} if MODERN_PYDICOM else {"write_like_original": False}
     pydicom.dcmwrite(path, ds, **options)
 
 
 def write_study(phantom: PhantomStudy, folder: Path) -> None:
-    """Write all series of a phantom as `folder/<series>/<instance>.dcm`."""
-    compress = np.random.default_rng(int(phantom.study.study_id)).random() < RLE_SHARE
+    """Write all series of a phantom as `folder/<series>/<instance>.dcm`, in the competition's way or a scanner's."""
+    share = np.random.default_rng(int(phantom.study.study_id)).random()
+    build = _competition_file if share < COMPETITION_SHARE else _scanner_file
     for series, protocol in zip(phantom.study.series, phantom.protocols, strict=True):
         target = folder / series.series_id
         target.mkdir(parents=True, exist_ok=True)
         for item in series.slices:
-            ds = _dataset(phantom, series, protocol, item)
-            _save(ds, target / f"{item.instance_number}.dcm", compress=compress)
+            _save(build(phantom, series, protocol, item), target / f"{item.instance_number}.dcm")
 
 
 def _marked(phantom: PhantomStudy, role: str, point: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Row | None:

@@ -1,0 +1,58 @@
+"""Readers who disagree: the same measured narrowing, read with noise, and the exact probabilities behind it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel import schema
+from lumbar_kernel.phantom.cuts import CUTS, PROBITS, QUANTILES
+
+FloatArray = NDArray[np.float64]
+
+SIGMA = {schema.CANAL: 0.28, schema.FORAMINAL: 0.45, schema.SUBARTICULAR: 0.50}
+"""Readers' noise per condition at the dial's setting 1, in standard deviations of the narrowing (section 6.8)."""
+
+SHARED = 0.3
+"""Share of the noise's variance that is one reader's leniency in a whole study."""
+
+_ROW_SIGMA = np.array([SIGMA[schema.group_of(row)] for row in schema.ROWS])
+_ERF = np.vectorize(math.erf)
+
+
+def severity(scores: FloatArray) -> FloatArray:
+    """Measured scores (..., 25) as standard normal deviates of the calibration's studies."""
+    columns = [np.interp(scores[..., i], knots, PROBITS) for i, knots in enumerate(QUANTILES)]
+    return np.stack(columns, axis=-1)
+
+
+def _thresholds() -> FloatArray:
+    return np.stack([severity(CUTS[:, grade]) for grade in range(2)], axis=-1)
+
+
+def read_grades(scores: FloatArray, rng: np.random.Generator, *, noise: float = 1.0) -> NDArray[np.int64]:
+    """Grades (25,) of one study as a reader gives them.
+
+    Args:
+        scores: measured scores (25,) of `PhantomTruth`.
+        rng: the only source of chance.
+        noise: dial; 0 gives the measured grades, 1 disagreement like that of real readers.
+    """
+    sigma = noise * _ROW_SIGMA
+    shared, own = rng.normal(), rng.normal(size=len(_ROW_SIGMA))
+    seen = severity(scores) + sigma * (math.sqrt(SHARED) * shared + math.sqrt(1 - SHARED) * own)
+    # a noisy reader with the same cuts would call more of everything; these keep the shares of grades
+    cuts = _thresholds() * np.sqrt(1 + sigma**2)[:, None]
+    grades: NDArray[np.int64] = (seen[:, None] >= cuts).sum(axis=-1).astype(np.int64)
+    return grades
+
+
+def grade_probabilities(scores: FloatArray, *, noise: float = 1.0) -> FloatArray:
+    """Exact probabilities (..., 25, 3) of what `read_grades` says: nobody can predict its grades better."""
+    sigma = np.maximum(noise * _ROW_SIGMA, 1e-9)[:, None]
+    cuts = _thresholds() * np.sqrt(1 + sigma**2)
+    above = 0.5 * (1 + _ERF((severity(scores)[..., None] - cuts) / (sigma * math.sqrt(2))))
+    one, two = above[..., :1], above[..., 1:]
+    return np.concatenate([1 - one, one - two, two], axis=-1)

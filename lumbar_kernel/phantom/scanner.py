@@ -1,0 +1,133 @@
+"""What a scanner does to the body's signal: coil, saturation, shifted fat, limited matrix, ghosts, noise, scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel import schema
+from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.phantom.contrast import Protocol
+from lumbar_kernel.phantom.frame import SpineFrame
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+WORSE = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
+"""Noise and shading by contrast, as factors (design note, section 6.11)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scanner:
+    """One series' imperfections, drawn once.
+
+    Attributes:
+        tilt: (5,) coefficients of the slow shading.
+        near: how much brighter the coil makes what lies near the back.
+        band: what is left of the signal in the saturation band in front of the spine, None without one.
+        band_place: distance of the band from the bodies, mm.
+        taper: share of the measured frequencies that is filtered at the rim.
+        noise: standard deviation, the brightest tissue being one.
+        ghost: strength and place (share of the frame) of a copy along the phase direction.
+        gamma: exponent of the grey scale.
+        full: stored value of the brightest tissue.
+    """
+
+    tilt: FloatArray
+    near: float
+    band: float | None
+    band_place: float
+    taper: float
+    noise: float
+    ghost: tuple[float, float]
+    gamma: float
+    full: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, protocol: Protocol) -> Scanner:
+        """Imperfections of one series (design note, section 4.4)."""
+        worse = WORSE[protocol.contrast]
+        noise = rng.uniform(0.008, 0.028) * (1.4 if protocol.inversion is not None else 1.0)
+        chance = 0.4 if protocol.role == schema.AXIAL_T2 else 0.8
+        return cls(
+            tilt=rng.normal(0, 0.10, 5) * worse,
+            near=float(rng.uniform(0.1, 0.85)),
+            band=float(rng.uniform(0.03, 0.3)) if rng.random() < chance else None,
+            band_place=float(rng.uniform(5, 30)),
+            taper=float(rng.uniform(0.1, 0.5)),
+            noise=float(noise) * worse,
+            ghost=(float(rng.uniform(0.01, 0.05)) if rng.random() < 0.35 else 0.0, float(rng.uniform(0.15, 0.85))),
+            gamma=float(np.exp(rng.normal(0, 0.08 if worse == 1 else 0.35))),
+            full=float(np.exp(rng.uniform(np.log(300), np.log(2600)))),
+        )
+
+    def gain(self, plane: SlicePlane, frame: SpineFrame, depth: float) -> Float32Array:
+        """Gain of the coil and of the saturation band at each pixel; `depth` is that of the bodies, mm."""
+        rows, columns = plane.shape
+        coarse = 24
+        steps = plane.column_direction * plane.extent_mm[0] / coarse, plane.row_direction * plane.extent_mm[1] / coarse
+        u, v, s = frame.to_spine(plane.origin, *steps, (coarse + 1, coarse + 1))
+        x, y, z = u / 100, (v - 10) / 100, (s + 20) / 130
+        a, b, c, d, e = self.tilt
+        gain = np.exp(a * x + (b + self.near) * y + c * z + d * x * x - abs(e) * z * z)
+        if self.band is not None:
+            edge = (v + depth + self.band_place) / 6.0
+            gain = gain * (self.band + (1 - self.band) / (1 + np.exp(-np.clip(edge, -30, 30))))
+        shaded: Float32Array = cv2.resize(gain.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return shaded
+
+    def measure(
+        self,
+        water: Float32Array,
+        fat: Float32Array,
+        *,
+        protocol: Protocol,
+        acquired: tuple[int, int],
+        shape: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> NDArray[np.uint16]:
+        """Signal of water and fat on the drawn matrix → stored integers of `shape`, at the acquired resolution."""
+        upright = protocol.readout_rows
+        shift = protocol.fat_shift * water.shape[0 if upright else 1] / acquired[0 if upright else 1]
+        image = water + _shifted(fat, shift, upright=upright)
+        strength, place = self.ghost
+        if strength:
+            axis = 1 if upright else 0
+            image = image + np.float32(strength) * np.roll(image, int(place * image.shape[axis]), axis=axis)
+        one, two = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(self.noise)
+        stored = limited(np.hypot(image + one, two), acquired, shape, taper=self.taper)
+        toned = cv2.pow(np.maximum(stored, 0), self.gamma) * np.float32(self.full)
+        integers: NDArray[np.uint16] = np.clip(np.rint(toned), 0, 4095).astype(np.uint16)
+        return integers
+
+
+def _shifted(image: Float32Array, pixels: float, *, upright: bool) -> Float32Array:
+    across, down = (0.0, pixels) if upright else (pixels, 0.0)
+    move = np.array([[1, 0, across], [0, 1, down]], dtype=np.float32)
+    moved: Float32Array = cv2.warpAffine(image, move, image.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return moved
+
+
+def _window(count: int, kept: int, taper: float) -> Float32Array:
+    """Weights of `count` frequencies 0, 1, …: those below half of `kept` stay, with a soft rim (Tukey)."""
+    place = np.arange(count) / (kept / 2)
+    rim = np.clip((place - (1 - taper)) / max(taper, 1e-6), 0, 1)
+    weights: Float32Array = (np.where(place <= 1, 0.5 + 0.5 * np.cos(np.pi * rim), 0.0)).astype(np.float32)
+    return weights
+
+
+def limited(image: Float32Array, acquired: tuple[int, int], shape: tuple[int, int], *, taper: float) -> Float32Array:
+    """An image as a scanner that measures `acquired` frequencies shows it on a matrix of `shape` (zero filling)."""
+    spectrum = np.fft.rfft2(image)
+    rows, columns = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
+    top, wide = (rows - 1) // 2, (columns - 1) // 2 + 1
+    down, right = _window(top + 1, acquired[0], taper), _window(wide, acquired[1], taper)
+    filled = np.zeros((shape[0], shape[1] // 2 + 1), dtype=np.complex64)
+    filled[: top + 1, :wide] = spectrum[: top + 1, :wide] * (down[:, None] * right)
+    filled[-top:, :wide] = spectrum[-top:, :wide] * (down[:0:-1, None] * right)
+    scale = np.float32(shape[0] * shape[1] / image.size)
+    shown: Float32Array = (np.fft.irfft2(filled, s=shape) * scale).astype(np.float32)
+    return shown
