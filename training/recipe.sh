@@ -25,6 +25,7 @@ run() {
 # First real slices alone, then with phantoms, which teach the slices that no pack has: lateral T2 and the midline.
 run sagittal_real train_landmarks sagittal "--sources real --steps 1500"
 run sagittal train_landmarks sagittal "--start $RUNS/sagittal_real --steps 3600 --lr 2e-3"
+run sagittal_1 train_landmarks sagittal "--fold 1 --steps 3400"
 run axial_points train_landmarks axial "--steps 500"
 
 for fold in 0 1 2 3; do
