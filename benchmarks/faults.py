@@ -1,13 +1,16 @@
-"""Whether the promise holds: `python -m benchmarks.faults kills|budgets`.
+"""Whether the promise holds: `python -m benchmarks.faults kills|budgets|faults`.
 
 `kills` sends SIGKILL to the whole process group of a run at random moments, checks what lies on disk, resumes, and
 compares the end with that of an undisturbed run. `budgets` gives runs ever more seconds, from none to ample, and
-measures how much of the deadline was left and how good the grades are.
+measures how much of the deadline was left and how good the grades are. `faults` makes every stage raise, hang, give
+NaN, run out of memory or die, for one study and for all, and checks that the file is valid, that the report names stage
+and study with a cause, and that the other studies keep their bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -15,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +26,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.check import check_submission
+from lumbar_kernel.faults import NAN, VARIABLE
 from lumbar_kernel.metric import load_solution, load_submission, score
 from lumbar_kernel.phantom import write_dataset
 
 SEED = 900
 FIRST_FILE_LIMIT_SECONDS = 60.0
+
+STAGES = ("read", "localise", "axial", "crop", "grade axial_t2", "grade foraminal_t1_lite")
+"""The stages that a study goes through; one member of the first pass and one of the later ones."""
+
+FAULTS = ("raise", "hang", NAN, "memory", "kill")
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,11 @@ def command(data: Path, out: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "lumbar_kernel", "predict", str(data), "--out", str(out), "--quiet", *options]
 
 
-def run_through(data: Path, out: Path, *options: str) -> Run:
-    """A run left alone."""
+def run_through(data: Path, out: Path, *options: str, environment: Mapping[str, str] | None = None) -> Run:
+    """A run left alone, with additions to the environment."""
     began = time.monotonic()
-    done = subprocess.run(command(data, out, *options), check=False, capture_output=True)
+    surroundings = {**os.environ, **(environment or {})}
+    done = subprocess.run(command(data, out, *options), check=False, capture_output=True, env=surroundings)
     return Run(time.monotonic() - began, done.returncode)
 
 
@@ -81,13 +91,6 @@ def kills(data: Path, folder: Path, *, count: int, seed: int = 0) -> dict[str, i
     wanted = (folder / "undisturbed" / "submission.csv").read_bytes()
     rng = np.random.default_rng(seed)
     found: dict[str, int | float] = dict.fromkeys(("kills", "valid", "resumed_identical"), 0)
-    rng = np.random.default_rng(seed)
-    found: dict[str, int | float] = {
-        "kills": 0,
-        "valid": 0,
-        "resumed_identical": 0,
-        "undisturbed_seconds": round(undisturbed.seconds, 1),
-    }
     for number in range(count):
         out = folder / f"killed_{number}"
         if not kill_within(data, out, float(rng.uniform(0, undisturbed.seconds))):
@@ -99,34 +102,80 @@ def kills(data: Path, folder: Path, *, count: int, seed: int = 0) -> dict[str, i
     return found | {"undisturbed_seconds": round(undisturbed.seconds, 1)}
 
 
-def budgets(data: Path, folder: Path, *, seconds: Sequence[float]) -> list[dict[str, float | bool]]:
+def budgets(data: Path, folder: Path, *, seconds: Sequence[float]) -> Iterator[dict[str, float | bool]]:
     """For each budget: seconds of the whole process, what was left, exit code, and the score of the grades."""
     solution = load_solution(data / "truth.csv")
-    table = []
     for number, limit in enumerate(seconds):
         out = folder / f"budget_{number}"
         run = run_through(data, out, "--seconds", str(limit))
         graded = sum(item["graded_rows"] > 0 for item in json.loads((out / "report.json").read_text())["studies"])
-        table.append(
-            {
-                "budget": limit,
-                "seconds": round(run.seconds, 2),
-                "left": round(limit - run.seconds, 2),
-                "exit_code": run.exit_code,
-                "valid": is_valid(out / "submission.csv", data),
-                "graded": graded,
-                "score": round(score(solution, load_submission(out / "submission.csv")).mean, 4),
-            }
-        )
-    return table
+        yield {
+            "budget": limit,
+            "seconds": round(run.seconds, 2),
+            "left": round(limit - run.seconds, 2),
+            "exit_code": run.exit_code,
+            "valid": is_valid(out / "submission.csv", data),
+            "graded": graded,
+            "score": round(score(solution, load_submission(out / "submission.csv")).mean, 4),
+        }
+
+
+def faults(
+    data: Path,
+    folder: Path,
+    *,
+    stages: Sequence[str] = STAGES,
+    kinds: Sequence[str] = FAULTS,
+    options: Sequence[str] = (),
+) -> Iterator[dict[str, object]]:
+    """For each stage, kind of fault and either one study or all: what the run left."""
+    run_through(data, folder / "undisturbed")
+    wanted = by_study(folder / "undisturbed" / "submission.csv")
+    names = list(wanted)
+    cases = itertools.product(stages, kinds, ([names[len(names) // 2]], names))
+    for number, (stage, kind, chosen) in enumerate(cases):
+        out = folder / f"fault_{number}"
+        study = chosen[0] if len(chosen) == 1 else "*"
+        run = run_through(data, out, *options, environment={VARIABLE: f"{stage}:{kind}:{study}"})
+        told = by_study(out / "submission.csv")
+        yield {
+            "stage": stage,
+            "kind": kind,
+            "studies": len(chosen),
+            "valid": is_valid(out / "submission.csv", data),
+            "named": is_named(stage, chosen, out / "report.json"),
+            "others_same": all(told[name] == wanted[name] for name in names if name not in chosen),
+            "exit_code": run.exit_code,
+            "seconds": round(run.seconds, 1),
+        }
+
+
+def by_study(submission: Path) -> dict[str, list[str]]:
+    """The lines of each study, in the order of the file."""
+    found: dict[str, list[str]] = {}
+    for line in submission.read_text(encoding="utf-8").splitlines()[1:]:
+        found.setdefault(line.partition("_")[0], []).append(line)
+    return found
+
+
+def is_named(stage: str, studies: Sequence[str], report: Path) -> bool:
+    """Whether a report names the stage for each of these studies, or its member as left out, with a cause."""
+    entry = json.loads(report.read_text(encoding="utf-8"))
+    if entry["members_failed"].get(stage.removeprefix("grade ")):
+        return True
+    entries = {item["study_id"]: item for item in entry["studies"]}
+    told = [[f["message"] for f in entries[study]["failures"] if f["stage"] == stage] for study in studies]
+    return all(any(messages) for messages in told)
 
 
 def main() -> None:
     """Make phantoms, break runs, print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("kills", "budgets"))
+    parser.add_argument("what", choices=("kills", "budgets", "faults"))
     parser.add_argument("--studies", type=int, default=40)
     parser.add_argument("--count", type=int, default=300, help="kills, or steps of the budget")
+    parser.add_argument("--stages", nargs="+", default=STAGES, help="stages to harm")
+    parser.add_argument("--study-seconds", default="30", help="when a stage counts as hanging in `faults`")
     parser.add_argument("--most", type=float, default=300.0, help="largest budget, seconds")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -135,11 +184,20 @@ def main() -> None:
         if arguments.what == "kills":
             print(json.dumps(kills(folder / "data", folder, count=arguments.count), indent=1))
             return
+        if arguments.what == "faults":
+            limit = ("--study-seconds", arguments.study_seconds)
+            print_table(faults(folder / "data", folder, stages=arguments.stages, options=limit))
+            return
         steps = [round(float(value), 1) for value in np.linspace(0, arguments.most, arguments.count)]
-        rows = budgets(folder / "data", folder, seconds=steps)
-        print(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
-        for row in rows:
-            print(f"| {' | '.join(map(str, row.values()))} |")
+        print_table(budgets(folder / "data", folder, seconds=steps))
+
+
+def print_table(rows: Iterable[Mapping[str, object]]) -> None:
+    """Rows as Markdown, each as soon as it is there."""
+    for number, row in enumerate(rows):
+        if number == 0:
+            print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")
+        print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def phantom_score(folder: Path, *, studies: int, seed: int = SEED, weights: Path
     """
     data = folder / "data"
     write_dataset(data, studies=studies, seed=seed, workers=2)
-    config = Config(data=data, output=folder / "out", weights=weights, progress=False)
+    config = Config(data=data, output=folder / "out", weights=weights, progress=False, strict=True)
     report = predict(config)
     solution, submission = load_solution(data / "truth.csv"), load_submission(config.submission_path)
     return {

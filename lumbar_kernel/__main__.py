@@ -26,7 +26,7 @@ nested as it may be; series then get their role from headers and pixels. A valid
 at once and is rewritten as studies are graded, so the run may be ended at any moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
-(report.json says what), 1 no submission, 2 wrong usage"""
+(report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
 
 SCORE = """\
 Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
@@ -34,7 +34,11 @@ subarticular grades, and of any severe canal stenosis; lower is better. TRUTH ha
 
 PHANTOM = """\
 Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
-truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv)."""
+truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv), or a contact sheet of them with
+their true points and grades, or both."""
+
+GALLERY_ROWS = 8
+"""Studies on a contact sheet; more are too small to look at."""
 
 INSPECT = """\
 Show what would be read from DATA, without grading: every study with its series, their roles, slices and spacing, and
@@ -82,7 +86,9 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     _add_split(add)
     add.add_argument("--seconds", type=float, help="budget of the whole run, start of the process included")
-    add.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add.add_argument("--study-seconds", type=float, help="give up a study that hangs in a stage for so long")
+    device = "auto, or cpu, cuda, cuda:N; several, parted by commas, share the studies (default: auto)"
+    add.add_argument("--device", default="auto", help=device)
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
     add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
@@ -102,7 +108,10 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("phantom", help="make synthetic studies", description=PHANTOM, formatter_class=_Plain)
     add.set_defaults(command=_phantom)
-    add.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    add.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder to write")
+    add.add_argument(
+        "--gallery", type=Path, metavar="FILE.png", help=f"draw the first {GALLERY_ROWS} studies; OUT may be left out"
+    )
     add.add_argument("--studies", type=int, required=True, help="how many")
     add.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
     add.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
@@ -122,7 +131,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> int:
-    from lumbar_kernel.config import Config
+    from lumbar_kernel.config import STUDY_SECONDS, Config
     from lumbar_kernel.supervisor import predict
 
     config = Config(
@@ -130,6 +139,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         output=chosen.out,
         split=chosen.split,
         seconds=chosen.seconds,
+        study_seconds=chosen.study_seconds or STUDY_SECONDS,
         device=chosen.device,
         weights=chosen.weights,
         workers=chosen.workers,
@@ -172,15 +182,31 @@ def _phantom(chosen: argparse.Namespace) -> int:
     if chosen.studies < 1 or chosen.workers < 1:
         msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
         raise ConfigError(msg)
-    write_dataset(
-        chosen.out,
-        studies=chosen.studies,
-        seed=chosen.seed,
-        split=chosen.split,
-        workers=chosen.workers,
-        progress=not chosen.quiet,
-    )
+    if not (chosen.out or chosen.gallery):
+        msg = "nothing to write: name the folder OUT, or --gallery FILE.png, or both"
+        raise ConfigError(msg)
+    if chosen.out:
+        write_dataset(
+            chosen.out,
+            studies=chosen.studies,
+            seed=chosen.seed,
+            split=chosen.split,
+            workers=chosen.workers,
+            progress=not chosen.quiet,
+        )
+    if chosen.gallery:
+        _draw_gallery(chosen.gallery, studies=min(chosen.studies, GALLERY_ROWS), seed=chosen.seed)
+        if not chosen.quiet:
+            _say(f"{chosen.gallery}")
     return EXIT_GRADED
+
+
+def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
+    from lumbar_kernel.phantom import dataset_study
+    from lumbar_kernel.pictures import draw_gallery
+
+    made = (dataset_study(seed, index) for index in range(studies))
+    draw_gallery(((phantom.study, phantom.truth) for phantom in made), path)
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
@@ -203,7 +229,10 @@ def _inspect(chosen: argparse.Namespace) -> int:
 
 
 def _say(text: str, *, to_error: bool = False) -> None:
-    (sys.stderr if to_error else sys.stdout).write(f"{text}\n")
+    stream = sys.stderr if to_error else sys.stdout
+    # names of files may hold bytes that are no text, and a terminal may not know every sign
+    encoding = stream.encoding or "utf-8"
+    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
 if __name__ == "__main__":

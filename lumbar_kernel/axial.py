@@ -52,11 +52,11 @@ class AxialView:
 
 
 def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[AxialView | None, ...]:
-    """One view per level, None where no axial slice crosses the canal near the disc."""
+    """One view per level, None where no axial slice crosses the canal near the disc; none at all without nets."""
     slices = study.slices(AXIAL_T2)
     nearest = [nearest_slice(slices, landmarks.canal[k], normal=landmarks.disc_normal[k]) for k in range(len(LEVELS))]
     found = [level for level, index in enumerate(nearest) if index is not None]
-    if not found:
+    if not found or not nets:
         return (None,) * len(LEVELS)
     chosen = {level: slices[index] for level, index in enumerate(nearest) if index is not None}
     grids = {level: window_of(item, landmarks.canal[level]) for level, item in chosen.items()}

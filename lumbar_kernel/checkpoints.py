@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +24,12 @@ from lumbar_kernel.schema import GROUPS
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+
+STAGES = {"wait for reading": 1.0, "localise": 1.0, "axial": 0.2, "crop": 0.2}
+"""Stages before grading, and seconds a study to expect of each where a manifest gives none."""
+
+ARCHITECTURE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
+"""What timm and torch raise for a name, a number of channels or a tensor that does not fit."""
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -57,6 +64,7 @@ class MemberSpec:
         in_chans: 1 when slices are graded one by one, else the slices of a crop.
         ensemble_weight: share per condition, in the order of the view's groups.
         seconds_per_study: measured on two processor cores; what a time plan starts from.
+        gain: how far the mean of the three conditions' losses fell out of fold when this member joined the others.
         files: fold checkpoints, whose probabilities are averaged.
     """
 
@@ -66,6 +74,7 @@ class MemberSpec:
     in_chans: int
     ensemble_weight: tuple[float, ...]
     seconds_per_study: float
+    gain: float
     files: tuple[WeightsFile, ...]
 
 
@@ -79,6 +88,7 @@ class Manifest:
         sagittal: localiser of the levels.
         axial: localiser of the recesses.
         members: graders, in the manifest's order.
+        stage_seconds: of one study in each of `STAGES`, measured on two processor cores.
         calibration: fitted on out-of-fold predictions.
     """
 
@@ -87,6 +97,7 @@ class Manifest:
     sagittal: LocaliserSpec
     axial: LocaliserSpec
     members: tuple[MemberSpec, ...]
+    stage_seconds: Mapping[str, float]
     calibration: Calibration
 
 
@@ -108,7 +119,7 @@ def read_manifest(folder: Path | None = None) -> Manifest:
     try:
         raw = path.read_bytes()
         entry = json.loads(raw)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"the weights manifest {path} cannot be read: {error}"
         raise WeightsError(msg) from error
     if not isinstance(entry, dict) or entry.get("format_version") != FORMAT_VERSION:
@@ -122,6 +133,7 @@ def read_manifest(folder: Path | None = None) -> Manifest:
             sagittal=localisers["sagittal"],
             axial=localisers["axial"],
             members=tuple(_member(name, value) for name, value in entry["members"].items()),
+            stage_seconds=_stage_seconds(entry.get("stage_seconds", {})),
             calibration=Calibration.from_dict(entry["calibration"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -147,7 +159,7 @@ def _localiser(name: str, entry: Mapping[str, Any]) -> LocaliserSpec:
 def _member(name: str, entry: Mapping[str, Any]) -> MemberSpec:
     view = VIEWS[entry["view"]]
     weights = entry["ensemble_weight"]
-    if set(weights) - set(GROUPS) or not all(weights.get(group, 0) >= 0 for group in view.groups):
+    if set(weights) - set(GROUPS) or not all(0 <= weights.get(group, 0) < math.inf for group in view.groups):
         msg = f"ensemble_weight of {name} must give a share from 0 to each of {view.groups}: {weights}"
         raise ValueError(msg)
     return MemberSpec(
@@ -156,28 +168,43 @@ def _member(name: str, entry: Mapping[str, Any]) -> MemberSpec:
         architecture=str(entry["architecture"]),
         in_chans=int(entry["in_chans"]),
         ensemble_weight=tuple(float(weights.get(group, 0.0)) for group in view.groups),
-        seconds_per_study=float(entry["seconds_per_study"]),
+        seconds_per_study=_seconds(entry["seconds_per_study"]),
+        gain=float(entry.get("gain", 0.0)),
         files=_files(entry["files"]),
     )
 
 
+def _stage_seconds(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {stage: _seconds(entry.get(stage, usual)) for stage, usual in STAGES.items()}
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        msg = f"seconds must be finite and not negative, not {value!r}"
+        raise ValueError(msg)
+    return seconds
+
+
 def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -> list[HeatmapNet]:
     """The heatmap nets of a spec, ready on a device; raises WeightsError."""
-    return [
-        _ready(HeatmapNet(spec.architecture, points=spec.points), folder, item, device=device) for item in spec.files
-    ]
+
+    def make() -> HeatmapNet:
+        return HeatmapNet(spec.architecture, points=spec.points)
+
+    return [_ready(make, folder, item, device=device) for item in spec.files]
 
 
 def load_member(spec: MemberSpec, folder: Path, *, device: torch.device) -> list[GradeNet]:
     """The graders of a member, ready on a device; raises WeightsError."""
-    heads = len(VIEWS[spec.view].groups)
-    return [
-        _ready(GradeNet(spec.architecture, in_chans=spec.in_chans, heads=heads), folder, item, device=device)
-        for item in spec.files
-    ]
+
+    def make() -> GradeNet:
+        return GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(VIEWS[spec.view].groups))
+
+    return [_ready(make, folder, item, device=device) for item in spec.files]
 
 
-def _ready(net: Net, folder: Path, item: WeightsFile, *, device: torch.device) -> Net:
+def _ready(make: Callable[[], Net], folder: Path, item: WeightsFile, *, device: torch.device) -> Net:
     """The net with its weights, in evaluation mode; every key must match and the file's hash must be right."""
     path = folder / item.file
     try:
@@ -189,9 +216,10 @@ def _ready(net: Net, folder: Path, item: WeightsFile, *, device: torch.device) -
         msg = f"weights {path} do not have the SHA-256 that the manifest names; copy the file again"
         raise WeightsError(msg)
     try:
+        net = make()
         state = {key: value.float() if value.is_floating_point() else value for key, value in _tensors(raw).items()}
         net.load_state_dict(state)
-    except (RuntimeError, safetensors.SafetensorError) as error:
+    except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:
         msg = f"weights {path} do not fit the architecture that the manifest names: {error}"
         raise WeightsError(msg) from error
     return net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]

@@ -11,10 +11,14 @@ from pathlib import Path
 from lumbar_kernel.errors import ConfigError
 
 SPLITS = ("test", "train")
-DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
 LARGEST_RESERVE = 30.0
+LEAST_RESERVE = 3.0
+"""Ending the processes and writing file and report takes half a second, and two with ten others at each processor."""
 RESERVE_SHARE = 0.05
 MOST_READERS = 8
+STUDY_SECONDS = 120.0
+"""The slowest real study takes a reader three seconds and the localiser on one busy core ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +30,12 @@ class Config:
         output: folder that gets `submission.csv` and `report.json`; made by the pipeline when it is absent.
         split: which half of the competition's folder to read, one of `SPLITS`.
         seconds: budget of the whole run, None for no limit, 0 for the prior alone.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto" (every GPU that works, else the processor), or "cpu", "cuda", "cuda:N"; several, parted by
+            commas, share the studies, one grading process each.
         weights: folder with `manifest.json`, None for the weights inside the package.
         workers: reader processes, 0 to read in this process, None to follow the number of processors.
         ahead: studies that may be decoded beyond the one in work, at least 1.
+        study_seconds: a reader, or a grading process in one stage, that takes longer than this is given up.
         strict: let the first exception of a study end the run instead of recording it.
         progress: show a progress bar.
         pictures: how many studies get a picture with their landmarks.
@@ -44,6 +50,7 @@ class Config:
     weights: Path | None = None
     workers: int | None = None
     ahead: int = 4
+    study_seconds: float = STUDY_SECONDS
     strict: bool = False
     progress: bool = True
     pictures: int = 0
@@ -52,14 +59,20 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("data", "output", "weights"):
             object.__setattr__(self, name, _path(name, getattr(self, name), optional=name == "weights"))
-        _check_folders(self)
+        try:
+            _check_folders(self)
+        except OSError as error:  # no permission even to look
+            msg = f"data, output and weights must be reachable: {error}"
+            raise ConfigError(msg) from error
         _check_choices(self)
         _check_numbers(self)
 
     @property
     def reserve(self) -> float:
-        """Seconds of the budget kept back for the last write: 5 %, at most 30; 0 without a budget."""
-        return 0.0 if self.seconds is None else min(LARGEST_RESERVE, RESERVE_SHARE * self.seconds)
+        """Seconds of the budget kept back for the end: 5 %, 3 to 30, but no more than half; 0 without a budget."""
+        if self.seconds is None:
+            return 0.0
+        return min(LARGEST_RESERVE, max(LEAST_RESERVE, RESERVE_SHARE * self.seconds), self.seconds / 2)
 
     @property
     def readers(self) -> int:
@@ -81,7 +94,11 @@ class Config:
     @property
     def journal_path(self) -> Path:
         """Where finished work is recorded until the run is complete."""
-        return self.output / "journal.jsonl"
+        return self.journal_of(0)
+
+    def journal_of(self, share: int) -> Path:
+        """The journal of the grading process that does this share of the studies."""
+        return self.output / (f"journal_{share}.jsonl" if share else "journal.jsonl")
 
 
 def _path(name: str, value: object, *, optional: bool) -> Path | None:
@@ -108,6 +125,10 @@ def _check_folders(config: Config) -> None:
     if not nearest.is_dir():
         msg = f"output must be a folder, but {str(nearest)!r} is a file; name another folder"
         raise ConfigError(msg)
+    for path in (config.submission_path, config.report_path):
+        if path.is_dir():
+            msg = f"output must have no folder in the place of {path.name}, as {str(config.output)!r} has"
+            raise ConfigError(msg)
     if not os.access(nearest, os.W_OK | os.X_OK):
         msg = f"output {str(config.output)!r} cannot be written: no permission in {str(nearest)!r}; name another folder"
         raise ConfigError(msg)
@@ -119,7 +140,7 @@ def _check_choices(config: Config) -> None:
         msg = f"split must be one of {', '.join(SPLITS)}, not {config.split!r}"
         raise ConfigError(msg)
     if not isinstance(config.device, str) or not DEVICE.fullmatch(config.device):
-        msg = f"device must be auto, cpu, cuda or cuda:N, not {config.device!r}"
+        msg = f"device must be auto, or cpu, cuda or cuda:N parted by commas, not {config.device!r}"
         raise ConfigError(msg)
     for name in ("strict", "progress", "resume"):
         if not isinstance(getattr(config, name), bool):
@@ -132,6 +153,10 @@ def _check_numbers(config: Config) -> None:
     seconds = config.seconds
     if seconds is not None and not (_is_a(seconds, int, float) and math.isfinite(seconds) and seconds >= 0):
         msg = f"seconds must be a finite number from 0, or None for no limit, not {seconds!r}"
+        raise ConfigError(msg)
+    limit = config.study_seconds
+    if not (_is_a(limit, int, float) and math.isfinite(limit) and limit > 0):
+        msg = f"study_seconds must be a finite number above 0, not {limit!r}"
         raise ConfigError(msg)
     for name, least in (("workers", 0), ("ahead", 1), ("pictures", 0)):
         value = getattr(config, name)

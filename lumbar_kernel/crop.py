@@ -87,6 +87,16 @@ def level_and_side(view: View) -> list[tuple[int, int | None]]:
     return [(level, side) for level in range(len(LEVELS)) for side in sides]
 
 
+def blank_crops(view: View) -> Crops:
+    """The crops of a study that a view does not show: they keep its place in a batch and are graded as "cannot say"."""
+    count, geometry = len(level_and_side(view)), view.geometry
+    return Crops(
+        images=np.zeros((count, geometry.slices, *geometry.shape), np.uint8),
+        present=np.zeros(count, bool),
+        slice_weight=np.full((count, geometry.slices), 1 / geometry.slices, np.float32),
+    )
+
+
 def cut_crops(
     study: Study, landmarks: Landmarks, axial: Sequence[AxialView | None], *, wider: float = 1.0
 ) -> dict[str, Crops]:

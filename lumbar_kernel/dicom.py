@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from lumbar_kernel.dicom_file import (
     assume_transfer_syntax,
     number,
     open_header,
+    open_whole,
     reading,
     refusal,
     text,
@@ -29,6 +29,17 @@ FRAME_LIMIT = 1 << 24
 
 FILE_LIMIT = 1 << 27
 """Largest rows × columns × frames of a file: 512 frames of 512 × 512, half a gigabyte once in float32."""
+
+LARGEST_MM = 3000.0
+"""Longest side of a slice; a whole body fits. What is larger would be sampled on grids without end."""
+
+SMALLEST_SPACING_MM = 0.01
+
+FARTHEST_MM = 10_000.0
+"""Farthest that a slice may lie from the isocentre; no scanner's table moves so far."""
+
+ENCODED_SPARE = 1 << 16
+"""Bytes that an encoding may add to a small image."""
 
 UNIT_TOLERANCE = 0.01
 """How far direction cosines may be from length one and from a right angle; writers round to three digits at worst."""
@@ -110,9 +121,7 @@ def read_identity(path: Path) -> tuple[str, str] | None:
     """StudyInstanceUID and SeriesInstanceUID of a file (empty when absent), None when it is no DICOM image at all."""
     try:
         with reading(path, "the header cannot be read"):
-            dataset, _ = open_header(
-                path, tags=["StudyInstanceUID", "SeriesInstanceUID", "DirectoryRecordSequence", "Rows"]
-            )
+            dataset, _ = open_header(path, tags=IDENTITY_TAGS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
             return text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
@@ -142,9 +151,9 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
         raise ValueError(msg)
     failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here (RLE or uncompressed always can)"
     with reading(path, failure):
-        with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, force=True)
+        dataset = open_whole(path)
         assume_transfer_syntax(dataset)
+        _check_encoding(dataset, path)
         stored = _stored_values(dataset)
         frames = stored[None] if stored.ndim == 2 else stored
         return [_frame_pixels(dataset, frames, header) for header in headers]
@@ -165,6 +174,8 @@ def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:
 
 def _check_matrix(dataset: Any, path: Path) -> None:
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    if _frames(dataset) < 1:
+        raise refusal(path, f"NumberOfFrames is {_frames(dataset)}, it must be at least 1")
     if rows < 1 or columns < 1:
         raise refusal(path, f"the matrix is {rows} × {columns}, both must be at least 1")
     if rows * columns > FRAME_LIMIT or rows * columns * _frames(dataset) > FILE_LIMIT:
@@ -173,6 +184,14 @@ def _check_matrix(dataset: Any, path: Path) -> None:
     samples, photometric = int(dataset.get("SamplesPerPixel") or 1), text(dataset, "PhotometricInterpretation")
     if samples != 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
         raise refusal(path, f"a colour image ({photometric}, {samples} samples per pixel), only grey ones are read")
+
+
+def _check_encoding(dataset: Any, path: Path) -> None:
+    """Refuse compressed pixels that are longer than twice what they unpack to: a bomb."""
+    native = int(dataset.Rows) * int(dataset.Columns) * _frames(dataset) * int(dataset.BitsAllocated) // 8
+    encoded = len(dataset.get("PixelData") or b"")
+    if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + ENCODED_SPARE:
+        raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
 
 
 def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) -> SliceHeader:
@@ -209,8 +228,12 @@ def _plane(path: Path, *, position: Any, orientation: Any, spacing: Any, shape: 
     origin = _vector(path, "ImagePositionPatient", position, 3)
     directions = _vector(path, "ImageOrientationPatient", orientation, 6).reshape(2, 3)
     row_spacing, column_spacing = _vector(path, "PixelSpacing", spacing, 2).tolist()
-    if row_spacing <= 0 or column_spacing <= 0:
-        raise refusal(path, f"PixelSpacing is {row_spacing:g} × {column_spacing:g} mm, both must be positive")
+    if np.abs(origin).max() > FARTHEST_MM:
+        raise refusal(path, f"ImagePositionPatient is {position}, more than {FARTHEST_MM:g} mm away")
+    least, height, width = min(row_spacing, column_spacing), row_spacing * shape[0], column_spacing * shape[1]
+    if least < SMALLEST_SPACING_MM or max(height, width) > LARGEST_MM:
+        size = f"PixelSpacing is {row_spacing:g} × {column_spacing:g} mm and the slice {height:g} × {width:g} mm"
+        raise refusal(path, f"{size}, expected {SMALLEST_SPACING_MM:g} at least and {LARGEST_MM:g} at most")
     row, column = directions
     if np.abs(directions @ directions.T - np.eye(2)).max() > UNIT_TOLERANCE:
         raise refusal(path, f"ImageOrientationPatient {orientation} is not two unit vectors at a right angle")

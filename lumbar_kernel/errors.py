@@ -5,6 +5,8 @@ KernelError
 ├── DicomError          one file that cannot be read as an MR slice with geometry
 ├── StudyError          one study without any usable series
 ├── LocalisationError   no plausible five levels in a study
+├── GradingError        a member gave something that is no grade
+├── NotFiniteError      a stage gave numbers that are NaN or infinite
 ├── WeightsError        a missing, damaged or mismatching weights file or manifest
 └── SubmissionError     a table that must not be written
 """
@@ -32,6 +34,10 @@ class LocalisationError(KernelError):
 
 class GradingError(KernelError):
     """A member gave something that is no grade."""
+
+
+class NotFiniteError(KernelError):
+    """A stage gave numbers that are NaN or infinite."""
 
 
 class WeightsError(KernelError):

@@ -8,13 +8,14 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lumbar_kernel.dicom import read_identity
 from lumbar_kernel.dicom_file import looks_like_dicom
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS
+from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS, split_row_id
 
 logger = logging.getLogger(__name__)
 
@@ -58,38 +59,63 @@ def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
     understood. Where a table is present, its roles are used and its studies appear even without files.
 
     Raises:
-        ConfigError: the folder does not exist.
+        ConfigError: the folder does not exist or cannot be listed.
     """
-    if not data.is_dir():
+    if not _is_folder(data):
         msg = f"the data folder {data} does not exist or is no folder; give the folder that holds the DICOM studies"
         raise ConfigError(msg)
     data = Path(os.path.abspath(data))  # noqa: PTH100 - resolve() would replace linked study names by their targets
     named = f"{split}_images"
-    images = data / named if (data / named).is_dir() else data
+    images = data / named if _is_folder(data / named) else data
     tables = data.parent if data.name == named else data
     roles = _read_roles(tables / f"{split}_series_descriptions.csv")
-    expected = [*roles, *(_sample_studies(tables / "sample_submission.csv") if split == "test" else ())]
-    leaves = _leaves(images)
+    expected = [*roles, *(sample_studies(tables) if split == "test" else ())]
+    leaves, closed = _leaves(images)
+    if images in closed:
+        msg = f"the data folder {images} cannot be listed; its files must be readable"
+        raise ConfigError(msg)
     settled = images.name == named or bool(roles)
     by_path = {leaf for leaf in leaves if settled and len(leaf.relative_to(images).parts) == 2}
     found: dict[str, dict[str, list[Path]]] = defaultdict(dict)
     for leaf in by_path:
         found[leaf.parent.name][leaf.name] = leaves[leaf]
+    for folder in closed:
+        # stands among the files of its study, so that reading refuses it there by name
+        names = folder.relative_to(images).parts
+        if settled:
+            found[names[0]].setdefault(names[min(1, len(names) - 1)], []).append(folder)
+        else:
+            logger.warning("%s cannot be listed, what lies in it is not read", folder)
     loose = {leaf: paths for leaf, paths in leaves.items() if leaf not in by_path}
     for study_id, series in _group_by_header(loose, images).items():
         for series_id, paths in series.items():
             found[study_id].setdefault(series_id, []).extend(paths)
     if images.name == named:
-        expected += [folder.name for folder in images.iterdir() if folder.is_dir() and not _ignored(folder.name)]
+        expected += [folder.name for folder in images.iterdir() if _is_folder(folder) and not _ignored(folder.name)]
     return tuple(
         _study_files(study, found.get(study, {}), roles.get(study, {})) for study in _natural({*found, *expected})
     )
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+def sample_studies(folder: Path) -> list[str]:
+    """The studies of the `sample_submission.csv` in a folder, in its order; empty where there is none."""
+    studies: dict[str, None] = {}
+    for row in _read_table(folder / "sample_submission.csv", columns=(ROW_ID,)):
+        with suppress(ValueError):  # a row of another competition
+            studies[split_row_id(row[ROW_ID])[0]] = None
+    return list(studies)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str, str], ...]:
     """Sort key that orders numbers inside names by value, so that `2.dcm` comes before `10.dcm`."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts)
+    return tuple(_number_key(part) if part.isdecimal() else (1, 0, part, part) for part in parts)
+
+
+def _number_key(digits: str) -> tuple[int, int, str, str]:
+    """By value, without `int`, which refuses the thousands of digits that a broken UID may have."""
+    value = digits.lstrip("0")
+    return (0, len(value), value, digits)
 
 
 def _natural(names: Iterable[str]) -> list[str]:
@@ -114,27 +140,47 @@ def _ignored(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "DICOMDIR")
 
 
-def _leaves(root: Path) -> dict[Path, list[Path]]:
-    """Every folder that directly holds DICOM files, with them; linked folders are followed once."""
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no permission to look at it
+        return False
+
+
+def _leaves(root: Path) -> tuple[dict[Path, list[Path]], list[Path]]:
+    """Every folder that directly holds DICOM files, with them, and the folders that cannot be listed.
+
+    Each folder is visited once, under its own name where it has one below the root, else under that of a link to it;
+    links to what holds the root are not followed.
+    """
     leaves: dict[Path, list[Path]] = {}
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = _natural(name for name in folders if not _ignored(name))
-        paths = [Path(folder) / name for name in _natural(names) if not _ignored(name)]
-        paths = [path for path in paths if _is_candidate(path)]
-        if paths:
-            leaves[Path(folder)] = paths
-    return leaves
+    errors: list[OSError] = []
+    seen = {_identity(folder) for folder in root.resolve().parents}
+    starts = [root]
+    for start in starts:  # grows by the linked folders, which come after all others
+        for folder, folders, names in os.walk(start, onerror=errors.append):
+            if (identity := _identity(Path(folder))) in seen:
+                folders.clear()
+                continue
+            seen.add(identity)
+            inner = [Path(folder) / name for name in _natural(folders) if not _ignored(name)]
+            starts += [path for path in inner if path.is_symlink()]
+            folders[:] = [path.name for path in inner if not path.is_symlink()]
+            paths = [Path(folder) / name for name in _natural(names) if not _ignored(name)]
+            paths = [path for path in paths if _is_candidate(path)]
+            if paths:
+                leaves[Path(folder)] = paths
+    return leaves, [Path(error.filename) for error in errors]
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_candidate(path: Path) -> bool:
     """A file that should be DICOM by its name, or that is by its first bytes; whether it can be read shows later."""
-    return path.suffix.lower() in DICOM_SUFFIXES or (path.is_file() and looks_like_dicom(path))
+    return path.suffix.lower() in DICOM_SUFFIXES or looks_like_dicom(path)
 
 
 def _group_by_header(leaves: dict[Path, list[Path]], root: Path) -> dict[str, dict[str, list[Path]]]:
@@ -224,15 +270,15 @@ def _read_roles(path: Path) -> Roles:
     return dict(roles)
 
 
-def _sample_studies(path: Path) -> list[str]:
-    return list(dict.fromkeys(row[ROW_ID].split("_")[0] for row in _read_table(path, columns=(ROW_ID,))))
-
-
 def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, csv.Error) as error:
+        logger.warning("%s cannot be read (%s), the run goes on without it", path, error)
         return []
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = list(csv.DictReader(file))
     complete = [row for row in rows if all(row.get(column) for column in columns)]
     if len(complete) < len(rows):
         missing = len(rows) - len(complete)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lumbar_kernel.crop import Crops, View, level_and_side
 from lumbar_kernel.errors import GradingError
+from lumbar_kernel.forward import run_batch
 from lumbar_kernel.sampling import normalise
 from lumbar_kernel.schema import CANAL, LEVELS, ROWS, SEVERITIES, row_index
 
@@ -56,26 +57,27 @@ def grade(
     *,
     view: View,
     groups: Sequence[str],
-    device: torch.device,
     batch_size: int = 64,
 ) -> NDArray[np.float64]:
     """Grades of several studies by one member.
 
     Args:
         crops: the view's crops, one entry per study.
-        nets: the member's fold checkpoints, whose probabilities are averaged.
+        nets: the member's fold checkpoints, whose probabilities are averaged, on the device that grades.
         view: what the crops show.
         groups: condition of each head.
-        device: where the nets are.
         batch_size: crops graded at once; batches span studies.
 
     Returns:
         (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot say.
+
+    Raises:
+        GradingError: a net gave numbers that are not finite.
     """
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
     pictures, weights = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "slice_weight"))
-    said = [grade_crops(net, pictures, level, weights, device=device, batch_size=batch_size) for net in nets]
+    said = [grade_crops(net, pictures, level, weights, batch_size=batch_size) for net in nets]
     probabilities = np.mean(said, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
     return np.stack(
         [_to_rows(own, item.present, order, groups) for own, item in zip(probabilities, crops, strict=True)]
@@ -88,17 +90,15 @@ def grade_crops(
     level: Tensor,
     slice_weight: NDArray[np.float32],
     *,
-    device: torch.device,
     batch_size: int = 64,
 ) -> NDArray[np.float64]:
-    """Grades of crops by one net; where the accelerator's memory is too small the batch is halved, down to one.
+    """Grades of crops by one net; a slice-wise net grades every slice and the slices are averaged by weight.
 
     Args:
-        net: on the device.
+        net: on the device that grades.
         pictures: (n, slices, rows, columns) crops on the canonical side.
         level: (n,) level index of each crop.
         slice_weight: (n, slices) share of each slice for a net that looks at slices one by one.
-        device: where the net is.
         batch_size: crops graded at once.
 
     Returns:
@@ -107,26 +107,6 @@ def grade_crops(
     Raises:
         GradingError: the net gave numbers that are not finite.
     """
-    while True:
-        try:
-            return _forward(net, pictures, level, slice_weight, device=device, batch_size=batch_size)
-        except torch.cuda.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-            batch_size //= 2
-            torch.cuda.empty_cache()
-
-
-def _forward(
-    net: GradeNet,
-    pictures: NDArray[np.uint8],
-    level: Tensor,
-    slice_weight: NDArray[np.float32],
-    *,
-    device: torch.device,
-    batch_size: int,
-) -> NDArray[np.float64]:
-    """Probabilities (n, heads, 3); a slice-wise net grades every slice and the slices are averaged by weight."""
     said = []
     for start in range(0, len(pictures), batch_size):
         block = pictures[start : start + batch_size]
@@ -134,9 +114,7 @@ def _forward(
         slices = block.shape[1]
         if net.in_chans == 1:
             block, levels = block.reshape(-1, 1, *block.shape[2:]), levels.repeat_interleave(slices)
-        images = torch.from_numpy(to_input(block)).to(device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            softened = net(images, levels.to(device)).float().softmax(dim=-1).cpu().numpy().astype(np.float64)
+        softened = run_batch(net, torch.from_numpy(to_input(block)), levels).softmax(dim=-1).numpy().astype(np.float64)
         if net.in_chans == 1:
             weight = slice_weight[start : start + batch_size]
             softened = np.einsum("ns,nshk->nhk", weight, softened.reshape(-1, slices, *softened.shape[1:]))
@@ -146,6 +124,24 @@ def _forward(
         msg = f"{int((~np.isfinite(probabilities)).sum())} of {probabilities.size} probabilities are not finite"
         raise GradingError(msg)
     return probabilities
+
+
+def require_verdict(probabilities: NDArray[np.float64], crops: Crops, view: View) -> None:
+    """Raise GradingError when a member that could see a level left a row of it out, or gave no finite number.
+
+    Args:
+        probabilities: (25, 3) of one study.
+        crops: what the member saw of it.
+        view: what the crops show.
+    """
+    count = len(level_and_side(view))
+    wanted = _to_rows(
+        np.ones((count, len(view.groups), len(SEVERITIES))), crops.present, level_and_side(view), view.groups
+    )
+    missing = ~np.isfinite(probabilities).all(axis=1) & np.isfinite(wanted).all(axis=1)
+    if missing.any():
+        msg = f"no finite verdict on {int(missing.sum())} rows, the first {ROWS[int(np.argmax(missing))]}"
+        raise GradingError(msg)
 
 
 def _to_rows(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.chain import REACH_MM, Evidence, decode_chain, gather
 from lumbar_kernel.errors import LocalisationError
+from lumbar_kernel.forward import run_batch
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, FloatArray, unit
 from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.sampling import Grid, centred_grid, normalise, sample, upright_axes
@@ -103,14 +104,12 @@ def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, batch_siz
 
 def heatmaps(pictures: NDArray[np.float32], nets: Sequence[HeatmapNet], *, batch_size: int = 32) -> NDArray[np.float32]:
     """Probabilities of (n, rows, columns) pictures, averaged over nets: (n, landmarks, rows / 4, columns / 4)."""
-    device = next(nets[0].parameters()).device
     cells = (pictures.shape[1] // STRIDE, pictures.shape[2] // STRIDE)
     blocks = []
     for start in range(0, len(pictures), batch_size):
-        block = torch.from_numpy(pictures[start : start + batch_size])[:, None].to(device)
-        with torch.inference_mode():
-            said = torch.stack([net(block).exp() for net in nets]).mean(dim=0)[:, :, :-1]
-        blocks.append(said.reshape(len(block), -1, *cells).cpu().numpy())
+        block = torch.from_numpy(pictures[start : start + batch_size])[:, None]
+        said = torch.stack([run_batch(net, block).exp() for net in nets]).mean(dim=0)[:, :, :-1]
+        blocks.append(said.reshape(len(block), -1, *cells).numpy())
     return np.concatenate(blocks)
 
 

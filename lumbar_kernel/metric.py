@@ -22,6 +22,7 @@ from lumbar_kernel.schema import (
     SUBMISSION_COLUMNS,
     group_of,
     prior,
+    split_row_id,
 )
 
 FloatArray = NDArray[np.float64]
@@ -101,7 +102,7 @@ def bootstrap_interval(
 def constant_submission(rows: Iterable[str], grades: FloatArray | None = None) -> dict[str, FloatArray]:
     """The same (25, 3) grades for every study that the row ids name, the prior when None: the yardstick."""
     table = dict(zip(ROWS, prior() if grades is None else grades, strict=True))
-    return {row: table[_split(row)[1]] for row in rows}
+    return {row: table[split_row_id(row)[1]] for row in rows}
 
 
 def load_solution(path: Path) -> dict[str, int]:
@@ -176,7 +177,7 @@ def study_terms(
     labels = np.array([solution[row] for row in rows])
     weights = np.array(SEVERITY_WEIGHTS)[labels]
     term = np.array([GROUPS.index(group_of(row)) for row in rows])
-    names, study = np.unique([_split(row)[0] for row in rows], return_inverse=True)
+    names, study = np.unique([split_row_id(row)[0] for row in rows], return_inverse=True)
     chosen = np.clip(probabilities[np.arange(len(rows)), labels], EPSILON, 1 - EPSILON)
     loss_sums = np.zeros((len(names), len(TERMS)))
     weight_sums = np.zeros_like(loss_sums)
@@ -208,15 +209,6 @@ def _align(rows: Sequence[str], submission: Mapping[str, FloatArray]) -> FloatAr
         raise SubmissionError(msg)
     shares: FloatArray = values / values.sum(axis=1, keepdims=True)
     return shares
-
-
-def _split(row_id: str) -> tuple[str, str]:
-    """Study id and target of a row id; raises ValueError when the target is none of `schema.ROWS`."""
-    for row in ROWS:
-        if row_id.endswith(f"_{row}"):
-            return row_id.removesuffix(f"_{row}"), row
-    msg = f"row id {row_id!r} does not end in one of the 25 targets, as in 44036939_{ROWS[0]}"
-    raise ValueError(msg)
 
 
 def _divide(losses: FloatArray, weights: FloatArray) -> FloatArray:

@@ -14,14 +14,18 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 
 import cv2
 
 from lumbar_kernel.dicom_file import READ_ERRORS
 from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.faults import through_faults
+from lumbar_kernel.finite import require_finite
 from lumbar_kernel.shared_pixels import discard, pack, unpack
 from lumbar_kernel.study import Study, StudyFiles, read_study
 
@@ -31,6 +35,10 @@ START_SECONDS = 120.0
 """How long a fresh worker may take to import numpy, OpenCV and pydicom, on a busy machine with a cold disk."""
 
 STOP_SECONDS = 5.0
+
+MEMORY_LIMIT = 4 << 30
+"""Bytes that a worker may take beyond its imports: a study, its packing and the decoder at work on one file. What asks
+for more is refused by name, before the system looks for a process to kill."""
 
 STUDY_ERRORS: tuple[type[Exception], ...] = (KernelError, *READ_ERRORS)
 """What may come of odd files and costs their study; anything else is a bug and ends its worker with a traceback."""
@@ -192,10 +200,16 @@ def read_here(files: StudyFiles) -> ReadResult:
     """Read a study in this process; what reading raises becomes the result's error."""
     start = time.monotonic()
     try:
-        study, error = read_study(files), None
+        study, error = _finite_study(files), None
     except STUDY_ERRORS as caught:
         study, error = None, f"{type(caught).__name__}: {caught}"
     return ReadResult(files, study, error, time.monotonic() - start)
+
+
+def _finite_study(files: StudyFiles) -> Study:
+    study = through_faults("read", (files.study_id,), lambda: read_study(files))
+    require_finite(study)
+    return study
 
 
 class _Worker:
@@ -261,10 +275,21 @@ class _Worker:
         return answer
 
 
+def _limit_memory() -> None:
+    """Let allocations beyond `MEMORY_LIMIT` fail; where the system does not tell or take a size, there is no limit."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on every system
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + MEMORY_LIMIT
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def _work(pipe: Connection) -> None:
     """What a worker process does: read what it is sent until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     cv2.setNumThreads(1)  # the workers are the parallelism
+    _limit_memory()
     pipe.send(None)
     while True:
         try:

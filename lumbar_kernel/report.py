@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ VERDICTS = {
     EXIT_DEGRADED: "valid but degraded",
 }
 NAMED_STUDIES = 10
+NAMED_STAGES = 5
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Report:
         stages: seconds per stage.
         members: names of the members that graded every study they could.
         members_failed: name → reason of the members left out.
-        failures: exceptions that belong to no single study.
+        failures: exceptions that belong to no single study, and processes or devices that were lost.
+        plan: what the time allowed, where it was too short.
         seconds: length of the run.
         budget_seconds: what was allowed, None without a limit.
         margin_seconds: what was left of it.
@@ -104,6 +106,7 @@ class Report:
     members: tuple[str, ...] = ()
     members_failed: dict[str, str] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    plan: tuple[str, ...] = ()
     seconds: float
     budget_seconds: float | None = None
     margin_seconds: float | None = None
@@ -119,7 +122,7 @@ class Report:
         entry = json.loads(text)
         entry["studies"] = tuple(study_report_from(study) for study in entry["studies"])
         entry["failures"] = tuple(Failure(**failure) for failure in entry["failures"])
-        entry["members"] = tuple(entry["members"])
+        entry["members"], entry["plan"] = tuple(entry["members"]), tuple(entry["plan"])
         return cls(**entry)
 
     def write(self, path: Path) -> None:
@@ -130,18 +133,38 @@ class Report:
         """A few lines for people; see the function of the same name."""
         return summary(self)
 
+    def table(self) -> list[dict[str, Any]]:
+        """One row a study, for a table: what was used of it, what came out, and what was in the way."""
+        return [
+            {
+                "study_id": study.study_id,
+                "graded_rows": study.graded_rows,
+                "confidence": study.confidence,
+                "series": len(study.series),
+                "slices": sum(series.slices for series in study.series),
+                "members": ", ".join(study.members),
+                "missing": "; ".join((*study.missing, *map(_told, study.failures))),
+            }
+            for study in self.studies
+        ]
+
 
 def summary(report: Report) -> str:
     """A few lines for people: the verdict, the time, the members and every study that fell short."""
     graded = sum(study.graded_rows > 0 for study in report.studies)
-    limit = "no limit" if report.budget_seconds is None else f"of {report.budget_seconds:.0f} s allowed"
+    limit = "no limit"
+    if report.budget_seconds is not None and report.margin_seconds is not None:
+        limit = f"of {report.budget_seconds:.0f} s allowed, {report.margin_seconds:.1f} s left"
+    longest = sorted(report.stages.items(), key=lambda item: -item[1])[:NAMED_STAGES]
     lines = [
         f"lumbar_kernel {report.version} on {report.device}: {VERDICTS.get(report.exit_code, 'unknown verdict')}",
         f"{graded} of {len(report.studies)} studies graded in {report.seconds:.1f} s ({limit})",
         f"members: {', '.join(report.members) or 'none'}",
+        f"seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in longest) or 'none spent'}",
     ]
+    lines += report.plan
     lines += [f"member {name} left out: {reason}" for name, reason in report.members_failed.items()]
-    lines += [f"{failure.stage}: {failure.type}: {failure.message}" for failure in report.failures]
+    lines += dict.fromkeys(map(_told, report.failures))
     short = [(study, reason) for study in report.studies if (reason := _shortfall(study))]
     lines += [f"study {study.study_id}: {reason}" for study, reason in short[:NAMED_STUDIES]]
     if len(short) > NAMED_STUDIES:
@@ -155,22 +178,29 @@ class Recorder:
     Args:
         strict: let exceptions through the guard after recording them.
         clock: returns seconds that never run backwards.
+
+    Attributes:
+        last: the last failure, its message led by the study, which in a strict run is the one that ended it.
     """
 
     def __init__(self, *, strict: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._strict = strict
         self._clock = clock
         self._failures: dict[str | None, list[Failure]] = {}
+        self.last: Failure | None = None
         self._stages: dict[str, float] = {}
 
     @contextmanager
-    def guard(self, study_id: str | None, stage: str) -> Iterator[None]:
+    def guard(self, study_id: str | None, stage: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Keep an exception of one stage to one study (None: to no study in particular): note it, go on.
 
+        Exceptions that are `passing` are left to the caller.
         This is the only broad `except` of the package. An interrupt or a request to exit passes through.
         """
         try:
             yield
+        except passing:
+            raise
         except Exception as error:
             log.exception("%s failed in %s", "run" if study_id is None else f"study {study_id}", stage)
             self.note(study_id, stage, error)
@@ -179,8 +209,12 @@ class Recorder:
 
     def note(self, study_id: str | None, stage: str, error: BaseException) -> None:
         """Record an exception that was dealt with elsewhere."""
-        failure = Failure(stage=stage, type=type(error).__name__, message=str(error))
+        self.add(study_id, Failure(stage=stage, type=type(error).__name__, message=str(error)))
+
+    def add(self, study_id: str | None, failure: Failure) -> None:
+        """Record a failure."""
         self._failures.setdefault(study_id, []).append(failure)
+        self.last = replace(failure, message=f"study {study_id}: {failure.message}") if study_id else failure
 
     def failures(self, study_id: str | None) -> tuple[Failure, ...]:
         """What failed for a study, or for no study in particular, in order."""
@@ -201,11 +235,14 @@ class Recorder:
         return dict(self._stages)
 
 
+def _told(failure: Failure) -> str:
+    return f"{failure.stage}: {failure.type}: {failure.message}"
+
+
 def _shortfall(study: StudyReport) -> str:
     """Why a study is less than fully graded, an empty text when it is not."""
     if study.failures:
-        first = study.failures[0]
-        return f"{first.stage}: {first.type}: {first.message}"
+        return _told(study.failures[0])
     if study.missing:
         return study.missing[0]
     return "" if study.graded_rows else "no member graded it, the prior stands"

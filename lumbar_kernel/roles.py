@@ -60,6 +60,12 @@ def main_plane(headers: Sequence[SliceHeader]) -> Plane | None:
     return plane if count >= PLANE_SHARE * len(headers) else None
 
 
+def main_weighting(headers: Sequence[SliceHeader]) -> str | None:
+    """The weighting that most of the slices tell of, so that no single header decides; None when none does."""
+    told = Counter(weighting for header in headers if (weighting := weighting_of(header)) is not None)
+    return told.most_common(1)[0][0] if told else None
+
+
 def plane_for(role: str) -> Plane:
     """The plane that a role asks for."""
     return Plane.AXIAL if role == AXIAL_T2 else Plane.SAGITTAL

@@ -83,6 +83,15 @@ def row_ids(study_id: str) -> Iterator[str]:
     return (f"{study_id}_{row}" for row in ROWS)
 
 
+def split_row_id(row_id: str) -> tuple[str, str]:
+    """Study id and target of a row id; raises ValueError when the target is none of `ROWS`."""
+    for row in ROWS:
+        if row_id.endswith(f"_{row}"):
+            return row_id.removesuffix(f"_{row}"), row
+    msg = f"row id {row_id!r} does not end in one of the 25 targets, as in 44036939_{ROWS[0]}"
+    raise ValueError(msg)
+
+
 LABEL_COUNTS = {
     CANAL: ((1506, 55, 16), (1410, 123, 44), (1293, 177, 107), (1188, 191, 198), (1517, 43, 17)),
     FORAMINAL: ((3040, 93, 15), (2863, 271, 14), (2428, 656, 64), (1945, 996, 207), (2017, 814, 317)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.dicom import SliceHeader, read_frames, read_headers
+from lumbar_kernel.dicom_file import refusal
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.folders import SeriesFiles, StudyFiles, find_studies
 from lumbar_kernel.geometry import Plane, SlicePlane, plane_of
@@ -16,15 +18,18 @@ from lumbar_kernel.roles import (
     MIN_SLICES,
     T2,
     main_plane,
+    main_weighting,
     plane_for,
     role_for,
-    weighting_of,
     weighting_of_role,
     weightings_by_pixels,
 )
 from lumbar_kernel.stacks import ordered, without_duplicates
 
 __all__ = ["Series", "SeriesFiles", "Slice", "Study", "StudyFiles", "find_studies", "read_study"]
+
+STUDY_LIMIT = 1 << 28
+"""Most pixels of a study, a gigabyte in float32; 250 slices of 1024 × 1024."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,8 @@ def read_study(files: StudyFiles) -> Study:
     problems: list[str] = []
     stacks = [stack for series in files.series for stack in _stacks(series, problems)]
     stacks = _without_remnants(stacks, problems)
-    pixels = {header: image for stack in stacks for header, image in _decode(stack.headers, problems).items()}
+    wanted = _within_limit([header for stack in stacks for header in stack.headers], problems)
+    pixels = _decode(wanted, problems)
     series = [tuple(_slice(header, pixels[header]) for header in stack.headers if header in pixels) for stack in stacks]
     for stack, slices in zip(stacks, series, strict=True):
         if not slices:
@@ -134,7 +140,7 @@ def _stack(series_id: str, role: str | None, headers: list[SliceHeader], problem
         role = None
     elif role is not None:
         plane = plane_for(role)
-    weighting = weighting_of_role(role) if role else weighting_of(headers[len(headers) // 2])
+    weighting = weighting_of_role(role) if role else main_weighting(headers)
     if plane in (None, Plane.CORONAL) or (weighting is not None and role_for(plane, weighting) is None):
         what = f"{_name(plane)} slices, weighting {weighting or 'unknown'}"
         problems.append(f"series {series_id}: {what} ({headers[0].series_description!r}), no role wants it")
@@ -176,7 +182,19 @@ def _planes(stacks: list[_Stack]) -> set[Plane]:
     return {stack.plane for stack in stacks}
 
 
-def _decode(headers: tuple[SliceHeader, ...], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:
+def _within_limit(headers: list[SliceHeader], problems: list[str]) -> list[SliceHeader]:
+    """The slices that a study may hold in memory, the smallest first to be kept."""
+    total, too_many = 0, set()
+    for header in sorted(headers, key=lambda header: math.prod(header.plane.shape)):
+        total += math.prod(header.plane.shape)
+        if total > STUDY_LIMIT:
+            too_many.add(header)
+    for path in dict.fromkeys(header.path for header in headers if header in too_many):
+        problems.append(str(refusal(path, f"left out, the study has more than {STUDY_LIMIT} pixels")))
+    return [header for header in headers if header not in too_many]
+
+
+def _decode(headers: list[SliceHeader], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:
     """Pixels by header, every file decoded once; files that fail are told and missing."""
     by_file: dict[Path, list[SliceHeader]] = {}
     for header in headers:

@@ -92,11 +92,12 @@ def validate(table: pd.DataFrame, study_ids: Iterable[str]) -> None:
 def write_whole(text: str, path: Path) -> None:
     """Write a text file by way of a neighbour that replaces it, flushed to disk before the swap.
 
-    A plain `open` rather than `tempfile` keeps the permissions that the umask asks for.
+    A plain `open` rather than `tempfile` keeps the permissions that the umask asks for. Names of files and folders may
+    hold bytes that are no text; they are written as escapes.
     """
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with neighbour.open("w", encoding="utf-8", newline="") as file:
+        with neighbour.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -1,21 +1,11 @@
-"""`predict`: the process that owns clock and file, and can finish the file whatever the grading process does."""
+"""`predict`: the process that owns clock and file, and can finish the file whatever the grading processes do."""
 
 from __future__ import annotations
 
-import csv
-import ctypes
 import logging
-import math
-import multiprocessing
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -23,12 +13,14 @@ from tqdm import tqdm
 from lumbar_kernel import __version__
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
+from lumbar_kernel.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
-from lumbar_kernel.messages import Done, Message, Ready, Update
+from lumbar_kernel.folders import StudyFiles, find_studies, sample_studies
+from lumbar_kernel.graders import Graders, graded
+from lumbar_kernel.messages import Done, Message, Note, Ready, Share, Update
 from lumbar_kernel.metric import load_submission
-from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Recorder, Report, StudyReport
-from lumbar_kernel.schema import ROW_ID, ROWS, prior, row_ids
-from lumbar_kernel.study import StudyFiles, find_studies
+from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
+from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.submission import FloatArray, write_submission
 
 logger = logging.getLogger(__name__)
@@ -36,23 +28,34 @@ logger = logging.getLogger(__name__)
 PUBLISH_EVERY_SECONDS = 5.0
 """How long new grades may wait for the file."""
 
-PR_SET_PDEATHSIG = 1
-"""Option of Linux's prctl: the signal that a process gets when its parent dies."""
-
 POLL_SECONDS = 0.5
-STOP_SECONDS = 3.0
+
+ENDING_SHARE = 0.7
+"""Of the reserve, for the supervisor's end; what is before is for the step that a grading process may be in."""
+
+SLOW_START = 3.0
+"""The end is kept at least a third as long as the way to the first file took: a starved machine is slow at both."""
 
 
 @dataclass(eq=False)
 class _State:
-    """What the grading process has told so far."""
+    """What the grading processes have told so far, and what became of them."""
 
     grades: dict[str, FloatArray]
     reports: dict[str, StudyReport]
-    ready: Ready | None = None
-    done: Done | None = None
+    ready: list[Ready] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    unwritten: tuple[Failure, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
     dirty: bool = False
+    cut_short: bool = False
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """What failed in grading processes that came to their end, of no study in particular."""
+        return tuple(failure for done in self.done for failure in done.recorder.failures(None))
 
     def take(self, message: Message) -> None:
         """Learn from one message."""
@@ -61,9 +64,11 @@ class _State:
             self.reports[message.report.study_id] = message.report
             self.dirty = True
         elif isinstance(message, Ready):
-            self.ready = message
-        else:
-            self.done = message
+            self.ready.append(message)
+        elif isinstance(message, Note):
+            self.notes.append(message.text)
+        elif isinstance(message, Done):
+            self.done.append(message)
 
 
 def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, started: float | None = None) -> Report:
@@ -97,14 +102,29 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         _run_here(config, studies, state, budget)
     elif not budget.expired():
         _run_beside(config, studies, state, budget)
-    write_submission(state.grades, config.submission_path)
+    _publish(config, state)
     report = _report(config, state, budget)
-    report.write(config.report_path)
+    try:
+        report.write(config.report_path)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", config.report_path, error)
+        failure = Failure("write report", type(error).__name__, str(error))
+        report = replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
     if config.strict and report.failures:
         first = report.failures[0]
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
+
+
+def _publish(config: Config, state: _State) -> None:
+    """Put the grades as they stand on disk; while it takes no more, the last good file stays."""
+    try:
+        write_submission(state.grades, config.submission_path)
+        state.unwritten = ()
+    except OSError as error:
+        logger.warning("%s stays as it was: %s", config.submission_path, error)
+        state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
 
 
 def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
@@ -125,117 +145,77 @@ def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatAr
 def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
     """Study ids as the sample submission orders them, then the others in the order found."""
     found = [item.study_id for item in studies]
-    sample = config.data / "sample_submission.csv"
-    if config.split != "test" or not sample.is_file():
+    if config.split != "test":
         return found
-    with sample.open(newline="", encoding="utf-8") as file:
-        first_row = f"_{ROWS[0]}"
-        named = [row[ROW_ID] for row in csv.DictReader(file) if row.get(ROW_ID, "").endswith(first_row)]
     known = set(found)
-    order = [row.removesuffix(first_row) for row in named if row.removesuffix(first_row) in known]
+    order = [study_id for study_id in sample_studies(config.data) if study_id in known]
     return list(dict.fromkeys([*order, *found]))
 
 
 def _run_here(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
     """Grade in this process: slower to start and without protection, but a debugger can follow."""
-    state.take(_graded(config, studies, budget, state.take))
-
-
-def _graded(config: Config, studies: Sequence[StudyFiles], budget: Budget, emit: Callable[[Message], None]) -> Done:
-    """The pipeline's account; an error that ends it as a whole is in the account."""
-    from lumbar_kernel.pipeline import run  # brings torch
-
-    recorder = Recorder()
-    done = Done(recorder=recorder, members=(), complete=False)
-    with recorder.guard(None, "grading"):
-        done = run(config, studies, budget=budget, emit=emit)
-    return done
+    device = _devices(config, state, budget)[0]
+    state.take(graded(config, Share(0, tuple(studies), device), budget, state.take))
+    state.seconds = state.done[0].recorder.stages
 
 
 def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
-    """Grade in a process of its own and publish what it tells, until it is done, dead or out of time."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    seconds = None if config.seconds is None else budget.margin()
-    process = context.Process(target=_grading_process, args=(config, tuple(studies), seconds, sender))
-    process.start()
-    sender.close()
+    """Grade in processes of their own and publish what they tell, until all is done or the time is up."""
     published = budget.elapsed()
-    with tqdm(total=len(studies), unit="study", disable=not config.progress) as bar, receiver:
+    ending = max(ENDING_SHARE * config.reserve, published / SLOW_START)
+    devices = _devices(config, state, budget)
+    with (
+        tqdm(total=len(studies), unit="study", disable=not config.progress) as bar,
+        Graders(config, studies, devices, budget) as graders,
+    ):
         try:
-            while state.done is None and budget.margin() > config.reserve / 2:
-                wait = min(POLL_SECONDS, budget.margin() if math.isfinite(budget.margin()) else POLL_SECONDS)
-                if receiver.poll(max(wait, 0.01)):
-                    state.take(receiver.recv())
-                    bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
+            while graders.busy and (left := budget.margin() - ending) > 0:
+                if config.strict and (graders.failures or state.failed):
+                    break
+                for message in graders.messages(min(POLL_SECONDS, left)):
+                    state.take(message)
+                bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
                 if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
-                    write_submission(state.grades, config.submission_path)
+                    _publish(config, state)
                     state.dirty, published = False, budget.elapsed()
-        except EOFError:
-            process.join(STOP_SECONDS)
-            text = f"the grading process ended with exit code {process.exitcode}"
-            state.failures.append(Failure("grading", "ProcessDied", text))
         finally:
-            write_submission(state.grades, config.submission_path)
-            _stop(process, politely=state.done is not None)
+            _publish(config, state)
+            state.notes += graders.unfinished
+            state.cut_short = graders.busy
+            state.failures += graders.failures
+            state.seconds = graders.seconds
 
 
-def _grading_process(config: Config, studies: Sequence[StudyFiles], seconds: float | None, sender: Connection) -> None:
-    """Entry of the grading process: tells its messages through the pipe; an error ends it and is told as well."""
-    os.setpgid(0, 0)  # so that the supervisor can end it together with its readers
-    _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which ends this process
-    signal.signal(signal.SIGTERM, _leave)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    sender.send(_graded(config, studies, Budget(seconds, reserve=config.reserve), sender.send))
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process as soon as the supervisor is gone, so that a restart does not meet it at work.
-
-    Elsewhere the broken pipe ends it at its next message.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _leave(*_: object) -> None:
-    """End the process through its context managers, which give shared memory back."""
-    sys.exit(0)
-
-
-def _stop(process: BaseProcess, *, politely: bool) -> None:
-    """End the grading process with its readers; one that is not done is asked to leave, then forced."""
-    if politely:
-        process.join(STOP_SECONDS)
-    if process.is_alive():
-        process.terminate()
-        process.join(STOP_SECONDS)
-    if process.is_alive() and process.pid is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.join(STOP_SECONDS)
+def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
+    """The devices that grade; those that were asked for and do not work are on record."""
+    found = find_devices(config.device, seconds=min(PROBE_SECONDS, budget.remaining()))
+    for name, reason in found.broken.items():
+        logger.warning("%s does not work and is left out: %s", name, reason)
+        state.failures.append(Failure("find devices", "DeviceBroken", f"{name}: {reason}"))
+    return found.working
 
 
 def _report(config: Config, state: _State, budget: Budget) -> Report:
     """The record of the run, with the exit code that follows from it."""
     studies = tuple(state.reports[study_id] for study_id in state.grades)
-    done, ready = state.done, state.ready
-    failures = (*state.failures, *(done.recorder.failures(None) if done else ()))
-    failed = dict(ready.members_failed) if ready else {}
+    failures = (*state.failures, *state.unwritten, *state.failed)
+    left_out = [told.members_failed for told in state.ready] + [told.members_failed for told in state.done]
+    failed = {name: reason for own in left_out for name, reason in own.items()}
     whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
-    graded = whole and done is not None and done.complete and not failures and not failed
+    complete = bool(state.done) and all(done.complete for done in state.done) and not state.cut_short
+    first, *others = [done.members for done in state.done] or [()]
     return Report(
         version=__version__,
-        weights_sha256=ready.weights_sha256 if ready else "",
-        device=ready.device if ready else "none",
+        weights_sha256=state.ready[0].weights_sha256 if state.ready else "",
+        device=", ".join(dict.fromkeys(told.device for told in state.ready)) or "none",
         studies=studies,
-        stages={name: round(value, 3) for name, value in done.recorder.stages.items()} if done else {},
-        members=done.members if done else (),
+        stages={name: round(value, 3) for name, value in state.seconds.items()},
+        members=() if state.cut_short else tuple(name for name in first if all(name in own for own in others)),
         members_failed=failed,
         failures=failures,
+        plan=tuple(dict.fromkeys(state.notes)),
         seconds=budget.elapsed(),
         budget_seconds=config.seconds,
         margin_seconds=None if config.seconds is None else budget.margin(),
-        exit_code=EXIT_GRADED if graded else EXIT_DEGRADED,
+        exit_code=EXIT_GRADED if whole and complete and not failures and not failed else EXIT_DEGRADED,
     )

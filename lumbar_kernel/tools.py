@@ -1,19 +1,25 @@
-"""Everything that grading needs from the weights folder, loaded on a device that works."""
+"""Everything that grading needs from the weights folder, loaded on a device."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from lumbar_kernel.checkpoints import Manifest, load_localiser, load_member, read_manifest
+from lumbar_kernel.checkpoints import (
+    LocaliserSpec,
+    Manifest,
+    MemberSpec,
+    Net,
+    load_localiser,
+    load_member,
+    read_manifest,
+)
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.grade import GradeNet
 from lumbar_kernel.heatmaps import HeatmapNet
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,44 +41,32 @@ class Tools:
     members: dict[str, list[GradeNet]]
 
 
-def pick_device(name: str) -> torch.device:
-    """The device asked for; "auto" takes CUDA only where a real operation works on it.
+def load_tools(config: Config, name: str) -> tuple[Tools, dict[str, str]]:
+    """The nets of the manifest on a device, and what cannot be loaded, with the reason.
 
-    An old card may be reported as available and still fail at the first kernel, so a product is computed.
-    """
-    if name != "auto":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    try:
-        probe = torch.ones(8, 8, device="cuda")
-        if float((probe @ probe).sum().item()) == 512.0:
-            return torch.device("cuda")
-    except (RuntimeError, AssertionError) as error:
-        logger.warning("the GPU does not work (%s), grading on the processor", error)
-    return torch.device("cpu")
-
-
-def load_tools(config: Config) -> tuple[Tools, dict[str, str]]:
-    """The nets of the manifest, and the members that cannot be loaded with the reason.
+    A member that is missing or damaged is left out; without the axial localiser no axial view is graded.
 
     Raises:
-        WeightsError: the manifest or a localiser is unusable, or, in a strict run, any member.
+        WeightsError: the manifest or the sagittal localiser is unusable, or, in a strict run, anything.
     """
-    manifest, device = read_manifest(config.weights), pick_device(config.device)
-    members, failed = {}, {}
-    for spec in manifest.members:
+    manifest, device = read_manifest(config.weights), torch.device(name)
+    failed: dict[str, str] = {}
+
+    def loaded(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:
         try:
-            members[spec.name] = load_member(spec, manifest.folder, device=device)
+            return load(spec, manifest.folder, device=device)
         except WeightsError as error:
             if config.strict:
                 raise
-            failed[spec.name] = str(error)
+            failed[name] = str(error)
+            return []
+
+    members = {spec.name: loaded(spec.name, load_member, spec) for spec in manifest.members}
     tools = Tools(
         manifest=manifest,
         device=device,
         sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
-        axial=load_localiser(manifest.axial, manifest.folder, device=device),
-        members=members,
+        axial=loaded("axial localiser", load_localiser, manifest.axial),
+        members={name: nets for name, nets in members.items() if nets},
     )
     return tools, failed

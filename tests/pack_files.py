@@ -30,6 +30,7 @@ def write_packs(data, *, seeds):
     studies = {str(seed): make_phantom(seed, study_id=str(seed)) for seed in seeds}
     _foramina(data / "sagittal_t1", studies)
     _margins(data / "sudirman_sagittal", studies)
+    _boxes(data / "sudirman_sagittal", studies)
     _centres(data / "tianchi_t2", studies)
     _axial(data / "axial_t2_crops", studies)
 
@@ -78,6 +79,19 @@ def _margins(pack, studies):
             rows.append({"image": image, "patient": study_id, "weighting": weighting, "level": level, **place})
     _store(pack, "slices.zip", pictures)
     pd.DataFrame(rows).to_csv(pack / "points.csv", index=False)
+
+
+def _boxes(pack, studies):
+    """A box of stenosis behind every disc whose canal is graded, and one of another kind in every picture."""
+    rows = []
+    for study_id, weighting, item, truth in _middle_slices(studies):
+        image = f"{int(study_id):04d}_{weighting}.jpg"
+        height, width = item.pixels.shape
+        for level, (y, x) in enumerate(item.plane.to_pixel(truth.disc_margin)):
+            graded = truth.grades[row_index("spinal_canal_stenosis", level)] > 0
+            place = {"x_centre_rel": (x + 3) / width, "y_centre_rel": (y + 0.5) / height}
+            rows += [{"image": image, "finding": finding, **place} for finding in ("ddd", "stenosis")[: 1 + graded]]
+    pd.DataFrame(rows).to_csv(pack / "boxes.csv", index=False)
 
 
 def _centres(pack, studies):

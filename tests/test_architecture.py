@@ -11,15 +11,19 @@ PACKAGE = Path(__file__).parents[1] / "lumbar_kernel"
 ROOT = PACKAGE.name
 
 ORDER = (
-    *("schema", "errors", "geometry", "config"),
+    *("schema", "errors", "geometry", "config", "finite", "faults", "devices"),
     *("dicom_file", "dicom", "folders", "roles", "stacks", "study", "shared_pixels", "readers"),
-    *("heatmaps", "sampling", "chain", "localise", "axial", "crop", "grade", "ensemble", "checkpoints"),
+    *("forward", "heatmaps", "sampling", "chain", "localise", "axial", "crop", "grade", "ensemble", "checkpoints"),
     *("submission", "metric", "budget", "report", "messages", "journal", "pictures"),
-    *("study_report", "tools", "pipeline", "supervisor", "__init__", "__main__"),
+    *("study_report", "tools", "plan", "desk", "prepare", "pipeline", "graders", "supervisor"),
+    *("__init__", "__main__"),
 )
 """A module may import only from modules before it; a new module has to be placed here."""
 
-DIRECTORS = ("messages", "journal", "study_report", "pipeline", "supervisor", "__init__", "__main__")
+DIRECTORS = (
+    *("messages", "journal", "study_report", "plan", "desk", "prepare", "pipeline", "graders", "supervisor"),
+    *("__init__", "__main__"),
+)
 """The only modules that know the clock and the record of failures."""
 
 CLOCKS = (*DIRECTORS, "budget", "report", "readers")

@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 
-from lumbar_kernel.checkpoints import load_localiser, load_member, read_manifest
+from lumbar_kernel.checkpoints import STAGES, load_localiser, load_member, read_manifest
 from lumbar_kernel.errors import WeightsError
 
 CPU = torch.device("cpu")
@@ -58,17 +58,34 @@ def test_weights_of_another_architecture_are_refused(copy):
         lambda m: m.update(format_version=2),
         lambda m: m.pop("localisers"),
         lambda m: m["members"]["tiny_axial_t2"].update(view="coronal"),
+        lambda m: m["members"]["tiny_axial_t2"].update(seconds_per_study=float("nan")),
+        lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"spinal_canal_stenosis": float("inf")}),
+        lambda m: m["localisers"].pop("axial"),
+        lambda m: m["localisers"]["axial"].update(points="two"),
         lambda m: m["members"]["tiny_axial_t2"].update(files=[]),
         lambda m: m["members"]["tiny_axial_t2"]["files"][0].update(file="../outside"),
         lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"spinal_canal_stenosis": -1}),
         lambda m: m.update(calibration={"nonsense": 1}),
         lambda m: m.update(members=[]),
+        lambda m: m.update(stage_seconds={"localise": -1}),
+        lambda m: m["members"]["tiny_axial_t2"].update(seconds_per_study="nan"),
     ],
 )
 def test_a_broken_manifest_is_refused_with_a_reason(copy, edit):
     change(copy, edit)
     with pytest.raises(WeightsError, match=r"manifest|calibration|nonsense"):
         read_manifest(copy)
+
+
+def test_figures_to_plan_with_may_be_missing(copy):
+    manifest = read_manifest(copy)
+    assert manifest.stage_seconds == STAGES
+    assert {spec.gain for spec in manifest.members} == {0.0}
+    change(copy, lambda m: m.update(stage_seconds={"localise": 0.5}))
+    change(copy, lambda m: m["members"]["tiny_axial_t2"].update(gain=0.25))
+    manifest = read_manifest(copy)
+    assert manifest.stage_seconds == {**STAGES, "localise": 0.5}
+    assert max(spec.gain for spec in manifest.members) == 0.25
 
 
 def test_no_manifest_is_refused(tmp_path):

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import shutil
+import sys
+import tracemalloc
 import warnings
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
 import pytest
 
 from lumbar_kernel.dicom import FRAME_LIMIT, read_frames, read_headers, read_identity, read_pixels
+from lumbar_kernel.dicom_file import HEADER_LIMIT, looks_like_dicom
 from lumbar_kernel.errors import DicomError
 from tests.dicom_files import AXIAL, SAGITTAL, dataset_of, save, write_enhanced, write_slice
 from tests.real_data import SHARED, unpack
@@ -56,6 +63,9 @@ def test_a_missing_tag_that_nothing_needs_is_no_reason_to_refuse(tmp_path, missi
         ({"orientation": (0, 0, 0, 0, 1, 0)}, "right angle"),
         ({"PixelSpacing": None}, "no PixelSpacing"),
         ({"PixelSpacing": [0, 1]}, "PixelSpacing is 0 × 1"),
+        ({"PixelSpacing": [1, 1e-5]}, "PixelSpacing is 1 × 1e-05"),
+        ({"PixelSpacing": [1, 1000]}, "6 × 8000 mm, expected"),
+        ({"position": (0, 0, 1e5)}, "ImagePositionPatient is .* away"),
         ({"PixelSpacing": [1]}, "PixelSpacing"),
         ({"Modality": "CT"}, "Modality is 'CT'"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.2"}, "spectroscopy"),
@@ -65,6 +75,7 @@ def test_a_missing_tag_that_nothing_needs_is_no_reason_to_refuse(tmp_path, missi
         ({"Rows": 0}, "matrix is 0 × 8"),
         ({"Rows": 65535, "Columns": 65535}, f"limit of {FRAME_LIMIT}"),
         ({"NumberOfFrames": 2_000_000_000}, "limit"),
+        ({"NumberOfFrames": -1}, "NumberOfFrames is -1"),
         ({"NumberOfFrames": 2}, "no positions of their own"),
     ],
 )
@@ -79,6 +90,89 @@ def test_file_that_is_no_dicom_is_refused(tmp_path, content, reason):
     with pytest.raises(DicomError, match=reason):
         read_headers(tmp_path / "1.dcm")
     assert read_identity(tmp_path / "1.dcm") is None
+
+
+def deflated(path: Path, *elements: bytes) -> Path:
+    """A deflated slice with these elements, as the file has them, before its own."""
+    raw = write_slice(path).read_bytes()
+    place = 132 + 12 + int.from_bytes(raw[140:144], "little")
+    meta = raw[:place].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99").replace(b"UI\x14\0", b"UI\x16\0")
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    path.write_bytes(meta + packer.compress(b"".join(elements) + raw[place:]) + packer.flush())
+    return path
+
+
+def test_a_deflated_file_is_read(tmp_path):
+    assert np.array_equal(read_pixels(only(deflated(tmp_path / "1.dcm"))), RAMP)
+
+
+def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(tmp_path):
+    size = 4 * HEADER_LIMIT
+    private = b"\x07\0\x10\0OB\0\0" + size.to_bytes(4, "little") + bytes(size)
+    path = deflated(tmp_path / "1.dcm", private)
+    tracemalloc.start()
+    with pytest.raises(DicomError, match=rf"1\.dcm: the header is longer than {HEADER_LIMIT} bytes"):
+        read_headers(path)
+    assert read_identity(path) is None
+    assert tracemalloc.get_traced_memory()[1] < 3 * HEADER_LIMIT
+    tracemalloc.stop()
+
+
+def test_a_header_without_end_is_refused(tmp_path):
+    dataset = dataset_of(RAMP, ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=list(AXIAL))
+    dataset.add_new(0x00091001, "OB", bytes(HEADER_LIMIT))
+    with pytest.raises(DicomError, match="header is longer"):
+        read_headers(save(dataset, tmp_path / "1.dcm"))
+
+
+def test_what_follows_the_pixels_is_not_read(tmp_path):
+    path = write_slice(tmp_path / "1.dcm")
+    path.write_bytes(path.read_bytes() + b"\xfc\xff\xfc\xffSQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 9)
+    assert np.array_equal(read_pixels(only(path)), RAMP)
+
+
+def test_compressed_pixels_far_longer_than_the_image_are_refused(tmp_path):
+    path = write_slice(tmp_path / "1.dcm", np.random.default_rng(0).integers(0, 9999, (300, 300), np.uint16), rle=True)
+    raw = path.read_bytes()
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    path.write_bytes(raw.replace(rows + b"\x2c\x01", rows + b"\x02\x00"))
+    with pytest.raises(DicomError, match=r"1\.dcm: \d+ bytes of compressed pixels for an image of 1200"):
+        read_pixels(only(path))
+
+
+def test_a_picture_that_pillow_finds_too_large_is_refused(tmp_path, monkeypatch):
+    class DecompressionBombError(Exception):
+        pass
+
+    def too_large(dataset):
+        raise DecompressionBombError("exceeds limit")
+
+    (header,) = read_headers(write_slice(tmp_path / "1.dcm"))
+    monkeypatch.setattr("lumbar_kernel.dicom._stored_values", too_large)
+    monkeypatch.setitem(sys.modules, "PIL.Image", SimpleNamespace(DecompressionBombError=DecompressionBombError))
+    with pytest.raises(DicomError, match=r"1\.dcm: .*exceeds limit"):
+        read_pixels(header)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "linked device", "hole", "link to itself"])
+def test_what_is_no_file_of_bearable_size_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "1.dcm"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "hole":
+        shutil.copy(write_slice(tmp_path / "2.dcm"), path)
+        os.truncate(path, 1 << 40)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.symlink_to("/dev/zero" if kind == "linked device" else path)
+    reason = {"hole": "over the limit", "link to itself": "symbolic links"}.get(kind, "not a file")
+    with pytest.raises(DicomError, match=f"{path.name}: .*{reason}"):
+        read_headers(path)
+    assert read_identity(path) is None
+    assert not looks_like_dicom(path) or kind == "hole"
 
 
 def test_file_without_pixels_is_refused(tmp_path):
@@ -98,7 +192,7 @@ def test_truncated_pixels_are_refused_with_the_transfer_syntax(tmp_path, rle):
 
 def test_a_file_cut_anywhere_is_read_or_refused_but_never_crashes(tmp_path):
     whole = write_slice(tmp_path / "1.dcm", RAMP, rle=True).read_bytes()
-    for length in range(0, len(whole), 7):
+    for length in range(0, len(whole) - 4, 7):  # the last four say that nothing more follows
         (tmp_path / "2.dcm").write_bytes(whole[:length])
         with pytest.raises(DicomError):
             read_frames(read_headers(tmp_path / "2.dcm"))

@@ -9,10 +9,20 @@ import torch
 
 from lumbar_kernel.checkpoints import read_manifest
 from lumbar_kernel.ensemble import Calibration
-from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LEVELS
+from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LABEL_COUNTS, LEVELS
 from tests.pack_files import write_packs
-from training import calibrate, evaluate, pretrained
-from training.figures import Graded, Located, interval, location_figure, loss_figure, reliability, yardstick
+from training import calibrate, evaluate, pack_crops, pretrained
+from training.figures import (
+    Graded,
+    Located,
+    Ranked,
+    interval,
+    location_figure,
+    loss_figure,
+    ranking_figure,
+    reliability,
+    yardstick,
+)
 from training.predictions import Judges
 from training.single import sagittal_slice
 
@@ -101,6 +111,37 @@ def test_only_checkpoints_that_left_a_fold_out_judge_it():
     assert [(rows.tolist(), nets) for rows, nets in everyone] == [([0, 1, 2, 3], ["a", "b", "c"])]
 
 
+def test_only_boxed_levels_get_weak_grades_and_not_more_than_the_challenge_has(packs_folder):
+    examples, boxed = pack_crops.boxed_canals(packs_folder)
+    graded = pack_crops.canal(packs_folder)
+    assert boxed.any()
+    assert not boxed.all()
+    assert (examples.labels == -1).all()
+    assert set(graded.labels[~boxed, 0]) == {0}
+    for level, counts in enumerate(LABEL_COUNTS[CANAL]):
+        mine = graded.level == level
+        assert (graded.labels[mine] > 0).sum() <= round(mine.sum() * sum(counts[1:]) / sum(counts)) + 1
+
+
+def test_fluid_that_goes_dark_at_the_disc_is_missed():
+    open_canal = np.full((144, 144), 20, np.uint8)
+    open_canal[:, 62:82] = 220
+    crowded = open_canal.copy()
+    crowded[68:76, 62:82] = 60
+    left = pack_crops.fluid_left(np.stack([open_canal, crowded]))
+    assert left == pytest.approx([1, 60 / 220])
+
+
+def test_ranking_is_within_levels():
+    level = np.repeat([0, 1], 100).astype(np.int8)
+    narrow = np.tile([False, True], 100)
+    group = (np.arange(200) // 10).astype(str)
+    told = Ranked(group, level, narrow, narrow + 10.0 * level)
+    assert ranking_figure(told)["area"] == 1
+    blind = Ranked(group, level, narrow, 1.0 * level)
+    assert ranking_figure(blind)["area"] == 0.5
+
+
 def test_a_squashed_picture_gets_its_shape_back():
     item = sagittal_slice(np.zeros((250, 250), np.uint8), rows=500, columns=250, field_mm=300)
     assert item.plane.row_spacing * 250 == pytest.approx(300)
@@ -126,6 +167,7 @@ def test_the_command_measures_whatever_packs_are_there(packs_folder, trained, tm
     assert figures["sudirman_sagittal_t1"]["within_6_percent"] > 0.8
     assert figures["sudirman_sagittal"]["within_6_percent"] > 0.6
     assert figures["foraminal_marked"]["loss"] < figures["foraminal_marked"]["prior"]
+    assert 0 <= figures["canal_boxes"]["low"] <= figures["canal_boxes"]["area"] <= figures["canal_boxes"]["high"] <= 1
     assert "foraminal_localised" in capsys.readouterr().out
 
 

@@ -8,8 +8,6 @@ from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grade import GradeNet, grade, grade_crops, to_input
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
 
-CPU = torch.device("cpu")
-
 
 def make_crops(view, *, seed=0, present=True):
     geometry, count = view.geometry, len(level_and_side(view))
@@ -26,7 +24,7 @@ def make_net(view, in_chans):
 @pytest.mark.parametrize(("name", "in_chans"), [("sagittal_t1", 1), ("sagittal_t2", 3), ("axial_t2", 3)])
 def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
     view = VIEWS[name]
-    graded = grade([make_crops(view)] * 2, [make_net(view, in_chans)], view=view, groups=view.groups, device=CPU)
+    graded = grade([make_crops(view)] * 2, [make_net(view, in_chans)], view=view, groups=view.groups)
     assert graded.shape == (2, 25, 3)
     for index, row in enumerate(ROWS):
         said = ~np.isnan(graded[:, index])
@@ -38,7 +36,7 @@ def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
 def test_studies_are_graded_alike_alone_and_together():
     view = VIEWS["axial_t2"]
     several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
-    options = {"view": view, "groups": view.groups, "device": CPU}
+    options = {"view": view, "groups": view.groups}
     together = grade(several, [net], batch_size=7, **options)
     for index, crops in enumerate(several):
         assert np.allclose(grade([crops], [net], **options)[0], together[index], atol=1e-5, equal_nan=True)
@@ -46,7 +44,7 @@ def test_studies_are_graded_alike_alone_and_together():
 
 def test_absent_crops_stay_without_grade():
     view = VIEWS["sagittal_t1"]
-    graded = grade([make_crops(view, present=False)], [make_net(view, 1)], view=view, groups=view.groups, device=CPU)
+    graded = grade([make_crops(view, present=False)], [make_net(view, 1)], view=view, groups=view.groups)
     assert np.isnan(graded).all()
 
 
@@ -54,6 +52,10 @@ class Knows(nn.Module):
     """A net that answers with the brightness of its crop and with the level it was told."""
 
     in_chans = 3
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(1))
 
     def forward(self, images, level):
         severe = images.mean(dim=(1, 2, 3))
@@ -65,7 +67,7 @@ def test_left_and_right_go_to_their_own_rows():
     crops = make_crops(view)
     noise = np.random.default_rng(0).random(crops.images[::2].shape)
     crops.images[0::2], crops.images[1::2] = 1 + 250 * noise**0.3, 1 + 250 * noise**3  # left mostly bright
-    graded = grade([crops], [Knows()], view=view, groups=view.groups, device=CPU)[0]
+    graded = grade([crops], [Knows()], view=view, groups=view.groups)[0]
     rows = dict(zip(ROWS, graded, strict=True))
     for level in ("l1_l2", "l5_s1"):
         left, right = (rows[f"{side}_{SUBARTICULAR}_{level}"] for side in ("left", "right"))
@@ -79,7 +81,7 @@ def test_slices_are_pooled_by_weight():
     crops, net = make_crops(view), make_net(view, 1)
     only = np.zeros_like(crops.slice_weight)
     only[:, 1] = 1
-    options = {"view": view, "groups": (FORAMINAL,), "device": CPU}
+    options = {"view": view, "groups": (FORAMINAL,)}
     pooled = grade([Crops(crops.images, crops.present, only)], [net], **options)
     same = np.repeat(crops.images[:, 1:2], 3, axis=1)
     alone = grade([Crops(same, crops.present, crops.slice_weight)], [net], **options)
@@ -106,7 +108,7 @@ class SmallMemory(Knows):
 
 def test_too_little_memory_halves_the_batch_and_changes_nothing():
     view, net = VIEWS["axial_t2"], SmallMemory()
-    options = {"view": view, "groups": view.groups, "device": CPU}
+    options = {"view": view, "groups": view.groups}
     small = grade([make_crops(view)], [net], batch_size=16, **options)
     assert max(net.sizes) == 10
     assert np.allclose(small, grade([make_crops(view)], [Knows()], **options), equal_nan=True)
@@ -118,4 +120,4 @@ def test_numbers_that_are_not_finite_are_refused():
         net.classifier.bias.fill_(float("nan"))
     pictures, weight = np.full((2, 3, 32, 32), 90, np.uint8), np.full((2, 3), 1 / 3, np.float32)
     with pytest.raises(GradingError, match="6 of 6"):
-        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), weight, device=torch.device("cpu"))
+        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), weight)

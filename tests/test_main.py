@@ -51,9 +51,22 @@ def test_phantom_writes_a_train_split(tmp_path):
     assert (tmp_path / "train_label_coordinates.csv").is_file()
 
 
+def test_phantom_draws_a_gallery_with_or_without_files(tmp_path, capsys):
+    picture = tmp_path / "gallery.png"
+    assert main(["phantom", "--studies", "1", "--gallery", str(picture)]) == EXIT_GRADED
+    assert str(picture) in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery.png"]
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["predict", "{empty}"], ["inspect", "{empty}"], ["predict", "{empty}/absent"], ["phantom", "p", "--studies", "0"]],
+    [
+        ["predict", "{empty}"],
+        ["inspect", "{empty}"],
+        ["predict", "{empty}/absent"],
+        ["phantom", "p", "--studies", "0"],
+        ["phantom", "--studies", "1"],
+    ],
 )
 def test_wrong_usage_is_said_in_one_line(arguments, tmp_path, capsys):
     filled = [word.format(empty=tmp_path) for word in arguments]

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from lumbar_kernel import Config, pipeline
 from lumbar_kernel.budget import Budget
@@ -13,10 +12,11 @@ from lumbar_kernel.checkpoints import read_manifest
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grade import grade
 from lumbar_kernel.journal import Journal
-from lumbar_kernel.messages import Done, Ready, Update
-from lumbar_kernel.pipeline import _first_pass, run
+from lumbar_kernel.messages import Done, Note, Ready, Share, Step, Update
+from lumbar_kernel.pipeline import run
+from lumbar_kernel.plan import first_members
+from lumbar_kernel.report import Recorder
 from lumbar_kernel.study import find_studies
-from lumbar_kernel.tools import pick_device
 
 
 class Clock:
@@ -34,8 +34,10 @@ def messages(dataset, trained, tmp_path, *, seconds=None, step=0.0, **options):
     config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False, **options)
     said = []
     budget = Budget(seconds, reserve=0.0, clock=Clock(step))
-    done = run(config, find_studies(dataset), budget=budget, emit=said.append)
-    return [*said, done]
+    recorder = Recorder(strict=config.strict)
+    share = Share(0, tuple(find_studies(dataset)), "cpu")
+    done = run(config, share, recorder=recorder, budget=budget, emit=said.append)
+    return [*[message for message in said if not isinstance(message, Step)], done]
 
 
 def test_messages_come_in_order_and_grades_only_gain_members(dataset, trained, tmp_path):
@@ -60,7 +62,7 @@ def test_every_update_is_a_valid_set_of_grades(dataset, trained, tmp_path):
 
 def test_without_time_nothing_is_read(dataset, trained, tmp_path):
     said = messages(dataset, trained, tmp_path, seconds=1, step=2)
-    assert [type(message) for message in said] == [Ready, Done]
+    assert [type(message) for message in said] == [Ready, Note, Note, Done]
     assert not said[-1].complete
 
 
@@ -76,31 +78,20 @@ def test_more_time_never_gives_less(dataset, trained, tmp_path):
 
 def test_the_first_pass_takes_the_heaviest_member_of_each_condition(untrained):
     members = list(read_manifest(untrained).members)
-    names = {spec.name for spec in _first_pass(members)}
+    names = {spec.name for spec in first_members(members)}
     assert names == {"tiny_axial_t2", "tiny_sagittal_t1"}
     light = [
         dataclasses.replace(m, ensemble_weight=(0.1,) * len(m.ensemble_weight)) if "axial" in m.name else m
         for m in members
     ]
-    assert "tiny_sagittal_t2" in {spec.name for spec in _first_pass(light)}
-
-
-def test_the_device_falls_back_to_the_processor(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-
-    def broken(*_, **__):
-        raise RuntimeError("no kernel image is available")
-
-    monkeypatch.setattr(torch, "ones", broken)
-    assert pick_device("auto") == torch.device("cpu")
-    assert pick_device("cpu") == torch.device("cpu")
+    assert "tiny_sagittal_t2" in {spec.name for spec in first_members(light)}
 
 
 def test_strict_lets_the_first_exception_through(dataset, trained, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("lumbar_kernel.pipeline.cut_crops", broken)
+    monkeypatch.setattr("lumbar_kernel.prepare.cut_crops", broken)
     with pytest.raises(ZeroDivisionError):
         messages(dataset, trained, tmp_path, strict=True)
     said = messages(dataset, trained, tmp_path)
@@ -164,3 +155,22 @@ def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, t
         assert "canal_t2" not in report.members
         assert {failure.stage for failure in report.failures} == {"grade canal_t2"}
         assert {failure.type for failure in report.failures} == {"GradingError"}
+
+
+def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_studies_first(
+    dataset, trained, tmp_path, monkeypatch, whole_journal
+):
+    recorded = []
+    add_study = Journal.add_study
+    monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
+    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    monkeypatch.setattr(pipeline.Plan, "choose", lambda _, full, thin, **__: thin)
+    said = messages(dataset, trained, tmp_path)
+    (note,) = [message.text for message in said if isinstance(message, Note)]
+    assert "every 2nd sagittal slice" in note
+    thin = [message.report for message in said if isinstance(message, Update)][:2]
+    assert all("every 2nd" in report.missing[0] and report.graded_rows == 25 for report in thin)
+    # Time was left after all: the thin studies were done once more, and only that counts as finished work.
+    assert recorded == [report.study_id for report in thin]
+    assert last_grades(said) == whole_journal[1]
+    assert said[-1].complete

@@ -41,20 +41,24 @@ def _nothing_is_left_behind():
     assert list(Path("/dev/shm").glob(f"lumbar_{os.getpid()}_*")) == []
 
 
+class SilentPath(type(Path())):
+    """A file that opens but never answers, as on a network disk that went away."""
+
+    def stat(self, **options):
+        os.open(self, os.O_RDONLY)
+        time.sleep(10 * PATIENCE)
+
+
 @pytest.fixture
 def stuck(tmp_path):
-    """Makes studies whose only file opens but never answers: a named pipe that stays open and silent."""
-    held: list[int] = []
+    """Makes studies whose only file opens but never answers."""
 
     def make(name: str) -> StudyFiles:
-        path = tmp_path / name
-        os.mkfifo(path)
-        held.append(os.open(path, os.O_RDWR))
+        path = SilentPath(tmp_path / name)
+        path.touch()
         return StudyFiles(name, (SeriesFiles("s", None, (path,)),))
 
-    yield make
-    for descriptor in held:
-        os.close(descriptor)
+    return make
 
 
 def readers_of(study: StudyFiles) -> list[int]:
@@ -146,6 +150,21 @@ def test_a_study_past_its_time_is_given_up_and_the_rest_go_on(studies, stuck):
     assert [result.study is None for result in results] == [False, True, False]
     assert "longer than 2 s" in results[1].error
     assert results[1].seconds >= 2
+
+
+class HungryPath(type(Path())):
+    """A file that takes more memory than there is, as a decoder that believes a broken header would."""
+
+    def stat(self, **options):
+        return bytearray(1 << 40)
+
+
+def test_a_file_that_takes_too_much_memory_is_refused_by_name(studies, tmp_path):
+    paths = (*studies[0].series[0].paths, HungryPath(tmp_path / "big.dcm"))
+    with StudyReader([StudyFiles("0", (SeriesFiles("s", None, paths),))], workers=1, ahead=0) as reader:
+        (result,) = reader
+    assert len(result.study.series[0].slices) == 3
+    assert result.study.problems == (f"{tmp_path.name}/big.dcm: the header cannot be read: MemoryError",)
 
 
 def test_no_more_than_ahead_studies_are_in_work(studies, stuck):

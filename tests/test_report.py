@@ -37,6 +37,7 @@ def full_report():
         members=("axial",),
         members_failed={"sagittal": "hash differs"},
         failures=(Failure("picture", "OSError", "disk full"),),
+        plan=("a full first pass needs 90 s",),
         seconds=12.0,
         budget_seconds=60.0,
         margin_seconds=48.0,
@@ -60,10 +61,27 @@ def test_arrays_and_numbers_that_json_lacks_do_not_stop_the_report():
 
 def test_the_summary_names_what_fell_short_and_only_that():
     text = summary(full_report())
-    for part in ("valid but degraded", "1 of 2 studies", "60 s", "hash differs", "study 2: localise", "disk full"):
+    for part in (
+        "valid but degraded",
+        "1 of 2 studies",
+        "60 s",
+        "48.0 s left",
+        "grade 2.0",
+        "needs 90 s",
+        "hash differs",
+        "study 2: localise",
+        "disk full",
+    ):
         assert part in text
     assert "study 1:" not in text
     assert full_report().summary() == text
+
+
+def test_the_table_says_of_each_study_what_was_used_and_what_was_in_the_way():
+    graded, failed = full_report().table()
+    assert (graded["study_id"], graded["series"], graded["slices"], graded["graded_rows"]) == ("1", 1, 40, 25)
+    assert (graded["members"], graded["confidence"], graded["missing"]) == ("axial, sagittal", 0.9, "")
+    assert failed["missing"] == "no axial T2; localise: ValueError: too dark"
 
 
 def test_the_summary_stays_short():

@@ -381,3 +381,27 @@ def test_real_studies_stripped_of_every_hint_get_the_roles_of_the_tables(real, t
     assert {series.series_id: series.role for series in study.series} == {
         series_id: real_roles()[series_id] for series_id in COUNTS[study_id]
     }
+
+
+# ---- broken files
+
+
+@pytest.mark.parametrize("odd", [{"SeriesDescription": "localizer"}, {"SeriesDescription": "T1", "EchoTime": 5}])
+def test_one_odd_header_does_not_decide_what_a_series_is(tmp_path, odd):
+    write_stack(tmp_path / "1" / "2", LATERAL, SeriesDescription="T2 sag")
+    write_slice(tmp_path / "1" / "2" / "3.dcm", position=LATERAL[2], orientation=SAGITTAL, InstanceNumber=3, **odd)
+    study = only_study(tmp_path)
+    assert [series.role for series in study.series] == [SAGITTAL_T2]
+    assert xs(study) == [-8, -4, 0, 4, 8]
+
+
+def test_slices_beyond_the_memory_of_a_study_are_left_out_largest_first(tmp_path, monkeypatch):
+    write_stack(tmp_path / "1" / "2", LATERAL, SeriesDescription="T2 sag")
+    for number, x in ((7, 12.0), (8, 16.0)):
+        path = tmp_path / "1" / "2" / f"{number}.dcm"
+        large = np.ones((20, 20), np.uint16)
+        write_slice(path, large, position=(x, 0, 0), orientation=SAGITTAL, SeriesDescription="T2 sag")
+    monkeypatch.setattr("lumbar_kernel.study.STUDY_LIMIT", 5 * 48 + 400)
+    study = only_study(tmp_path)
+    assert xs(study) == [-8, -4, 0, 4, 8, 12]
+    assert study.problems == ("2/8.dcm: left out, the study has more than 640 pixels",)

@@ -31,7 +31,7 @@ def grades_of(path):
 @pytest.fixture(scope="module")
 def run(dataset, trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    config = Config(data=dataset, output=out, weights=trained, progress=False, pictures=1)
+    config = Config(data=dataset, output=out, weights=trained, progress=False, pictures=1, strict=True)
     return config, predict(config)
 
 

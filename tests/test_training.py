@@ -3,10 +3,11 @@ import pandas as pd
 import pytest
 import torch
 
+from lumbar_kernel.checkpoints import STAGES
 from lumbar_kernel.localise import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.schema import SEVERITY_NAMES
-from training import competition, packs, train_grader, train_landmarks
+from training import competition, export, packs, train_grader, train_landmarks
 from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
 from training.examples import (
     HELD_OUT_STUDIES,
@@ -19,7 +20,7 @@ from training.examples import (
     select,
     without_held_out,
 )
-from training.loop import Trainer
+from training.loop import SOURCES, Trainer, example_files
 from training.phantoms import FIRST_SEED, phantom_examples
 from training.studies import KINDS
 
@@ -130,6 +131,16 @@ def test_mixed_examples_are_judged_by_both_labels_and_mixed_within_their_level()
     assert (level[train_grader._partners(level, np.random.default_rng(0))] == level).all()
 
 
+def test_sources_choose_the_files(tmp_path):
+    for name in ("axial", "phantom_axial"):
+        (tmp_path / f"{name}.npz").touch()
+    names = train_grader.TASKS["axial"].files
+    chosen = {s: [path.stem for path in example_files(tmp_path, names, s)] for s in SOURCES}
+    assert chosen == {"all": ["axial", "phantom_axial"], "real": ["axial"], "phantom": ["phantom_axial"]}
+    with pytest.raises(FileNotFoundError, match="phantom_canal"):
+        example_files(tmp_path, train_grader.TASKS["canal"].files, "phantom")
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     def trainer(run):
         torch.manual_seed(0)
@@ -227,3 +238,9 @@ def test_landmark_examples_are_what_the_trainer_reads(made, tmp_path):
     assert pictures.shape == (4, 1, 128, 128)
     assert wanted.shape == (4, 2, 32 * 32 + 1)
     assert known.shape == (4, 2)
+
+
+def test_the_seconds_to_plan_with_are_measured_for_every_stage(trained):
+    measured = export.stage_seconds(trained)
+    assert list(measured) == list(STAGES)
+    assert min(measured.values()) > 0

@@ -1,4 +1,6 @@
-"""Ensemble weights, temperature, bias and study-maximum factor: `python -m training.calibrate DATA_DIR WEIGHTS`.
+"""Ensemble weights and what remains to be fitted: `python -m training.calibrate DATA_DIR WEIGHTS`.
+
+Temperature, bias, study-maximum factor, and what each member gains, by which a short run chooses.
 
 Fitted on out-of-fold rows of the shipped ensemble. A step is kept only where it helps when it is fitted on the other
 folds. The study-maximum factor needs all five canal levels of many studies, which no pack gives: it is fitted on the
@@ -75,12 +77,14 @@ def across_folds(
     return float(np.average([loss(mine, fitted) for mine, fitted in parts], weights=[mine.sum() for mine, _ in parts]))
 
 
-def fitted_shares(setting: Setting) -> dict[str, dict[str, float]]:
+def fitted_shares(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Member → condition → ensemble weight, for views with several members; equal where fitting does not hold.
 
-    The weights of a view's members sum to what they summed to before, so that other views keep their say.
+    The weights of a view's members sum to what they summed to before, so that other views keep their say. Beside them
+    member → gain: how far the mean loss of the conditions falls when the member joins the others of its view.
     """
     found: dict[str, dict[str, float]] = {}
+    gains: dict[str, float] = {}
     print("| rows | members | each | equal weights | fitted on the other folds | weights | kept |")
     print("|---|---|---|---|---|---|---|")
     for name, view, group, examples in graded_packs(setting.data):
@@ -100,11 +104,16 @@ def fitted_shares(setting: Setting) -> dict[str, dict[str, float]]:
         chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
         for member, share in chosen.items():
             found.setdefault(member, {})[group] = round(share * sum(before.values()), 4)
+        together = weighted_log_loss(rows[0].labels, rows[0].probabilities)
+        for member in before:
+            others = combine(examples, said, {name: float(name != member) for name in before}, head=head)
+            fall = weighted_log_loss(others.labels, others.probabilities) - together
+            gains[member] = round(gains.get(member, 0.0) + fall / len(GROUPS), 4)
         each = ", ".join(f"{loss:.4f}" for loss in alone)
         weights = ", ".join(f"{share:.2f}" for share in chosen.values())
         cells = (name, ", ".join(before), each, f"{equal:.4f}", f"{after:.4f}", weights, "yes" if kept else "no")
         print(f"| {' | '.join(cells)} |")
-    return found
+    return found, gains
 
 
 def _splits(members: int, *, parts: int = 10) -> list[tuple[float, ...]]:
@@ -217,8 +226,11 @@ def main() -> None:
         return Setting(arguments.data, manifest, out_of_fold=True)
 
     entry = json.loads(path.read_text())
-    for member, shares in fitted_shares(setting()).items():
-        entry["members"][member]["ensemble_weight"] |= shares
+    shares, gains = fitted_shares(setting())
+    for member, own in shares.items():
+        entry["members"][member]["ensemble_weight"] |= own
+    for member, gain in gains.items():
+        entry["members"][member]["gain"] = gain
     path.write_text(json.dumps(entry, indent=1) + "\n")
     chosen = replace(calibrated(grading(setting())), max_severe_factor=max_severe_factor(arguments.data))
     path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from benchmarks.phantom_score import phantom_score
 from lumbar_kernel.checkpoints import Manifest, read_manifest
 from lumbar_kernel.crop import VIEWS
+from lumbar_kernel.heatmaps import HeatmapNet
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
 from training.examples import GradeExamples
-from training.figures import Graded, location_figure, loss_figure, prior_of, reliability, yardstick
+from training.figures import Graded, location_figure, loss_figure, prior_of, ranking_figure, reliability, yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -97,20 +98,30 @@ def grading(setting: Setting) -> dict[str, tuple[str, Graded]]:
 def localising(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, Graded]]]:
     """Location figures by pack (T1 ones named so), and grades at the foramina that the kernel found."""
     judges = predictions.localiser_judges(setting.manifest, out_of_fold=setting.out_of_fold)
-    figures, rows = {}, {}
-    if (setting.data / "sagittal_t1").is_dir():
-        found = predictions.foramina_by_kernel(setting.data, judges)
-        figures["t1_localisation"] = location_figure(found.located)
+    figures, found = locations(setting.data, judges)
+    rows = {}
+    if found is not None:
         said = ensemble_rows(setting, "sagittal_t1", FORAMINAL, found.crops)
         trust = np.array([found.trust[str(row)] for row in said.row_id])[:, None]
         leaning = trust * said.probabilities + (1 - trust) * prior_of(said.row_id)
         rows["foraminal_localised"] = FORAMINAL, said.replace(leaning)
+    return figures, rows
+
+
+def locations(
+    data: Path, judges: predictions.Judges[HeatmapNet]
+) -> tuple[dict[str, dict[str, float]], predictions.FoundForamina | None]:
+    """Location figures by pack, and the foramina that were found; None when there is no pack of them."""
+    figures, found = {}, None
+    if (data / "sagittal_t1").is_dir():
+        found = predictions.foramina_by_kernel(data, judges)
+        figures["t1_localisation"] = location_figure(found.located)
     for pack in MIDSAGITTAL:
         for weighting, name in (("t2", pack), ("t1", f"{pack}_t1")):
-            located = predictions.midsagittal_by_kernel(setting.data, pack, weighting, judges)
+            located = predictions.midsagittal_by_kernel(data, pack, weighting, judges)
             if located is not None:
                 figures[name] = location_figure(located)
-    return figures, rows
+    return figures, found
 
 
 def phantoms(manifest: Manifest, studies: int) -> dict[str, float]:
@@ -133,7 +144,7 @@ def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.fl
     return found
 
 
-def print_losses(setting: Setting, graded: Mapping[str, tuple[str, Graded]], figures: Mapping[str, dict]) -> None:
+def print_losses(data: Path, graded: Mapping[str, tuple[str, Graded]], figures: Mapping[str, dict]) -> None:
     """One line a figure, with the yardsticks on the very same rows."""
     print("\n| weighted log loss | kernel (95 % interval) | prior | n | studies | yardsticks on the same rows |")
     print("|---|---|---|---|---|---|")
@@ -141,7 +152,7 @@ def print_losses(setting: Setting, graded: Mapping[str, tuple[str, Graded]], fig
         beside = []
         if name in graded:
             group, rows = graded[name]
-            for model, others in other_models(setting.data, group).items():
+            for model, others in other_models(data, group).items():
                 if (held := yardstick(rows, others)) is not None:
                     beside.append(f"{model} {held[0]:.3f}" + ("" if held[1] == figure["n"] else f" ({held[1]} rows)"))
         loss = f"{figure['loss']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
@@ -168,6 +179,13 @@ def print_reliability(graded: Mapping[str, tuple[str, Graded]]) -> None:
             print(f"| {' | '.join(map(str, cells))} | {entry['said']:.3f} | {entry['happened']:.3f} |")
 
 
+def print_ranking(figure: Mapping[str, float]) -> None:
+    """One sentence."""
+    area = f"{figure['area']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    print(f"\nStenosis boxes told from none on sagittal T2, area under the curve within levels: {area}", end="")
+    print(f", {figure['n']} levels of {figure['studies']} patients")
+
+
 def main() -> None:
     """Measure, print the tables, and write the figures as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -180,16 +198,22 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     setting = Setting(arguments.data, read_manifest(arguments.weights), arguments.oof)
     graded = grading(setting)
-    locations, found = localising(setting)
+    places, found = localising(setting)
     graded |= found
     losses = {name: loss_figure(rows) for name, (_, rows) in graded.items()}
     if arguments.phantoms:
         losses["phantom"] = phantoms(setting.manifest, arguments.phantoms)
-    print_losses(setting, graded, losses)
-    print_locations(locations)
+    print_losses(arguments.data, graded, losses)
+    print_locations(places)
+    figures = losses | places
+    if (setting.data / "sudirman_sagittal" / "boxes.csv").is_file():
+        boxed = predictions.boxed_canals(setting.manifest, setting.data, out_of_fold=setting.out_of_fold)
+        if boxed.narrow.any():
+            figures["canal_boxes"] = ranking_figure(boxed)
+            print_ranking(figures["canal_boxes"])
     print_reliability(graded)
     if arguments.json:
-        arguments.json.write_text(json.dumps(losses | locations, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from lumbar_kernel.schema import ROWS, SEVERITIES, SEVERITY_WEIGHTS, prior
 
@@ -58,6 +59,23 @@ class Located:
     right_level: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Levels that somebody called narrow or not, beside how narrow the kernel says they are.
+
+    Attributes:
+        group: (n,) patient.
+        level: (n,) level index.
+        narrow: (n,) bool.
+        said: (n,) the larger, the narrower.
+    """
+
+    group: NDArray[np.str_]
+    level: NDArray[np.int8]
+    narrow: NDArray[np.bool_]
+    said: NDArray[np.float64]
+
+
 def weighted_log_loss(labels: NDArray, probabilities: NDArray) -> float:
     """The metric's loss of one condition: labels (n,), probabilities (n, 3)."""
     weight = np.array(SEVERITY_WEIGHTS)[labels]
@@ -80,7 +98,7 @@ def interval(group: NDArray, figure: Callable[[NDArray[np.intp]], float], *, dra
     for _ in range(draws):
         chosen = rng.integers(0, len(members), len(members))
         values.append(figure(np.concatenate([members[k] for k in chosen])))
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -102,6 +120,19 @@ def location_figure(found: Located) -> dict[str, float]:
     figure = {f"within_{limit}_percent": float((found.distance < limit / 100).mean()) for limit in (2, 3, 6)}
     figure["right_level"] = float(found.right_level.mean())
     return figure | {"n": len(found.distance), "studies": len(np.unique(found.group))}
+
+
+def ranking_figure(rows: Ranked) -> dict[str, float]:
+    """Area under the curve within a level, mean over levels with both kinds (NaN without any), interval, counts."""
+
+    def area(chosen: NDArray[np.intp]) -> float:
+        each = [chosen[rows.level[chosen] == level] for level in np.unique(rows.level)]
+        both = [mine for mine in each if len(np.unique(rows.narrow[mine])) == 2]
+        return float(np.mean([roc_auc_score(rows.narrow[mine], rows.said[mine]) for mine in both])) if both else np.nan
+
+    low, high = interval(rows.group, area, draws=200)
+    counts = {"n": len(rows.said), "studies": len(np.unique(rows.group))}
+    return {"area": area(np.arange(len(rows.said))), "low": low, "high": high} | counts
 
 
 def reliability(rows: Graded) -> list[dict[str, float | str]]:

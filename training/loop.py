@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
 
+SOURCES = ("all", "real", "phantom")
+
 
 def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> argparse.ArgumentParser:
     """The arguments that every training script takes; also sets up logging and is followed by `parse_args`."""
@@ -27,6 +29,9 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
     parser.add_argument("task", choices=sorted(tasks))
     parser.add_argument("cache", type=Path, help="folder of prepared examples")
     parser.add_argument("run", type=Path, help="folder of this run; a restart continues it")
+    parser.add_argument(
+        "--sources", choices=SOURCES, default=SOURCES[0], help="real leaves the phantoms out, phantom all else"
+    )
     parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on")
     parser.add_argument("--backbone", default="mobilenetv3_small_100", help="timm model name")
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights, see pretrained.py")
@@ -34,6 +39,22 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=3e-3)
     return parser
+
+
+def example_files(cache: Path, names: Iterable[str], sources: str) -> list[Path]:
+    """The files of examples that are there and wanted; raises FileNotFoundError where there is none.
+
+    Args:
+        cache: folder of prepared examples.
+        names: of the files, those of phantoms beginning so.
+        sources: one of `SOURCES`.
+    """
+    wanted = [name for name in names if sources == "all" or name.startswith("phantom") == (sources == "phantom")]
+    files = [path for name in wanted if (path := cache / f"{name}.npz").exists()]
+    if not files:
+        msg = f"{cache} holds none of {', '.join(wanted)}; training.prepare and training.phantoms write them"
+        raise FileNotFoundError(msg)
+    return files
 
 
 class Pools:

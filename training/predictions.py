@@ -21,7 +21,7 @@ from lumbar_kernel.study import Slice
 from lumbar_kernel.study_report import SURE
 from training import pack_crops, packs
 from training.examples import GradeExamples, without_held_out
-from training.figures import Graded, Located
+from training.figures import Graded, Located, Ranked
 from training.single import FIELD_MM, Levels, levels_on, sagittal_slice
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -68,7 +68,7 @@ def window_grades(net: GradeNet, examples: GradeExamples, shape: tuple[int, int]
     pictures = examples.images[:, :, top : top + shape[0], left : left + shape[1]]
     weight = np.full(pictures.shape[:2], 1 / pictures.shape[1], np.float32)
     level = torch.from_numpy(examples.level.astype(np.int64))
-    return grade_crops(net, pictures, level, weight, device=next(net.parameters()).device)
+    return grade_crops(net, pictures, level, weight)
 
 
 def member_grades(
@@ -78,7 +78,7 @@ def member_grades(
     said = {}
     for spec in (item for item in manifest.members if item.view == view):
         nets = load_member(spec, manifest.folder, device=CPU)
-        shown = _slices_for(examples, spec.in_chans)
+        shown = slices_for(examples, spec.in_chans)
         mine = np.full((len(examples.images), len(VIEWS[view].groups), 3), np.nan)
         for rows, judges in Judges.of(spec.files, nets, out_of_fold=out_of_fold).of_rows(examples.fold):
             part = _rows(shown, rows)
@@ -87,7 +87,7 @@ def member_grades(
     return said
 
 
-def _slices_for(examples: GradeExamples, in_chans: int) -> GradeExamples:
+def slices_for(examples: GradeExamples, in_chans: int) -> GradeExamples:
     """As many slices as the net takes at once, the middle one for a net that takes one."""
     first = (examples.images.shape[1] - in_chans) // 2
     return GradeExamples(**{**examples.__dict__, "images": examples.images[:, first : first + in_chans]})
@@ -114,6 +114,15 @@ def marked_foramina(data: Path) -> GradeExamples:
 def axial_crops(data: Path) -> GradeExamples:
     """The crops of `axial_t2_crops`, both sides of each."""
     return without_held_out(pack_crops.axial(data))
+
+
+def boxed_canals(manifest: Manifest, data: Path, *, out_of_fold: bool) -> Ranked:
+    """Sudirman's levels with and without a stenosis box, and the chance of narrowing that sagittal T2 members give."""
+    examples, boxed = pack_crops.boxed_canals(data)
+    said = member_grades(manifest, "sagittal_t2", examples, out_of_fold=out_of_fold)
+    narrowing = np.mean([grades[:, 0, 1:].sum(axis=1) for grades in said.values()], axis=0)
+    able = ~np.isnan(narrowing)
+    return Ranked(examples.group[able], examples.level[able], boxed[able], narrowing[able])
 
 
 @dataclass(frozen=True, eq=False)

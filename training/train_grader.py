@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
 from training.examples import GradeExamples, concatenate, load_grades, select
 from training.figures import weighted_log_loss
-from training.loop import Pools, Trainer, run_parser, write_result
-from training.predictions import window_grades
+from training.loop import Pools, Trainer, example_files, run_parser, write_result
+from training.predictions import slices_for, window_grades
 from training.pretrained import start_from_imagenet
 
 
@@ -35,6 +35,9 @@ class Task:
 
 # Shifts of 0.06 of the window are 3 mm: about the localiser's own error. Scale covers the unknown spacing of packs.
 SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BORDER_REFLECT_101)
+
+ALONE = 0.15
+"""How often the middle slice stands in for its neighbours, as it does at the edge of a series and in single slices."""
 
 TASKS = {
     "foraminal": Task(
@@ -53,8 +56,8 @@ TASKS = {
     ),
     "canal": Task(
         view="sagittal_t2",
-        files=("rsna_canal", "phantom_canal"),
-        draw={"rsna": 3.0, "phantom": 1.0},
+        files=("canal", "rsna_canal", "phantom_canal"),
+        draw={"rsna": 3.0, "sudirman_sagittal": 0.3, "phantom": 0.7},
         in_chans=3,
         spatial=SPATIAL,
     ),
@@ -93,6 +96,8 @@ class Sampler:
         stack = self.examples.images[index]
         if rng.random() < 0.5:  # neighbours may come in either order
             stack = stack[::-1]
+        if rng.random() < ALONE:
+            stack = np.broadcast_to(stack[len(stack) // 2], stack.shape)
         matrix = draw_matrix(rng, self.task.spatial, stack.shape[1:], self.shape)
         moved = np.stack([warp(one, matrix, self.shape, border=self.task.spatial.border) for one in stack])
         varied = vary_signal(moved / np.float32(255), rng, strength=0.7)
@@ -109,12 +114,6 @@ def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
         mine = np.flatnonzero(level == value)
         partner[mine] = rng.permutation(mine)
     return partner
-
-
-def _slices_of(examples: GradeExamples, task: Task) -> GradeExamples:
-    """The examples with as many slices as the net takes at once, the middle one for a net that takes one."""
-    first = (examples.images.shape[1] - task.in_chans) // 2
-    return replace(examples, images=examples.images[:, first : first + task.in_chans])
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
@@ -157,8 +156,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
-    files = [arguments.cache / f"{name}.npz" for name in task.files]
-    examples = concatenate([_slices_of(load_grades(path), task) for path in files if path.exists()])
+    files = example_files(arguments.cache, task.files, arguments.sources)
+    examples = concatenate([slices_for(load_grades(path), task.in_chans) for path in files])
     heads = len(VIEWS[task.view].groups)
     model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=arguments.drop_rate)
     if arguments.pretrained:

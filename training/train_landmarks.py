@@ -15,7 +15,7 @@ from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.sampling import normalise
 from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks, select
-from training.loop import Pools, Trainer, run_parser, write_result
+from training.loop import Pools, Trainer, example_files, run_parser, write_result
 from training.pretrained import start_from_imagenet
 
 
@@ -143,14 +143,12 @@ def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[st
 def main() -> None:
     """Train until the steps are done; a restart continues."""
     parser = run_parser(main.__doc__, TASKS, batch=32)
-    parser.add_argument("--sources", choices=("all", "real"), default="all", help="real leaves the phantoms out")
     parser.add_argument("--start", type=Path, help="run whose averaged weights are the start")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
-    wanted = [name for name in task.files if arguments.sources == "all" or not name.startswith("phantom")]
-    files = [arguments.cache / f"{name}.npz" for name in wanted]
-    examples = concatenate([load_landmarks(path) for path in files if path.exists()])
+    files = example_files(arguments.cache, task.files, arguments.sources)
+    examples = concatenate([load_landmarks(path) for path in files])
     model = HeatmapNet(arguments.backbone, points=task.points)
     if arguments.pretrained:
         start_from_imagenet(model.encoder, arguments.backbone)

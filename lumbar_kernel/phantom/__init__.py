@@ -5,13 +5,14 @@ from lumbar_kernel.phantom.contrast import CONTRASTS
 from lumbar_kernel.phantom.make import PhantomStudy, draw_patient, make_phantom, make_truth
 from lumbar_kernel.phantom.measure import PhantomTruth
 from lumbar_kernel.phantom.readers import grade_probabilities, read_grades
-from lumbar_kernel.phantom.write import write_dataset, write_study
+from lumbar_kernel.phantom.write import dataset_study, write_dataset, write_study
 
 __all__ = [
     "CONTRASTS",
     "Anatomy",
     "PhantomStudy",
     "PhantomTruth",
+    "dataset_study",
     "draw_patient",
     "grade_probabilities",
     "make_phantom",

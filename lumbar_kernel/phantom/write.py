@@ -188,11 +188,16 @@ def study_rows(phantom: PhantomStudy) -> StudyRows:
     return StudyRows(study_id, series, (study_id, *grades), coordinates)
 
 
+def dataset_study(seed: int, index: int, *, balanced: bool = False) -> PhantomStudy:
+    """One study of the data set of a seed, counted from zero, in memory."""
+    study_id = f"{seed % 90000 + 10000}{index:05d}"
+    return make_phantom(np.random.SeedSequence(seed, spawn_key=(index,)), study_id=study_id, balanced=balanced)
+
+
 def _write_one(job: tuple[Path, int, int, bool]) -> StudyRows:
     images, seed, index, balanced = job
-    study_id = f"{seed % 90000 + 10000}{index:05d}"
-    phantom = make_phantom(np.random.SeedSequence(seed, spawn_key=(index,)), study_id=study_id, balanced=balanced)
-    write_study(phantom, images / study_id)
+    phantom = dataset_study(seed, index, balanced=balanced)
+    write_study(phantom, images / phantom.study.study_id)
     return study_rows(phantom)
 
 

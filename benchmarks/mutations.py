@@ -1,0 +1,425 @@
+"""Ways to break a DICOM file: `KINDS` maps the name of each to a function that puts a broken file at a path.
+
+A mutation works on the bytes of an Explicit VR Little Endian file, whose elements are split and joined here rather
+than by pydicom, which would refuse to write most of this.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+Random = np.random.Generator
+Change = Callable[[bytes, Random], bytes]
+Placing = Callable[[Path, bytes, Random], None]
+
+HEAD = 132
+LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+VRS = (*sorted(LONG_VRS), b"AS", b"AT", b"CS", b"DS", b"FD", b"FL", b"IS", b"LO", b"PN", b"SL", b"SS", b"UI", b"US")
+UNDEFINED = 0xFFFFFFFF
+
+TRANSFER_SYNTAX, PIXEL_DATA, NUMBER_OF_FRAMES = 0x00020010, 0x7FE00010, 0x00280008
+ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED, HIGH_BIT = 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280102
+SAMPLES_PER_PIXEL, PIXEL_REPRESENTATION = 0x00280002, 0x00280103
+PIXEL_SPACING, POSITION, ORIENTATION = 0x00280030, 0x00200032, 0x00200037
+SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
+NUMBERS = {
+    ROWS: (0, 1, 17, 4096, 32768, 65535),
+    COLUMNS: (0, 1, 17, 4096, 32768, 65535),
+    BITS_ALLOCATED: (0, 1, 7, 8, 12, 24, 32, 64, 65535),
+    BITS_STORED: (0, 1, 8, 15, 17, 32, 65535),
+    HIGH_BIT: (0, 7, 16, 65535),
+    SAMPLES_PER_PIXEL: (0, 2, 3, 65535),
+    PIXEL_REPRESENTATION: (1, 2, 65535),
+}
+TEXTS = {
+    PIXEL_SPACING: (
+        "0\\0", "-1\\-1", "nan\\nan", "inf\\1", "1e300\\1e300", "1e-300\\1e-300", "100\\100", "1e-5\\1e-5", "1", "a\\b",
+        "", "1\\2\\3", "1\\", "9" * 400,
+    ),
+    ORIENTATION: (
+        "0\\0\\0\\0\\0\\0", "", "1\\0\\0\\1\\0\\0", "nan\\0\\0\\0\\1\\0", "1\\0\\0", "2\\0\\0\\0\\2\\0", "x",
+        "1e300\\0\\0\\0\\1\\0", "1\\0\\0\\0\\1\\0\\0",
+    ),
+    POSITION: (
+        "", "nan\\0\\0", "1e300\\1e300\\1e300", "1e6\\0\\0", "-inf\\0\\0", "0\\0", "a\\b\\c", "0\\0\\0\\0",
+        "1e308\\0\\0",
+    ),
+    NUMBER_OF_FRAMES: ("0", "-1", "2", "500", "134217728", "2147483647", "99999999999999999999", "1.5", "two", "1\\2"),
+    0x00200013: ("", "-5", "1e300", "9" * 16, "nan", "x", "1\\2"),  # InstanceNumber
+    0x00180081: ("", "-1", "nan", "1e400", "fast", "9" * 400),  # EchoTime
+    0x00180080: ("", "-1", "nan", "1e400", "slow", "inf"),  # RepetitionTime
+    0x00281053: ("0", "1e300", "nan", "-1", "inf", "x", "1\\2"),  # RescaleSlope
+    0x00281052: ("1e300", "nan", "x"),  # RescaleIntercept
+    0x0020000D: ("", "..", "/", "../../etc/passwd", "1" * 5000, "a\nb,c", "\x01\x02", "\udcff"),  # StudyInstanceUID
+    0x0020000E: ("", "..", "/", "x/../y", "2" * 5000, "a\nb,c", "\x01\x02"),  # SeriesInstanceUID
+    0x0008103E: ("", "localizer", "T1 T2 STIR DWI", "\x1b$B\x00", "x" * 60000),  # SeriesDescription
+    0x00080005: ("ISO 2022 IR 87", "nonsense", "\\" * 500, "utf8"),  # SpecificCharacterSet
+    0x00080060: ("CT", "", "MR\\CT", "\x00"),  # Modality
+    0x00280004: ("RGB", "MONOCHROME1", "PALETTE COLOR", "", "x", "YBR_FULL"),  # PhotometricInterpretation
+}  # fmt: skip
+SYNTAXES = (
+    "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.201", "1.2.3",
+)  # fmt: skip
+RLE, DEFLATED, JPEG, JPEG_2000 = SYNTAXES[4], SYNTAXES[3], SYNTAXES[5], SYNTAXES[9]
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element as it stands in the file; `length` is what it claims, None for the truth."""
+
+    tag: int
+    vr: bytes
+    value: bytes
+    length: int | None = None
+
+    def encoded(self) -> bytes:
+        """Its bytes."""
+        length = len(self.value) if self.length is None else self.length
+        tag = struct.pack("<HH", self.tag >> 16, self.tag & 0xFFFF)
+        if self.vr in LONG_VRS:
+            return tag + self.vr + b"\0\0" + struct.pack("<L", length & 0xFFFFFFFF) + self.value
+        return tag + self.vr + struct.pack("<H", min(length, 0xFFFF)) + self.value
+
+
+def split(raw: bytes) -> list[Element]:
+    """The top-level elements of a file; one of undefined length takes the rest."""
+    elements, place = [], HEAD
+    while place < len(raw):
+        group, number, vr, length = struct.unpack_from("<HH2sH", raw, place)
+        place += 8
+        if vr in LONG_VRS:
+            (length,) = struct.unpack_from("<L", raw, place)
+            place += 4
+        undefined = length == UNDEFINED
+        end = len(raw) if undefined else place + length
+        elements.append(Element(group << 16 | number, vr, raw[place:end], UNDEFINED if undefined else None))
+        place = end
+    return elements
+
+
+def join(elements: list[Element]) -> bytes:
+    """A file of these elements."""
+    return b"\0" * 128 + b"DICM" + b"".join(element.encoded() for element in elements)
+
+
+def with_element(elements: list[Element], new: Element) -> list[Element]:
+    """The elements with one replaced or, where it was absent, put in its place."""
+    return sorted([item for item in elements if item.tag != new.tag] + [new], key=lambda item: item.tag)
+
+
+def with_text(elements: list[Element], tag: int, value: str, vr: bytes = b"DS") -> list[Element]:
+    """The elements with a text value, padded as DICOM asks."""
+    old = next((item for item in elements if item.tag == tag), Element(tag, vr, b""))
+    raw = value.encode("utf-8", "surrogateescape")
+    return with_element(elements, replace(old, value=raw + b" " * (len(raw) % 2)))
+
+
+def with_number(elements: list[Element], tag: int, value: int) -> list[Element]:
+    """The elements with an unsigned short."""
+    return with_element(elements, Element(tag, b"US", struct.pack("<H", value)))
+
+
+# ---- bytes
+
+
+def flip_bits(raw: bytes, rng: Random, *, start: int = 0, end: int | None = None) -> bytes:
+    """Up to 64 bits changed anywhere, or between two places; mostly few."""
+    changed = np.frombuffer(raw, np.uint8).copy()
+    places = rng.integers(start, min(end or len(raw), len(raw)), int(2 ** rng.uniform(0, 6)))
+    changed[places] ^= (1 << rng.integers(0, 8, len(places))).astype(np.uint8)
+    return changed.tobytes()
+
+
+def flip_header_bits(raw: bytes, rng: Random) -> bytes:
+    """Bits changed before the pixels."""
+    return flip_bits(raw, rng, start=HEAD, end=HEAD + sum(len(item.encoded()) for item in split(raw)[:-1]))
+
+
+def truncate(raw: bytes, rng: Random) -> bytes:
+    """The file cut somewhere, as often in the header as in the pixels."""
+    return raw[: rng.integers(0, 2000 if rng.random() < 0.5 else len(raw))]
+
+
+def overwrite(raw: bytes, rng: Random) -> bytes:
+    """A stretch replaced by zeros, ones or noise."""
+    start, length = int(rng.integers(0, len(raw))), int(rng.integers(1, 4096))
+    noise = (bytes(length), b"\xff" * length, rng.bytes(length))[rng.integers(3)]
+    return raw[:start] + noise + raw[start + length :]
+
+
+def shift(raw: bytes, rng: Random) -> bytes:
+    """A few bytes lost, added or doubled, so that all after them stands in the wrong place."""
+    start, length = int(rng.integers(HEAD, len(raw))), int(rng.integers(1, 33))
+    return (
+        raw[:start] + raw[start + length :],
+        raw[:start] + rng.bytes(length) + raw[start:],
+        raw[: start + length] + raw[start:],
+    )[rng.integers(3)]
+
+
+# ---- elements
+
+
+def delete_tags(raw: bytes, rng: Random) -> bytes:
+    """One to five elements gone."""
+    elements = split(raw)
+    gone = set(rng.choice(len(elements), rng.integers(1, 6), replace=False).tolist())
+    return join([item for index, item in enumerate(elements) if index not in gone])
+
+
+def delete_meta(raw: bytes, rng: Random) -> bytes:
+    """No preamble, no file meta, or neither."""
+    elements = [item for item in split(raw) if item.tag >> 16 != 2]
+    return (raw[HEAD:], join(elements), join(elements)[HEAD:])[rng.integers(3)]
+
+
+def nonsense_number(raw: bytes, rng: Random) -> bytes:
+    """Absurd values in the tags that describe the matrix."""
+    elements = split(raw)
+    for tag in rng.choice(list(NUMBERS), rng.integers(1, 4), replace=False).tolist():
+        elements = with_number(elements, tag, int(rng.choice(NUMBERS[tag])))
+    return join(elements)
+
+
+def nonsense_text(raw: bytes, rng: Random) -> bytes:
+    """Absurd values in a place, a spacing, a time, a name."""
+    tag = int(rng.choice(list(TEXTS)))
+    return join(with_text(split(raw), tag, str(rng.choice(TEXTS[tag]))))
+
+
+def wrong_frames(raw: bytes, rng: Random) -> bytes:
+    """A NumberOfFrames that lies, sometimes with functional groups that agree or not."""
+    elements = with_text(split(raw), NUMBER_OF_FRAMES, str(rng.choice(TEXTS[NUMBER_OF_FRAMES])), b"IS")
+    if rng.random() < 0.6:
+        elements = with_element(elements, Element(FRAME_GROUPS, b"SQ", _items(int(rng.integers(0, 600)))))
+    if rng.random() < 0.5:
+        elements = with_element(elements, Element(SHARED_GROUPS, b"SQ", _items(1)))
+    return join(elements)
+
+
+def wrong_vr(raw: bytes, rng: Random) -> bytes:
+    """One to three elements under another value representation."""
+    elements = split(raw)
+    for index in rng.choice(len(elements), rng.integers(1, 4), replace=False).tolist():
+        elements[index] = replace(elements[index], vr=VRS[rng.integers(len(VRS))])
+    return join(elements)
+
+
+def wrong_length(raw: bytes, rng: Random) -> bytes:
+    """An element that claims to be longer or shorter than it is."""
+    elements = split(raw)
+    index = int(rng.integers(len(elements)))
+    claim = (0, 1, 3, 0xFFFE, 0x7FFFFFFF, 0xFFFFFFFE, UNDEFINED)[rng.integers(7)]
+    elements[index] = replace(elements[index], length=claim)
+    return join(elements)
+
+
+def wrong_size(raw: bytes, rng: Random) -> bytes:
+    """Pixels that are fewer or more than the matrix says."""
+    elements = split(raw)
+    pixels = elements[-1]
+    size = int(rng.choice((0, 1, 2, len(pixels.value) // 2, len(pixels.value) - 1, 3 * len(pixels.value))))
+    return join([*elements[:-1], replace(pixels, value=(pixels.value * 3)[:size])])
+
+
+def wrong_syntax(raw: bytes, rng: Random) -> bytes:
+    """Another transfer syntax than the pixels have."""
+    return join(with_text(split(raw), TRANSFER_SYNTAX, str(rng.choice(SYNTAXES)), b"UI"))
+
+
+def other_pixels(raw: bytes, rng: Random) -> bytes:
+    """Float or double pixels, some of them not finite, or palettes and overlays where pixels were."""
+    elements, tag = split(raw)[:-1], (0x7FE00008, 0x7FE00009, 0x60003000)[rng.integers(3)]
+    pixels = rng.normal(size=320 * 320).astype("<f8" if tag == 0x7FE00009 else "<f4")
+    pixels[rng.integers(0, len(pixels), 3)] = rng.choice((np.nan, np.inf, 3e38))
+    elements = with_number(elements, BITS_ALLOCATED, 8 * pixels.dtype.itemsize)
+    elements = with_number(with_number(elements, ROWS, 320), COLUMNS, 320)
+    vr = {0x7FE00008: b"OF", 0x7FE00009: b"OD"}.get(tag, b"OW")
+    return join(with_element(elements, Element(tag, vr, pixels.tobytes())))
+
+
+# ---- bombs
+
+
+def _items(count: int, content: bytes = b"") -> bytes:
+    return (struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content) * count
+
+
+def _encapsulated(elements: list[Element], syntax: str, fragments: list[bytes]) -> list[Element]:
+    value = b"".join(_items(1, item + bytes(len(item) % 2)) for item in (b"", *fragments))
+    value += struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    elements = with_text(elements, TRANSFER_SYNTAX, syntax, b"UI")
+    return with_element(elements, Element(PIXEL_DATA, b"OB", value, UNDEFINED))
+
+
+def rle_bomb(raw: bytes, rng: Random) -> bytes:
+    """Runs that unpack to 64 times their size, far more than the matrix holds, or a matrix as large as may be."""
+    segment = b"\x81\x00" * int(10 ** rng.uniform(2, 5.5))
+    segments = int(rng.choice((1, 2, 2, 15)))
+    starts = [64 + index * len(segment) for index in range(segments)] + [0] * (15 - segments)
+    fragment = struct.pack("<16L", segments, *starts) + segment * segments
+    elements = split(raw)
+    if rng.random() < 0.3:
+        elements = with_number(with_number(elements, ROWS, 4096), COLUMNS, 4096)
+    return join(_encapsulated(elements, RLE, [fragment]))
+
+
+def rle_lies(raw: bytes, rng: Random) -> bytes:
+    """RLE headers with wrong counts and places of segments."""
+    header = rng.integers(0, (20, 1 << 31)[rng.integers(2)], 16).astype("<u4").tobytes()
+    return join(_encapsulated(split(raw), RLE, [header + rng.bytes(int(rng.integers(0, 5000)))]))
+
+
+@lru_cache
+def _compressed(kind: str) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(320 * 320, dtype=np.uint32).reshape(320, 320).astype(np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def jpeg_bomb(raw: bytes, rng: Random) -> bytes:
+    """A JPEG or JPEG 2000 stream that claims up to 65500 × 65500."""
+    size = int(rng.choice((320, 4096, 12000, 30000, 65500)))
+    kind, marker, form = (("JPEG", b"\xff\xc0", ">HH"), ("JPEG2000", b"\xff\x51", ">LL"))[rng.integers(2)]
+    stream = bytearray(_compressed(kind))
+    start = stream.index(marker) + (5 if kind == "JPEG" else 6)
+    struct.pack_into(form, stream, start, size, size)
+    if kind == "JPEG2000":
+        struct.pack_into(">LL", stream, start + 16, size, size)  # one tile
+    elements = with_number(with_number(split(raw), BITS_ALLOCATED, 8), BITS_STORED, 8)
+    if rng.random() < 0.5 and size <= 4096:
+        elements = with_number(with_number(elements, ROWS, size), COLUMNS, size)
+    elements = with_number(elements, HIGH_BIT, 7)
+    return join(_encapsulated(elements, JPEG if kind == "JPEG" else JPEG_2000, [bytes(stream)]))
+
+
+@lru_cache
+def _deflated_zeros(megabytes: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return b"".join([packer.compress(bytes(1 << 20)) for _ in range(megabytes)]) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def deflate_bomb(raw: bytes, rng: Random) -> bytes:
+    """A deflated data set, sound or damaged, or one whose private element unpacks to up to a gigabyte."""
+    elements = with_text(split(raw), TRANSFER_SYNTAX, DEFLATED, b"UI")
+    meta = [item for item in elements if item.tag >> 16 == 2]
+    body = join([item for item in elements if item.tag >> 16 != 2])[HEAD:]
+    megabytes = int(rng.choice((0, 64, 1024)))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(body) + packer.flush()
+    if megabytes:
+        zeros = Element(0x00090010, b"OB", b"", megabytes << 20).encoded()
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        packed = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH) + _deflated_zeros(megabytes) + packed
+    packed = flip_bits(packed, rng) if rng.random() < 0.3 else packed
+    return join(meta) + packed
+
+
+def nested_sequences(raw: bytes, rng: Random) -> bytes:
+    """Sequences within sequences up to 3000 deep, or one of up to fifty thousand empty items."""
+    tag = int(rng.choice((0x00081140, SHARED_GROUPS, FRAME_GROUPS, 0x00041220, 0x00091001)))
+    if rng.random() < 0.5:
+        undefined = rng.random() < 0.5
+        return join(
+            with_element(
+                split(raw),
+                Element(tag, b"SQ", _items(int(10 ** rng.uniform(2, 4.7))), UNDEFINED if undefined else None),
+            )
+        )
+    start = Element(0x00081140, b"SQ", b"", UNDEFINED).encoded() + struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED)
+    end = struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    depth = int(10 ** rng.uniform(1, 3.5))
+    return join(with_element(split(raw), Element(tag, b"SQ", _items(1, start * depth + end * depth))))
+
+
+# ---- no DICOM at all
+
+
+def foreign(raw: bytes, rng: Random) -> bytes:
+    """Text, nothing, noise, other formats, or just a DICOM prefix."""
+    return (
+        b"", b"no image\n" * 50, rng.bytes(5000), b"\x89PNG\r\n\x1a\n" + rng.bytes(2000),
+        b"PK\x03\x04" + rng.bytes(2000), raw[:HEAD], raw[:HEAD] + rng.bytes(3000),
+        b"\x08\x00" + rng.bytes(3000), bytes(100_000), raw[HEAD:][::-1],
+    )[rng.integers(10)]  # fmt: skip
+
+
+def no_file(path: Path, raw: bytes, rng: Random) -> None:
+    """A folder, pipe, socket, device or link that goes nowhere or round, where a file should be."""
+    kind = int(rng.integers(8))
+    if kind == 0:
+        path.mkdir()
+    elif kind == 1:
+        os.mkfifo(path)
+    elif kind == 2:
+        _socket(path)
+    elif kind == 3:
+        path.symlink_to(rng.choice(("/dev/zero", "/dev/full", "/dev/null", "/dev/tty")))
+    elif kind == 4:
+        path.symlink_to("gone.dcm")
+    elif kind == 5:
+        path.symlink_to(path.name)
+    elif kind == 6:
+        path.symlink_to(path.parent)
+    else:
+        path.write_bytes(raw[: HEAD + int(rng.integers(0, 600))])
+        os.truncate(path, 1 << 33)  # eight gigabytes of hole
+
+
+def _socket(path: Path) -> None:
+    here = Path.cwd()
+    with socket.socket(socket.AF_UNIX) as server:
+        os.chdir(path.parent)  # an address holds 107 bytes
+        try:
+            server.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+def _written(change: Change) -> Placing:
+    def place(path: Path, raw: bytes, rng: Random) -> None:
+        path.write_bytes(change(raw, rng))
+
+    return place
+
+
+CHANGES: dict[str, Change] = {
+    "bits": flip_bits,
+    "bits of the header": flip_header_bits,
+    "cut": truncate,
+    "overwritten": overwrite,
+    "shifted": shift,
+    "tags gone": delete_tags,
+    "meta gone": delete_meta,
+    "nonsense numbers": nonsense_number,
+    "nonsense text": nonsense_text,
+    "wrong frames": wrong_frames,
+    "wrong VR": wrong_vr,
+    "wrong length": wrong_length,
+    "wrong size": wrong_size,
+    "wrong syntax": wrong_syntax,
+    "other pixels": other_pixels,
+    "RLE bomb": rle_bomb,
+    "RLE lies": rle_lies,
+    "JPEG bomb": jpeg_bomb,
+    "deflate bomb": deflate_bomb,
+    "sequences": nested_sequences,
+    "foreign": foreign,
+}
+"""Mutations that end in the bytes of a file."""
+
+KINDS: dict[str, Placing] = {name: _written(change) for name, change in CHANGES.items()} | {"no file": no_file}

@@ -1,0 +1,98 @@
+"""Everything that the report wants of one phantom, made, looked at and forgotten in one process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.phantom.contrast import signals
+from benchmarks.phantom.files import Acquisition, RoundTrip, acquisition, round_trips
+from benchmarks.phantom.likeness import Statistics, phantom_pictures, statistics
+from benchmarks.phantom.literature import LUMBAR, Quantities, quantities
+from benchmarks.phantom.probes import Clues, clues
+from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, write_study
+from lumbar_kernel.phantom.write import coordinate_rows
+from lumbar_kernel.schema import SAGITTAL_T2
+
+YOUNG = 0.75
+"""Signal of a nucleus, 0 to 1, from which it counts as healthy: Pfirrmann I and II."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What one phantom is without any image: sizes, (25,) grades and the (25,) scores behind them."""
+
+    quantities: Quantities
+    grades: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """What was found in one phantom with its images and files.
+
+    Attributes:
+        grades: (25,).
+        signals: brightness by weighting and region.
+        trips: every label to its file and back.
+        taken: how each series was acquired.
+        pictures: statistics by view.
+        clues: what the probes may see.
+    """
+
+    grades: NDArray[np.int64]
+    signals: Mapping[str, Mapping[str, float]]
+    trips: list[RoundTrip]
+    taken: list[Acquisition]
+    pictures: list[tuple[str, Statistics]]
+    clues: Clues
+
+
+def geometry(index: int, *, seed: int) -> Geometry:
+    """Sizes and grades of a study of the data set of a seed, without its images."""
+    key = np.random.SeedSequence(seed, spawn_key=(index,))
+    truth = make_truth(key)
+    return Geometry(quantities(truth, draw_patient(key)), truth.grades, truth.scores)
+
+
+def examine(index: int, *, seed: int) -> Examined:
+    """Make one study of the data set of a seed, write it, and look at it from every side."""
+    phantom = dataset_study(seed, index)
+    study, truth = phantom.study, phantom.truth
+    inverted = [protocol.inversion is not None for protocol in phantom.protocols]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_study(phantom, folder)
+        taken = [
+            acquisition(folder / series.series_id, series.role, suppressed=one)
+            for series, one in zip(study.series, inverted, strict=True)
+        ]
+        trips = round_trips(folder, coordinate_rows(phantom), truth)
+        seen = clues(study, truth, folder, np.random.default_rng((seed, index)))
+    suppressed = any(item.suppressed for item in taken if item.role == SAGITTAL_T2)
+    healthy = phantom.anatomy.nucleus[LUMBAR] > YOUNG
+    return Examined(
+        grades=truth.grades,
+        signals=signals(study, truth, healthy=healthy.tolist(), suppressed=suppressed),
+        trips=trips,
+        taken=taken,
+        pictures=[(view, statistics(p)) for view, p in phantom_pictures(study, truth, suppressed=suppressed)],
+        clues=seen,
+    )
+
+
+def each(job: partial, count: int, *, workers: int) -> Iterator:
+    """The results of a job on 0 … count - 1, in order, over processes."""
+    if workers <= 1:
+        yield from map(job, range(count))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(job, range(count), chunksize=4)

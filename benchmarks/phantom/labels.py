@@ -1,0 +1,127 @@
+"""Labels of phantoms beside the challenge's: shares of each grade, and how grades go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from benchmarks.phantom.section import Finding, Section, at_most, near
+from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LEVEL_NAMES, SEVERITY_NAMES, SIDES, SUBARTICULAR, row_index
+
+Grades = NDArray[np.int64]
+
+SHARES = {
+    CANAL: ((95.5, 3.4, 1.1), (89.7, 7.6, 2.7), (82.2, 11.7, 6.2), (75.1, 12.0, 12.9), (96.5, 2.6, 1.0)),
+    FORAMINAL: ((96.4, 3.2, 0.4), (91.0, 8.6, 0.4), (77.0, 20.9, 2.1), (61.2, 31.9, 6.9), (64.2, 25.8, 10.1)),
+    SUBARTICULAR: ((93.0, 5.6, 1.4), (82.7, 13.2, 4.1), (67.1, 23.0, 9.9), (45.1, 31.6, 23.3), (71.4, 20.5, 8.1)),
+}
+"""Percent of each grade by condition and level over all 1,974 labelled studies of the challenge."""
+
+POINTS = 2.0
+FULL = 5000
+"""Studies that the tolerance of two points is meant for; fewer are allowed the chance that comes with them."""
+
+ADJACENT = {
+    CANAL: (0.32, 0.45, 0.40, 0.18),
+    FORAMINAL: (0.33, 0.39, 0.46, 0.37),
+    SUBARTICULAR: (0.38, 0.49, 0.48, 0.35),
+}
+"""Rank correlation of the grades of neighbouring levels on one side, L1/L2 with L2/L3 first, in the challenge."""
+
+BETWEEN_SIDES = {FORAMINAL: 0.42, SUBARTICULAR: 0.56}
+WITH_CANAL = {FORAMINAL: 0.28, SUBARTICULAR: 0.51}
+"""Over all levels pooled."""
+
+CORRELATION_TOLERANCE = 0.10
+EXPLAINED_AT_MOST = 0.7
+"""Share of the variance of a score's ranks that one size may explain; more, and the grade is that size in disguise."""
+
+ANY_SEVERE = (0.18, 0.03)
+"""Share of studies with severe canal stenosis at any level."""
+
+
+def columns(group: str, level: int) -> list[int]:
+    """Where the grades of a condition at a level stand in (25,) grades, left then right."""
+    return [row_index(group, level, side) for side in (range(len(SIDES)) if group != CANAL else (None,))]
+
+
+def marginals(grades: Grades) -> Section:
+    """Shares of the grades of (n, 25) labels, -1 where there is none, beside the challenge's."""
+    findings = []
+    for group in GROUPS:
+        for level, name in enumerate(LEVEL_NAMES):
+            mine = grades[:, columns(group, level)]
+            mine = mine[mine >= 0]
+            for grade, severity in enumerate(SEVERITY_NAMES):
+                wanted = SHARES[group][level][grade]
+                note = f"n {mine.size}"
+                what = f"{group.replace('_', ' ')} {name}, {severity}, %"
+                found = float(100 * (mine == grade).mean())
+                findings.append(near(what, found, wanted, _tolerance(wanted, len(grades)), note))
+    severe = (grades[:, [columns(CANAL, level)[0] for level in range(5)]] == 2).any(axis=1).mean()
+    wanted, tolerance = ANY_SEVERE
+    tolerance += float(np.sqrt(wanted * (1 - wanted))) * _chance(len(grades))
+    findings.append(near("any severe canal, share of studies", float(severe), wanted, tolerance, f"n {len(grades)}"))
+    return Section("Label shares beside the challenge's", tuple(findings))
+
+
+def _tolerance(percent: float, studies: int) -> float:
+    return POINTS + 100 * float(np.sqrt(percent / 100 * (1 - percent / 100))) * _chance(studies)
+
+
+def _chance(studies: int) -> float:
+    """What two standard errors of fewer than `FULL` studies are more than those of `FULL`, for a unit spread."""
+    return max(0.0, 2 / float(np.sqrt(studies)) - 2 / float(np.sqrt(FULL)))
+
+
+def correlations(grades: Grades) -> Section:
+    """Rank correlations between (n, 25) grades beside the challenge's, which are those of readers' labels."""
+    by_group = {group: np.stack([grades[:, columns(group, level)] for level in range(5)], axis=1) for group in GROUPS}
+    findings = []
+    for group, wanted in ADJACENT.items():
+        for level, value in enumerate(wanted):
+            pair = f"{LEVEL_NAMES[level]} with {LEVEL_NAMES[level + 1]}"
+            one, other = by_group[group][:, level], by_group[group][:, level + 1]
+            findings.append(_correlation(f"{group.replace('_', ' ')}, {pair}", one, other, value))
+    for group, value in BETWEEN_SIDES.items():
+        both = by_group[group]
+        findings.append(_correlation(f"{group.replace('_', ' ')}, left with right", both[..., 0], both[..., 1], value))
+    for group, value in WITH_CANAL.items():
+        canal = np.broadcast_to(by_group[CANAL], by_group[group].shape)
+        findings.append(_correlation(f"canal with {group.replace('_', ' ')}", canal, by_group[group], value))
+    return Section("Rank correlations of grades beside the challenge's", tuple(findings))
+
+
+def _correlation(what: str, one: Grades, other: Grades, wanted: float) -> Finding:
+    known = (one >= 0) & (other >= 0)
+    if min(np.ptp(one[known]), np.ptp(other[known])) == 0:
+        return Finding(what, float("nan"), f"{wanted:.2f}", None, "one grade only")
+    found = float(spearmanr(one[known], other[known])[0])
+    return near(what, found, wanted, CORRELATION_TOLERANCE + _chance(len(one)), f"n {known.sum()}")
+
+
+def single_causes(scores: NDArray[np.float64], sizes: Sequence[Mapping[str, NDArray[np.float64]]]) -> Section:
+    """How much of each condition's score the one size explains that explains most of it.
+
+    Args:
+        scores: (n, 25) measured narrowing behind the grades.
+        sizes: of the same n phantoms; those with a number for each level, or level and side, are looked at.
+    """
+    pooled = {name: np.array([item[name] for item in sizes], dtype=float) for name in sizes[0]}
+    findings = []
+    for group in GROUPS:
+        mine = np.stack([scores[:, columns(group, level)] for level in range(5)], axis=1)
+        explained = {}
+        for name, values in pooled.items():
+            if values.shape[1:2] == (5,) and (values.ndim == 2 or group != CANAL):
+                both = np.broadcast_to(values if values.ndim == 3 else values[:, :, None], mine.shape)
+                known = ~np.isnan(both)
+                if np.ptp(both[known]) > 0:
+                    explained[name] = float(spearmanr(mine[known], both[known])[0] ** 2)
+        worst = max(explained, key=lambda name: explained[name])
+        note = f"{worst.replace('_', ' ')}, of {len(explained)} sizes"
+        findings.append(at_most(f"{group.replace('_', ' ')}, R² of ranks", explained[worst], EXPLAINED_AT_MOST, note))
+    return Section("No grade is one size in disguise", tuple(findings))

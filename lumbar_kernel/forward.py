@@ -1,0 +1,49 @@
+"""One batch through a net: halved when the accelerator's memory is short, in half precision where that holds."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+def run_batch(net: nn.Module, *inputs: Tensor, mixed: bool | None = None) -> Tensor:
+    """Output of a net, float32 on the processor.
+
+    Args:
+        net: on its device.
+        inputs: on the processor, batch first; batches that do not fit into the accelerator's memory are halved.
+        mixed: half precision where it is safe, None for accelerators only; numbers that come out NaN or infinite are
+            computed again in full.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: not even one item fits.
+    """
+    device = next(net.parameters()).device
+    mixed = device.type != "cpu" if mixed is None else mixed
+    try:
+        output = _run(net, inputs, device, mixed=mixed)
+        if mixed and not torch.isfinite(output).all():
+            logger.warning("half precision overflowed, computing a batch in full precision")
+            output = _run(net, inputs, device, mixed=False)
+    except torch.cuda.OutOfMemoryError:
+        if len(inputs[0]) == 1:
+            raise
+    else:
+        return output
+    torch.cuda.empty_cache()  # outside of `except`, whose traceback would hold the tensors of the failed attempt
+    half = len(inputs[0]) // 2
+    parts = [[item[:half] for item in inputs], [item[half:] for item in inputs]]
+    return torch.cat([run_batch(net, *part, mixed=mixed) for part in parts])
+
+
+def _run(net: nn.Module, inputs: tuple[Tensor, ...], device: torch.device, *, mixed: bool) -> Tensor:
+    moved = [
+        item.to(device, memory_format=torch.channels_last) if item.dim() == 4 else item.to(device) for item in inputs
+    ]
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.float16, enabled=mixed):
+        output: Tensor = net(*moved)
+    return output.float().cpu()
