@@ -35,7 +35,7 @@ SHARES = {
 
 HEAD = '''"""Frozen scales and cut-points of the grades, written by `benchmarks.phantom_cuts`; not to be edited.
 
-Fitted on {studies} phantoms, seeds from {first} upwards: quantiles of the measured scores at the competition's shares of
+Fitted on {studies} phantoms, seeds from {first} upwards: quantiles of their scores at the competition's shares of
 grades, per condition and level, both sides together. Any change of a mechanism or a measure calls for a new fit.
 """
 

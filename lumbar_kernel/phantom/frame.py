@@ -57,6 +57,24 @@ class SpineFrame:
     shift: FloatArray
     table: Float32Array
 
+    def slipped(self, v: AnyArray, s: AnyArray) -> AnyArray:
+        """How far the part at v (before any slip) and s has slipped forwards, mm: arches hang below their bodies."""
+        a, total = self.anatomy, np.zeros_like(v + s)
+        for slip, middle, height in zip(a.slip, self.disc_s, a.disc_height, strict=True):
+            if slip:
+                stays = a.isthmic and middle == self.disc_s[7]
+                level = s if stays else s + HANG * np.clip(v, 0, 22)
+                moved = slip * np.clip((level - middle) / max(height, 6.0) + 0.5, 0, 1)
+                total = total + (moved * np.clip((18 - v) / 14, 0, 1) if stays else moved)
+        return total
+
+    def unslipped(self, v: AnyArray, s: AnyArray) -> AnyArray:
+        """Where parts at v and s (broadcast) lie behind the posterior walls once slips have moved them, mm."""
+        place: AnyArray = v + 0 * s
+        for _ in range(20):
+            place = place + 0.7 * (v - place - self.slipped(place, s))
+        return place
+
     def displaced(self, u: AnyArray, v: AnyArray, s: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Coordinates along the straight-bodied curve → coordinates of the spine's own parts, any shape."""
         a = self.anatomy
@@ -66,13 +84,7 @@ class SpineFrame:
         u, s = u - sideways, s + u * (amplitude / 45.0) * np.sin(angle)
         twist = np.radians(a.twist) * sideways
         u, v = u + twist * v, v - twist * u
-        for slip, middle, height in zip(a.slip, self.disc_s, a.disc_height, strict=True):
-            if slip == 0:
-                continue
-            stays = a.isthmic and middle == self.disc_s[7]
-            level = s if stays else s + HANG * np.clip(v, 0, 22)
-            moved = slip * np.clip((level - middle) / max(height, 6.0) + 0.5, 0, 1)
-            v = v + (moved * np.clip((18 - v) / 14, 0, 1) if stays else moved)
+        v = v + self.slipped(v, s)
         bent = []
         for axis in range(3):
             total = (u, v, s)[axis]
@@ -84,9 +96,10 @@ class SpineFrame:
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Spine coordinates (..., 3) u, v, s → patient mm LPS (..., 3)."""
         wanted = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
-        u, v, s = straight = wanted.copy()
-        for _ in range(30):
-            straight += 0.7 * (wanted - np.stack(self.displaced(u, v, s)))
+        straight = wanted.copy()
+        for _ in range(20):
+            straight = straight + 0.8 * (wanted - np.stack(self.displaced(*straight)))
+        u, v, s = straight
         tilt = np.interp(s, self.curve_s, self.curve_tilt)
         y = np.interp(s, self.curve_s, self.curve_yz[:, 0]) + v * np.cos(tilt)
         z = np.interp(s, self.curve_s, self.curve_yz[:, 1]) + v * np.sin(tilt)

@@ -19,6 +19,10 @@ FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Measures = dict[str, FloatArray]
 
+READ_AT = 0.37
+"""Share of the pedicle's width, from its inner side, at which readers mark a foramen: 15 to 19 mm from the midline
+in the competition's marks, L1 to L5."""
+
 MEASURES = (
     *("sac_area", "root_area", "sac_depth", "crowding", "disc_height", "flavum_left", "flavum_right"),
     *("fat_left", "fat_right", "lost_sides_left", "lost_sides_right", "squeezed_left", "squeezed_right"),
@@ -155,12 +159,19 @@ class _Spot:
 
     def _sac_size(self) -> tuple[float, float]:
         """Area (mm²) and midline depth (mm) of the sac in its narrowest stretch of 2 mm within 4 mm of the disc."""
-        sac, (i, _, _) = self._sac(reach=4.0)
-        areas = np.convolve(sac.sum(axis=(0, 1)), np.ones(4) / 4, mode="valid") * self.step**2
+        sac, (i, j, k) = self._sac(reach=4.0)
+        depths = self._depths(sac, j, k)
+        areas = np.convolve(depths.sum(axis=0), np.ones(4) / 4, mode="valid") * self.step
         worst = int(np.argmin(areas))
         near = np.abs(self.grid.u[i]) < 1.5
-        depth = sac[near][:, :, worst : worst + 4].sum(axis=1).mean() * self.step
-        return float(areas[worst]), float(depth)
+        return float(areas[worst]), float(depths[near, worst : worst + 4].mean())
+
+    def _depths(self, mask: Mask, j: slice, k: slice) -> FloatArray:
+        """Depth of a mask (u, v, s) along v, (u, s) mm, as a slip leaves it: an arch that comes forwards narrows."""
+        v, s = self.grid.v[j].astype(np.float64), self.grid.s[k].astype(np.float64)
+        real = self.spine.frame.unslipped(v[:, None], s[None, :])
+        depths: FloatArray = np.einsum("uvs,vs->us", mask, np.gradient(real, axis=0))
+        return depths
 
     def sac_centre(self) -> tuple[float, float, float]:
         """Middle of the sac at the disc, spine coordinates; the nominal middle where little of it is left."""
@@ -180,8 +191,10 @@ class _Spot:
         out = start + (max(inner - 1, start + 3) - start) * down**1.6
         return float(out), float(a.anterior_fat[self.level] + 3.4 - 1.4 * down)
 
-    def _recess_block(self, side: int, *, half: float, reach: float) -> tuple[Mask, FloatArray, float, float]:
-        """Free voxels, their v, and where the root belongs: distance from the midline and v."""
+    def _recess_block(
+        self, side: int, *, half: float, reach: float
+    ) -> tuple[Mask, tuple[slice, slice, slice], float, float]:
+        """Free voxels, their place in the grid, and where the root belongs: distance from the midline and v."""
         across, place = self._recess_place()
         width, depth = self.spine.disc_size(self.disc)
         start = float(wall(np.array([across], dtype=np.float32), width, depth)[0])
@@ -189,14 +202,15 @@ class _Spot:
         i, j, k = self._block((centre - half, centre + half), (start - 1, start + 13), reach=reach)
         ids = self.grid.ids[i, j, k]
         free = np.isin(ids, (tissue.FAT, tissue.CSF, tissue.ROOT, tissue.CORD, tissue.VEIN))
-        return free, self.grid.v[j].astype(np.float64), across, place
+        return free, (i, j, k), across, place
 
     def _recess(self, side: int) -> dict[str, float]:
         """Depth (mm) and free area (mm²) where the traversing root runs, worst 2 mm near the disc; its flattening."""
-        free, v, _, place = self._recess_block(side, half=3.0, reach=3.0)
+        free, (_, j, k), _, place = self._recess_block(side, half=3.0, reach=3.0)
         width = free.shape[0]
-        columns = free[width // 2 - 2 : width // 2 + 3].sum(axis=1).mean(axis=0) * self.step
-        areas = free[:, np.abs(v - place) < 5].sum(axis=(0, 1)) * self.step**2
+        columns = self._depths(free[width // 2 - 2 : width // 2 + 3], j, k).mean(axis=0)
+        near = np.abs(self.grid.v[j] - place) < 5
+        areas = self._depths(free & near[:, None], j, k).sum(axis=0) * self.step
         window = np.ones(4) / 4
         depths = np.convolve(columns, window, mode="valid")
         depth = float(depths.min())
@@ -208,9 +222,9 @@ class _Spot:
 
     def recess_centre(self, side: int) -> tuple[float, float, float]:
         """Middle of what is free in the recess at the disc, spine coordinates; where the root belongs if nothing is."""
-        free, v, across, place = self._recess_block(side, half=2.5, reach=1.5)
+        free, (_, j, _), across, place = self._recess_block(side, half=2.5, reach=1.5)
         _, back, _ = np.nonzero(free)
-        return SIDE_SIGN[side] * across, float(v[back].mean() if len(back) > 30 else place), self.middle
+        return SIDE_SIGN[side] * across, float(self.grid.v[j][back].mean() if len(back) > 30 else place), self.middle
 
     def _foramen_block(self, side: int) -> tuple[NDArray[np.uint8], FloatArray, FloatArray, FloatArray]:
         inner, outer, bottom, top = self.spine.foramen_box(self.disc)
@@ -251,10 +265,12 @@ class _Spot:
         }
 
     def foramen_centre(self, side: int) -> tuple[float, float, float]:
-        """Middle of the opening in the plane of the ganglion, spine coordinates."""
+        """Middle of the opening, in the sagittal plane that readers choose for it, spine coordinates."""
         ids, _, v, s = self._foramen_block(side)
         opening = np.isin(ids, (tissue.FAT, tissue.GANGLION, tissue.VESSEL, tissue.VEIN)) & (v < 12)[None, :, None]
-        across, back, up = self.spine.ganglion_centre(self.disc, side)
+        _, back, up = self.spine.ganglion_centre(self.disc, side)
+        a = self.spine.anatomy
+        across = SIDE_SIGN[side] * float(0.5 * a.canal_width[self.disc] + READ_AT * a.pedicle_width[self.disc])
         _, j, k = np.nonzero(opening)
         if len(j) < 60:
             return across, back, up
