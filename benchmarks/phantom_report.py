@@ -37,7 +37,8 @@ def geometry_sections(made: list[Geometry]) -> Iterator[Section]:
     grades = np.array([item.grades for item in made])
     yield labels.marginals(grades)
     yield labels.correlations(grades)
-    yield labels.single_causes(np.array([item.scores for item in made]), sizes)
+    ruled = [{name: values for name, values in item.items() if name in literature.SIZES} for item in sizes]
+    yield labels.single_causes(np.array([item.scores for item in made]), ruled)
 
 
 def image_sections(made: list[Examined], data: Path | None) -> Iterator[Section]:

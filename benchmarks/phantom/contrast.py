@@ -42,8 +42,8 @@ HOLDS_IN = 0.8
 ANTERIOR_MM, BEHIND_MM, BESIDE_MM = 15.0, 30.0, 18.0
 """Middle of a body or disc in front of the posterior margin; back muscle behind and beside the canal."""
 
-SKIN_FAT_MM = (40.0, 130.0)
-"""How far behind the canal the brightest stretch of a T1 slice is taken for the fat under the skin."""
+SKIN_FAT_MM = (25.0, 130.0)
+"""How far behind the canal the brightest stretch of a T1 slice is taken for fat, of which lean backs have little."""
 
 READ_AS = {"csf": (85.0, 3.0), "muscle": (25.0, 3.0)}
 """Percentile and radius in mm of a region that something else runs through: roots, streaks of fat."""

@@ -184,6 +184,10 @@ CONUS_ZERO = 1.13
 1.87 there."""
 
 
+SIZES = frozenset(expected.name for expected in (*MEANS, *SHARES))
+"""What can be read off a scan with a ruler; measures that only make up a score are not among them."""
+
+
 def quantities(truth: PhantomTruth, anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
     """What is known of one phantom: from its landmarks, from what it was built of, and what it measures of itself.
 
