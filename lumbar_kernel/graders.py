@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.devices import CPU
-from lumbar_kernel.messages import STUDIES_AT_ONCE, Done, Message, Ready, Share, Step
+from lumbar_kernel.messages import STUDIES_AT_ONCE, WAITING, Done, Message, Ready, Share, Step
 from lumbar_kernel.report import Failure, Recorder
 from lumbar_kernel.shared_pixels import SHARED_FOLDER
 from lumbar_kernel.study import StudyFiles
@@ -40,9 +40,6 @@ MOST_LOST = 4
 """A stage that has ended or hung this many processes is left out for all studies."""
 
 STARTING = "start"
-WAITING = "wait for reading"
-"""The stage in which a process waits for its readers, which have limits of their own."""
-
 Entry = Callable[[Config, Share, float | None, Connection], None]
 
 PR_SET_PDEATHSIG = 1
@@ -94,7 +91,8 @@ class Graders:
     ) -> None:
         self._entry = entry or grading_process
         self.failures: list[Failure] = []
-        self._config, self._budget, self._clock = config, budget, clock
+        self._config = replace(config, workers=max(1, config.readers // len(devices)))
+        self._budget, self._clock = budget, clock
         self._free = list(devices)
         self._waiting = shares(studies, devices)
         self._running: list[_Grader] = []

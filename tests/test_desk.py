@@ -83,9 +83,10 @@ def test_what_ended_an_earlier_process_is_not_tried_again(untrained):
 
 
 def test_an_error_on_an_accelerator_that_has_died_ends_the_process(untrained, monkeypatch):
-    desk, _ = desk_with(untrained, device="cuda:0")
+    desk, said = desk_with(untrained, device="cuda:0")
     monkeypatch.setattr("lumbar_kernel.desk.fault_of", lambda _: None)
     assert desk.step("crop", ["7"], lambda: 1 / 0) is None
     monkeypatch.setattr("lumbar_kernel.desk.fault_of", lambda _: "an illegal memory access")
     with pytest.raises(SystemExit, match="cuda:0 has stopped working: an illegal"):
         desk.step("crop", ["8"], lambda: 1 / 0)
+    assert "illegal memory access" in said[-1].text
