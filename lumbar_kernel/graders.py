@@ -35,6 +35,7 @@ START_SECONDS = 300.0
 """How long a process may take to import torch, wake up its device and load the weights."""
 
 STOP_SECONDS = 3.0
+LEAST_PATIENCE = 0.1
 
 MOST_LOST = 4
 """A stage that has ended or hung this many processes is left out for all studies."""
@@ -156,7 +157,7 @@ class Graders:
         """End all processes with their readers: they are asked to leave, then forced."""
         for grader in self._running:
             grader.process.terminate()
-        patience = min(STOP_SECONDS, max(0.1, self._budget.margin() / 2))
+        patience = min(STOP_SECONDS, max(LEAST_PATIENCE, self._budget.margin() / 4))
         until = self._clock() + patience
         for grader in list(self._running):
             self._end(grader, patience=max(0.0, until - self._clock()))
@@ -183,7 +184,7 @@ class Graders:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # its readers too, which may hang and outlive it
         process.kill()
-        process.join()
+        process.join(max(patience, LEAST_PATIENCE))  # not without end: a driver may keep even a killed process
         grader.receiver.close()
         for block in SHARED_FOLDER.glob(f"lumbar_{pid}_*"):
             block.unlink(missing_ok=True)
