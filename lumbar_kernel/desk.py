@@ -108,7 +108,7 @@ class Desk:
             self.recorder.add(alone, known)
             return None
         name = f"{stage} on {CPU}" if stage in self._on_cpu else stage
-        self.emit(Step(name, tuple(studies), self.recorder.stages))
+        self.emit(Step(stage, tuple(studies), self.recorder.stages))
         began, result, fine = self.budget.elapsed(), None, False
         try:
             with self.recorder.timed(name), self.recorder.guard(alone, name, passing=(torch.cuda.OutOfMemoryError,)):

@@ -58,7 +58,8 @@ def test_a_net_without_room_moves_to_the_processor_and_goes_on(untrained):
     desk, said = desk_with(untrained)
     net = nn.Linear(1, 1)
     assert desk.step(STAGE, ["7"], out_of_memory(1), nets=[net]) is not None
-    assert [message.stage for message in said] == [STAGE, f"{STAGE} on cpu"]
+    assert [message.stage for message in said] == [STAGE, STAGE]
+    assert list(desk.recorder.stages) == [STAGE, f"{STAGE} on cpu"]
     assert "goes on on the processor" in desk.recorder.failures(None)[0].message
     assert not desk.dropped
 
