@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from lumbar_kernel import __version__
 from lumbar_kernel.budget import process_started
@@ -62,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"lumbar-kernel: {error}", to_error=True)
         return EXIT_NOTHING
     return code
+
+
+def run() -> NoReturn:
+    """Run the command and leave at once: files are written, and nothing that is still ending may delay the end."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -236,4 +246,4 @@ def _say(text: str, *, to_error: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
