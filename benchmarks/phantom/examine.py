@@ -18,7 +18,7 @@ from benchmarks.phantom.files import Acquisition, RoundTrip, acquisition, round_
 from benchmarks.phantom.likeness import Statistics, phantom_pictures, statistics
 from benchmarks.phantom.literature import LUMBAR, Quantities, quantities
 from benchmarks.phantom.probes import Clues, clues
-from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, write_study
+from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, read_grades, write_study
 from lumbar_kernel.phantom.write import coordinate_rows
 from lumbar_kernel.schema import SAGITTAL_T2
 
@@ -28,7 +28,7 @@ YOUNG = 0.75
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What one phantom is without any image: sizes, (25,) grades and the (25,) scores behind them."""
+    """What one phantom is without any image: sizes, (25,) grades as a reader gives them and the (25,) scores behind."""
 
     quantities: Quantities
     grades: NDArray[np.int64]
@@ -60,7 +60,8 @@ def geometry(index: int, *, seed: int) -> Geometry:
     """Sizes and grades of a study of the data set of a seed, without its images."""
     key = np.random.SeedSequence(seed, spawn_key=(index,))
     truth = make_truth(key)
-    return Geometry(quantities(truth, draw_patient(key)), truth.grades, truth.scores)
+    read = read_grades(truth.scores, np.random.default_rng((seed, index)))
+    return Geometry(quantities(truth, draw_patient(key)), read, truth.scores)
 
 
 def examine(index: int, *, seed: int) -> Examined:
