@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from lumbar_kernel import __version__
 from lumbar_kernel.budget import process_started
@@ -26,7 +28,7 @@ nested as it may be; series then get their role from headers and pixels. A valid
 at once and is rewritten as studies are graded, so the run may be ended at any moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
-(report.json says what), 1 no submission, 2 wrong usage"""
+(report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
 
 SCORE = """\
 Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
@@ -58,6 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"lumbar-kernel: {error}", to_error=True)
         return EXIT_NOTHING
     return code
+
+
+def run() -> NoReturn:
+    """Run the command and leave at once: files are written, and nothing that is still ending may delay the end."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -213,4 +223,4 @@ def _say(text: str, *, to_error: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

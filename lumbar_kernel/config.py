@@ -13,6 +13,8 @@ from lumbar_kernel.errors import ConfigError
 SPLITS = ("test", "train")
 DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
 LARGEST_RESERVE = 30.0
+LEAST_RESERVE = 3.0
+"""Ending the processes and writing file and report takes half a second, and two with ten others at each processor."""
 RESERVE_SHARE = 0.05
 MOST_READERS = 8
 STUDY_SECONDS = 120.0
@@ -67,8 +69,10 @@ class Config:
 
     @property
     def reserve(self) -> float:
-        """Seconds of the budget kept back for the last write: 5 %, at most 30; 0 without a budget."""
-        return 0.0 if self.seconds is None else min(LARGEST_RESERVE, RESERVE_SHARE * self.seconds)
+        """Seconds of the budget kept back for the end: 5 %, 3 to 30, but no more than half; 0 without a budget."""
+        if self.seconds is None:
+            return 0.0
+        return min(LARGEST_RESERVE, max(LEAST_RESERVE, RESERVE_SHARE * self.seconds), self.seconds / 2)
 
     @property
     def readers(self) -> int:

@@ -17,7 +17,7 @@ from lumbar_kernel.devices import CPU, fault_of
 from lumbar_kernel.faults import through_faults
 from lumbar_kernel.finite import require_finite
 from lumbar_kernel.journal import Journal
-from lumbar_kernel.messages import Message, Share, Step
+from lumbar_kernel.messages import Message, Note, Share, Step
 from lumbar_kernel.plan import Plan
 from lumbar_kernel.report import Failure, Recorder, StudyReport
 from lumbar_kernel.schema import ROWS
@@ -108,7 +108,7 @@ class Desk:
             self.recorder.add(alone, known)
             return None
         name = f"{stage} on {CPU}" if stage in self._on_cpu else stage
-        self.emit(Step(name, tuple(studies), self.recorder.stages))
+        self.emit(Step(stage, tuple(studies), self.recorder.stages))
         began, result, fine = self.budget.elapsed(), None, False
         try:
             with self.recorder.timed(name), self.recorder.guard(alone, name, passing=(torch.cuda.OutOfMemoryError,)):
@@ -150,4 +150,5 @@ class Desk:
         device = str(self.tools.device)
         if device != CPU and (fault := fault_of(device)) is not None:
             msg = f"{device} has stopped working: {fault}"
+            self.emit(Note(msg))
             raise SystemExit(msg)

@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.devices import CPU
-from lumbar_kernel.messages import STUDIES_AT_ONCE, Done, Message, Ready, Share, Step
+from lumbar_kernel.messages import STUDIES_AT_ONCE, WAITING, Done, Message, Ready, Share, Step
 from lumbar_kernel.report import Failure, Recorder
 from lumbar_kernel.shared_pixels import SHARED_FOLDER
 from lumbar_kernel.study import StudyFiles
@@ -35,14 +35,12 @@ START_SECONDS = 300.0
 """How long a process may take to import torch, wake up its device and load the weights."""
 
 STOP_SECONDS = 3.0
+LEAST_PATIENCE = 0.1
 
 MOST_LOST = 4
 """A stage that has ended or hung this many processes is left out for all studies."""
 
 STARTING = "start"
-WAITING = "wait for reading"
-"""The stage in which a process waits for its readers, which have limits of their own."""
-
 Entry = Callable[[Config, Share, float | None, Connection], None]
 
 PR_SET_PDEATHSIG = 1
@@ -94,7 +92,8 @@ class Graders:
     ) -> None:
         self._entry = entry or grading_process
         self.failures: list[Failure] = []
-        self._config, self._budget, self._clock = config, budget, clock
+        self._config = replace(config, workers=max(1, config.readers // len(devices)))
+        self._budget, self._clock = budget, clock
         self._free = list(devices)
         self._waiting = shares(studies, devices)
         self._running: list[_Grader] = []
@@ -135,7 +134,6 @@ class Graders:
             try:
                 message = grader.receiver.recv()
             except (EOFError, OSError):
-                grader.process.join(STOP_SECONDS)
                 self._end(grader)
                 self._replace(grader, "ProcessDied", f"the process ended with exit code {grader.process.exitcode}")
                 continue
@@ -158,8 +156,7 @@ class Graders:
         """End all processes with their readers: they are asked to leave, then forced."""
         for grader in self._running:
             grader.process.terminate()
-        patience = min(STOP_SECONDS, max(0.1, self._budget.margin() / 2))
-        until = self._clock() + patience
+        until = self._clock() + self._patience()
         for grader in list(self._running):
             self._end(grader, patience=max(0.0, until - self._clock()))
 
@@ -176,18 +173,23 @@ class Graders:
         sender.close()
         self._running.append(_Grader(share, process, receiver, heard=self._clock()))
 
-    def _end(self, grader: _Grader, *, patience: float = STOP_SECONDS) -> None:
+    def _patience(self) -> float:
+        """How long an ending process may be waited for, less when the deadline is near."""
+        return min(STOP_SECONDS, max(LEAST_PATIENCE, self._budget.margin() / 4))
+
+    def _end(self, grader: _Grader, *, patience: float | None = None) -> None:
         """See a process off, by force when it does not leave, and take back the memory that it shared."""
         self._running.remove(grader)
         self._seconds.update(grader.step.seconds)
-        process, pid = grader.process, grader.process.pid or 0
-        process.join(patience)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # its readers too, which may hang and outlive it
+        process = grader.process
+        process.join(self._patience() if patience is None else patience)
+        if process.pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # its readers too, which may hang and outlive it
         process.kill()
-        process.join()
+        process.join(self._patience())  # not without end: a driver may keep even a killed process
         grader.receiver.close()
-        for block in SHARED_FOLDER.glob(f"lumbar_{pid}_*"):
+        for block in SHARED_FOLDER.glob(f"lumbar_{process.pid}_*"):
             block.unlink(missing_ok=True)
 
     def _replace(self, grader: _Grader, kind: str, reason: str) -> None:
@@ -202,11 +204,11 @@ class Graders:
         given_up = dict(grader.share.given_up)
         if alone is not None:
             given_up[alone, stage] = failure
-        if self._lost[stage] >= MOST_LOST:
-            given_up[None, stage] = Failure(stage, kind, f"{self._lost[stage]} processes were lost in this stage")
-        hopeless = self._lost[stage] >= MOST_LOST and not studies
-        if self._config.strict or hopeless:
+        too_many = self._lost[stage] >= MOST_LOST
+        if self._config.strict or (too_many and (not studies or (None, stage) in given_up)):
             return
+        if too_many:
+            given_up[None, stage] = Failure(stage, kind, f"{self._lost[stage]} processes were lost in this stage")
         self._waiting.append(replace(grader.share, resume=True, careful=True, given_up=given_up))
         if not self._running and not self._free:
             self._free.append(CPU)

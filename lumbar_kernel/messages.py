@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from lumbar_kernel.report import Failure, Recorder, StudyReport
 from lumbar_kernel.study import StudyFiles
 
+WAITING = "wait for reading"
+"""The stage in which a grading process waits for its readers, which have limits of their own."""
+
 STUDIES_AT_ONCE = 4
 """Studies graded together, and in one share: enough crops for full batches, few enough that grades come early."""
 
@@ -68,7 +71,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Note:
-    """A sentence on what the time allows."""
+    """A sentence for the report on what the time allows, or on the device."""
 
     text: str
 

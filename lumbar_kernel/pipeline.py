@@ -19,7 +19,7 @@ from lumbar_kernel.ensemble import Ensemble, blend_with_prior, scale_max_severe
 from lumbar_kernel.faults import through_faults
 from lumbar_kernel.grade import grade, require_verdict
 from lumbar_kernel.journal import Journal, run_key
-from lumbar_kernel.messages import STUDIES_AT_ONCE, Done, Message, Note, Ready, Share, Step, Update
+from lumbar_kernel.messages import STUDIES_AT_ONCE, WAITING, Done, Message, Note, Ready, Share, Step, Update
 from lumbar_kernel.plan import THIN, Pass, Plan, fastest_members, first_members, grading, share
 from lumbar_kernel.prepare import prepare
 from lumbar_kernel.readers import ReadResult, StudyReader
@@ -131,7 +131,7 @@ def _first_pass(config: Config, studies: Sequence[StudyFiles], ways: tuple[Pass,
                 _tell(f"time for {len(works)} of {len(studies)} studies", desk)
                 break
             # The first wait is for the readers to start: nothing to learn from.
-            read = desk.step("wait for reading", (), partial(_next, results, count), effort=count if works else 0)
+            read = desk.step(WAITING, (), partial(_next, results, count), effort=count if works else 0)
             if not read:
                 break
             block = []

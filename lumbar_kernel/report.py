@@ -91,7 +91,7 @@ class Report:
         members: names of the members that graded every study they could.
         members_failed: name → reason of the members left out.
         failures: exceptions that belong to no single study, and processes or devices that were lost.
-        plan: what the time allowed, where it was too short.
+        plan: what the time allowed, where it was too short, and what became of devices.
         seconds: length of the run.
         budget_seconds: what was allowed, None without a limit.
         margin_seconds: what was left of it.

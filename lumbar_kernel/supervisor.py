@@ -30,6 +30,12 @@ PUBLISH_EVERY_SECONDS = 5.0
 
 POLL_SECONDS = 0.5
 
+ENDING_SHARE = 0.7
+"""Of the reserve, for the supervisor's end; what is before is for the step that a grading process may be in."""
+
+SLOW_START = 3.0
+"""The end is kept at least a third as long as the way to the first file took: a starved machine is slow at both."""
+
 
 @dataclass(eq=False)
 class _State:
@@ -156,13 +162,14 @@ def _run_here(config: Config, studies: Sequence[StudyFiles], state: _State, budg
 def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
     """Grade in processes of their own and publish what they tell, until all is done or the time is up."""
     published = budget.elapsed()
+    ending = max(ENDING_SHARE * config.reserve, published / SLOW_START)
     devices = _devices(config, state, budget)
     with (
         tqdm(total=len(studies), unit="study", disable=not config.progress) as bar,
         Graders(config, studies, devices, budget) as graders,
     ):
         try:
-            while graders.busy and (left := budget.margin() - config.reserve / 2) > 0:
+            while graders.busy and (left := budget.margin() - ending) > 0:
                 if config.strict and (graders.failures or state.failed):
                     break
                 for message in graders.messages(min(POLL_SECONDS, left)):

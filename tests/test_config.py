@@ -31,6 +31,10 @@ def test_checking_makes_no_folder(tmp_path):
         ("seconds", True),
         ("device", "gpu"),
         ("device", "cuda:"),
+        ("device", "auto,cpu"),
+        ("device", "cpu,"),
+        ("study_seconds", 0),
+        ("study_seconds", float("inf")),
         ("workers", -1),
         ("workers", 1.5),
         ("ahead", 0),
@@ -49,7 +53,7 @@ def test_a_value_that_cannot_work_is_named(tmp_path, key, value):
     assert repr(value) in str(caught.value)
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "cuda:0,cuda:1", "cpu,cpu"])
 def test_devices_that_can_be_asked_for(tmp_path, device):
     assert Config(data=tmp_path, output=tmp_path, device=device).device == device
 
@@ -81,8 +85,10 @@ def test_weights_need_a_manifest(tmp_path):
     assert Config(data=tmp_path, output=tmp_path, weights=str(tmp_path)).weights == tmp_path
 
 
-@pytest.mark.parametrize(("seconds", "reserve"), [(None, 0), (0, 0), (100, 5), (600, 30), (30_000, 30)])
-def test_reserve_is_a_twentieth_and_at_most_half_a_minute(tmp_path, seconds, reserve):
+@pytest.mark.parametrize(
+    ("seconds", "reserve"), [(None, 0), (0, 0), (4, 2), (20, 3), (100, 5), (600, 30), (30_000, 30)]
+)
+def test_reserve_is_a_twentieth_within_bounds(tmp_path, seconds, reserve):
     assert Config(data=tmp_path, output=tmp_path, seconds=seconds).reserve == pytest.approx(reserve)
 
 

@@ -58,7 +58,8 @@ def test_a_net_without_room_moves_to_the_processor_and_goes_on(untrained):
     desk, said = desk_with(untrained)
     net = nn.Linear(1, 1)
     assert desk.step(STAGE, ["7"], out_of_memory(1), nets=[net]) is not None
-    assert [message.stage for message in said] == [STAGE, f"{STAGE} on cpu"]
+    assert [message.stage for message in said] == [STAGE, STAGE]
+    assert list(desk.recorder.stages) == [STAGE, f"{STAGE} on cpu"]
     assert "goes on on the processor" in desk.recorder.failures(None)[0].message
     assert not desk.dropped
 
@@ -83,9 +84,10 @@ def test_what_ended_an_earlier_process_is_not_tried_again(untrained):
 
 
 def test_an_error_on_an_accelerator_that_has_died_ends_the_process(untrained, monkeypatch):
-    desk, _ = desk_with(untrained, device="cuda:0")
+    desk, said = desk_with(untrained, device="cuda:0")
     monkeypatch.setattr("lumbar_kernel.desk.fault_of", lambda _: None)
     assert desk.step("crop", ["7"], lambda: 1 / 0) is None
     monkeypatch.setattr("lumbar_kernel.desk.fault_of", lambda _: "an illegal memory access")
     with pytest.raises(SystemExit, match="cuda:0 has stopped working: an illegal"):
         desk.step("crop", ["8"], lambda: 1 / 0)
+    assert "illegal memory access" in said[-1].text

@@ -155,3 +155,22 @@ def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, t
         assert "canal_t2" not in report.members
         assert {failure.stage for failure in report.failures} == {"grade canal_t2"}
         assert {failure.type for failure in report.failures} == {"GradingError"}
+
+
+def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_studies_first(
+    dataset, trained, tmp_path, monkeypatch, whole_journal
+):
+    recorded = []
+    add_study = Journal.add_study
+    monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
+    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    monkeypatch.setattr(pipeline.Plan, "choose", lambda _, full, thin, **__: thin)
+    said = messages(dataset, trained, tmp_path)
+    (note,) = [message.text for message in said if isinstance(message, Note)]
+    assert "every 2nd sagittal slice" in note
+    thin = [message.report for message in said if isinstance(message, Update)][:2]
+    assert all("every 2nd" in report.missing[0] and report.graded_rows == 25 for report in thin)
+    # Time was left after all: the thin studies were done once more, and only that counts as finished work.
+    assert recorded == [report.study_id for report in thin]
+    assert last_grades(said) == whole_journal[1]
+    assert said[-1].complete

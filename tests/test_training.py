@@ -3,10 +3,11 @@ import pandas as pd
 import pytest
 import torch
 
+from lumbar_kernel.checkpoints import STAGES
 from lumbar_kernel.localise import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.schema import SEVERITY_NAMES
-from training import competition, packs, train_grader, train_landmarks
+from training import competition, export, packs, train_grader, train_landmarks
 from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
 from training.examples import (
     HELD_OUT_STUDIES,
@@ -227,3 +228,9 @@ def test_landmark_examples_are_what_the_trainer_reads(made, tmp_path):
     assert pictures.shape == (4, 1, 128, 128)
     assert wanted.shape == (4, 2, 32 * 32 + 1)
     assert known.shape == (4, 2)
+
+
+def test_the_seconds_to_plan_with_are_measured_for_every_stage(trained):
+    measured = export.stage_seconds(trained)
+    assert list(measured) == list(STAGES)
+    assert min(measured.values()) > 0
