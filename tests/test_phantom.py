@@ -134,8 +134,8 @@ def test_wider_bulge_narrows_the_canal() -> None:
 
 
 def test_grade_marginals_are_sane_and_balanced_phantoms_are_worse() -> None:
-    grades = np.array([make_truth(seed).grades for seed in range(1000, 1060)])
-    worse = np.array([make_truth(seed, balanced=True).grades for seed in range(1000, 1025)])
+    grades = np.array([make_truth(seed).grades for seed in range(1000, 1040)])
+    worse = np.array([make_truth(seed, balanced=True).grades for seed in range(1000, 1016)])
     for group, wanted in ((schema.CANAL, 0.878), (schema.FORAMINAL, 0.780), (schema.SUBARTICULAR, 0.714)):
         columns = [schema.group_of(row) == group for row in schema.ROWS]
         assert np.mean(grades[:, columns] == 0) == pytest.approx(wanted, abs=0.10)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.phantom.contrast import Protocol
 from lumbar_kernel.phantom.make import PhantomStudy, make_phantom
+from lumbar_kernel.phantom.rle import rle_frame
 from lumbar_kernel.study import Series, Slice
 
 logger = logging.getLogger(__name__)
@@ -107,9 +109,9 @@ def _competition_file(phantom: PhantomStudy, series: Series, protocol: Protocol,
     if int(study_id) % 5 == 0:
         ds.RescaleIntercept, ds.RescaleSlope = "0", "1"
     _plain(ds, EnhancedMRImageStorage)
-    ds.compress(RLELossless, encoding_plugin="pydicom")
-    # pydicom 3 draws a new instance UID on compressing; the same seed must write the same file
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{study_id}.{part}.{item.instance_number}"
+    ds.file_meta.TransferSyntaxUID = RLELossless
+    ds.PixelData = encapsulate([rle_frame(item.pixels.astype("<u2"))])
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
     return ds
 
 
