@@ -1,7 +1,7 @@
 #!/bin/sh
 # The whole story in order: prepare, train, export, calibrate, measure. Every step resumes, so a restart costs nothing.
 # PACKS is a folder laid out as shared/data; COMPETITION, where you have it, the competition's own folder.
-# About 2.5 hours on two cores with the packs and the phantoms; see training/README.md.
+# About 3.5 hours on two cores with the packs and the phantoms; see training/README.md.
 set -eu
 
 PACKS=${PACKS:-../shared/data}
