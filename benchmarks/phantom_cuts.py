@@ -13,14 +13,12 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lumbar_kernel import schema
+from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.phantom import make_truth
 from lumbar_kernel.phantom.measure import MEASURES, SCALED, score
-
-FloatArray = NDArray[np.float64]
 
 FIRST_SEED = 50_000_000
 PROBITS = np.arange(-2.0, 3.01, 0.5)

@@ -12,14 +12,12 @@ from dataclasses import asdict
 from multiprocessing import get_context
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lumbar_kernel import schema
+from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.metric import TERMS, bootstrap_interval, constant_submission, score
 from lumbar_kernel.phantom import grade_probabilities, make_truth, read_grades
-
-FloatArray = NDArray[np.float64]
 
 FIRST_SEED = 60_000_000
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from lumbar_kernel.budget import Budget
@@ -16,6 +15,7 @@ from lumbar_kernel.crop import Crops
 from lumbar_kernel.devices import CPU, fault_of
 from lumbar_kernel.faults import through_faults
 from lumbar_kernel.finite import require_finite
+from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.journal import Journal
 from lumbar_kernel.messages import Message, Note, Share, Step
 from lumbar_kernel.plan import Plan
@@ -23,7 +23,6 @@ from lumbar_kernel.report import Failure, Recorder, StudyReport
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.tools import Tools
 
-FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
 

@@ -41,7 +41,7 @@ class Tools:
     members: dict[str, list[GradeNet]]
 
 
-def load_tools(config: Config, name: str) -> tuple[Tools, dict[str, str]]:
+def load_tools(config: Config, device_name: str) -> tuple[Tools, dict[str, str]]:
     """The nets of the manifest on a device, and what cannot be loaded, with the reason.
 
     A member that is missing or damaged is left out; without the axial localiser no axial view is graded.
@@ -49,7 +49,7 @@ def load_tools(config: Config, name: str) -> tuple[Tools, dict[str, str]]:
     Raises:
         WeightsError: the manifest or the sagittal localiser is unusable, or, in a strict run, anything.
     """
-    manifest, device = read_manifest(config.weights), torch.device(name)
+    manifest, device = read_manifest(config.weights), torch.device(device_name)
     failed: dict[str, str] = {}
 
     def loaded(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:

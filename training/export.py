@@ -44,8 +44,8 @@ class Member:
 
 LOCALISERS = {"sagittal": (("sagittal", "sagittal_1"), 10), "axial": (("axial_points",), 2)}
 
-# Equal shares within a view; training.calibrate fits them. The sagittal T2 member has only seen phantoms: it speaks up
-# where there is no axial slice, and hardly where there is.
+# Equal shares within a view; training.calibrate fits them. The sagittal T2 member never saw a reader's grade: it
+# speaks up where there is no axial slice, and hardly where there is.
 MEMBERS = {
     "foraminal_t1": Member(("foraminal_0", "foraminal_1"), "sagittal_t1", 1, {FORAMINAL: 0.5}),
     "foraminal_t1_lite": Member(("foraminal_lite_0", "foraminal_lite_1"), "sagittal_t1", 1, {FORAMINAL: 0.5}),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.geometry import FloatArray, SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.background import Body
@@ -21,7 +21,6 @@ from lumbar_kernel.phantom.scanner import Scanner
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Series, Slice
 
-FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
 GRAIN = (1.7, 1.7, 1.7)

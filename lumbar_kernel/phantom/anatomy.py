@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.phantom.wear import (
     Patient,
     Wear,
@@ -15,8 +16,6 @@ from lumbar_kernel.phantom.wear import (
     draw_schmorl,
     draw_slips,
 )
-
-FloatArray = NDArray[np.float64]
 
 VERTEBRAE = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3")
 FIRST_DISC = 3

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
+from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC
 from lumbar_kernel.phantom.cuts import CUTS, SCALES
 from lumbar_kernel.phantom.grid import SIDE_SIGN, Grid, wall
 from lumbar_kernel.phantom.spine import Spine
 
-FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Measures = dict[str, FloatArray]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.geometry import FloatArray, SlicePlane
 from lumbar_kernel.phantom.frame import SpineFrame
 
-FloatArray = NDArray[np.float64]
 Place = tuple[FloatArray, FloatArray, FloatArray]
 """Centre of a slice and its directions along a row and along a column, patient mm."""
 

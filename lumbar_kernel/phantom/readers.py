@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
+from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.phantom.cuts import CUTS, PROBITS, QUANTILES
-
-FloatArray = NDArray[np.float64]
 
 SIGMA = {schema.CANAL: 0.28, schema.FORAMINAL: 0.45, schema.SUBARTICULAR: 0.50}
 """Readers' noise per condition at the dial's setting 1, in standard deviations of the narrowing (section 6.8)."""

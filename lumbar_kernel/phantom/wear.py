@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from lumbar_kernel.geometry import FloatArray
 
 DISC_OFFSET = np.array([-0.45, -0.30, 0.0, 0.45, 0.40])
 FACET_OFFSET = np.array([-0.4, -0.2, 0.0, 0.35, -0.05])
