@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import FloatArray
-from lumbar_kernel.metric import TERMS, bootstrap_interval, constant_submission, score
+from lumbar_kernel.metric import bootstrap_interval, constant_submission, score
 from lumbar_kernel.phantom import grade_probabilities, make_truth, read_grades
 
 FIRST_SEED = 60_000_000
@@ -69,8 +69,8 @@ def main() -> None:
     print("| noise | what | oracle (95 % interval) | constant |\n|---|---|---|---|")
     for noise in arguments.noise:
         figures = oracle(scores, noise=noise)
-        for name in (*TERMS, "mean"):
-            value, (low, high) = figures["oracle"][name], figures["interval"][name]
+        for name, (low, high) in figures["interval"].items():
+            value = figures["oracle"][name]
             print(f"| {noise:g} | {name} | {value:.3f} ({low:.3f} to {high:.3f}) | {figures['constant'][name]:.3f} |")
 
 

@@ -1,9 +1,11 @@
 """The noise oracle: better than anyone who knows less, worse where readers disagree more."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from benchmarks.phantom_oracle import oracle
+from benchmarks.phantom_oracle import main, oracle
 from lumbar_kernel.phantom.cuts import PROBITS, QUANTILES
 
 
@@ -24,3 +26,10 @@ def test_the_oracle_is_as_good_as_the_design_says(scores):
     figures = oracle(scores, noise=1.0)["oracle"]
     for name, expected in (("canal", 0.206), ("foraminal", 0.340), ("subarticular", 0.463)):
         assert figures[name] == pytest.approx(expected, abs=0.09)
+
+
+def test_the_command_prints_every_part_of_the_metric(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["phantom_oracle", "--studies", "8", "--workers", "1", "--noise", "1"])
+    main()
+    printed = capsys.readouterr().out
+    assert all(f"| 1 | {name} |" in printed for name in ("canal", "foraminal", "subarticular", "any_severe", "mean"))
