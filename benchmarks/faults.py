@@ -1,7 +1,7 @@
 """Whether the promise holds: `python -m benchmarks.faults kills|budgets|faults`.
 
-`kills` sends SIGKILL to the whole process group of a run at random moments, checks what lies on disk, resumes, and
-compares the end with that of an undisturbed run. `budgets` gives runs ever more seconds, from none to ample, and
+`kills` sends SIGKILL to the whole process group of a run at random moments, checks what lies on disk, resumes into the
+next kill, and compares the end with that of an undisturbed run. `budgets` gives runs ever more seconds, from none to ample, and
 measures how much of the deadline was left and how good the grades are. `faults` makes every stage raise, hang, give
 NaN, run out of memory or die, for one study and for all, and checks that the file is valid, that the report names stage
 and study with a cause, and that the other studies keep their bytes.
@@ -85,20 +85,28 @@ def is_valid(submission: Path, data: Path) -> bool:
         return False
 
 
-def kills(data: Path, folder: Path, *, count: int, seed: int = 0) -> dict[str, int | float]:
-    """Kill runs at random moments; count valid submissions, and resumed runs that end as the undisturbed one."""
+def kills(data: Path, folder: Path, *, count: int, longest: float = 15.0, seed: int = 0) -> dict[str, int | float]:
+    """Kill runs and what resumes them, each at a random moment, until that many are dead.
+
+    A run is killed at most `longest` seconds after its first file and resumed into the same fate until one comes
+    through; that one should leave the bytes of an undisturbed run.
+
+    Returns:
+        Kills, valid submissions found after them, runs that came through in the end, and how many of these left the
+        bytes of the undisturbed one.
+    """
     undisturbed = run_through(data, folder / "undisturbed")
     wanted = (folder / "undisturbed" / "submission.csv").read_bytes()
     rng = np.random.default_rng(seed)
-    found: dict[str, int | float] = dict.fromkeys(("kills", "valid", "resumed_identical"), 0)
-    for number in range(count):
-        out = folder / f"killed_{number}"
-        if not kill_within(data, out, float(rng.uniform(0, undisturbed.seconds))):
-            continue  # it was done before its time; nothing was killed
-        found["kills"] += 1
-        found["valid"] += is_valid(out / "submission.csv", data)
+    found: dict[str, int | float] = dict.fromkeys(("kills", "valid", "ended", "ended_identical"), 0)
+    while not found["ended"] or found["kills"] < count:
+        out = folder / f"killed_{found['ended']}"
+        while found["kills"] < count and kill_within(data, out, float(rng.uniform(0, longest)), "--resume"):
+            found["kills"] += 1
+            found["valid"] += is_valid(out / "submission.csv", data)
         run_through(data, out, "--resume")
-        found["resumed_identical"] += (out / "submission.csv").read_bytes() == wanted
+        found["ended"] += 1
+        found["ended_identical"] += (out / "submission.csv").read_bytes() == wanted
     return found | {"undisturbed_seconds": round(undisturbed.seconds, 1)}
 
 

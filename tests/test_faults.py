@@ -9,9 +9,9 @@ from lumbar_kernel.faults import VARIABLE, through_faults
 
 
 def test_killed_runs_leave_valid_files_and_resume_to_the_same_bytes(dataset, tmp_path):
-    found = kills(dataset, tmp_path, count=3, seed=2)
-    assert found["kills"] >= 1
-    assert found["valid"] == found["resumed_identical"] == found["kills"]
+    found = kills(dataset, tmp_path, count=3, longest=6.0, seed=2)
+    assert found["kills"] == found["valid"] == 3
+    assert found["ended"] == found["ended_identical"] > 0
 
 
 def test_budgets_are_kept_by_the_whole_process(dataset, tmp_path):
