@@ -1,10 +1,10 @@
 """Whether the promise holds: `python -m benchmarks.faults kills|budgets|faults`.
 
 `kills` sends SIGKILL to the whole process group of a run at random moments, checks what lies on disk, resumes into the
-next kill, and compares the end with that of an undisturbed run. `budgets` gives runs ever more seconds, from none to ample, and
-measures how much of the deadline was left and how good the grades are. `faults` makes every stage raise, hang, give
-NaN, run out of memory or die, for one study and for all, and checks that the file is valid, that the report names stage
-and study with a cause, and that the other studies keep their bytes.
+next kill, and compares the end with that of an undisturbed run. `budgets` gives runs ever more seconds, from none to
+ample, and measures how much of the deadline was left and how good the grades are. `faults` makes every stage raise,
+hang, give NaN, run out of memory or die, for one study and for all, and checks that the file is valid, that the report
+names stage and study with a cause, and that the other studies keep their bytes.
 """
 
 from __future__ import annotations

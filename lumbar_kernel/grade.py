@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lumbar_kernel.crop import Crops, View, level_and_side
 from lumbar_kernel.errors import GradingError
+from lumbar_kernel.finite import require_finite
 from lumbar_kernel.forward import run_batch
 from lumbar_kernel.sampling import normalise
 from lumbar_kernel.schema import CANAL, LEVELS, ROWS, SEVERITIES, row_index
@@ -72,7 +73,7 @@ def grade(
         (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot say.
 
     Raises:
-        GradingError: a net gave numbers that are not finite.
+        NotFiniteError: a net gave numbers that are not finite.
     """
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
@@ -105,7 +106,7 @@ def grade_crops(
         (n, heads, 3) probabilities.
 
     Raises:
-        GradingError: the net gave numbers that are not finite.
+        NotFiniteError: the net gave numbers that are not finite.
     """
     said = []
     for start in range(0, len(pictures), batch_size):
@@ -120,9 +121,7 @@ def grade_crops(
             softened = np.einsum("ns,nshk->nhk", weight, softened.reshape(-1, slices, *softened.shape[1:]))
         said.append(softened)
     probabilities = np.concatenate(said)
-    if not np.isfinite(probabilities).all():
-        msg = f"{int((~np.isfinite(probabilities)).sum())} of {probabilities.size} probabilities are not finite"
-        raise GradingError(msg)
+    require_finite(probabilities)
     return probabilities
 
 

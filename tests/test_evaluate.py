@@ -12,6 +12,7 @@ from lumbar_kernel.ensemble import Calibration
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LABEL_COUNTS, LEVELS
 from tests.pack_files import write_packs
 from training import calibrate, evaluate, pack_crops, pretrained
+from training.examples import GradeExamples
 from training.figures import (
     Graded,
     Located,
@@ -196,3 +197,21 @@ def test_imagenet_weights_reach_every_layer_of_the_encoder(monkeypatch):
     assert torch.allclose(stem, given[0].sum(dim=1, keepdim=True))
     pairs = zip(others, given[1:], strict=False)  # the classifier comes last and has no place in the encoder
     assert all(torch.equal(mine, theirs) for mine, theirs in pairs if mine.is_floating_point())
+
+
+def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
+    labels = np.array([0, 0, 0, 1, 2] * 20, np.int8)
+    count = len(labels)
+    examples = GradeExamples(
+        images=np.zeros((count, 1, 2, 2), np.uint8),
+        labels=labels[:, None],
+        level=np.zeros(count, np.int8),
+        row_id=np.array([[f"{k}_row"] for k in range(count)]),
+        group=np.array([str(k) for k in range(count)]),
+        fold=np.zeros(count, np.int8),
+        source=np.full(count, "axial_t2_crops"),
+    )
+    knows = np.where(np.arange(3) == labels[:, None], 0.8, 0.1)[:, None]
+    guesses = np.full((count, 1, 3), 1 / 3)
+    rises = calibrate.losses_without(examples, {"knows": knows, "guesses": guesses}, head=0)
+    assert rises["knows"] > 0.1 > 0 > rises["guesses"]

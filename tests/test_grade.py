@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from lumbar_kernel.crop import VIEWS, Crops, level_and_side
-from lumbar_kernel.errors import GradingError
+from lumbar_kernel.errors import NotFiniteError
 from lumbar_kernel.grade import GradeNet, grade, grade_crops, to_input
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
 
@@ -119,5 +119,5 @@ def test_numbers_that_are_not_finite_are_refused():
     with torch.no_grad():
         net.classifier.bias.fill_(float("nan"))
     pictures, weight = np.full((2, 3, 32, 32), 90, np.uint8), np.full((2, 3), 1 / 3, np.float32)
-    with pytest.raises(GradingError, match="6 of 6"):
+    with pytest.raises(NotFiniteError, match="6 numbers"):
         grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), weight)

@@ -63,7 +63,9 @@ def test_series_lie_in_their_planes_and_are_sorted(phantom: PhantomStudy) -> Non
         assert all(item.pixels.shape == item.plane.shape for item in series.slices)
         places = [item.plane.centre[axis] for item in series.slices]
         assert np.corrcoef(places, np.arange(len(places)))[0, 1] > 0.95
-        assert sorted(item.instance_number or 0 for item in series.slices) == list(range(1, len(places) + 1))
+        numbers = [item.instance_number or 0 for item in series.slices]
+        assert len(set(numbers)) == len(places)
+        assert min(numbers) >= 1
 
 
 def test_truth_is_ordered_like_a_patient(phantom: PhantomStudy) -> None:

@@ -202,15 +202,20 @@ def test_marked_points_come_back_in_millimetres(train_split):
     assert np.allclose(gap[~np.isnan(gap)], CANAL_BEHIND_MARGIN_MM)
 
 
-def test_disc_margins_come_from_a_mask():
+def test_disc_margins_come_from_masks_and_keep_their_level_where_a_slice_misses_a_disc():
     mask = np.zeros((400, 200), np.uint8)
-    for k in range(5):
-        mask[60 + 60 * k : 76 + 60 * k, 60:110] = 1
-    mask[20:380, 113:130] = 3
-    margins = packs.disc_margins(mask)
-    assert np.allclose(margins[:, 0], 67.5 + 60 * np.arange(5), atol=1)
-    assert np.allclose(margins[:, 1], 109, atol=1)
-    assert np.isnan(packs.disc_margins(np.where(mask == 3, 0, mask).astype(np.uint8))).all()
+    for k in range(6):
+        mask[20 + 60 * k : 36 + 60 * k, 60:110] = 1
+    mask[10:390, 113:130] = 3
+    lateral = mask.copy()
+    lateral[300:, :] = 0
+    margins = packs.disc_margins(np.stack([mask, lateral]))
+    assert np.allclose(margins[0, :, 0], 87.5 + 60 * np.arange(5), atol=1)
+    assert np.allclose(margins[0, :, 1], 109, atol=1)
+    assert np.array_equal(margins[1, :4], margins[0, :4])
+    assert np.isnan(margins[1, 4]).all()
+    without_canal = np.where(mask == 3, 0, mask).astype(np.uint8)
+    assert np.isnan(packs.disc_margins(without_canal[None])).all()
 
 
 def test_the_letterbox_undoes_a_squashed_picture():

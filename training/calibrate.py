@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ from lumbar_kernel.ensemble import Calibration, scale_max_severe
 from lumbar_kernel.metric import TERMS, StudyTerms, load_solution, study_terms
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
 from training.evaluate import Setting, combine, graded_packs, grading, member_shares, other_models
+from training.examples import GradeExamples
 from training.figures import Graded, weighted_log_loss
 from training.predictions import member_grades
 
@@ -104,16 +105,25 @@ def fitted_shares(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[s
         chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
         for member, share in chosen.items():
             found.setdefault(member, {})[group] = round(share * sum(before.values()), 4)
-        together = weighted_log_loss(rows[0].labels, rows[0].probabilities)
-        for member in before:
-            others = combine(examples, said, {name: float(name != member) for name in before}, head=head)
-            fall = weighted_log_loss(others.labels, others.probabilities) - together
+        for member, fall in losses_without(examples, said, head=head).items():
             gains[member] = round(gains.get(member, 0.0) + fall / len(GROUPS), 4)
         each = ", ".join(f"{loss:.4f}" for loss in alone)
         weights = ", ".join(f"{share:.2f}" for share in chosen.values())
         cells = (name, ", ".join(before), each, f"{equal:.4f}", f"{after:.4f}", weights, "yes" if kept else "no")
         print(f"| {' | '.join(cells)} |")
     return found, gains
+
+
+def losses_without(examples: GradeExamples, said: Mapping[str, NDArray[np.float64]], *, head: int) -> dict[str, float]:
+    """How much the loss of equally weighted members rises when each of them is left out."""
+
+    def loss(members: Iterable[str]) -> float:
+        chosen = set(members)
+        rows = combine(examples, said, {name: float(name in chosen) for name in said}, head=head)
+        return weighted_log_loss(rows.labels, rows.probabilities)
+
+    together = loss(said)
+    return {member: loss(set(said) - {member}) - together for member in said}
 
 
 def _splits(members: int, *, parts: int = 10) -> list[tuple[float, ...]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import POSTERIOR, unit
@@ -28,6 +30,9 @@ SQUARED = ("spider_midsagittal",)
 
 HALF_DISC_OF_STEP = 0.48
 """From the centre of a disc to its posterior margin, as a share of the step between discs: about 16 mm of 34."""
+
+SMALLEST_DISC = 0.0008
+"""Of a picture's area; smaller pieces of a mask are no discs."""
 
 LEVEL_INDEX = {level: index for index, level in enumerate(schema.LEVELS)}
 
@@ -170,28 +175,56 @@ def pseudo_stir(t2: NDArray[np.uint8], t1: NDArray[np.uint8]) -> NDArray[np.uint
     return np.clip(255 * mixed / max(np.percentile(mixed, 99.5), 1e-6), 0, 255).astype(np.uint8)
 
 
-def spider_space(data: Path) -> LandmarkExamples:
-    """Posterior disc margins taken from the masks of near-mid-sagittal T2-SPACE slices, levels from the lowest disc.
+@dataclass(frozen=True, eq=False)
+class SpaceSlice:
+    """A near-mid-sagittal T2-SPACE slice of SPIDER.
 
-    A level counts where the canal's mask lies behind its disc; elsewhere the slice is too lateral to say.
+    Attributes:
+        patient: number; the fold is its last digit's.
+        picture: grey pixels.
+        margins: (5, 2) row and column of posterior disc margins, NaN where the slice does not show one.
+    """
+
+    patient: int
+    picture: NDArray[np.uint8]
+    margins: NDArray[np.float64]
+
+
+def space_slices(data: Path) -> Iterator[SpaceSlice]:
+    """The slices of `spider_t2`, patient by patient; levels are counted from the patient's lowest disc.
+
+    Counted slice by slice instead, a curved spine moves up by a level where a slice misses its lowest disc.
     """
     pack = data / "spider_t2"
     files = dict(pictures(pack))
+    by_patient: dict[int, list[str]] = {}
+    for name in files:
+        if name.startswith("images/"):
+            stem = Path(name).stem
+            by_patient.setdefault(int(stem.split("_")[0]), []).append(stem)
+    for patient, stems in sorted(by_patient.items()):
+        stems.sort(key=lambda stem: int(stem.rpartition("slice")[2]))
+        margins = disc_margins(np.stack([files[f"masks/{stem}.png"] for stem in stems]))
+        for stem, mine in zip(stems, margins, strict=True):
+            yield SpaceSlice(patient, files[f"images/{stem}.jpg"], mine)
+
+
+def spider_space(data: Path) -> LandmarkExamples:
+    """Posterior disc margins taken from the masks of near-mid-sagittal T2-SPACE slices.
+
+    A level counts where the canal's mask lies behind its disc; elsewhere the slice is too lateral to say.
+    """
     found = _LandmarkList("spider_t2")
-    for name, picture in files.items():
-        if not name.startswith("images/"):
+    for item in space_slices(data):
+        if np.isnan(item.margins).all():
             continue
-        stem = Path(name).stem
-        margins = disc_margins(files[f"masks/{stem}.png"])
-        if np.isnan(margins).all():
-            continue
-        rows, columns = picture.shape
-        frame, height, width = letterbox(picture, rows=rows, columns=columns)
+        rows, columns = item.picture.shape
+        frame, height, width = letterbox(item.picture, rows=rows, columns=columns)
         points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
-        points[:5] = _to_frame((margins[:, 1] + 0.5) / columns, (margins[:, 0] + 0.5) / rows, height, width)
-        known[:5] = known[5:] = ~np.isnan(margins[:, 0])
-        patient = int(stem.split("_")[0])
-        found.add(frame, points, known, group=f"spider-{patient}", fold=patient % 5, weighting="t2")
+        points[:5] = _to_frame((item.margins[:, 1] + 0.5) / columns, (item.margins[:, 0] + 0.5) / rows, height, width)
+        known[:5] = known[5:] = ~np.isnan(item.margins[:, 0])
+        fold = item.patient % 5
+        found.add(frame, points, known, group=f"spider-{item.patient}", fold=fold, weighting="t2")
     return found.build()
 
 
@@ -226,19 +259,34 @@ def _behind(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([-moved[:, 2], moved[:, 1]], axis=1)
 
 
-def disc_margins(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Posterior margin of the five lowest discs of a SPIDER mask, (5, 2) row and column, NaN without canal behind."""
-    count, labels, stats, centroids = cv2.connectedComponentsWithStats((mask == 1).astype(np.uint8))
-    large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] > 0.0008 * mask.size]
-    lowest = sorted(large, key=lambda k: -centroids[k][1])[:5]
-    margins = np.full((5, 2), np.nan)
-    reach = round(0.06 * mask.shape[1])
-    for position, k in enumerate(lowest):
-        rows, columns = np.nonzero(labels == k)
-        row, column = rows[columns >= columns.max() - 1].mean(), float(columns.max())
-        behind = mask[round(row), round(column) : round(column) + reach]
-        if len(lowest) == 5 and (behind == 3).sum() > reach // 5:
-            margins[4 - position] = row, column
+def disc_margins(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Posterior margins of a patient's five lowest discs, (slices, 5, 2) row and column, NaN without canal behind.
+
+    Args:
+        masks: (slices, rows, columns) neighbouring slices of a SPIDER mask: 1 disc, 3 spinal canal.
+    """
+    discs, count = ndimage.label(masks == 1)
+    margins = np.full((len(masks), 5, 2), np.nan)
+    if not count:
+        return margins
+    smallest = SMALLEST_DISC * masks[0].size
+    indices = np.arange(1, count + 1)
+    volumes = ndimage.sum_labels(masks == 1, discs, indices)
+    height = np.array([place[1] for place in ndimage.center_of_mass(masks == 1, discs, indices)])
+    whole = indices[volumes > smallest]
+    lowest = sorted(whole, key=lambda k: -height[k - 1])[:5]
+    if len(lowest) < 5:
+        return margins
+    reach = round(0.06 * masks.shape[2])
+    for number, (mask, labels) in enumerate(zip(masks, discs, strict=True)):
+        for position, k in enumerate(lowest):
+            rows, columns = np.nonzero(labels == k)
+            if len(rows) < smallest:
+                continue
+            row, column = rows[columns >= columns.max() - 1].mean(), float(columns.max())
+            behind = mask[round(row), round(column) : round(column) + reach]
+            if (behind == 3).sum() > reach // 5:
+                margins[number, 4 - position] = row, column
     return margins
 
 

@@ -266,15 +266,19 @@ def _read_tianchi(data: Path, pack: str, weighting: str) -> list[Marked]:
     return marks
 
 
-def _read_space(data: Path, pack: str, weighting: str) -> list[Marked]:
-    files = dict(packs.pictures(data / pack))
-    marks = []
-    for name, picture in files.items():
-        if name.startswith("images/") and weighting == "t2":
-            points = (packs.disc_margins(files[f"masks/{Path(name).stem}.png"]) + 0.5) / np.array(picture.shape)
-            patient = int(Path(name).stem.split("_")[0])
-            marks.append(Marked(picture, *picture.shape, points, f"spider-{patient}", patient % 5))
-    return marks
+def _read_space(data: Path, _pack: str, weighting: str) -> list[Marked]:
+    if weighting != "t2":
+        return []
+    return [
+        Marked(
+            item.picture,
+            *item.picture.shape,
+            (item.margins + 0.5) / np.array(item.picture.shape),
+            f"spider-{item.patient}",
+            item.patient % 5,
+        )
+        for item in packs.space_slices(data)
+    ]
 
 
 def _by_level(levels: pd.Series, row: pd.Series, column: pd.Series) -> NDArray[np.float64]:

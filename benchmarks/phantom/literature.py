@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.phantom.section import Finding, Section, at_least, near, unknown
 from lumbar_kernel.localise import FORAMEN_LATERAL_MM
 from lumbar_kernel.phantom import Anatomy, PhantomTruth
+from lumbar_kernel.phantom.bones import SAG
+from lumbar_kernel.phantom.frame import build_frame
 from lumbar_kernel.schema import LEVEL_NAMES, SIDES
 
 Quantities = Mapping[str, NDArray[np.float64]]
@@ -170,7 +172,6 @@ BUILT = {
     "disc_height": "disc_height_posterior",
     "sac_depth": "sac_depth",
     "sac_width": "sac_width",
-    "posterior_fat": "posterior_fat",
     "root_area": "root_area",
     "flavum": "flavum",
     "ganglion": "ganglion",
@@ -178,6 +179,12 @@ BUILT = {
     "slip": "slip",
 }
 """Field of an anatomy → quantity; bone is built exactly so, soft parts as far as they find room."""
+
+SACRAL_BODY_LEAN = 4.0
+"""Degrees by which the first sacral body leans more than its upper endplate."""
+
+PFIRRMANN_NUCLEUS = np.array([0.8875, 0.606, 0.355, 0.03])
+"""Signal of a nucleus at and below which a disc is of grade II, III, IV and V: the design's cuts of wear."""
 
 CONUS_ZERO = 1.13
 """An anatomy counts discs, 3.0 at the middle of L1/L2; the literature's coordinate, 1 at the upper end of L1, is
@@ -193,7 +200,7 @@ def quantities(truth: PhantomTruth, anatomy: Anatomy) -> dict[str, NDArray[np.fl
 
     Shapes are () for a patient, (levels,) or (levels, sides); mm, mm² and degrees.
     """
-    return _from_landmarks(truth) | _from_anatomy(anatomy) | _from_measures(truth)
+    return _from_landmarks(truth) | _from_anatomy(anatomy) | _from_frame(anatomy) | _from_measures(truth)
 
 
 def _from_landmarks(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
@@ -228,9 +235,35 @@ def _from_anatomy(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
     return found
 
 
+def _from_frame(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
+    """Angles between bodies, and heights away from the posterior wall, where the curve has opened the discs."""
+    frame = build_frame(anatomy, np.random.default_rng(0))
+    lean, depth = anatomy.tilt, anatomy.body_depth
+    found = {
+        "lordosis": np.array(lean[8] - lean[3]),
+        "sacral_slope": np.array(lean[8] - SACRAL_BODY_LEAN),
+        "segment_angle": np.diff(lean[3:9]),
+        "pfirrmann": 1.0 + (anatomy.nucleus[LUMBAR, None] <= PFIRRMANN_NUCLEUS).sum(axis=1),
+    }
+
+    def opened(disc: int, share: float, sign: float) -> NDArray[np.float64]:
+        """The edge of a disc in patient mm at a share of its depth, sign 1 for its upper one."""
+        behind = -share * 0.5 * (depth[disc] + depth[disc + 1])
+        half = 0.5 * anatomy.disc_height[disc] - 0.5 * np.tan(np.radians(anatomy.disc_wedge[disc])) * behind
+        return frame.to_patient(np.array([0.0, behind, frame.disc_s[disc] + sign * half]))
+
+    discs = range(3, 8)
+    found["disc_height_anterior"] = np.array([np.linalg.norm(opened(d, 1, 1) - opened(d, 1, -1)) for d in discs])
+    arched = 0.5 * sum(SAG) * anatomy.disc_height[LUMBAR]
+    found["disc_height_middle"] = arched + [np.linalg.norm(opened(d, 0.5, 1) - opened(d, 0.5, -1)) for d in discs]
+    found["body_height_anterior"] = np.array([np.linalg.norm(opened(d - 1, 1, -1) - opened(d, 1, 1)) for d in discs])
+    return found
+
+
 def _from_measures(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
     """Measures as they are named, those of both sides as one array (levels, sides)."""
     measures = dict(getattr(truth, "measures", {}))
+    measures["narrowest_sac_depth"] = measures.pop("sac_depth")  # the literature's is that of a healthy sac
     left, right = (f"_{side}" for side in SIDES)
     paired = [name.removesuffix(left) for name in measures if name.endswith(left)]
     both = {name: np.stack([measures.pop(name + left), measures.pop(name + right)], axis=1) for name in paired}

@@ -12,6 +12,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.geometry import FloatArray, SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
+from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
 from lumbar_kernel.phantom.background import Body
 from lumbar_kernel.phantom.contrast import Complex64Array, Protocol, signals
 from lumbar_kernel.phantom.frame import SpineFrame
@@ -26,6 +27,9 @@ Float32Array = NDArray[np.float32]
 GRAIN = (1.7, 1.7, 1.7)
 FLOW = (0.4, 0.5, 0.2)
 """Nodes of the texture per mm for the grain of all tissues and for moving CSF."""
+
+GAPS_SHARE, UNORDERED_SHARE = 0.15, 0.03
+"""Of series whose instance numbers leave numbers out, or do not follow the places of the slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,7 @@ def _drawn(
     window = _core(scene, plane)
     shape = tuple(part.stop - part.start for part in window)
     spine, share, fluid = np.zeros(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    metal = np.zeros(plane.shape, np.float32)
     quarter, axial = 0.25 * plane.row_spacing, protocol.role == schema.AXIAL_T2
     for through in (1, -1):
         deep = _coordinates(scene, plane, window, through * 0.25 * protocol.thickness * plane.normal)
@@ -108,13 +113,19 @@ def _drawn(
             spine += table.take(ids)
             share += ids != tissue.OUTSIDE
             fluid += ids == tissue.CSF
+            metal[window] += 0.25 * (ids == tissue.METAL)
     if flow:
         u, v, s = (x[window] for x in here)
         spine *= 1 - 0.25 * np.float32(flow) * fluid * np.clip(scene.texture.at(u, v, s, FLOW) - 0.3, 0, 1)
     image[window] = image[window] * (1 - share / 4) + spine / 4
     grain = scene.texture.at(*here, GRAIN)
     image *= 1 + np.float32(0.055) * grain
-    return image.real.copy(), image.imag.copy()
+    water, lipid = image.real.copy(), image.imag.copy()
+    if metal.any():
+        water, lipid = (
+            bent(part, metal, pixel=plane.row_spacing, upright=protocol.readout_rows) for part in (water, lipid)
+        )
+    return water, lipid
 
 
 def acquire(
@@ -131,13 +142,29 @@ def acquire(
     table, scanner = signals(scene.anatomy, protocol, rng), Scanner.draw(rng, protocol)
     flow = float(rng.beta(2, 3)) if protocol.role != schema.SAGITTAL_T1 and rng.random() < 0.5 else 0.0
     count, depth = len(stack.native), float(scene.anatomy.body_depth[5])
-    numbers = range(1, count + 1) if rng.random() < 0.64 else range(count, 0, -1)
-    slices = []
-    for native, drawn, number in zip(stack.native, stack.drawn, numbers, strict=True):
-        water, fat = _drawn(scene, drawn, table, protocol, flow)
-        gain = scanner.gain(drawn, scene.frame, depth)
-        pixels = scanner.measure(
-            water * gain, fat * gain, protocol=protocol, acquired=stack.acquired, shape=native.shape, rng=rng
-        )
+    axis, slices = protocol.phase_axis, []
+    beyond = round(scanner.wrap * stack.drawn[0].shape[axis])
+    for native, drawn, number in zip(stack.native, stack.drawn, _numbers(count, rng), strict=True):
+        field = widened(drawn, beyond, axis=axis) if beyond else drawn
+        water, fat = _drawn(scene, field, table, protocol, flow)
+        gain = scanner.gain(field, scene.frame, depth)
+        if axial and scanner.crossing < 1:
+            gain = gain * crossed(field, stack.drawn, thickness=plan.thickness, left=scanner.crossing)
+        water, fat = water * gain, fat * gain
+        if scanner.returned is not None:
+            fat = fat * ramp(fat.shape, *scanner.returned)
+        if beyond:
+            water, fat = folded(water, beyond, axis=axis), folded(fat, beyond, axis=axis)
+        pixels = scanner.measure(water, fat, protocol=protocol, acquired=stack.acquired, shape=native.shape, rng=rng)
         slices.append(Slice(native, pixels.astype(np.float32), number))
     return Series(series_id, protocol.role, tuple(slices)), protocol
+
+
+def _numbers(count: int, rng: np.random.Generator) -> list[int]:
+    """InstanceNumber of each slice: rising or falling, some series with gaps, a few in no order of places."""
+    numbers = np.arange(1, count + 1)
+    if rng.random() < GAPS_SHARE:
+        numbers = numbers + np.cumsum(rng.random(count) < 0.15)
+    if rng.random() < UNORDERED_SHARE:
+        return [int(number) for number in rng.permutation(numbers)]
+    return [int(number) for number in (numbers if rng.random() < 0.64 else numbers[::-1])]

@@ -22,28 +22,38 @@ FIRST_DISC = 3
 """Disc j lies below vertebra j; L1/L2 is disc 3 and level l of the schema is disc FIRST_DISC + l."""
 
 # Millimetres per vertebra, T10 to S3 (design note, section 1.1; thoracic and sacral ends are extrapolated).
-BODY_HEIGHT = np.array([24.0, 25.5, 27.0, 28.3, 28.9, 29.0, 28.2, 26.8, 27.0, 22.0, 18.0])
-BODY_WIDTH = np.array([35.0, 37.0, 39.5, 42.0, 44.0, 46.0, 48.0, 49.0, 50.0, 38.0, 30.0])
-BODY_DEPTH = np.array([29.0, 30.0, 31.0, 32.5, 33.7, 34.5, 35.0, 35.3, 31.0, 21.0, 15.0])
-CANAL_WIDTH = np.array([20.0, 20.5, 21.5, 22.5, 23.0, 24.0, 25.5, 28.0, 30.0, 24.0, 18.0])
+BODY_HEIGHT = np.array([24.0, 25.5, 27.3, 29.0, 29.7, 29.3, 28.2, 26.6, 27.0, 22.0, 18.0])
+BODY_WIDTH = np.array([35.0, 37.0, 39.0, 41.4, 43.0, 44.5, 47.0, 48.5, 49.5, 38.0, 30.0])
+BODY_DEPTH = np.array([29.0, 30.0, 31.0, 32.5, 33.5, 34.5, 35.3, 36.0, 31.0, 21.0, 15.0])
+CANAL_WIDTH = np.array([20.0, 20.5, 21.5, 22.5, 23.0, 24.0, 25.5, 27.9, 30.0, 24.0, 18.0])
 PEDICLE_WIDTH = np.array([7.0, 7.5, 8.0, 8.7, 8.9, 10.3, 12.9, 16.0, 18.0, 14.0, 10.0])
+PEDICLE_HEIGHT = np.array([12.5, 12.8, 13.2, 13.8, 14.0, 14.8, 15.6, 16.7, 17.0, 14.0, 12.0])
+"""Of a vertebra whose body is 29 mm high."""
 
 # Millimetres and degrees per lumbar disc, L1/L2 to L5/S1 (sections 1.2 to 1.5).
-DISC_HEIGHT = np.array([6.4, 7.4, 8.3, 9.0, 8.0])
-DISC_WEDGE = np.array([1.0, 3.0, 5.0, 7.0, 10.0])
-SAC_DEPTH = np.array([15.3, 14.3, 13.3, 12.9, 11.8])
-SAC_WIDTH = np.array([16.3, 16.2, 16.4, 16.7, 15.0])
-FLAVUM_BASE = np.array([2.4, 2.65, 2.95, 3.05, 3.05])
+DISC_HEIGHT = np.array([5.8, 6.6, 7.2, 7.7, 6.7])
+DISC_WEDGE = np.array([4.0, 4.5, 5.0, 5.3, 6.8])
+SAC_DEPTH = np.array([15.9, 14.6, 13.35, 13.0, 12.1])
+SAC_WIDTH = np.array([17.0, 16.5, 16.7, 17.4, 15.7])
+FLAVUM_BASE = np.array([2.5, 2.7, 2.8, 2.9, 2.9])
 GANGLION_WIDTH = np.array([4.2, 4.7, 5.2, 5.7, 6.1])
-ROOT_AREA = np.array([36.0, 36.0, 34.0, 30.0, 18.0])
-POSTERIOR_FAT = np.array([1.6, 1.6, 1.6, 1.5, 1.9])
+ROOT_AREA = np.array([50.0, 45.0, 36.0, 27.0, 18.0])
+TAKE_OFF = np.array([0.50, 0.47, 0.42, 0.36, 0.435])
+"""Share of the sac's width, from the midline, at which the traversing root leaves it above the disc: the marks of
+recesses in the challenge come nearer to the midline from L1/L2 to L4/L5."""
+
+POSTERIOR_FAT = np.array([1.6, 1.6, 1.5, 1.6, 1.6])
 BULGE_FACTOR = np.array([0.65, 0.9, 1.2, 1.4, 1.2])
 SIDE_FACTOR = np.array([0.6, 0.85, 1.2, 1.6, 1.8])
 FACET_FACTOR = np.array([0.8, 0.95, 1.2, 1.55, 1.8])
-ANTERIOR_FAT = np.array([0.6, 0.6, 0.6, 0.8, 3.0])
+ANTERIOR_FAT = np.array([0.25, 0.25, 0.25, 0.35, 1.6])
 JOINT_ANGLE = np.array([26.0, 30.4, 38.7, 47.0, 47.3])
 JOINT_ACROSS = np.array([12.6, 13.5, 15.2, 17.8, 20.5])
 JOINT_BEHIND = np.array([15.4, 15.1, 14.5, 13.6, 12.6])
+FORAMEN_BACK = np.array([6.4, 6.4, 5.8, 5.2, 5.2])
+"""How far behind the posterior wall the capsule of the joint closes a foramen."""
+FORAMEN_TAPER = np.array([0.65, 0.6, 0.4, 0.2, 0.35])
+"""Share of that depth which is lost at the lower end: foramina look like upturned pears."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +164,8 @@ def _draw_roots(rng: np.random.Generator, narrow: float) -> FloatArray:
 
 def _draw_tilt(rng: np.random.Generator, wear: Wear, transitional: str) -> FloatArray:
     """Lean of each body from the sacral slope and the lordosis between neighbours (section 1.4), degrees."""
-    slope = float(np.clip(rng.normal(38, 7), 20, 55))
-    segment = np.array([1.5, 5.5, 8.5, 11.5, 17.0]) * (1 + 0.45 * (slope - 38) / 38) + rng.normal(0, 2.0, 5)
+    slope = float(np.clip(rng.normal(40, 7), 20, 57))
+    segment = np.array([1.5, 5.8, 9.0, 12.3, 18.2]) * (1 + 0.45 * (slope - 40) / 40) + rng.normal(0, 2.2, 5)
     segment = np.maximum(segment - 1.5 * np.maximum(wear.disc, 0), -4)
     if transitional == "sacralised":
         segment[4] *= 0.45
@@ -169,8 +179,8 @@ def _draw_tilt(rng: np.random.Generator, wear: Wear, transitional: str) -> Float
 
 def _draw_scoliosis(rng: np.random.Generator, patient: Patient) -> tuple[float, float]:
     """Amplitude in mm and phase of a sideways curve (section 1.4); one mm of amplitude is about 2.3 degrees of Cobb."""
-    cobb = abs(rng.normal(0, 4))
-    if rng.random() < np.interp(patient.age, (45, 60), (0.02, 0.15)):
+    cobb = abs(rng.normal(0, 2.5))
+    if rng.random() < np.interp(patient.age, (45, 60), (0.01, 0.11)):
         cobb += 10 + rng.exponential(8)
     return float(np.clip(cobb, 0, 40) / 2.3 * rng.choice([-1.0, 1.0])), float(rng.uniform(-0.6, 0.6))
 
@@ -179,7 +189,7 @@ def _draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[
     """Vertebrae without laminae after decompression, and vertebrae with pedicle screws."""
     laminectomy, screws = np.zeros(11, bool), np.zeros(11, bool)
     chance, level, more = rng.random(), int(rng.choice([5, 6, 7], p=(0.2, 0.5, 0.3))), int(rng.integers(1, 3))
-    if chance < 0.05:
+    if chance < 0.065:
         laminectomy[level : min(level + more, 8)] = True
     if chance < 0.02:
         screws[level : min(level + 1 + more, 9)] = True
@@ -206,7 +216,7 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
     wear = Wear.draw(why, patient, balanced=balanced)
     size, worn, worn_facet = patient.size, np.maximum(wear.disc, 0), np.maximum(wear.facet, 0)
     transitional = str(rare.choice(["", "sacralised", "lumbarised"], p=(0.89, 0.09, 0.02)))
-    narrow = float(np.exp(bone.normal(0, 0.07))) * (0.85 if rare.random() < 0.07 else 1.0)
+    narrow = float(np.exp(bone.normal(0, 0.09))) * (0.85 if rare.random() < 0.07 else 1.0)
     slip, isthmic = draw_slips(how, patient, wear)
 
     keep = np.interp(wear.disc, (0.25, 1.0, 2.0, 3.5), (1.0, 0.88, 0.72, 0.42)) * np.exp(how.normal(0, 0.07, 5))
@@ -217,20 +227,21 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
     loss = np.maximum(healthy - disc_height, 0)
     nucleus = np.interp(wear.disc, (-1.8, -0.8, 0.0, 1.0, 2.0), (1.0, 0.75, 0.42, 0.16, 0.03))
 
-    bulge = np.interp(wear.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR * np.exp(how.normal(0, 0.4, 5))
-    spur = how.exponential(1, (5, 2)) * (0.35 + worn[:, None])
-    side = 0.35 * bulge[:, None] * np.exp(how.normal(0, 0.5, (5, 2))) + 0.25 * loss[:, None] + 0.9 * spur
-    thick = np.exp(0.12 * soft.normal() + 0.16 * soft.normal(size=(5, 1)) + 0.2 * soft.normal(size=(5, 2)))
+    bulge = np.interp(wear.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR
+    bulge = bulge * np.exp(how.normal(0, 0.3) + how.normal(0, 0.28, 5))
+    spur = how.exponential(1, (5, 2)) * (0.35 + worn[:, None]) * np.exp(how.normal(0, 0.9))
+    side = 0.25 * bulge[:, None] * np.exp(how.normal(0, 0.5, (5, 2))) + 0.25 * loss[:, None] + 0.95 * spur
+    thick = np.exp(0.18 * soft.normal() + 0.10 * soft.normal(size=(5, 1)) + 0.2 * soft.normal(size=(5, 2)))
     flavum = FLAVUM_BASE[:, None] * thick * (1 + 0.18 * worn[:, None] + 0.16 * worn_facet) + 0.25 * loss[:, None]
 
     lipomatosis = (
         float(rare.uniform(1.5, 2.6)) if rare.random() < np.interp(patient.body_mass, (26, 40), (0.01, 0.2)) else 1.0
     )
-    sac_depth = SAC_DEPTH * narrow * size**0.3 * np.exp(soft.normal(0, 0.085, 5))
+    sac_depth = SAC_DEPTH * narrow * size**0.3 * np.exp(soft.normal(0, (0.13, 0.09, 0.06, 0.06, 0.06)))
     anterior = ANTERIOR_FAT * np.exp(soft.normal(0, 0.3, 5) + soft.normal(0, 0.2))
     posterior = POSTERIOR_FAT * np.exp(soft.normal(0, 0.25, 5) + soft.normal(0, 0.2)) + 0.06 * (patient.body_mass - 27)
     posterior = np.clip(posterior, 0.5, 6)
-    roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + soft.normal(0, 0.8, 5)
+    roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + soft.normal(0, 0.6) + soft.normal(0, 0.5, 5)
     extra = (lipomatosis - 1) * np.array([0.6, 0.9, 1.3, 1.7, 2.2])
     effusion = soft.random((5, 2)) < 0.10 + 0.15 * (slip > 0)[:, None]
     cyst_chance = (0.012 + 0.06 * (slip > 0))[:, None] * np.array([0.2, 0.5, 1, 2.5, 1])[:, None]
@@ -244,8 +255,8 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         body_height=bodies,
         body_width=BODY_WIDTH * size * np.exp(bone.normal(0, 0.02) + bone.normal(0, 0.02, 11)),
         body_depth=BODY_DEPTH * size * np.exp(bone.normal(0, 0.03) + bone.normal(0, 0.02, 11)),
-        canal_width=CANAL_WIDTH * size * narrow**0.5,
-        pedicle_width=PEDICLE_WIDTH * size * np.exp(bone.normal(0, 0.1, 11)),
+        canal_width=CANAL_WIDTH * size * narrow**0.5 * np.exp(bone.normal(0, 0.05)),
+        pedicle_width=PEDICLE_WIDTH * size * np.exp(bone.normal(0, 0.14) + bone.normal(0, 0.1, 11)),
         disc_height=np.concatenate([[4.0, 4.5, 5.5], disc_height, lower]),
         height_loss=loss,
         disc_wedge=np.concatenate([[0, 0, 0], DISC_WEDGE * keep, [2, 0]]),
@@ -266,9 +277,9 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         side_bulge=SIDE_FACTOR[:, None] * side,
         herniation=draw_herniations(how, wear, balanced=balanced),
         flavum=flavum,
-        facet=FACET_FACTOR[:, None] * worn_facet * np.exp(how.normal(0, 0.35, (5, 2))),
-        joint_shift=how.normal(0, 1.0, (5, 2)) + how.normal(0, 0.5, (5, 1)),
-        ganglion_shift=soft.normal(0, (0.9, 0.9), (5, 2, 2)),
+        facet=FACET_FACTOR[:, None] * worn_facet * np.exp(how.normal(0, 0.35) + how.normal(0, 0.25, (5, 2))),
+        joint_shift=how.normal(0, 0.75, (5, 2)) + how.normal(0, 1.2),
+        ganglion_shift=soft.normal(0, 0.8, (5, 2, 2)) + soft.normal(0, 0.7, 2),
         joint_angle=JOINT_ANGLE[:, None] + bone.normal(0, 7, (5, 1)) + bone.normal(0, 4, (5, 2)),
         joint_gap=np.where(effusion, soft.uniform(1.2, 2.6, (5, 2)), soft.uniform(0.4, 1.0, (5, 2))),
         cyst=np.where(rare.random((5, 2)) < cyst_chance, rare.uniform(1.8, 4.5, (5, 2)), 0.0),
@@ -277,10 +288,10 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         laminectomy=laminectomy,
         screws=screws,
         ganglion=GANGLION_WIDTH * np.exp(soft.normal(0, 0.11, 5)),
-        root_area=ROOT_AREA * np.exp(soft.normal(0, 0.12)),
+        root_area=ROOT_AREA * np.exp(soft.normal(0, 0.11) + soft.normal(0, 0.06, 5)),
         roots=_draw_roots(soft, narrow),
         redundancy=float(rare.uniform(0.1, 0.5)) if rare.random() < 0.4 else 0.0,
-        conus=float(np.clip(soft.normal(2.55, 0.45), 1.4, 4.2)),
+        conus=float(np.clip(soft.normal(2.73, 0.43), 1.4, 4.2)),
         skin_fat=float(np.exp(soft.normal(np.log(15), 0.35) + 0.03 * (patient.body_mass - 27))),
         muscle_depth=float(soft.normal(52, 4) * size),
         fatness=float(np.clip(soft.normal(0.15 + 0.007 * (patient.age - 40), 0.13), 0.02, 0.75)),

@@ -11,6 +11,9 @@ from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Float32Array, Grid, mirrored, profile, roof
 from lumbar_kernel.phantom.spine import Spine
 
+SAG = (0.2, 0.12)
+"""How far the plates above and below a disc arch away from it, over half its height."""
+
 
 def _rounded(*shares: NDArray[Any], size: float) -> Float32Array:
     """Rough distance in mm to a rounded box, negative inside; shares are coordinates over half sizes."""
@@ -88,7 +91,7 @@ def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
     radius = radius + (np.abs(w.v + depth / 2 + 0.5) / (depth / 2 + overhang * 0.5 + 0.5)) ** np.float32(ROUND)
     wedge = np.float32(np.tan(np.radians(a.disc_wedge[disc])) / 2)
     arched = np.clip(1 - radius, 0, 1) ** np.float32(0.7)
-    sag = np.where(w.s > middle, np.float32(min(2.2, 0.6 * half)), np.float32(min(1.5, 0.4 * half)))
+    sag = np.where(w.s > middle, *(np.float32(share * half) for share in SAG))
     thick = half + wedge * (-w.v) + sag * arched
     gap = np.abs(w.s - middle) - thick
     inside = radius < 1
@@ -127,7 +130,7 @@ def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
     """Pedicles, transverse processes and the pars that runs down from each pedicle."""
     a = spine.anatomy
     across, middle = spine.pedicle(vertebra)
-    height = 15.4 * a.body_height[vertebra] / 29
+    height = spine.pedicle_height(vertebra)
     depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
     for side, sign in enumerate(SIDE_SIGN):
         w = grid.window(mirrored(side, across - 10, across + 31), (-13, 24), (middle - 23, middle + 10))
@@ -184,6 +187,7 @@ def facet(spine: Spine, grid: Grid, disc: int, side: int) -> None:
     w.paint((w.ids == 0) & (both < 0.8) & near, tissue.FLAVUM)
     w.paint((w.ids == tissue.FAT) & (both < 0.9 + 0.15 * growth) & near, tissue.FLAVUM)
     w.bone(both, rim=0.7 + 0.12 * growth)
+    w.paint((w.ids == 0) & (both < 2.2) & (beyond + 0.3 * along < -2) & (w.s > middle - 6), tissue.FAT)
     line = (np.abs(beyond) < gap) & (np.abs(along) < half - 0.5) & (np.abs(w.s - middle) < 8)
     w.paint(line, tissue.JOINT)
     radius = float(a.cyst[level, side])

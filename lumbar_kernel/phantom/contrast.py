@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class Protocol:
         fat_shift: pixels of the acquired matrix by which fat moves along the readout.
         readout_rows: whether the readout runs along a column of the image, from row to row.
         contrast: one of `CONTRASTS`.
+        unsuppressed: share of fat's signal that an uneven suppression leaves where it fails.
     """
 
     role: str
@@ -48,6 +49,12 @@ class Protocol:
     fat_shift: float = 0.0
     readout_rows: bool = False
     contrast: str = CONTRASTS[0]
+    unsuppressed: float = 0.0
+
+    @property
+    def phase_axis(self) -> int:
+        """Axis of the image along which phase is encoded: 0 from row to row, 1 from column to column."""
+        return 1 if self.readout_rows else 0
 
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -57,6 +64,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 SUPPRESSED_NAMES = ("STIR SAG", "SAG T2 FS", "T2 SAG")
 SUPPRESSED_SHARE = 0.2
+UNEVEN_SHARE = 0.1
+"""Of the suppressed series."""
 
 
 def draw_protocol(rng: np.random.Generator, role: str, *, field: float, contrast: str = CONTRASTS[0]) -> Protocol:
@@ -74,9 +83,10 @@ def draw_protocol(rng: np.random.Generator, role: str, *, field: float, contrast
     shift = float(rng.uniform(0.6, 2.2)) * float(rng.choice([-1.0, 1.0]))
     upright = bool(rng.random() < (0.3 if axial else 0.4))
     description = str(rng.choice(names))
+    uneven = float(rng.uniform(0.15, 0.6)) if suppressed and rng.random() < UNEVEN_SHARE else 0.0
     return Protocol(
         *(role, description, float(repetition), float(echo), inversion, step, thickness),
-        *(field, shift, upright, contrast),
+        *(field, shift, upright, contrast, uneven),
     )
 
 
@@ -129,6 +139,7 @@ def signals(anatomy: Anatomy, protocol: Protocol, rng: np.random.Generator) -> C
     if protocol.inversion is not None:  # scanners null an effective fat T1 (section 4.2)
         fat_t1 = (238.0 if protocol.field < 2 else 308.0) * float(np.exp(rng.normal(0, 0.05)))
     fat = _signal(pure.density, fat_t1, pure.t2, protocol)
+    fat += protocol.unsuppressed * _signal(pure.density, fat_t1, pure.t2, replace(protocol, inversion=None))
     table = np.zeros(tissue.N_IDS, dtype=np.complex64)
     for key, values in _relaxations(anatomy).items():
         density, t1, t2 = off[key] ** np.array([0.5, 1.0, 1.0])

@@ -26,7 +26,8 @@ in the competition's marks, L1 to L5."""
 MEASURES = (
     *("sac_area", "root_area", "sac_depth", "crowding", "disc_height", "flavum_left", "flavum_right"),
     *("fat_left", "fat_right", "lost_sides_left", "lost_sides_right", "squeezed_left", "squeezed_right"),
-    *("foramen_area_left", "foramen_area_right"),
+    *("foramen_area_left", "foramen_area_right", "foramen_height_left", "foramen_height_right"),
+    *("foramen_width_left", "foramen_width_right", "posterior_fat"),
     *("recess_left", "recess_right", "free_left", "free_right", "flat_left", "flat_right"),
 )
 """What is measured at each level, mm and mm²; see `_Spot` for how."""
@@ -99,10 +100,13 @@ SCALED: dict[str, Callable[[Measures], tuple[FloatArray, ...]]] = {
 
 
 def score(measures: Measures, *, scales: dict[str, tuple[float, float]] = SCALES) -> FloatArray:
-    """Scores (25,) in the order of `schema.ROWS` from measures (5,) per name (design note, section 6.6)."""
+    """Scores (25,) in the order of `schema.ROWS` from measures (5,) per name (design note, section 6.6).
+
+    Crowding weighs more than in the note, area less: otherwise the canal's grade is the area of the sac in disguise.
+    """
     z = {name: [(x - scales[name][0]) / scales[name][1] for x in part(measures)] for name, part in SCALED.items()}
     scores = np.zeros(25)
-    canal = 0.55 * z["crowding"][0] - 0.30 * z["log_area"][0] - 0.15 * z["sac_depth"][0]
+    canal = 0.75 * z["crowding"][0] - 0.10 * z["log_area"][0] - 0.15 * z["sac_depth"][0]
     for level in range(5):
         scores[schema.row_index(schema.CANAL, level)] = canal[level]
         for number, side in enumerate(schema.SIDES):
@@ -145,6 +149,7 @@ class _Spot:
             "root_area": roots,
             "crowding": min(roots / max(area, 8.0), 1.5),
             "disc_height": float(a.disc_height[self.disc]),
+            "posterior_fat": self._posterior_fat(),
         }
         for number, side in enumerate(schema.SIDES):
             found[f"flavum_{side}"] = float(a.flavum[level, number])
@@ -166,6 +171,13 @@ class _Spot:
         near = np.abs(self.grid.u[i]) < 1.5
         return float(areas[worst]), float(depths[near, worst : worst + 4].mean())
 
+    def _posterior_fat(self) -> float:
+        """Thickness of the fat behind the sac in the midline, mean within 4 mm of the disc, mm."""
+        i, j, k = self._block((-0.6, 0.6), (2, 34), reach=4.0)
+        ids = self.grid.ids[i, j, k]
+        behind = np.cumsum(np.isin(ids, (tissue.CSF, tissue.ROOT, tissue.CORD))[:, ::-1], axis=1)[:, ::-1] == 0
+        return float(((ids == tissue.FAT) & behind).sum(axis=1).max(axis=0).mean() * self.step)
+
     def _depths(self, mask: Mask, j: slice, k: slice) -> FloatArray:
         """Depth of a mask (u, v, s) along v, (u, s) mm, as a slip leaves it: an arch that comes forwards narrows."""
         v, s = self.grid.v[j].astype(np.float64), self.grid.s[k].astype(np.float64)
@@ -183,13 +195,9 @@ class _Spot:
         return float(self.grid.u[i][across].mean()), float(self.grid.v[j][back].mean()), self.middle
 
     def _recess_place(self) -> tuple[float, float]:
-        """Distance from the midline and v of the traversing root at the disc's middle (as `soft.sleeves` puts it)."""
-        a = self.spine.anatomy
-        inner, _, _, under = self.spine.foramen_box(self.disc + 1)
-        start, top, bottom = 0.44 * a.sac_width[self.level], self.middle + 6, under - 3
-        down = 6 / (top - bottom)
-        out = start + (max(inner - 1, start + 3) - start) * down**1.6
-        return float(out), float(a.anterior_fat[self.level] + 3.4 - 1.4 * down)
+        """Distance from the midline and v of the traversing root at the disc's middle."""
+        _, out, place = self.spine.traversing_root(self.disc, np.array([self.middle], dtype=np.float32))
+        return float(out[0]), float(place[0])
 
     def _recess_block(
         self, side: int, *, half: float, reach: float
@@ -238,7 +246,8 @@ class _Spot:
         """What is left round the ganglion over the pedicle's inner 7 mm.
 
         Fat share of a 2.5 mm shell, how many of its four quadrants have lost nearly all fat, how much of the
-        ganglion's own room is taken, and the area of the opening in mm².
+        ganglion's own room is taken; area (mm²) and greatest width (mm) of the opening, and its height between the
+        pedicles.
         """
         ids, u, v, s = self._foramen_block(side)
         across, back, up = self.spine.ganglion_centre(self.disc, side)
@@ -257,11 +266,15 @@ class _Spot:
         quadrants = (along & (ds > 0), along & (ds < 0), ~along & (dv > 0), ~along & (dv < 0))
         shares = [float(fat[shell & part].mean()) for part in quadrants]
         core = far < -0.3
+        _, _, bottom, top = self.spine.foramen_box(self.disc)
+        opening = fat | nerve
         return {
             "fat": float(fat[shell].mean()),
             "lost_sides": float(sum(np.clip((0.2 - share) / 0.15, 0, 1) for share in shares)),
             "squeezed": float(1 - nerve[core].mean()),
-            "foramen_area": float((fat | nerve).sum() / len(u) * self.step**2),
+            "foramen_area": float(opening.sum() / len(u) * self.step**2),
+            "foramen_height": top - bottom,
+            "foramen_width": float(opening.sum(axis=1).max(axis=1).mean() * self.step),
         }
 
     def foramen_centre(self, side: int) -> tuple[float, float, float]:

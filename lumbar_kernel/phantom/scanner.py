@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import FloatArray, SlicePlane
+from lumbar_kernel.phantom.artefacts import jolted
 from lumbar_kernel.phantom.contrast import Protocol
 from lumbar_kernel.phantom.frame import SpineFrame
 
@@ -33,6 +34,10 @@ class Scanner:
         ghost: strength and place (share of the frame) of a copy along the phase direction.
         gamma: exponent of the grey scale.
         full: stored value of the brightest tissue.
+        wrap: share of the field by which the body is larger than it along the phase direction, 0 for none.
+        jolt: share of the frequencies measured after the patient moved.
+        crossing: what slabs that cross a slice leave of its signal, 1 for no loss.
+        returned: direction and place of the step behind which suppressed fat comes back, None for none.
     """
 
     tilt: FloatArray
@@ -44,6 +49,10 @@ class Scanner:
     ghost: tuple[float, float]
     gamma: float
     full: float
+    wrap: float = 0.0
+    jolt: float = 0.0
+    crossing: float = 1.0
+    returned: tuple[float, float] | None = None
 
     @classmethod
     def draw(cls, rng: np.random.Generator, protocol: Protocol) -> Scanner:
@@ -61,6 +70,10 @@ class Scanner:
             ghost=(float(rng.uniform(0.01, 0.05)) if rng.random() < 0.35 else 0.0, float(rng.uniform(0.15, 0.85))),
             gamma=float(np.exp(rng.normal(0, 0.08 if worse == 1 else 0.35))),
             full=float(np.exp(rng.uniform(np.log(300), np.log(2600)))),
+            wrap=float(rng.uniform(0.05, 0.15)) if rng.random() < 0.05 else 0.0,
+            jolt=float(rng.uniform(0.05, 0.2)) if rng.random() < 0.08 else 0.0,
+            crossing=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.5 else 1.0,
+            returned=(float(rng.uniform(0, 6.3)), float(rng.uniform(-0.2, 0.4))) if protocol.unsuppressed else None,
         )
 
     def gain(self, plane: SlicePlane, frame: SpineFrame, depth: float) -> Float32Array:
@@ -91,10 +104,11 @@ class Scanner:
         """Signal of water and fat on the drawn matrix → stored integers of `shape`, at the acquired resolution."""
         upright = protocol.readout_rows
         shift = protocol.fat_shift * water.shape[0 if upright else 1] / acquired[0 if upright else 1]
-        image = water + _shifted(fat, shift, upright=upright)
+        image, axis = water + _shifted(fat, shift, upright=upright), protocol.phase_axis
+        if self.jolt:
+            image = jolted(image, self.jolt, axis=axis, rng=rng)
         strength, place = self.ghost
         if strength:
-            axis = 1 if upright else 0
             image = image + np.float32(strength) * np.roll(image, int(place * image.shape[axis]), axis=axis)
         one, two = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(self.noise)
         stored = limited(np.hypot(image + one, two), acquired, shape, taper=self.taper)

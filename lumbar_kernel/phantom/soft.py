@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.anatomy import FIRST_DISC
+from lumbar_kernel.phantom.anatomy import FIRST_DISC, FORAMEN_BACK, FORAMEN_TAPER
 from lumbar_kernel.phantom.grid import Float32Array, Grid, Mask, Window, mirrored, profile, roof, wall
 from lumbar_kernel.phantom.spine import Spine
 
@@ -31,7 +31,11 @@ def foramen(spine: Spine, grid: Grid, disc: int, side: int) -> None:
     if w is None:
         return
     far = np.clip((np.abs(w.u) - outer + 2) / 6, 0, 1)
-    w.paint((w.ids == 0) & (w.v < 10 - 8 * far) & (w.v > -4 + 3 * far), tissue.FAT)
+    level = spine.lumbar(disc)
+    back = np.float32(FORAMEN_BACK[level] + 0.6 * spine.anatomy.joint_shift[level, side])
+    back = back * (1 - FORAMEN_TAPER[level] * np.clip((top - 6 - w.s) / (top - 8 - bottom), 0, 1).astype(np.float32))
+    back = back * np.sqrt(np.clip((top + 2 - w.s) / 5, 0, 1)).astype(np.float32)
+    w.paint((w.ids == 0) & (w.v < back + (2 - back) * far) & (w.v > -4 + 3 * far), tissue.FAT)
 
 
 def protruding_disc(spine: Spine, grid: Grid, disc: int) -> None:
@@ -127,18 +131,12 @@ def sac(spine: Spine, grid: Grid, *, roots: bool) -> None:
 
 def sleeves(spine: Spine, grid: Grid) -> None:
     """The traversing roots: each leaves the sac above the disc and runs in the recess to the foramen below."""
-    a, f = spine.anatomy, spine.frame
     for disc in range(FIRST_DISC, FIRST_DISC + 5):
-        level, top = disc - FIRST_DISC, f.disc_s[disc] + 6
-        inner, _, _, under = spine.foramen_box(disc + 1)
-        bottom = under - 3
+        top, bottom = spine.root_ends(disc)
         w = grid.window((-20, 20), (-3, 14), (bottom, top))
         if w is None:
             continue
-        start = 0.44 * a.sac_width[level]
-        down = np.clip((top - w.s) / (top - bottom), 0, 1).astype(np.float32)
-        out = start + (max(inner - 1, start + 3) - start) * down ** np.float32(1.6)
-        place = a.anterior_fat[level] + 3.4 - 1.4 * down
+        down, out, place = spine.traversing_root(disc, w.s)
         circle = np.hypot(np.abs(w.u) - out, w.v - place)
         free = w.ids == tissue.FAT
         w.paint(free & (circle < 2.1) & (down < 0.45), tissue.CSF)

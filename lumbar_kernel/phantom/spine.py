@@ -14,8 +14,10 @@ from lumbar_kernel.phantom.anatomy import (
     FLAVUM_BASE,
     JOINT_ACROSS,
     JOINT_BEHIND,
+    PEDICLE_HEIGHT,
     POSTERIOR_FAT,
     SAC_DEPTH,
+    TAKE_OFF,
     Anatomy,
 )
 from lumbar_kernel.phantom.frame import SpineFrame
@@ -65,6 +67,10 @@ class Spine:
         across = 0.5 * a.canal_width[vertebra] + 0.5 * a.pedicle_width[vertebra]
         return float(across), float(self.frame.body_s[vertebra] + 0.19 * a.body_height[vertebra])
 
+    def pedicle_height(self, vertebra: int) -> float:
+        """Height of a pedicle at its waist, mm."""
+        return float(PEDICLE_HEIGHT[vertebra] * self.anatomy.body_height[vertebra] / 29)
+
     def level_profile(self, s: Float32Array, values: NDArray[np.float64]) -> Float32Array:
         """A number per lumbar level, carried along the spine: (n,) for s (n,)."""
         return profile(s, self.frame.disc_s[FIRST_DISC : FIRST_DISC + 5], values)
@@ -73,11 +79,28 @@ class Spine:
         """Inner and outer distance from the midline, lower and upper end along the spine of a foramen."""
         across, upper = self.pedicle(disc)
         lower_across, lower = self.pedicle(disc + 1)
-        a = self.anatomy
-        top = upper - 7.5 * a.body_height[disc] / 29
-        bottom = lower + 7.5 * a.body_height[disc + 1] / 29
+        top = upper - 0.5 * self.pedicle_height(disc)
+        bottom = lower + 0.5 * self.pedicle_height(disc + 1)
         middle = 0.5 * (across + min(lower_across, across + 3))
         return middle - 7, middle + 7, bottom, top
+
+    def traversing_root(self, disc: int, s: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """The root that leaves the sac 6 mm above a lumbar disc for the foramen below, at each s.
+
+        Returns:
+            Share of its way that lies behind it (0 to 1), distance from the midline, and v.
+        """
+        a, level = self.anatomy, self.lumbar(disc)
+        top, bottom = self.root_ends(disc)
+        inner = self.foramen_box(disc + 1)[0]
+        start = float(TAKE_OFF[level] * a.sac_width[level])
+        down = np.clip((top - s) / (top - bottom), 0, 1).astype(np.float32)
+        out = start + (max(inner - 1, start + 3) - start) * down ** np.float32(1.6)
+        return down, out, a.anterior_fat[level] + 3.4 - 1.4 * down
+
+    def root_ends(self, disc: int) -> tuple[float, float]:
+        """Where along the spine the traversing root of a disc leaves the sac, and where its foramen is reached."""
+        return float(self.frame.disc_s[disc] + 6), self.foramen_box(disc + 1)[3] - 3
 
     def ganglion_centre(self, disc: int, side: int) -> tuple[float, float, float]:
         """Spine coordinates of the ganglion of the root that leaves through a foramen."""
@@ -86,7 +109,7 @@ class Spine:
         back, up = self.anatomy.ganglion_shift[self.lumbar(disc), side]
         return (
             SIDE_SIGN[side] * 0.5 * (inner + outer),
-            2.6 + float(back),
+            1.6 + float(back),
             top - radius - 1.8 + float(np.clip(up, -2, 1)),
         )
 

@@ -10,7 +10,7 @@ from lumbar_kernel.geometry import FloatArray
 
 DISC_OFFSET = np.array([-0.45, -0.30, 0.0, 0.45, 0.40])
 FACET_OFFSET = np.array([-0.4, -0.2, 0.0, 0.35, -0.05])
-HERNIATION_FACTOR = np.array([0.45, 0.6, 0.85, 1.6, 1.55])
+HERNIATION_FACTOR = np.array([0.6, 0.8, 1.15, 2.1, 2.0])
 SLIP_CHANCE = np.array([0.0, 0.01, 0.03, 0.10, 0.03])
 MODIC_OFFSET = np.array([-0.6, -0.5, -0.2, 0.5, 0.6])
 SCHMORL_CHANCE = np.array([0.10, 0.10, 0.07, 0.05, 0.02])
@@ -49,15 +49,15 @@ class Wear:
     def draw(cls, rng: np.random.Generator, patient: Patient, *, balanced: bool) -> Wear:
         """Wear that grows with age and is shared along the spine; `balanced` adds to two thirds of the levels."""
         shared = rng.normal()
-        smooth, joint = _along(rng), _along(rng)
-        disc = -0.35 + 0.04 * (patient.age - 50) + DISC_OFFSET + 0.55 * shared + 0.25 * smooth
-        disc = disc + 0.75 * rng.normal(size=5)
+        smooth, joint, whole = _along(rng), _along(rng), rng.normal()
+        disc = -0.35 + 0.04 * (patient.age - 50) + DISC_OFFSET + 0.8 * shared + 0.35 * smooth
+        disc = disc + 0.4 * rng.normal(size=5)
         noise = rng.normal(size=(5, 2))
         spare, boost, side_boost = rng.random(5) < 0.3, rng.uniform(-0.6, 2.6, 5), rng.uniform(-1, 2.2, (5, 2))
         if balanced:
             disc = disc + np.where(spare, 0, boost) - 0.5 * DISC_OFFSET
             noise = noise + np.where(spare[:, None], 0, side_boost)
-        facet = 0.4 * disc[:, None] + 0.25 * shared + 0.3 * joint[:, None] + 0.8 * noise + FACET_OFFSET[:, None]
+        facet = 0.35 * disc[:, None] + 0.65 * whole + 0.2 * joint[:, None] + 0.65 * noise + FACET_OFFSET[:, None]
         return cls(disc, facet)
 
 

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 COMPETITION_SHARE = 0.35
 """Share of studies whose files have the competition's tags and compression; the others look like a scanner's."""
 
+MISSING = {schema.SAGITTAL_T1: (0.0, 0.004), schema.SAGITTAL_T2: (0.004, 0.006)}
+"""Chance of a study without a series, as a range of one draw; commoner than in the challenge (3 of 1,975), so that a
+few hundred studies hold one."""
+
 MODERN_PYDICOM = int(pydicom.__version__.split(".")[0]) >= 3
 
 COORDINATE_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
@@ -193,7 +197,11 @@ def study_rows(phantom: PhantomStudy) -> StudyRows:
 def dataset_study(seed: int, index: int, *, balanced: bool = False) -> PhantomStudy:
     """One study of the data set of a seed, counted from zero, in memory."""
     study_id = f"{seed % 90000 + 10000}{index:05d}"
-    return make_phantom(np.random.SeedSequence(seed, spawn_key=(index,)), study_id=study_id, balanced=balanced)
+    lost = np.random.default_rng((seed, index)).random()
+    low_high = ((role, MISSING.get(role, (1.0, 1.0))) for role in schema.SERIES_DESCRIPTIONS)
+    roles = tuple(role for role, (low, high) in low_high if not low <= lost < high)
+    key = np.random.SeedSequence(seed, spawn_key=(index,))
+    return make_phantom(key, study_id=study_id, balanced=balanced, roles=roles)
 
 
 def _write_one(job: tuple[Path, int, int, bool]) -> StudyRows:

@@ -1,0 +1,103 @@
+"""What goes wrong while a series is taken: wrap, motion, crossing slabs, fat that comes back, metal (section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.geometry import SlicePlane
+
+Float32Array = NDArray[np.float32]
+
+COARSE = 4
+"""Pixels between the places at which crossing slabs are looked up."""
+
+
+def widened(plane: SlicePlane, pixels: int, *, axis: int) -> SlicePlane:
+    """A plane with so many more pixels at both ends of an axis (0 rows, 1 columns): what a small field leaves out."""
+    step = plane.row_direction * plane.column_spacing if axis else plane.column_direction * plane.row_spacing
+    rows, columns = plane.shape
+    shape = (rows, columns + 2 * pixels) if axis else (rows + 2 * pixels, columns)
+    return replace(plane, origin=plane.origin - pixels * step, shape=shape)
+
+
+def folded(image: Float32Array, pixels: int, *, axis: int) -> Float32Array:
+    """A widened image in its small field: what lies beyond one end appears at the other."""
+    parts = np.moveaxis(image, axis, 0)
+    field = parts[pixels : len(parts) - pixels].copy()
+    field[-pixels:] += parts[:pixels]
+    field[:pixels] += parts[len(parts) - pixels :]
+    return np.moveaxis(field, 0, axis)
+
+
+def jolted(image: Float32Array, share: float, *, axis: int, rng: np.random.Generator) -> Float32Array:
+    """An image some of whose frequencies along an axis were measured after the patient moved.
+
+    Args:
+        image: magnitudes.
+        share: of the frequencies.
+        axis: of the phase encoding, 0 or 1.
+        rng: chooses them, and the turn (1 to 2 degrees) and shift (1 to 3 pixels).
+    """
+    rows, columns = image.shape
+    turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), float(rng.uniform(1, 2) * rng.choice([-1, 1])), 1.0)
+    turn[:, 2] += rng.uniform(1, 3, 2) * rng.choice([-1, 1], 2)
+    after = cv2.warpAffine(image, turn, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
+    spectrum, other = np.fft.fft2(image), np.fft.fft2(after)
+    lines = (image.shape[0], 1) if axis == 0 else (1, image.shape[1])
+    where = rng.random(lines) < share
+    mixed: Float32Array = np.abs(np.fft.ifft2(np.where(where, other, spectrum))).astype(np.float32)
+    return mixed
+
+
+def crossed(plane: SlicePlane, others: Sequence[SlicePlane], *, thickness: float, left: float) -> Float32Array:
+    """What slabs that cross a slice leave of its signal at each pixel: `left` inside them, 1 elsewhere.
+
+    Only slabs that are tilted against the slice are counted: those of its own block lie beside it.
+    """
+    rows, columns = plane.shape
+    down, right = (np.arange(0, n, COARSE, dtype=np.float32)[:, None] for n in (rows, columns))
+    kept = np.ones((len(down), len(right)), dtype=np.float32)
+    row_step, column_step = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
+    for other in others:
+        if abs(float(other.normal @ plane.normal)) > 0.999:
+            continue
+        start = float((plane.origin - other.origin) @ other.normal)
+        distance = start + down * float(row_step @ other.normal) + (right * float(column_step @ other.normal)).T
+        kept[np.abs(distance) < thickness / 2] = left
+    resized: Float32Array = cv2.resize(kept, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def ramp(shape: tuple[int, int], direction: float, place: float) -> Float32Array:
+    """A smooth step from 0 to 1 across a frame: direction in radians, place from -0.5 to 0.5 of the frame."""
+    down, right = (np.linspace(-0.5, 0.5, n, dtype=np.float32) for n in shape)
+    along = down[:, None] * np.float32(np.sin(direction)) + right * np.float32(np.cos(direction))
+    return np.asarray(1 / (1 + np.exp(-(along - np.float32(place)) * 12)), dtype=np.float32)
+
+
+def bent(image: Float32Array, metal: Float32Array, *, pixel: float, upright: bool) -> Float32Array:
+    """An image round metal: void beyond the metal itself, signal pushed along the readout and piled up at its rim.
+
+    Args:
+        image: signal.
+        metal: share of metal at each pixel.
+        pixel: mm.
+        upright: whether the readout runs from row to row.
+    """
+    field = cv2.GaussianBlur(metal, (0, 0), 4.0 / pixel)
+    slope = np.gradient(field, axis=0 if upright else 1).astype(np.float32) * np.float32(60 / pixel)
+    rows, columns = (np.arange(n, dtype=np.float32) for n in image.shape)
+    across, down = np.broadcast_to(columns, image.shape), np.broadcast_to(rows[:, None], image.shape)
+    if upright:
+        down = down + slope
+    else:
+        across = across + slope
+    pushed = cv2.remap(image, np.ascontiguousarray(across), np.ascontiguousarray(down), cv2.INTER_LINEAR)
+    piled = 1 + np.clip(np.gradient(slope, axis=0 if upright else 1), -0.6, 1.5)
+    void = np.clip(1.2 - field / np.float32(0.12), 0, 1)
+    return np.asarray(pushed * piled * void, dtype=np.float32)
