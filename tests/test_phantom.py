@@ -94,7 +94,7 @@ def patch_mean(phantom: PhantomStudy, role: str, point: np.ndarray) -> float:
 
 def test_open_canal_is_brighter_than_its_disc_on_t2(phantom: PhantomStudy) -> None:
     for role in (schema.SAGITTAL_T2, schema.AXIAL_T2):
-        for level in range(5):
+        for level in range(1, 5):  # at L1/L2 the cord fills much of the sac
             if phantom.truth.grades[schema.row_index(schema.CANAL, level)] == 0:
                 inside = phantom.truth.disc_margin[level] - [0, 5, 0]
                 assert patch_mean(phantom, role, phantom.truth.canal[level]) > patch_mean(phantom, role, inside)
@@ -103,7 +103,7 @@ def test_open_canal_is_brighter_than_its_disc_on_t2(phantom: PhantomStudy) -> No
 def test_worse_left_mechanisms_worsen_left_grades_only() -> None:
     anatomy = draw_patient(8)
     facet, side = anatomy.facet.copy(), anatomy.side_bulge.copy()
-    facet[3], side[3], facet[3, 0], side[3, 0] = 0, 0.5, 8, 12
+    facet[3], side[3], facet[3, 0], side[3, 0] = 0, 0.5, 10, 16
     truth = make_truth(8, anatomy=replace(anatomy, facet=facet, side_bulge=side))
     for group in (schema.FORAMINAL, schema.SUBARTICULAR):
         left, right = (truth.scores[schema.row_index(group, 3, s)] for s in range(2))
