@@ -42,6 +42,8 @@ their true points and grades, or both."""
 GALLERY_ROWS = 8
 """Studies on a contact sheet; more are too small to look at."""
 
+MOST_READER_NOISE = 3.0
+
 INSPECT = """\
 Show what would be read from DATA, without grading: every study with its series, their roles, slices and spacing, and
 every file that is refused with the reason."""
@@ -126,6 +128,14 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
     add.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
     add.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    add.add_argument("--balanced", action="store_true", help="make narrowing much commoner than in the competition")
+    add.add_argument(
+        "--reader-noise",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="let the readers behind the tables disagree, 1 as real ones do (default: 0, exact truth)",
+    )
     add.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -192,6 +202,9 @@ def _phantom(chosen: argparse.Namespace) -> int:
     if chosen.studies < 1 or chosen.workers < 1:
         msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
         raise ConfigError(msg)
+    if not 0 <= chosen.reader_noise <= MOST_READER_NOISE:
+        msg = f"--reader-noise must be 0 to {MOST_READER_NOISE}, not {chosen.reader_noise}"
+        raise ConfigError(msg)
     if not (chosen.out or chosen.gallery):
         msg = "nothing to write: name the folder OUT, or --gallery FILE.png, or both"
         raise ConfigError(msg)
@@ -203,6 +216,8 @@ def _phantom(chosen: argparse.Namespace) -> int:
             split=chosen.split,
             workers=chosen.workers,
             progress=not chosen.quiet,
+            balanced=chosen.balanced,
+            reader_noise=chosen.reader_noise,
         )
     if chosen.gallery:
         _draw_gallery(chosen.gallery, studies=min(chosen.studies, GALLERY_ROWS), seed=chosen.seed)

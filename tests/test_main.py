@@ -51,6 +51,16 @@ def test_phantom_writes_a_train_split(tmp_path):
     assert (tmp_path / "train_label_coordinates.csv").is_file()
 
 
+def test_readers_who_disagree_change_the_tables_and_not_the_images(tmp_path):
+    options = ["--studies", "1", "--seed", "3", "--quiet"]
+    assert main(["phantom", str(tmp_path / "exact"), *options]) == EXIT_GRADED
+    assert main(["phantom", str(tmp_path / "read"), *options, "--reader-noise", "1"]) == EXIT_GRADED
+    files = sorted(path.relative_to(tmp_path / "exact") for path in (tmp_path / "exact").rglob("*") if path.is_file())
+    changed = {str(p) for p in files if (tmp_path / "exact" / p).read_bytes() != (tmp_path / "read" / p).read_bytes()}
+    assert "truth_label_coordinates.csv" in changed
+    assert changed <= {"truth_label_coordinates.csv", "truth.csv"}
+
+
 def test_phantom_draws_a_gallery_with_or_without_files(tmp_path, capsys):
     picture = tmp_path / "gallery.png"
     assert main(["phantom", "--studies", "1", "--gallery", str(picture)]) == EXIT_GRADED
@@ -65,6 +75,7 @@ def test_phantom_draws_a_gallery_with_or_without_files(tmp_path, capsys):
         ["inspect", "{empty}"],
         ["predict", "{empty}/absent"],
         ["phantom", "p", "--studies", "0"],
+        ["phantom", "p", "--studies", "1", "--reader-noise", "-1"],
         ["phantom", "--studies", "1"],
     ],
 )

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lumbar_kernel import schema
-from lumbar_kernel.phantom import grade_probabilities, read_grades
+from lumbar_kernel.phantom import grade_probabilities, make_truth, read_grades
 from lumbar_kernel.phantom.cuts import PROBITS, QUANTILES
 from lumbar_kernel.phantom.measure import grade
-from lumbar_kernel.phantom.readers import severity
+from lumbar_kernel.phantom.readers import MARK_SPREAD_MM, read_truth, severity
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +46,15 @@ def test_probabilities_are_those_of_the_reading(scores):
 def test_severity_rises_with_the_score(scores):
     order = np.argsort(scores[:, 0])
     assert np.all(np.diff(severity(scores)[order, 0]) >= 0)
+
+
+def test_a_reader_moves_marks_and_grades_by_the_dial():
+    truth = make_truth(4)
+    exact = read_truth(truth, np.random.default_rng(0), noise=0.0)
+    assert np.array_equal(exact.grades, truth.grades)
+    assert np.array_equal(exact.foramina, truth.foramina)
+    read = [read_truth(truth, np.random.default_rng(seed)) for seed in range(40)]
+    strayed = np.concatenate([(one.foramina - truth.foramina).ravel() for one in read])
+    assert strayed.std() == pytest.approx(MARK_SPREAD_MM, rel=0.1)
+    assert any((one.grades != truth.grades).any() for one in read)
+    assert all(np.array_equal(one.scores, truth.scores) for one in read)

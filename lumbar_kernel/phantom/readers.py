@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.phantom.cuts import CUTS, PROBITS, QUANTILES
+from lumbar_kernel.phantom.measure import PhantomTruth
 
 SIGMA = {schema.CANAL: 0.28, schema.FORAMINAL: 0.45, schema.SUBARTICULAR: 0.50}
 """Readers' noise per condition at the dial's setting 1, in standard deviations of the narrowing (section 6.8)."""
 
 SHARED = 0.3
 """Share of the noise's variance that is one reader's leniency in a whole study."""
+
+MARK_SPREAD_MM = 1.8
+"""How far readers' marks stray in the plane of a slice (section 6.5); across it, now and then to the next slice."""
 
 _ROW_SIGMA = np.array([SIGMA[schema.group_of(row)] for row in schema.ROWS])
 _ERF = np.vectorize(math.erf)
@@ -46,6 +51,28 @@ def read_grades(scores: FloatArray, rng: np.random.Generator, *, noise: float = 
     cuts = _thresholds() * np.sqrt(1 + sigma**2)[:, None]
     grades: NDArray[np.int64] = (seen[:, None] >= cuts).sum(axis=-1).astype(np.int64)
     return grades
+
+
+def read_truth(truth: PhantomTruth, rng: np.random.Generator, *, noise: float = 1.0) -> PhantomTruth:
+    """What one reader writes down of a study: grades read with noise, and marks beside the true points.
+
+    Args:
+        truth: what was measured.
+        rng: the only source of chance.
+        noise: dial as in `read_grades`; marks stray by `MARK_SPREAD_MM` times it in every direction.
+    """
+
+    def marked(points: FloatArray) -> FloatArray:
+        strayed: FloatArray = points + rng.normal(0, noise * MARK_SPREAD_MM, points.shape)
+        return strayed
+
+    return replace(
+        truth,
+        grades=read_grades(truth.scores, rng, noise=noise),
+        canal=marked(truth.canal),
+        foramina=marked(truth.foramina),
+        recesses=marked(truth.recesses),
+    )
 
 
 def grade_probabilities(scores: FloatArray, *, noise: float = 1.0) -> FloatArray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.phantom.contrast import Protocol
 from lumbar_kernel.phantom.make import PhantomStudy, make_phantom
+from lumbar_kernel.phantom.readers import read_truth
 from lumbar_kernel.phantom.rle import rle_frame
 from lumbar_kernel.study import Series, Slice
 
@@ -204,10 +206,12 @@ def dataset_study(seed: int, index: int, *, balanced: bool = False) -> PhantomSt
     return make_phantom(key, study_id=study_id, balanced=balanced, roles=roles)
 
 
-def _write_one(job: tuple[Path, int, int, bool]) -> StudyRows:
-    images, seed, index, balanced = job
+def _write_one(index: int, *, images: Path, seed: int, balanced: bool, reader_noise: float) -> StudyRows:
     phantom = dataset_study(seed, index, balanced=balanced)
     write_study(phantom, images / phantom.study.study_id)
+    if reader_noise:
+        rng = np.random.default_rng((seed, index, 1))
+        phantom = replace(phantom, truth=read_truth(phantom.truth, rng, noise=reader_noise))
     return study_rows(phantom)
 
 
@@ -218,13 +222,13 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterator[Row]) -> None:
         writer.writerows(rows)
 
 
-def _collect(jobs: list[tuple[Path, int, int, bool]], *, workers: int, progress: bool) -> list[StudyRows]:
-    options = {"total": len(jobs), "disable": not progress, "desc": "phantoms"}
+def _collect(job: Callable[[int], StudyRows], count: int, *, workers: int, progress: bool) -> list[StudyRows]:
+    options = {"total": count, "disable": not progress, "desc": "phantoms"}
     if workers <= 1:
-        return list(tqdm(map(_write_one, jobs), **options))
+        return list(tqdm(map(job, range(count)), **options))
     # spawned, not forked: the caller may hold threads (torch, OpenCV)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(tqdm(pool.map(_write_one, jobs), **options))
+        return list(tqdm(pool.map(job, range(count)), **options))
 
 
 def write_dataset(
@@ -236,6 +240,7 @@ def write_dataset(
     workers: int = 1,
     progress: bool = False,
     balanced: bool = False,
+    reader_noise: float = 0.0,
 ) -> None:
     """Write a data set in the competition's layout; the files do not depend on the number of workers.
 
@@ -247,6 +252,7 @@ def write_dataset(
         workers: processes that draw and write.
         progress: show a bar.
         balanced: make narrowing much commoner than in the competition.
+        reader_noise: how much the readers behind the tables disagree, see `read_truth`; 0 writes the exact truth.
 
     Raises:
         ConfigError: for a split or a number of studies that cannot be.
@@ -259,8 +265,8 @@ def write_dataset(
         raise ConfigError(msg)
     images = out / f"{split}_images"
     images.mkdir(parents=True, exist_ok=True)
-    jobs = [(images, seed, index, balanced) for index in range(studies)]
-    rows = _collect(jobs, workers=workers, progress=progress)
+    job = partial(_write_one, images=images, seed=seed, balanced=balanced, reader_noise=reader_noise)
+    rows = _collect(job, studies, workers=workers, progress=progress)
     names = ("train.csv", "train_label_coordinates.csv")
     if split == "test":
         names = ("truth.csv", "truth_label_coordinates.csv")
