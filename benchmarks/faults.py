@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -194,18 +195,41 @@ def main() -> None:
             return
         if arguments.what == "faults":
             limit = ("--study-seconds", arguments.study_seconds)
-            print_table(faults(folder / "data", folder, stages=arguments.stages, options=limit))
+            rows = list(print_table(faults(folder / "data", folder, stages=arguments.stages, options=limit)))
+            wrong = [row for row in rows if not (row["valid"] and row["named"] and row["others_same"])]
+            print(f"\n{len(rows)} cases; not valid, not named or not contained: {len(wrong)}")
             return
         steps = [round(float(value), 1) for value in np.linspace(0, arguments.most, arguments.count)]
-        print_table(budgets(folder / "data", folder, seconds=steps))
+        print(summary(list(print_table(budgets(folder / "data", folder, seconds=steps)))))
 
 
-def print_table(rows: Iterable[Mapping[str, object]]) -> None:
-    """Rows as Markdown, each as soon as it is there."""
+def summary(rows: Sequence[Mapping[str, float | bool]]) -> str:
+    """What budgets came to: runs past their deadline, the smallest margin, and the worst step back of the score.
+
+    A process cannot end before it has started, so that budgets shorter than the run without any time are left out.
+    """
+    start = rows[0]["seconds"]
+    able = [row for row in rows if row["budget"] > start]
+    late = sum(row["left"] < 0 for row in able)
+    scores = [row["score"] for row in rows]
+    back = max(score - min(scores[: index + 1]) for index, score in enumerate(scores))
+    return (
+        f"\n{len(rows)} budgets, {sum(not row['valid'] for row in rows)} without a valid file; of {len(able)} above the"
+        f" {start} s that a run without time takes, {late} late, smallest margin"
+        f" {min(row['left'] for row in able)} s; the score steps back by at most {back:.4f}"
+    )
+
+
+Row = TypeVar("Row", bound=Mapping[str, object])
+
+
+def print_table(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows as Markdown, each as soon as it is there; hands them on."""
     for number, row in enumerate(rows):
         if number == 0:
             print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")
         print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
+        yield row
 
 
 if __name__ == "__main__":

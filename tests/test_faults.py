@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.faults import budgets, by_study, faults, is_named, is_valid, kills
+from benchmarks.faults import budgets, by_study, faults, is_named, is_valid, kills, summary
 from lumbar_kernel import Config, predict
 from lumbar_kernel.faults import VARIABLE, through_faults
 
@@ -21,6 +21,7 @@ def test_budgets_are_kept_by_the_whole_process(dataset, tmp_path):
     assert rows[0]["graded"] == 0
     assert rows[-1]["graded"] == 2
     assert rows[-1]["score"] < rows[0]["score"]
+    assert "3 budgets, 0 without a valid file" in summary(rows)
 
 
 def test_a_stage_that_kills_its_process_costs_its_study_only(dataset, tmp_path):
