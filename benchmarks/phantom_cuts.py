@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import make_truth
 from lumbar_kernel.phantom.measure import MEASURES, SCALED, score
 

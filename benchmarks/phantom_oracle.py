@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.metric import bootstrap_interval, constant_submission, score
 from lumbar_kernel.phantom import grade_probabilities, make_truth, read_grades
 

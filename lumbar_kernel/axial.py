@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.geometry import LEFT, POSTERIOR, FloatArray
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.geometry import LEFT, POSTERIOR
 from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.localise import Landmarks, heatmaps
 from lumbar_kernel.sampling import Grid, centred_grid, normalise, sample, upright_axes

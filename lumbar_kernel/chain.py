@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.geometry import FloatArray
 
 CELL_MM = 2.0
 """Cell of the sagittal grid on which evidence of all slices is added up."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.axial import AxialView
-from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.localise import Landmarks
 from lumbar_kernel.sampling import centred_grid, sample, upright_axes, with_neighbours
 from lumbar_kernel.schema import (

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.crop import Crops
 from lumbar_kernel.devices import CPU, fault_of
 from lumbar_kernel.faults import through_faults
 from lumbar_kernel.finite import require_finite
-from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.journal import Journal
 from lumbar_kernel.messages import Message, Note, Share, Step
 from lumbar_kernel.plan import Plan

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom_file import (
     assume_transfer_syntax,
     number,
@@ -22,7 +23,7 @@ from lumbar_kernel.dicom_file import (
     transfer_syntax,
 )
 from lumbar_kernel.errors import DicomError
-from lumbar_kernel.geometry import FloatArray, SlicePlane
+from lumbar_kernel.geometry import SlicePlane
 
 FRAME_LIMIT = 1 << 24
 """Largest rows × columns of a frame (4096 × 4096); the challenge stays below 1200 × 1200."""

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.schema import CANAL, GROUPS, ROWS, SEVERITIES, group_of, prior
-
-FloatArray = NDArray[np.float64]
 
 SHAPE = (len(ROWS), len(SEVERITIES))
 GROUP_ROWS = np.array([GROUPS.index(group_of(row)) for row in ROWS])

@@ -8,7 +8,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from lumbar_kernel.arrays import FloatArray
 
 LEFT, POSTERIOR, CRANIAL = np.eye(3)
 """Unit vectors of the patient axes in LPS (DICOM PS3.3 C.7.6.2.1.1)."""

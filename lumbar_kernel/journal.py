@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lumbar_kernel import __version__
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.report import StudyReport, study_report_from
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
-
-FloatArray = NDArray[np.float64]
 
 
 class Journal:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.chain import REACH_MM, Evidence, decode_chain, gather
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.forward import run_batch
-from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, FloatArray, unit
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, unit
 from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.sampling import Grid, centred_grid, normalise, sample, upright_axes
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2

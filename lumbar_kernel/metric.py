@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import SubmissionError
 from lumbar_kernel.schema import (
     CANAL,
@@ -24,8 +25,6 @@ from lumbar_kernel.schema import (
     prior,
     split_row_id,
 )
-
-FloatArray = NDArray[np.float64]
 
 STUDY_ID = "study_id"
 TERMS = (*GROUPS, "any_severe")

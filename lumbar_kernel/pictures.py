@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.axial import AxialView, nearest_slice, window_of
 from lumbar_kernel.crop import nearest_sagittal
-from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.localise import Landmarks, frame_of
 from lumbar_kernel.sampling import Grid, centred_grid, normalise, sample, upright_axes
 from lumbar_kernel.schema import (

@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.checkpoints import MemberSpec
 from lumbar_kernel.config import Config
@@ -17,7 +18,6 @@ from lumbar_kernel.crop import VIEWS, blank_crops
 from lumbar_kernel.desk import Desk, Work
 from lumbar_kernel.ensemble import Ensemble, blend_with_prior, scale_max_severe
 from lumbar_kernel.faults import through_faults
-from lumbar_kernel.geometry import FloatArray
 from lumbar_kernel.grade import grade, require_verdict
 from lumbar_kernel.journal import Journal, run_key
 from lumbar_kernel.messages import STUDIES_AT_ONCE, WAITING, Done, Message, Note, Ready, Share, Step, Update

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, FloatArray, SlicePlane
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
 from lumbar_kernel.study import Slice
 
 ANTIALIAS = 0.45

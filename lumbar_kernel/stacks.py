@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom import SliceHeader
-from lumbar_kernel.geometry import CRANIAL, LEFT, FloatArray, Plane, unit
+from lumbar_kernel.geometry import CRANIAL, LEFT, Plane, unit
 
 BLOCK_DEGREES = 3.0
 """Slices whose normals differ by less belong to one block; blocks at neighbouring discs mostly differ by 5 and more."""

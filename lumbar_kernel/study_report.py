@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.axial import AxialView
 from lumbar_kernel.localise import Landmarks
 from lumbar_kernel.report import Failure, SeriesReport, StudyReport
@@ -21,8 +21,6 @@ from lumbar_kernel.schema import (
     group_of,
 )
 from lumbar_kernel.study import Study
-
-FloatArray = NDArray[np.float64]
 
 SURE = 0.3
 """Confidence of a level from which its grades count in full; below it they lean on the prior."""

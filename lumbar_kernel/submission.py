@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import SubmissionError
 from lumbar_kernel.schema import ROW_ID, ROWS, SEVERITIES, SUBMISSION_COLUMNS, row_ids
 
 if TYPE_CHECKING:
     import pandas as pd  # costs half a second, which the first file must not wait for
-
-FloatArray = NDArray[np.float64]
 
 SUM_TOLERANCE = 1e-6
 MILLIONTHS = 1_000_000

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lumbar_kernel import __version__
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.budget import Budget
 from lumbar_kernel.config import Config
 from lumbar_kernel.devices import PROBE_SECONDS, find_devices
@@ -21,7 +22,7 @@ from lumbar_kernel.messages import Done, Message, Note, Ready, Share, Update
 from lumbar_kernel.metric import load_submission
 from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.schema import ROWS, prior, row_ids
-from lumbar_kernel.submission import FloatArray, write_submission
+from lumbar_kernel.submission import write_submission
 
 logger = logging.getLogger(__name__)
 

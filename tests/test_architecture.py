@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "lumbar_kernel"
 ROOT = PACKAGE.name
 
 ORDER = (
-    *("schema", "errors", "geometry", "config", "finite", "faults", "devices"),
+    *("schema", "errors", "arrays", "geometry", "config", "finite", "faults", "devices"),
     *("dicom_file", "dicom", "folders", "roles", "stacks", "study", "shared_pixels", "readers"),
     *("forward", "heatmaps", "sampling", "chain", "localise", "axial", "crop", "grade", "ensemble", "checkpoints"),
     *("submission", "metric", "budget", "report", "messages", "journal", "pictures"),
@@ -30,7 +30,7 @@ CLOCKS = (*DIRECTORS, "budget", "report", "readers")
 """The only modules that may read the time; a reader measures and limits its workers."""
 
 PHANTOM = "phantom"
-PHANTOM_NEEDS = ("schema", "errors", "geometry", "study")
+PHANTOM_NEEDS = ("schema", "errors", "arrays", "geometry", "study")
 THIRD_PARTY = ("torch", "timm", "pydicom", "numpy", "pandas", "cv2", "tqdm", "safetensors")
 BROAD = ("Exception", "BaseException")
 

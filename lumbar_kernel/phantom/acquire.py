@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import FloatArray, SlicePlane
+from lumbar_kernel.arrays import Float32Array, FloatArray
+from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
@@ -21,8 +22,6 @@ from lumbar_kernel.phantom.planes import Prescription, stack_of
 from lumbar_kernel.phantom.scanner import Scanner
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Series, Slice
-
-Float32Array = NDArray[np.float32]
 
 GRAIN = (1.7, 1.7, 1.7)
 FLOW = (0.4, 0.5, 0.2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom.wear import (
     Patient,
     Wear,

@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.geometry import SlicePlane
-
-Float32Array = NDArray[np.float32]
 
 COARSE = 4
 """Pixels between the places at which crossing slabs are looked up."""

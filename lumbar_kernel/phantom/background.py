@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.contrast import Complex64Array
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.texture import Texture
 
-Float32Array = NDArray[np.float32]
 Ids = NDArray[np.uint8]
 
 COARSE = 2

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Float32Array, Grid, mirrored, profile, roof
+from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Grid, mirrored, profile, roof
 from lumbar_kernel.phantom.spine import Spine
 
 SAG = (0.2, 0.12)

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.phantom.anatomy import Anatomy
 
-Float32Array = NDArray[np.float32]
 AnyArray = NDArray[Any]
 
 TABLE_STEP = 2.0

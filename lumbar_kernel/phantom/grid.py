@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
 
-Float32Array = NDArray[np.float32]
 Ids = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 

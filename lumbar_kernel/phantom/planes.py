@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lumbar_kernel.geometry import FloatArray, SlicePlane
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom.frame import SpineFrame
 
 Place = tuple[FloatArray, FloatArray, FloatArray]

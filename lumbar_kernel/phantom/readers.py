@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom.cuts import CUTS, PROBITS, QUANTILES
 from lumbar_kernel.phantom.measure import PhantomTruth
 

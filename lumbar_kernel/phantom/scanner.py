@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import FloatArray, SlicePlane
+from lumbar_kernel.arrays import Float32Array, FloatArray
+from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom.artefacts import jolted
 from lumbar_kernel.phantom.contrast import Protocol
 from lumbar_kernel.phantom.frame import SpineFrame
-
-Float32Array = NDArray[np.float32]
 
 WORSE = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
 """Noise and shading by contrast, as factors (design note, section 6.11)."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC, FORAMEN_BACK, FORAMEN_TAPER
-from lumbar_kernel.phantom.grid import Float32Array, Grid, Mask, Window, mirrored, profile, roof, wall
+from lumbar_kernel.phantom.grid import Grid, Mask, Window, mirrored, profile, roof, wall
 from lumbar_kernel.phantom.spine import Spine
 
 DURA_GAP = 0.4

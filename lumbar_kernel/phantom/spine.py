@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom.anatomy import (
     ANTERIOR_FAT,
     CANAL_WIDTH,
@@ -22,9 +23,6 @@ from lumbar_kernel.phantom.anatomy import (
 )
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.grid import SIDE_SIGN, profile
-
-Float32Array = NDArray[np.float32]
-
 
 ROOF = ANTERIOR_FAT + SAC_DEPTH + POSTERIOR_FAT + 1.1 * FLAVUM_BASE
 """Depth of the bony canal of the average patient; joints move back with a deeper one."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Float32Array = NDArray[np.float32]
+from lumbar_kernel.arrays import Float32Array
 
 SIDE = 64
 """Nodes along each edge of the repeating block; a power of two."""

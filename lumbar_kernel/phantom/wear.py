@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lumbar_kernel.geometry import FloatArray
+from lumbar_kernel.arrays import FloatArray
 
 DISC_OFFSET = np.array([-0.45, -0.30, 0.0, 0.45, 0.40])
 FACET_OFFSET = np.array([-0.4, -0.2, 0.0, 0.35, -0.05])
