@@ -26,8 +26,11 @@ def _store(pack, archive, pictures):
 
 
 def write_packs(data, *, seeds):
-    """Packs of whole T1 slices with foramina, mid-sagittal slices with margins, disc centres and axial crops."""
-    studies = {str(seed): make_phantom(seed, study_id=str(seed)) for seed in seeds}
+    """Packs of whole T1 slices with foramina, mid-sagittal slices with margins, disc centres and axial crops.
+
+    The phantoms are balanced, so that a handful of them holds all grades.
+    """
+    studies = {str(seed): make_phantom(seed, study_id=str(seed), balanced=True) for seed in seeds}
     _foramina(data / "sagittal_t1", studies)
     _margins(data / "sudirman_sagittal", studies)
     _boxes(data / "sudirman_sagittal", studies)

@@ -215,3 +215,11 @@ def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
     guesses = np.full((count, 1, 3), 1 / 3)
     rises = calibrate.losses_without(examples, {"knows": knows, "guesses": guesses}, head=0)
     assert rises["knows"] > 0.1 > 0 > rises["guesses"]
+
+
+def test_boxes_that_leave_nothing_to_compare_have_no_area():
+    level = np.arange(5, dtype=np.int8)
+    rows = Ranked(np.array(["one"] * 5), level, level > 2, np.linspace(0, 1, 5))
+    figure = ranking_figure(rows)
+    assert np.isnan([figure["area"], figure["low"], figure["high"]]).all()
+    assert figure["n"] == 5

@@ -208,9 +208,10 @@ def main() -> None:
     figures = losses | places
     if (setting.data / "sudirman_sagittal" / "boxes.csv").is_file():
         boxed = predictions.boxed_canals(setting.manifest, setting.data, out_of_fold=setting.out_of_fold)
-        if boxed.narrow.any():
-            figures["canal_boxes"] = ranking_figure(boxed)
-            print_ranking(figures["canal_boxes"])
+        ranked = ranking_figure(boxed)
+        if not np.isnan(ranked["area"]):  # a level with and without boxes is there to compare
+            figures["canal_boxes"] = ranked
+            print_ranking(ranked)
     print_reliability(graded)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")

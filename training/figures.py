@@ -90,7 +90,7 @@ def prior_of(row_id: NDArray[np.str_]) -> NDArray[np.float64]:
 
 
 def interval(group: NDArray, figure: Callable[[NDArray[np.intp]], float], *, draws: int = DRAWS) -> tuple[float, float]:
-    """95 % bootstrap interval of a figure of rows, whole studies drawn with replacement."""
+    """95 % bootstrap interval of a figure of rows, whole studies drawn with replacement; NaN where it never exists."""
     rng = np.random.default_rng(0)
     order = np.argsort(group, kind="stable")
     members = np.split(order, np.flatnonzero(group[order][1:] != group[order][:-1]) + 1)
@@ -98,7 +98,10 @@ def interval(group: NDArray, figure: Callable[[NDArray[np.intp]], float], *, dra
     for _ in range(draws):
         chosen = rng.integers(0, len(members), len(members))
         values.append(figure(np.concatenate([members[k] for k in chosen])))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)
 
 
