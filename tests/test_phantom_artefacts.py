@@ -64,7 +64,7 @@ def test_a_ramp_rises_along_its_direction():
 def test_metal_is_a_void_with_a_bright_rim_and_far_parts_stay(upright):
     image, metal = np.ones((120, 120), np.float32), np.zeros((120, 120), np.float32)
     metal[55:65, 55:65] = 1
-    shown = bent(image, metal, pixel=0.7, upright=upright)
+    (shown,) = bent([image], metal, pixel=0.7, upright=upright)
     assert shown[56:64, 56:64].max() < 0.05
     assert (shown < 0.1).sum() > 1.5 * metal.sum()
     assert shown.max() > 1.1

@@ -180,7 +180,7 @@ class SpaceSlice:
     """A near-mid-sagittal T2-SPACE slice of SPIDER.
 
     Attributes:
-        patient: number; the fold is its last digit's.
+        patient: number in SPIDER.
         picture: grey pixels.
         margins: (5, 2) row and column of posterior disc margins, NaN where the slice does not show one.
     """
@@ -188,6 +188,16 @@ class SpaceSlice:
     patient: int
     picture: NDArray[np.uint8]
     margins: NDArray[np.float64]
+
+    @property
+    def group(self) -> str:
+        """Name of the patient."""
+        return f"spider-{self.patient}"
+
+    @property
+    def fold(self) -> int:
+        """As in `spider_midsagittal`, which shows the same people."""
+        return self.patient % 5
 
 
 def space_slices(data: Path) -> Iterator[SpaceSlice]:
@@ -223,8 +233,7 @@ def spider_space(data: Path) -> LandmarkExamples:
         points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
         points[:5] = _to_frame((item.margins[:, 1] + 0.5) / columns, (item.margins[:, 0] + 0.5) / rows, height, width)
         known[:5] = known[5:] = ~np.isnan(item.margins[:, 0])
-        fold = item.patient % 5
-        found.add(frame, points, known, group=f"spider-{item.patient}", fold=fold, weighting="t2")
+        found.add(frame, points, known, group=item.group, fold=item.fold, weighting="t2")
     return found.build()
 
 
@@ -265,14 +274,15 @@ def disc_margins(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
     Args:
         masks: (slices, rows, columns) neighbouring slices of a SPIDER mask: 1 disc, 3 spinal canal.
     """
-    discs, count = ndimage.label(masks == 1)
+    marked = masks == 1
+    discs, count = ndimage.label(marked)
     margins = np.full((len(masks), 5, 2), np.nan)
     if not count:
         return margins
     smallest = SMALLEST_DISC * masks[0].size
     indices = np.arange(1, count + 1)
-    volumes = ndimage.sum_labels(masks == 1, discs, indices)
-    height = np.array([place[1] for place in ndimage.center_of_mass(masks == 1, discs, indices)])
+    volumes = ndimage.sum_labels(marked, discs, indices)
+    height = np.array([place[1] for place in ndimage.center_of_mass(marked, discs, indices)])
     whole = indices[volumes > smallest]
     lowest = sorted(whole, key=lambda k: -height[k - 1])[:5]
     if len(lowest) < 5:

@@ -270,14 +270,8 @@ def _read_space(data: Path, _pack: str, weighting: str) -> list[Marked]:
     if weighting != "t2":
         return []
     return [
-        Marked(
-            item.picture,
-            *item.picture.shape,
-            (item.margins + 0.5) / np.array(item.picture.shape),
-            f"spider-{item.patient}",
-            item.patient % 5,
-        )
-        for item in packs.space_slices(data)
+        Marked(s.picture, *s.picture.shape, (s.margins + 0.5) / np.array(s.picture.shape), s.group, s.fold)
+        for s in packs.space_slices(data)
     ]
 
 

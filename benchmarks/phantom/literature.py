@@ -226,6 +226,7 @@ def _from_anatomy(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
             found[name] = values[LUMBAR] if len(values) > len(LEVEL_NAMES) else values
     found["conus"] = np.array(anatomy.conus - CONUS_ZERO)
     found["herniation"] = anatomy.herniation[:, 0]
+    found["pfirrmann"] = 1.0 + (anatomy.nucleus[LUMBAR, None] <= PFIRRMANN_NUCLEUS).sum(axis=1)
     if patient := getattr(anatomy, "patient", None):
         told = {"age": patient.age, "female": patient.female, "bmi": patient.body_mass}
         found |= {name: np.array(float(value)) for name, value in told.items()}
@@ -243,7 +244,6 @@ def _from_frame(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
         "lordosis": np.array(lean[8] - lean[3]),
         "sacral_slope": np.array(lean[8] - SACRAL_BODY_LEAN),
         "segment_angle": np.diff(lean[3:9]),
-        "pfirrmann": 1.0 + (anatomy.nucleus[LUMBAR, None] <= PFIRRMANN_NUCLEUS).sum(axis=1),
     }
 
     def opened(disc: int, share: float, sign: float) -> NDArray[np.float64]:

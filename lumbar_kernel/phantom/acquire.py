@@ -30,6 +30,9 @@ FLOW = (0.4, 0.5, 0.2)
 GAPS_SHARE, UNORDERED_SHARE = 0.15, 0.03
 """Of series whose instance numbers leave numbers out, or do not follow the places of the slices."""
 
+RISING_SHARE = 0.64
+"""Of the other series, those numbered in the order of the prescription."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -102,7 +105,7 @@ def _drawn(
     window = _core(scene, plane)
     shape = tuple(part.stop - part.start for part in window)
     spine, share, fluid = np.zeros(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    metal = np.zeros(plane.shape, np.float32)
+    screwed, metal = bool(scene.anatomy.screws.any()), np.zeros(plane.shape, np.float32)
     quarter, axial = 0.25 * plane.row_spacing, protocol.role == schema.AXIAL_T2
     for through in (1, -1):
         deep = _coordinates(scene, plane, window, through * 0.25 * protocol.thickness * plane.normal)
@@ -112,7 +115,8 @@ def _drawn(
             spine += table.take(ids)
             share += ids != tissue.OUTSIDE
             fluid += ids == tissue.CSF
-            metal[window] += 0.25 * (ids == tissue.METAL)
+            if screwed:
+                metal[window] += 0.25 * (ids == tissue.METAL)
     if flow:
         u, v, s = (x[window] for x in here)
         spine *= 1 - 0.25 * np.float32(flow) * fluid * np.clip(scene.texture.at(u, v, s, FLOW) - 0.3, 0, 1)
@@ -121,9 +125,7 @@ def _drawn(
     image *= 1 + np.float32(0.055) * grain
     water, lipid = image.real.copy(), image.imag.copy()
     if metal.any():
-        water, lipid = (
-            bent(part, metal, pixel=plane.row_spacing, upright=protocol.readout_rows) for part in (water, lipid)
-        )
+        water, lipid = bent((water, lipid), metal, pixel=plane.row_spacing, upright=protocol.readout_rows)
     return water, lipid
 
 
@@ -165,5 +167,7 @@ def _numbers(count: int, rng: np.random.Generator) -> list[int]:
     if rng.random() < GAPS_SHARE:
         numbers = numbers + np.cumsum(rng.random(count) < 0.15)
     if rng.random() < UNORDERED_SHARE:
-        return [int(number) for number in rng.permutation(numbers)]
-    return [int(number) for number in (numbers if rng.random() < 0.64 else numbers[::-1])]
+        numbers = rng.permutation(numbers)
+    elif rng.random() >= RISING_SHARE:
+        numbers = numbers[::-1]
+    return [int(number) for number in numbers]

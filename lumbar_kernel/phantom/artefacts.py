@@ -78,24 +78,21 @@ def ramp(shape: tuple[int, int], direction: float, place: float) -> Float32Array
     return np.asarray(1 / (1 + np.exp(-(along - np.float32(place)) * 12)), dtype=np.float32)
 
 
-def bent(image: Float32Array, metal: Float32Array, *, pixel: float, upright: bool) -> Float32Array:
-    """An image round metal: void beyond the metal itself, signal pushed along the readout and piled up at its rim.
+def bent(images: Sequence[Float32Array], metal: Float32Array, *, pixel: float, upright: bool) -> list[Float32Array]:
+    """Images round metal: void beyond the metal itself, signal pushed along the readout and piled up at its rim.
 
     Args:
-        image: signal.
+        images: signals of one slice.
         metal: share of metal at each pixel.
         pixel: mm.
         upright: whether the readout runs from row to row.
     """
+    axis = 0 if upright else 1
     field = cv2.GaussianBlur(metal, (0, 0), 4.0 / pixel)
-    slope = np.gradient(field, axis=0 if upright else 1).astype(np.float32) * np.float32(60 / pixel)
-    rows, columns = (np.arange(n, dtype=np.float32) for n in image.shape)
-    across, down = np.broadcast_to(columns, image.shape), np.broadcast_to(rows[:, None], image.shape)
-    if upright:
-        down = down + slope
-    else:
-        across = across + slope
-    pushed = cv2.remap(image, np.ascontiguousarray(across), np.ascontiguousarray(down), cv2.INTER_LINEAR)
-    piled = 1 + np.clip(np.gradient(slope, axis=0 if upright else 1), -0.6, 1.5)
+    slope = np.gradient(field, axis=axis).astype(np.float32) * np.float32(60 / pixel)
+    places = np.indices(metal.shape, dtype=np.float32)
+    places[axis] += slope
+    piled = 1 + np.clip(np.gradient(slope, axis=axis), -0.6, 1.5)
     void = np.clip(1.2 - field / np.float32(0.12), 0, 1)
-    return np.asarray(pushed * piled * void, dtype=np.float32)
+    pushed = (cv2.remap(image, places[1], places[0], cv2.INTER_LINEAR) for image in images)
+    return [np.asarray(image * piled * void, dtype=np.float32) for image in pushed]

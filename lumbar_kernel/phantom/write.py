@@ -200,8 +200,8 @@ def dataset_study(seed: int, index: int, *, balanced: bool = False) -> PhantomSt
     """One study of the data set of a seed, counted from zero, in memory."""
     study_id = f"{seed % 90000 + 10000}{index:05d}"
     lost = np.random.default_rng((seed, index)).random()
-    low_high = ((role, MISSING.get(role, (1.0, 1.0))) for role in schema.SERIES_DESCRIPTIONS)
-    roles = tuple(role for role, (low, high) in low_high if not low <= lost < high)
+    missing = {role for role, (low, high) in MISSING.items() if low <= lost < high}
+    roles = tuple(role for role in schema.SERIES_DESCRIPTIONS if role not in missing)
     key = np.random.SeedSequence(seed, spawn_key=(index,))
     return make_phantom(key, study_id=study_id, balanced=balanced, roles=roles)
 
