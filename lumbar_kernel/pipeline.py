@@ -21,7 +21,7 @@ from lumbar_kernel.faults import through_faults
 from lumbar_kernel.grade import grade, require_verdict
 from lumbar_kernel.journal import Journal, run_key
 from lumbar_kernel.messages import STUDIES_AT_ONCE, WAITING, Done, Message, Note, Ready, Share, Step, Update
-from lumbar_kernel.plan import THIN, Pass, Plan, fastest_members, first_members, grading, share
+from lumbar_kernel.plan import THIN, Pass, Plan, Ways, fastest_members, first_members, grading, share
 from lumbar_kernel.prepare import prepare
 from lumbar_kernel.readers import ReadResult, StudyReader
 from lumbar_kernel.report import Recorder
@@ -67,8 +67,9 @@ def _grade_everything(config: Config, members: Sequence[MemberSpec], desk: Desk)
     Returns the members that got through, and whether everything did.
     """
     studies = _restore(desk.share.studies, members, desk)
-    full = Pass(first_members(members))
-    works = _first_pass(config, studies, (full, Pass(fastest_members(full.members, members), THIN)), desk)
+    everything, full = Pass(tuple(members)), Pass(first_members(members))
+    ways = Ways(full, thin=Pass(fastest_members(full.members, members), THIN), again=everything)
+    works = _first_pass(config, studies, ways, desk)
     waiting, finished = list(members), []
     while waiting:
         spec = desk.plan.next_member(waiting)
@@ -76,8 +77,12 @@ def _grade_everything(config: Config, members: Sequence[MemberSpec], desk: Desk)
         if _grade_member(spec, works, desk):
             finished.append(spec.name)
     thin = {work.study_id for work in works if work.thin}
-    everything = Pass(tuple(members))
-    again = _first_pass(config, [item for item in studies if item.study_id in thin], (everything, everything), desk)
+    again = _first_pass(
+        config,
+        [item for item in studies if item.study_id in thin],
+        Ways(everything, thin=everything, again=everything),
+        desk,
+    )
     all_studies = len(works) == len(studies)
     complete = all_studies and len(finished) == len(members) and len(again) == len(thin)
     return [spec.name for spec in members if spec.name in finished and all_studies], complete
@@ -115,18 +120,22 @@ def _recorded_work(study_id: str, members: Sequence[MemberSpec], journal: Journa
     return work
 
 
-def _first_pass(config: Config, studies: Sequence[StudyFiles], ways: tuple[Pass, Pass], desk: Desk) -> list[Work]:
-    """Read, localise, crop and grade a few studies at a time, the full way while all of them fit, else the thin one."""
-    full, thin = ways
+def _first_pass(config: Config, studies: Sequence[StudyFiles], ways: Ways, desk: Desk) -> list[Work]:
+    """Read, localise, crop and grade a few studies at a time, the full way while all of them fit, else the thin one.
+
+    Studies that an interrupted run had begun get all members at once, if a full first pass of the others still fits:
+    their crops are not on disk, and whatever interrupts this run as well would have them cut a third time.
+    """
     works: list[Work] = []
     plan, pictures, told = desk.plan, config.pictures, False
+    begun = {item.study_id for item in studies if desk.journal.study(item.study_id) is not None}
     reader = StudyReader(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds)
     with reader:
         results = iter(reader)
         while left := len(studies) - len(works):
-            way = plan.choose(full, thin, studies=left)
-            if way is not full and not told:
-                told = _tell(plan.outlook(full, thin, studies=left), desk)
+            way = plan.choose(ways.full, ways.thin, studies=left)
+            if way is not ways.full and not told:
+                told = _tell(plan.outlook(ways.full, ways.thin, studies=left), desk)
             count = plan.how_many(plan.seconds(way), most=min(left, STUDIES_AT_ONCE))
             if count == 0:
                 _tell(f"time for {len(works)} of {len(studies)} studies", desk)
@@ -142,6 +151,9 @@ def _first_pass(config: Config, studies: Sequence[StudyFiles], ways: tuple[Pass,
                 pictures -= 1
             _grade_first(way, block, desk)
             works += block
+            again = begun.intersection(work.study_id for work in block)
+            if again and plan.fits_also(ways.again, now=len(block), full=ways.full, later=left - len(block)):
+                _grade_first(ways.again, block, desk)
     return works
 
 

@@ -28,6 +28,21 @@ class Pass:
     stride: int = 1
 
 
+@dataclass(frozen=True)
+class Ways:
+    """How studies may be taken to their first grades.
+
+    Attributes:
+        full: while all of them fit.
+        thin: when they do not.
+        again: those that an interrupted run had begun.
+    """
+
+    full: Pass
+    thin: Pass
+    again: Pass
+
+
 class Plan:
     """Expected seconds of every stage and member, the manifest's at first, then what was measured; and what follows.
 
@@ -68,6 +83,11 @@ class Plan:
     def choose(self, full: Pass, thin: Pass, *, studies: int) -> Pass:
         """The full pass while all studies fit into the time that is left, else the thin one."""
         return full if self._budget.fits(self.seconds(full) * studies) else thin
+
+    def fits_also(self, way: Pass, *, now: int, full: Pass, later: int) -> bool:
+        """Whether the members of a pass may go on with some studies now and a full first pass of those later fits."""
+        members = sum(self.member_seconds(spec) for spec in way.members)
+        return self._budget.fits(members * now + self.seconds(full) * later)
 
     def outlook(self, full: Pass, thin: Pass, *, studies: int) -> str:
         """A sentence on why the thin pass has to do, and how far it will get."""

@@ -133,6 +133,21 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
     assert not (tmp_path / "journal.jsonl").exists()
 
 
+@pytest.mark.parametrize("ample", [True, False])
+def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows(
+    dataset, trained, tmp_path, monkeypatch, whole_journal, ample
+):
+    begun = [line for line in whole_journal[0].splitlines(keepends=True) if b'"graded"' not in line]
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(begun))
+    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    if not ample:
+        monkeypatch.setattr(pipeline.Plan, "fits_also", lambda *_, **__: False)
+    updates = [m for m in messages(dataset, trained, tmp_path, resume=True) if isinstance(m, Update)]
+    second = next(i for i, m in enumerate(updates) if m.report.study_id != updates[0].report.study_id)
+    wanted = whole_journal[1][updates[0].report.study_id]
+    assert ((updates[second - 1].grades.tobytes(), updates[second - 1].report) == wanted) == ample
+
+
 def test_other_weights_begin_anew(dataset, trained, tmp_path, whole_journal):
     text = whole_journal[0]
     (tmp_path / "journal.jsonl").write_bytes(text)

@@ -60,6 +60,13 @@ def test_the_first_pass_is_thin_only_when_the_full_one_does_not_fit(manifest):
     assert "about 6 of them" in text
 
 
+def test_further_members_go_on_only_while_the_other_studies_keep_their_first_pass(manifest):
+    more, full = Pass(manifest.members[:2]), Pass(manifest.members[:1])
+    needed = (1.0 + 0.1) * 4 + 3.4 * 10
+    for seconds, wanted in ((needed * 1.11, True), (needed, False), (None, True)):
+        assert plan_for(manifest, seconds).fits_also(more, now=4, full=full, later=10) is wanted
+
+
 def test_more_time_never_takes_fewer_studies(manifest):
     counts = [plan_for(manifest, seconds).how_many(1.0, most=4) for seconds in (0, 0.5, 1.2, 5, 9, 14, 18, 99, None)]
     assert counts == [0, 0, 1, 1, 2, 3, 4, 4, 4]
