@@ -26,6 +26,7 @@ from training.figures import (
 )
 from training.predictions import Judges
 from training.single import sagittal_slice
+from training.verdicts import Verdict
 
 SEEDS = range(40, 44)
 LOSS_KEYS = {"loss", "prior", "low", "high", "n", "studies"}
@@ -178,6 +179,10 @@ def test_out_of_fold_rows_are_those_of_the_folds_left_out(packs_folder, trained,
     members = [spec for spec in read_manifest(trained).members if spec.view == "sagittal_t1"]
     folds = {file.fold for spec in members for file in spec.files}
     assert figures["foraminal_marked"]["n"] == 10 * sum(seed % 4 in folds for seed in SEEDS)
+    for spec in members:
+        own = figures["members"][spec.name]["foraminal_marked"]
+        assert own["n"] == 10 * sum(seed % 4 in {file.fold for file in spec.files} for seed in SEEDS)
+        assert own["low"] <= own["loss"] <= own["high"]
 
 
 def test_backbones_without_weights_in_the_registry_are_refused():
@@ -213,7 +218,8 @@ def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
     )
     knows = np.where(np.arange(3) == labels[:, None], 0.8, 0.1)[:, None]
     guesses = np.full((count, 1, 3), 1 / 3)
-    rises = calibrate.losses_without(examples, {"knows": knows, "guesses": guesses}, head=0)
+    verdict = Verdict("sagittal_t1", FORAMINAL, examples, {"knows": knows, "guesses": guesses})
+    rises = calibrate.losses_without(verdict)
     assert rises["knows"] > 0.1 > 0 > rises["guesses"]
 
 

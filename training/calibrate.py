@@ -22,15 +22,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lumbar_kernel.checkpoints import MANIFEST, read_manifest
-from lumbar_kernel.crop import VIEWS
+from lumbar_kernel.checkpoints import MANIFEST, Manifest, read_manifest
 from lumbar_kernel.ensemble import Calibration, scale_max_severe
 from lumbar_kernel.metric import TERMS, StudyTerms, load_solution, study_terms
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
-from training.evaluate import Setting, combine, graded_packs, grading, member_shares, other_models
-from training.examples import GradeExamples
+from training.evaluate import other_models
 from training.figures import Graded, weighted_log_loss
-from training.predictions import member_grades
+from training.verdicts import Setting, Verdict, ensemble_rows, member_shares, verdicts
 
 SMALLEST_GAIN = 0.001
 """What a step must gain out of fold to be kept."""
@@ -78,7 +76,9 @@ def across_folds(
     return float(np.average([loss(mine, fitted) for mine, fitted in parts], weights=[mine.sum() for mine, _ in parts]))
 
 
-def fitted_shares(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+def fitted_shares(
+    manifest: Manifest, said: Mapping[str, Verdict]
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Member → condition → ensemble weight, for views with several members; equal where fitting does not hold.
 
     The weights of a view's members sum to what they summed to before, so that other views keep their say. Beside them
@@ -88,24 +88,20 @@ def fitted_shares(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[s
     gains: dict[str, float] = {}
     print("| rows | members | each | equal weights | fitted on the other folds | weights | kept |")
     print("|---|---|---|---|---|---|---|")
-    for name, view, group, examples in graded_packs(setting.data):
-        before = member_shares(setting.manifest, view, group)
-        said = member_grades(setting.manifest, view, examples, out_of_fold=True)
+    for name, everywhere in said.items():
+        verdict = everywhere.where_all_judge()
+        before = member_shares(manifest, verdict.view, verdict.group)
         if len(before) < 2:
             continue
-        nobody = np.any([np.isnan(one[:, 0, 0]) for one in said.values()], axis=0)
-        for one in said.values():
-            one[nobody] = np.nan
-        head = VIEWS[view].groups.index(group)
         options = [dict(zip(before, split, strict=True)) for split in _splits(len(before))]
-        rows = [combine(examples, said, option, head=head) for option in options]
+        rows = [verdict.together(option) for option in options]
         alone = [weighted_log_loss(rows[k].labels, rows[k].probabilities) for k in _corners(options)]
         equal, after, best = _share_gain(rows)
         kept = equal - after > SMALLEST_GAIN
         chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
         for member, share in chosen.items():
-            found.setdefault(member, {})[group] = round(share * sum(before.values()), 4)
-        for member, fall in losses_without(examples, said, head=head).items():
+            found.setdefault(member, {})[verdict.group] = round(share * sum(before.values()), 4)
+        for member, fall in losses_without(verdict).items():
             gains[member] = round(gains.get(member, 0.0) + fall / len(GROUPS), 4)
         each = ", ".join(f"{loss:.4f}" for loss in alone)
         weights = ", ".join(f"{share:.2f}" for share in chosen.values())
@@ -114,16 +110,16 @@ def fitted_shares(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[s
     return found, gains
 
 
-def losses_without(examples: GradeExamples, said: Mapping[str, NDArray[np.float64]], *, head: int) -> dict[str, float]:
+def losses_without(verdict: Verdict) -> dict[str, float]:
     """How much the loss of equally weighted members rises when each of them is left out."""
 
     def loss(members: Iterable[str]) -> float:
-        chosen = set(members)
-        rows = combine(examples, said, {name: float(name in chosen) for name in said}, head=head)
+        rows = verdict.together(dict.fromkeys(members, 1.0))
         return weighted_log_loss(rows.labels, rows.probabilities)
 
-    together = loss(said)
-    return {member: loss(set(said) - {member}) - together for member in said}
+    names = list(verdict.said)
+    together = loss(names)
+    return {member: loss([name for name in names if name != member]) - together for member in names}
 
 
 def _splits(members: int, *, parts: int = 10) -> list[tuple[float, ...]]:
@@ -230,19 +226,18 @@ def main() -> None:
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder with manifest.json, changed in place")
     arguments = parser.parse_args()
     path = arguments.weights / MANIFEST
-
-    def setting() -> Setting:
-        manifest = replace(read_manifest(arguments.weights), calibration=Calibration())
-        return Setting(arguments.data, manifest, out_of_fold=True)
-
+    manifest = read_manifest(arguments.weights)
+    said = verdicts(Setting(arguments.data, manifest, out_of_fold=True))
     entry = json.loads(path.read_text())
-    shares, gains = fitted_shares(setting())
+    shares, gains = fitted_shares(manifest, said)
     for member, own in shares.items():
         entry["members"][member]["ensemble_weight"] |= own
     for member, gain in gains.items():
         entry["members"][member]["gain"] = gain
     path.write_text(json.dumps(entry, indent=1) + "\n")
-    chosen = replace(calibrated(grading(setting())), max_severe_factor=max_severe_factor(arguments.data))
+    weighted = replace(read_manifest(arguments.weights), calibration=Calibration())
+    rows = {name: (verdict.group, ensemble_rows(weighted, verdict)) for name, verdict in said.items()}
+    chosen = replace(calibrated(rows), max_severe_factor=max_severe_factor(arguments.data))
     path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")
 
 

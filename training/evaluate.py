@@ -11,8 +11,7 @@ import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,11 @@ from numpy.typing import NDArray
 
 from benchmarks.phantom_score import phantom_score
 from lumbar_kernel.checkpoints import Manifest, read_manifest
-from lumbar_kernel.crop import VIEWS
 from lumbar_kernel.heatmaps import HeatmapNet
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
-from training.examples import GradeExamples
 from training.figures import Graded, location_figure, loss_figure, prior_of, ranking_figure, reliability, yardstick
+from training.verdicts import Setting, Verdict, ensemble_rows, member_rows, verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -40,68 +38,16 @@ YARDSTICKS = {
 MIDSAGITTAL = ("spider_midsagittal", "sudirman_sagittal", "tianchi_t2", "spider_t2")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What to measure, on what."""
-
-    data: Path
-    manifest: Manifest
-    out_of_fold: bool
-
-
-def member_shares(manifest: Manifest, view: str, group: str) -> dict[str, float]:
-    """The ensemble weight of each member of a view for a condition."""
-    head = VIEWS[view].groups.index(group)
-    return {spec.name: spec.ensemble_weight[head] for spec in manifest.members if spec.view == view}
-
-
-def combine(
-    examples: GradeExamples, said: Mapping[str, NDArray[np.float64]], shares: Mapping[str, float], *, head: int
-) -> Graded:
-    """The weighted mean of the members that may judge each crop, as rows."""
-    total, share = np.zeros((len(examples.images), 3)), np.zeros((len(examples.images), 1))
-    for name, probabilities in said.items():
-        able = ~np.isnan(probabilities[:, head, :1])
-        total += shares[name] * np.nan_to_num(probabilities[:, head])
-        share += shares[name] * able
-    with np.errstate(invalid="ignore"):
-        mean = np.where(share > 0, total / share, np.nan)
-    return predictions.graded(examples, mean, head)
-
-
-def ensemble_rows(setting: Setting, view: str, group: str, examples: GradeExamples) -> Graded:
-    """The ensemble's calibrated verdict on stored crops of one view; members of other views have no say here."""
-    said = predictions.member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
-    shares = member_shares(setting.manifest, view, group)
-    rows = combine(examples, said, shares, head=VIEWS[view].groups.index(group))
-    return rows.replace(setting.manifest.calibration.of_group(rows.probabilities, group))
-
-
-def graded_packs(data: Path) -> Iterator[tuple[str, str, str, GradeExamples]]:
-    """Figure name, view, condition and crops of every pack of graded crops that is there."""
-    if (data / "sagittal_t1").is_dir():
-        yield "foraminal_marked", "sagittal_t1", FORAMINAL, predictions.marked_foramina(data)
-    if (data / "axial_t2_crops").is_dir():
-        crops = predictions.axial_crops(data)
-        yield "canal_axial", "axial_t2", CANAL, crops
-        yield "subarticular_axial", "axial_t2", SUBARTICULAR, crops
-
-
-def grading(setting: Setting) -> dict[str, tuple[str, Graded]]:
-    """Figure name → condition and graded rows, for the packs that are there."""
-    return {
-        name: (group, ensemble_rows(setting, view, group, examples))
-        for name, view, group, examples in graded_packs(setting.data)
-    }
-
-
 def localising(setting: Setting) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, Graded]]]:
     """Location figures by pack (T1 ones named so), and grades at the foramina that the kernel found."""
     judges = predictions.localiser_judges(setting.manifest, out_of_fold=setting.out_of_fold)
     figures, found = locations(setting.data, judges)
     rows = {}
     if found is not None:
-        said = ensemble_rows(setting, "sagittal_t1", FORAMINAL, found.crops)
+        grades = predictions.member_grades(
+            setting.manifest, "sagittal_t1", found.crops, out_of_fold=setting.out_of_fold
+        )
+        said = ensemble_rows(setting.manifest, Verdict("sagittal_t1", FORAMINAL, found.crops, grades))
         trust = np.array([found.trust[str(row)] for row in said.row_id])[:, None]
         leaning = trust * said.probabilities + (1 - trust) * prior_of(said.row_id)
         rows["foraminal_localised"] = FORAMINAL, said.replace(leaning)
@@ -160,6 +106,18 @@ def print_losses(data: Path, graded: Mapping[str, tuple[str, Graded]], figures: 
         print(f"| {' | '.join(map(str, cells))} |")
 
 
+def print_members(each: Iterable[tuple[str, str, Graded]]) -> dict[str, dict[str, dict[str, float]]]:
+    """One line a member and figure; returns member → figure name → loss figure."""
+    print("\n| member | figure | loss alone, uncalibrated (95 % interval) | n | studies |")
+    print("|---|---|---|---|---|")
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, member, rows in each:
+        figure = found.setdefault(member, {})[name] = loss_figure(rows)
+        loss = f"{figure['loss']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+        print(f"| {' | '.join(map(str, (member, name, loss, figure['n'], figure['studies'])))} |")
+    return found
+
+
 def print_locations(figures: Mapping[str, dict[str, float]]) -> None:
     """One line a pack."""
     print("\n| found at the right level within | 2 % | 3 % | 6 % of the frame | right level | points | studies |")
@@ -197,15 +155,16 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     setting = Setting(arguments.data, read_manifest(arguments.weights), arguments.oof)
-    graded = grading(setting)
+    said = verdicts(setting)
+    graded = {name: (verdict.group, ensemble_rows(setting.manifest, verdict)) for name, verdict in said.items()}
     places, found = localising(setting)
     graded |= found
     losses = {name: loss_figure(rows) for name, (_, rows) in graded.items()}
     if arguments.phantoms:
         losses["phantom"] = phantoms(setting.manifest, arguments.phantoms)
     print_losses(arguments.data, graded, losses)
+    figures: dict[str, dict] = losses | places | {"members": print_members(member_rows(said))}
     print_locations(places)
-    figures = losses | places
     if (setting.data / "sudirman_sagittal" / "boxes.csv").is_file():
         boxed = predictions.boxed_canals(setting.manifest, setting.data, out_of_fold=setting.out_of_fold)
         ranked = ranking_figure(boxed)

@@ -108,6 +108,7 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, max_lr=lr, total_steps=steps, pct_start=0.1, div_factor=20, final_div_factor=100
         )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
         self.step = 0
         run.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -124,6 +125,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         logger.info("continuing %s at step %d of %d", self.run, self.step, self.steps)
 
@@ -134,6 +136,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "step": self.step,
             "steps": self.steps,
         }
@@ -168,9 +171,11 @@ class Trainer:
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
                 value = loss(self.model, tensors)
             self.optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            self.scaler.scale(value).backward()  # half precision would round small gradients to nothing
+            self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-            self.optimiser.step()
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
             self.schedule.step()
             self.step += 1
             self._follow()

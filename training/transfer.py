@@ -26,10 +26,11 @@ from lumbar_kernel.localise import localise
 from lumbar_kernel.schema import LEVEL_NAMES, SIDES
 from training import train_grader, train_landmarks
 from training.complete import complete_studies
-from training.evaluate import graded_packs, locations, print_locations, print_losses
+from training.evaluate import locations, print_locations, print_losses
 from training.examples import select
 from training.figures import Graded, loss_figure
 from training.predictions import Judges, graded, slices_for, window_grades
+from training.verdicts import graded_packs
 
 logger = logging.getLogger(__name__)
 
