@@ -1,63 +1,71 @@
 """The best score that anyone can reach on noisily read phantoms: `python -m benchmarks.phantom_oracle --studies N`.
 
-The oracle knows every measured narrowing exactly, and only the readers' noise is hidden from it (`phantom.readers`). A
-grader that comes near it on phantoms has nothing left to learn there; one that beats it has seen the labels.
+The noise oracle knows every measured narrowing exactly, and only the readers' noise is hidden from it
+(`phantom.readers`). A grader that comes near it on phantoms has nothing left to learn there; one that beats it has seen
+the labels. The rungs below it must measure what it knows (`phantom/ladder.py`); the kernel's own place is what
+`benchmarks.phantom_score --reader-noise 1` says.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from multiprocessing import get_context
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.phantom.ladder import measured, rung
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.metric import bootstrap_interval, constant_submission, score
-from lumbar_kernel.phantom import grade_probabilities, make_truth, read_grades
+from lumbar_kernel.metric import Score, bootstrap_interval, constant_submission, score
+from lumbar_kernel.phantom import grade_probabilities, read_grades
 
 FIRST_SEED = 60_000_000
+LEAST = 1e-6
+PARTS = ("canal", "foraminal", "subarticular", "any_severe", "mean")
 
 
-def _scores(seed: int) -> FloatArray:
-    return make_truth(seed).scores
-
-
-def oracle(scores: FloatArray, *, noise: float, seed: int = 0) -> dict[str, dict[str, object]]:
-    """The oracle's and the best constant's score on grades read with noise.
-
-    Args:
-        scores: measured scores (studies, 25).
-        noise: setting of the dial of `read_grades`.
-        seed: of the readers' noise.
-
-    Returns:
-        Parts of the metric of "oracle" and "constant", and the oracle's "interval" over studies.
-    """
+def read(scores: FloatArray, *, noise: float, seed: int = 0) -> NDArray[np.int64]:
+    """Grades (studies, 25) that readers give measured scores (studies, 25)."""
     rng = np.random.default_rng(seed)
-    read = np.array([read_grades(row, rng, noise=noise) for row in scores])
-    ids = [[f"{study}_{row}" for row in schema.ROWS] for study in range(len(scores))]
-    solution = {
-        name: int(g) for names, grades in zip(ids, read, strict=True) for name, g in zip(names, grades, strict=True)
-    }
+    return np.array([read_grades(row, rng, noise=noise) for row in scores])
+
+
+def oracle(scores: FloatArray, *, noise: float) -> FloatArray:
+    """The noise oracle's answer (studies, 25, 3) to measured scores (studies, 25)."""
     # the metric weighs a row by its true grade, so its best answer leans towards what weighs more
     leaning = grade_probabilities(scores, noise=noise) * np.array(schema.SEVERITY_WEIGHTS)
-    leaning = np.clip(leaning / leaning.sum(-1, keepdims=True), 1e-6, None)
-    submission = {
-        name: p for names, rows in zip(ids, leaning, strict=True) for name, p in zip(names, rows, strict=True)
+    answer: FloatArray = np.clip(leaning / leaning.sum(-1, keepdims=True), LEAST, None)
+    return answer
+
+
+def judge(labels: NDArray[np.int64], said: FloatArray | None) -> tuple[Score, Mapping[str, tuple[float, float]]]:
+    """The official metric, with intervals over studies, of answers (studies, 25, 3) to labels (studies, 25).
+
+    None for the answers means the best constant of each row.
+    """
+    solution = {
+        name: int(grade)
+        for study, grades in enumerate(labels)
+        for name, grade in zip(_names(study), grades, strict=True)
     }
-    return {
-        "oracle": asdict(score(solution, submission)),
-        "interval": dict(bootstrap_interval(solution, submission, seed=0)),
-        "constant": asdict(score(solution, constant_submission(solution))),
-    }
+    submission = constant_submission(solution)
+    if said is not None:
+        submission = {
+            name: one for study, rows in enumerate(said) for name, one in zip(_names(study), rows, strict=True)
+        }
+    return score(solution, submission), bootstrap_interval(solution, submission, seed=0)
+
+
+def _names(study: int) -> list[str]:
+    return list(schema.row_ids(str(study)))
 
 
 def main() -> None:
-    """Print the table for several settings of the dial."""
+    """Print the ladder for several settings of the dial."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
@@ -65,13 +73,22 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.studies)
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        scores = np.stack(list(tqdm(pool.map(_scores, seeds, chunksize=8), total=len(seeds), unit="study")))
-    print("| noise | what | oracle (95 % interval) | constant |\n|---|---|---|---|")
+        made = list(tqdm(pool.map(measured, seeds, chunksize=8), total=len(seeds), unit="study"))
+    scores = np.stack([item.scores for item in made])
+    print(f"| noise | knows | {' | '.join(PARTS)} (95 % interval) |\n|---|---|{'---|' * len(PARTS)}")
     for noise in arguments.noise:
-        figures = oracle(scores, noise=noise)
-        for name, (low, high) in figures["interval"].items():
-            value = figures["oracle"][name]
-            print(f"| {noise:g} | {name} | {value:.3f} ({low:.3f} to {high:.3f}) | {figures['constant'][name]:.3f} |")
+        labels = read(scores, noise=noise)
+        rungs = {
+            "the measured narrowing": oracle(scores, noise=noise),
+            "all measures but that": rung([item.fine for item in made], labels),
+            "the same from 4 mm slices": rung([item.acquired for item in made], labels),
+            "shares of grades per level": None,
+        }
+        for name, said in rungs.items():
+            found, intervals = judge(labels, said)
+            low, high = intervals["mean"]
+            cells = " | ".join(f"{getattr(found, part):.3f}" for part in PARTS)
+            print(f"| {noise:g} | {name} | {cells} ({low:.3f} to {high:.3f}) |")
 
 
 if __name__ == "__main__":

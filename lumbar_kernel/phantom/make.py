@@ -53,12 +53,17 @@ def draw_patient(seed: int | np.random.SeedSequence, *, balanced: bool = False) 
     return draw_anatomy(_stream(seed, 0), balanced=balanced)
 
 
+def make_spine(seed: int | np.random.SeedSequence, *, balanced: bool = False, anatomy: Anatomy | None = None) -> Spine:
+    """The spine that `make_phantom` paints for a seed."""
+    anatomy = anatomy or draw_patient(seed, balanced=balanced)
+    return Spine(anatomy, build_frame(anatomy, _stream(seed, 1)))
+
+
 def make_truth(
     seed: int | np.random.SeedSequence, *, balanced: bool = False, anatomy: Anatomy | None = None
 ) -> PhantomTruth:
     """Landmarks and grades of a seed without any image: the truth of `make_phantom`, about a tenth of a second."""
-    anatomy = anatomy or draw_patient(seed, balanced=balanced)
-    spine = Spine(anatomy, build_frame(anatomy, _stream(seed, 1)))
+    spine = make_spine(seed, balanced=balanced, anatomy=anatomy)
     return measure(spine, paint_canal(spine))
 
 
@@ -88,9 +93,8 @@ def make_phantom(
     if contrast not in CONTRASTS:
         msg = f"unknown contrast {contrast!r}; choose from {', '.join(CONTRASTS)}"
         raise ValueError(msg)
-    anatomy = anatomy or draw_patient(seed, balanced=balanced)
-    frame = build_frame(anatomy, _stream(seed, 1))
-    spine = Spine(anatomy, frame)
+    spine = make_spine(seed, balanced=balanced, anatomy=anatomy)
+    anatomy, frame = spine.anatomy, spine.frame
     if not roles:
         return PhantomStudy(Study(study_id, ()), measure(spine, paint_canal(spine)), (), anatomy, frame)
     body, texture = Body.draw(anatomy, frame, _stream(seed, 2)), Texture.draw(_stream(seed, 4))
