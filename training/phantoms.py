@@ -49,7 +49,7 @@ def main() -> None:
     """Write `phantom_<kind>.npz` for every kind of example."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--studies", type=int, default=480)
+    parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     parts: dict[str, list[Examples]] = {name: [] for name in KINDS}

@@ -10,7 +10,7 @@ CACHE=${CACHE:-cache}
 RUNS=${RUNS:-runs}
 
 [ -f "$CACHE/sagittal.npz" ] || python -m training.prepare "$PACKS" "$CACHE"
-[ -f "$CACHE/phantom_axial.npz" ] || python -m training.phantoms "$CACHE" --studies 480
+[ -f "$CACHE/phantom_axial.npz" ] || python -m training.phantoms "$CACHE" --studies 400
 if [ -n "$COMPETITION" ]; then
     python -m training.competition "$COMPETITION" "$CACHE" --folds "$PACKS/rsna_tables/folds.csv"
 fi
@@ -22,9 +22,8 @@ run() {
     [ -f "$RUNS/$name/result.json" ] || python -m "training.$1" "$2" "$CACHE" "$RUNS/$name" $3
 }
 
-# First real slices alone, then with phantoms, which teach the slices that no pack has: lateral T2 and the midline.
-run sagittal_real train_landmarks sagittal "--sources real --steps 1500"
-run sagittal train_landmarks sagittal "--start $RUNS/sagittal_real --steps 3600 --lr 2e-3"
+# Phantoms teach the slices that no pack has: lateral T2 and the midline.
+run sagittal train_landmarks sagittal "--fold 0 --steps 3400"
 run sagittal_1 train_landmarks sagittal "--fold 1 --steps 3400"
 run axial_points train_landmarks axial "--steps 500"
 
