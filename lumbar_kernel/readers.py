@@ -6,6 +6,7 @@ a fresh worker when the old one died or took too long: that costs one study and 
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -36,6 +37,10 @@ START_SECONDS = 120.0
 
 STOP_SECONDS = 5.0
 
+MEMORY_PAUSES = (1.0, 3.0, 9.0)
+"""Seconds before each further try, when this process lacked the memory to take a study over: a stage that grades
+may hold all there is for a moment."""
+
 MEMORY_LIMIT = 4 << 30
 """Bytes that a worker may take beyond its imports: a study, its packing and the decoder at work on one file. What asks
 for more is refused by name, before the system looks for a process to kill."""
@@ -62,7 +67,16 @@ class ReadResult:
 
 
 class _WorkerLostError(Exception):
-    """A worker died or was given up; the message says how."""
+    """A worker died or was given up; the message says how.
+
+    Args:
+        message: for the report.
+        passing: whether nothing was wrong but that this process had no memory just then.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class StudyReader:
@@ -158,15 +172,17 @@ class StudyReader:
         worker: _Worker | None = None
         try:
             while (index := self._take()) is not None:
-                start = time.monotonic()
-                try:
-                    worker = worker or self._new_worker()
-                    result = worker.read(self._studies[index], timeout=self._timeout)
-                except _WorkerLostError as error:
-                    logger.warning("study %s: %s", self._studies[index].study_id, error)
-                    result = ReadResult(self._studies[index], None, str(error), time.monotonic() - start)
-                    self._end(worker)
-                    worker = None
+                start, pauses, result = time.monotonic(), iter(MEMORY_PAUSES), None
+                while result is None:
+                    try:
+                        worker = worker or self._new_worker()
+                        result = worker.read(self._studies[index], timeout=self._timeout)
+                    except _WorkerLostError as error:
+                        logger.warning("study %s: %s", self._studies[index].study_id, error)
+                        self._end(worker)
+                        worker = None
+                        if not (error.passing and self._pause(pauses)):
+                            result = ReadResult(self._studies[index], None, str(error), time.monotonic() - start)
                 with self._changed:
                     self._results[index] = result
                     self._changed.notify_all()
@@ -175,6 +191,11 @@ class StudyReader:
             with self._changed:
                 self._serving -= 1
                 self._changed.notify_all()
+
+    def _pause(self, pauses: Iterator[float]) -> bool:
+        """Wait for the next of the pauses; False when none is left, or nobody waits for the result any more."""
+        with self._changed:
+            return (pause := next(pauses, None)) is not None and not self._changed.wait_for(lambda: self._closed, pause)
 
     def _new_worker(self) -> _Worker:
         worker = _Worker()
@@ -224,7 +245,7 @@ class _Worker:
         except OSError as error:
             self._pipe.close()
             msg = f"no worker process could be started: {error}"
-            raise _WorkerLostError(msg) from error
+            raise _WorkerLostError(msg, passing=_lacks_memory(error)) from error
         finally:
             theirs.close()
 
@@ -248,7 +269,7 @@ class _Worker:
             self.process.join()
             discard(block_name)
             msg = str(error) or type(error).__name__
-            raise _WorkerLostError(msg) from error
+            raise _WorkerLostError(msg, passing=_lacks_memory(error)) from error
         return ReadResult(files, study, result.error, result.seconds)
 
     def stop(self) -> None:
@@ -273,6 +294,10 @@ class _Worker:
             msg = f"the worker process died (exit code {self.process.exitcode})"
             raise _WorkerLostError(msg) from error
         return answer
+
+
+def _lacks_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def _limit_memory() -> None:

@@ -58,7 +58,7 @@ def discard(block_name: str) -> None:
         block = shared_memory.SharedMemory(name=block_name)
     except FileNotFoundError:
         return
-    except ValueError:  # its maker was killed between making the block and giving it a size
+    except (ValueError, OSError):  # its maker was killed before giving it a size, or there is no memory to look into it
         (SHARED_FOLDER / block_name).unlink(missing_ok=True)
         return
     block.close()

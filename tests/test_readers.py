@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lumbar_kernel import shared_pixels
+from lumbar_kernel import readers, shared_pixels
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.readers import StudyReader, read_here
 from lumbar_kernel.study import SeriesFiles, Study, StudyFiles, read_study
@@ -142,6 +143,37 @@ def test_a_killed_worker_costs_its_study_and_the_rest_go_on(studies, stuck, work
         lost, *rest = results
     assert (lost.study, lost.error) == (None, "the worker process died (exit code -9)")
     assert [same(result.study, read_study(result.files)) for result in rest] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(OSError(errno.ENOMEM, "no memory"), 1), (MemoryError(), 2), (OSError(errno.EIO, "broken"), 0)],
+)
+def test_a_study_that_found_no_memory_here_is_read_again_and_a_broken_one_is_not(studies, monkeypatch, error, tries):
+    left = [error] * max(tries, 1)
+
+    def scarce(*arguments):
+        if left:
+            raise left.pop()
+        return shared_pixels.unpack(*arguments)
+
+    monkeypatch.setattr(readers, "MEMORY_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(readers, "unpack", scarce)
+    with StudyReader(studies, workers=1, ahead=1, timeout=60) as reader:
+        results = list(reader)
+    assert [result.study is None for result in results] == [tries == 0, *(False for _ in studies[1:])]
+
+
+def test_a_study_that_never_finds_memory_is_given_up(studies, monkeypatch):
+    def none_left(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(readers, "MEMORY_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(readers, "unpack", none_left)
+    with StudyReader(studies[:1], workers=1, ahead=1, timeout=60) as reader:
+        (result,) = reader
+    assert result.study is None
+    assert result.error == "MemoryError"
 
 
 def test_a_study_past_its_time_is_given_up_and_the_rest_go_on(studies, stuck):
