@@ -178,10 +178,12 @@ class StudyReader:
                         worker = worker or self._new_worker()
                         result = worker.read(self._studies[index], timeout=self._timeout)
                     except _WorkerLostError as error:
-                        logger.warning("study %s: %s", self._studies[index].study_id, error)
                         self._end(worker)
                         worker = None
-                        if not (error.passing and self._pause(pauses)):
+                        again = error.passing and self._pause(pauses)
+                        what = "it is read again" if again else "it is given up"
+                        logger.warning("study %s: %s; %s", self._studies[index].study_id, error, what)
+                        if not again:
                             result = ReadResult(self._studies[index], None, str(error), time.monotonic() - start)
                 with self._changed:
                     self._results[index] = result
