@@ -17,15 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.phantom.ladder import measured, rung
+from benchmarks.phantom.ladder import LEAST, measured, rung
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.metric import Score, bootstrap_interval, constant_submission, score
+from lumbar_kernel.metric import PARTS, Score, bootstrap_interval, constant_submission, score
 from lumbar_kernel.phantom import grade_probabilities, read_grades
 
 FIRST_SEED = 60_000_000
-LEAST = 1e-6
-PARTS = ("canal", "foraminal", "subarticular", "any_severe", "mean")
 
 
 def read(scores: FloatArray, *, noise: float, seed: int = 0) -> NDArray[np.int64]:
@@ -47,21 +45,12 @@ def judge(labels: NDArray[np.int64], said: FloatArray | None) -> tuple[Score, Ma
 
     None for the answers means the best constant of each row.
     """
-    solution = {
-        name: int(grade)
-        for study, grades in enumerate(labels)
-        for name, grade in zip(_names(study), grades, strict=True)
-    }
+    names = [name for study in range(len(labels)) for name in schema.row_ids(str(study))]
+    solution = dict(zip(names, labels.ravel().tolist(), strict=True))
     submission = constant_submission(solution)
     if said is not None:
-        submission = {
-            name: one for study, rows in enumerate(said) for name, one in zip(_names(study), rows, strict=True)
-        }
+        submission = dict(zip(names, said.reshape(len(names), -1), strict=True))
     return score(solution, submission), bootstrap_interval(solution, submission, seed=0)
-
-
-def _names(study: int) -> list[str]:
-    return list(schema.row_ids(str(study)))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lumbar_kernel import Config, predict
-from lumbar_kernel.metric import bootstrap_interval, constant_submission, load_solution, load_submission, score
+from lumbar_kernel.metric import PARTS, bootstrap_interval, constant_submission, load_solution, load_submission, score
 from lumbar_kernel.phantom import write_dataset
 
 SEED = 500
@@ -59,7 +59,7 @@ def main() -> None:
         )
     print(f"| {figures['studies']} phantom studies | kernel (95 % interval) | prior |")
     print("|---|---|---|")
-    for name in ("canal", "foraminal", "subarticular", "any_severe", "mean"):
+    for name in PARTS:
         low, high = figures["interval"][name]
         print(f"| {name} | {figures['score'][name]:.3f} ({low:.3f} to {high:.3f}) | {figures['prior'][name]:.3f} |")
     print(f"\n{figures['seconds_per_study']:.1f} s a study, everything included")

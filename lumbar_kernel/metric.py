@@ -28,6 +28,9 @@ from lumbar_kernel.schema import (
 
 STUDY_ID = "study_id"
 TERMS = (*GROUPS, "any_severe")
+PARTS = ("canal", "foraminal", "subarticular", "any_severe", "mean")
+"""The losses of a `Score`, in the order of `TERMS`, and their mean."""
+
 SEVERE = SEVERITIES.index("severe")
 EPSILON = float(np.finfo(np.float64).eps)
 """Where scikit-learn's log_loss cuts probabilities off: the precision of float64."""
@@ -94,8 +97,7 @@ def bootstrap_interval(
     drawn = _divide(times @ terms.losses, times @ terms.weights)
     drawn = np.column_stack([drawn, drawn.mean(axis=1)])
     lower, upper = np.quantile(drawn, (0.025, 0.975), axis=0).tolist()
-    names = ("canal", "foraminal", "subarticular", "any_severe", "mean")
-    return dict(zip(names, zip(lower, upper, strict=True), strict=True))
+    return dict(zip(PARTS, zip(lower, upper, strict=True), strict=True))
 
 
 def constant_submission(rows: Iterable[str], grades: FloatArray | None = None) -> dict[str, FloatArray]:

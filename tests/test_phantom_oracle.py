@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.phantom.labels import columns
 from benchmarks.phantom.ladder import ALONG, in_slices, measured, rung
-from benchmarks.phantom_oracle import PARTS, judge, main, oracle, read
+from benchmarks.phantom_oracle import judge, main, oracle, read
+from lumbar_kernel.metric import PARTS
 from lumbar_kernel.phantom.cuts import PROBITS, QUANTILES
 from lumbar_kernel.phantom.grid import Grid
 from lumbar_kernel.schema import CANAL, FORAMINAL

@@ -28,7 +28,7 @@ from lumbar_kernel.metric import TERMS, StudyTerms, load_solution, study_terms
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
 from training.evaluate import other_models
 from training.figures import Graded, weighted_log_loss
-from training.verdicts import Setting, Verdict, ensemble_rows, member_shares, verdicts
+from training.verdicts import Setting, Verdict, grading, member_shares, verdicts
 
 SMALLEST_GAIN = 0.001
 """What a step must gain out of fold to be kept."""
@@ -236,8 +236,7 @@ def main() -> None:
         entry["members"][member]["gain"] = gain
     path.write_text(json.dumps(entry, indent=1) + "\n")
     weighted = replace(read_manifest(arguments.weights), calibration=Calibration())
-    rows = {name: (verdict.group, ensemble_rows(weighted, verdict)) for name, verdict in said.items()}
-    chosen = replace(calibrated(rows), max_severe_factor=max_severe_factor(arguments.data))
+    chosen = replace(calibrated(grading(weighted, said)), max_severe_factor=max_severe_factor(arguments.data))
     path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")
 
 

@@ -24,7 +24,7 @@ from lumbar_kernel.heatmaps import HeatmapNet
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
 from training.figures import Graded, location_figure, loss_figure, prior_of, ranking_figure, reliability, yardstick
-from training.verdicts import Setting, Verdict, ensemble_rows, member_rows, verdicts
+from training.verdicts import Setting, Verdict, ensemble_rows, grading, member_rows, verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,10 @@ def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.fl
     return found
 
 
+def _with_interval(figure: Mapping[str, float], name: str) -> str:
+    return f"{figure[name]:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
 def print_losses(data: Path, graded: Mapping[str, tuple[str, Graded]], figures: Mapping[str, dict]) -> None:
     """One line a figure, with the yardsticks on the very same rows."""
     print("\n| weighted log loss | kernel (95 % interval) | prior | n | studies | yardsticks on the same rows |")
@@ -101,8 +105,14 @@ def print_losses(data: Path, graded: Mapping[str, tuple[str, Graded]], figures: 
             for model, others in other_models(data, group).items():
                 if (held := yardstick(rows, others)) is not None:
                     beside.append(f"{model} {held[0]:.3f}" + ("" if held[1] == figure["n"] else f" ({held[1]} rows)"))
-        loss = f"{figure['loss']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-        cells = (name, loss, f"{figure['prior']:.3f}", figure["n"], figure["studies"], "; ".join(beside) or "–")
+        cells = (
+            name,
+            _with_interval(figure, "loss"),
+            f"{figure['prior']:.3f}",
+            figure["n"],
+            figure["studies"],
+            "; ".join(beside) or "–",
+        )
         print(f"| {' | '.join(map(str, cells))} |")
 
 
@@ -113,8 +123,8 @@ def print_members(each: Iterable[tuple[str, str, Graded]]) -> dict[str, dict[str
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, member, rows in each:
         figure = found.setdefault(member, {})[name] = loss_figure(rows)
-        loss = f"{figure['loss']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-        print(f"| {' | '.join(map(str, (member, name, loss, figure['n'], figure['studies'])))} |")
+        cells = (member, name, _with_interval(figure, "loss"), figure["n"], figure["studies"])
+        print(f"| {' | '.join(map(str, cells))} |")
     return found
 
 
@@ -139,7 +149,7 @@ def print_reliability(graded: Mapping[str, tuple[str, Graded]]) -> None:
 
 def print_ranking(figure: Mapping[str, float]) -> None:
     """One sentence."""
-    area = f"{figure['area']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    area = _with_interval(figure, "area")
     print(f"\nStenosis boxes told from none on sagittal T2, area under the curve within levels: {area}", end="")
     print(f", {figure['n']} levels of {figure['studies']} patients")
 
@@ -156,7 +166,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     setting = Setting(arguments.data, read_manifest(arguments.weights), arguments.oof)
     said = verdicts(setting)
-    graded = {name: (verdict.group, ensemble_rows(setting.manifest, verdict)) for name, verdict in said.items()}
+    graded = grading(setting.manifest, said)
     places, found = localising(setting)
     graded |= found
     losses = {name: loss_figure(rows) for name, (_, rows) in graded.items()}

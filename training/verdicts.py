@@ -59,8 +59,8 @@ class Verdict:
 
     def where_all_judge(self) -> Verdict:
         """The same without the crops that some member may not judge."""
-        nobody = np.any([np.isnan(one[:, 0, 0]) for one in self.said.values()], axis=0)
-        said = {name: np.where(nobody[:, None, None], np.nan, one) for name, one in self.said.items()}
+        barred = np.any([np.isnan(one[:, 0, 0]) for one in self.said.values()], axis=0)
+        said = {name: np.where(barred[:, None, None], np.nan, one) for name, one in self.said.items()}
         return Verdict(self.view, self.group, self.examples, said)
 
 
@@ -77,11 +77,11 @@ def graded_packs(data: Path) -> Iterator[tuple[str, str, str, GradeExamples]]:
 def verdicts(setting: Setting) -> dict[str, Verdict]:
     """Figure name → what the members say of each pack that is there."""
     found: dict[str, Verdict] = {}
-    last: tuple[str, Mapping[str, NDArray[np.float64]]] = ("", {})
+    said: dict[str, Mapping[str, NDArray[np.float64]]] = {}
     for name, view, group, examples in graded_packs(setting.data):
-        if last[0] != view:  # two conditions of one view are graded at once
-            last = view, member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
-        found[name] = Verdict(view, group, examples, last[1])
+        if view not in said:  # all conditions of a view are graded at once
+            said[view] = member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
+        found[name] = Verdict(view, group, examples, said[view])
     return found
 
 
@@ -95,6 +95,11 @@ def ensemble_rows(manifest: Manifest, verdict: Verdict) -> Graded:
     """The calibrated verdict of a view's members together; members of other views have no say here."""
     rows = verdict.together(member_shares(manifest, verdict.view, verdict.group))
     return rows.replace(manifest.calibration.of_group(rows.probabilities, verdict.group))
+
+
+def grading(manifest: Manifest, verdicts: Mapping[str, Verdict]) -> dict[str, tuple[str, Graded]]:
+    """Figure name → condition and the rows that the ensemble graded."""
+    return {name: (verdict.group, ensemble_rows(manifest, verdict)) for name, verdict in verdicts.items()}
 
 
 def member_rows(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, str, Graded]]:
