@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class SlicePlane:
     column_spacing: float
     shape: tuple[int, int]
 
-    @property
+    @cached_property
     def normal(self) -> FloatArray:
         """Unit normal of the slice, shape (3,): row direction × column direction."""
         return np.cross(self.row_direction, self.column_direction)

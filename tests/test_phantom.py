@@ -101,10 +101,10 @@ def test_open_canal_is_brighter_than_its_disc_on_t2(phantom: PhantomStudy) -> No
 
 
 def test_worse_left_mechanisms_worsen_left_grades_only() -> None:
-    anatomy = draw_patient(8)
+    anatomy = draw_patient(9)
     facet, side = anatomy.facet.copy(), anatomy.side_bulge.copy()
     facet[3], side[3], facet[3, 0], side[3, 0] = 0, 0.5, 10, 16
-    truth = make_truth(8, anatomy=replace(anatomy, facet=facet, side_bulge=side))
+    truth = make_truth(9, anatomy=replace(anatomy, facet=facet, side_bulge=side))
     for group in (schema.FORAMINAL, schema.SUBARTICULAR):
         left, right = (truth.scores[schema.row_index(group, 3, s)] for s in range(2))
         assert left > right

@@ -50,6 +50,14 @@ def test_some_axial_stacks_have_a_block_along_each_disc(frames):
     assert 3 <= tilted <= 13
 
 
+def test_square_fields_have_square_matrices(frames):
+    rng = np.random.default_rng(5)
+    for number in range(40):
+        plan = prescribe_sagittal(frames[number % 6], rng)
+        rows, columns = stack_of(plan, rng, finest=0.66).native[0].shape
+        assert (rows == columns) == (plan.height == 1)
+
+
 def test_drawn_and_stored_planes_share_frame_and_first_pixel(frames):
     rng = np.random.default_rng(4)
     for frame in frames:

@@ -38,6 +38,15 @@ def test_fewer_frequencies_show_less_detail_and_ring():
     assert soft.max() > 1.03
 
 
+def test_edge_enhancement_steepens_edges_and_keeps_levels():
+    edge = np.zeros((128, 128), np.float32)
+    edge[:, 64:] = 1
+    plain, crisp = (limited(edge, (100, 100), (128, 128), taper=0.4, crisp=much) for much in (0.0, 2.0))
+    assert np.abs(np.diff(crisp[64])).max() > 1.2 * np.abs(np.diff(plain[64])).max()
+    assert np.allclose(crisp[:, [20, 100]], plain[:, [20, 100]], atol=0.05)
+    assert crisp.mean() == pytest.approx(0.5, abs=1e-3)
+
+
 def scanner(**values):
     drawn = Scanner.draw(np.random.default_rng(0), PROTOCOL)
     kept = {name: getattr(drawn, name) for name in drawn.__dataclass_fields__}

@@ -23,7 +23,7 @@ from lumbar_kernel.phantom.scanner import Scanner
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Series, Slice
 
-GRAIN = (1.7, 1.7, 1.7)
+GRAIN = (3.0, 3.0, 3.0)
 FLOW = (0.4, 0.5, 0.2)
 """Nodes of the texture per mm for the grain of all tissues and for moving CSF."""
 

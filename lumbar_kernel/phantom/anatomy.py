@@ -11,6 +11,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom.wear import (
     Patient,
     Wear,
+    along_sides,
     draw_herniations,
     draw_modic,
     draw_schmorl,
@@ -21,10 +22,13 @@ VERTEBRAE = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3"
 FIRST_DISC = 3
 """Disc j lies below vertebra j; L1/L2 is disc 3 and level l of the schema is disc FIRST_DISC + l."""
 
+FIRST_FUSED = 8
+"""S1, the uppermost vertebra of a usual sacrum."""
+
 # Millimetres per vertebra, T10 to S3 (design note, section 1.1; thoracic and sacral ends are extrapolated).
 BODY_HEIGHT = np.array([24.0, 25.5, 27.3, 29.0, 29.7, 29.3, 28.2, 26.6, 27.0, 22.0, 18.0])
 BODY_WIDTH = np.array([35.0, 37.0, 39.0, 41.4, 43.0, 44.5, 47.0, 48.5, 49.5, 38.0, 30.0])
-BODY_DEPTH = np.array([29.0, 30.0, 31.0, 32.5, 33.5, 34.5, 35.3, 36.0, 31.0, 21.0, 15.0])
+BODY_DEPTH = np.array([29.0, 30.0, 31.0, 32.5, 33.5, 34.5, 35.3, 36.0, 31.0, 17.0, 12.0])
 CANAL_WIDTH = np.array([20.0, 20.5, 21.5, 22.5, 23.0, 24.0, 25.5, 27.9, 30.0, 24.0, 18.0])
 PEDICLE_WIDTH = np.array([7.0, 7.5, 8.0, 8.7, 8.9, 10.3, 12.9, 16.0, 18.0, 14.0, 10.0])
 PEDICLE_HEIGHT = np.array([12.5, 12.8, 13.2, 13.8, 14.0, 14.8, 15.6, 16.7, 17.0, 14.0, 12.0])
@@ -41,6 +45,9 @@ ROOT_AREA = np.array([50.0, 45.0, 36.0, 27.0, 18.0])
 TAKE_OFF = np.array([0.50, 0.47, 0.42, 0.36, 0.435])
 """Share of the sac's width, from the midline, at which the traversing root leaves it above the disc: the marks of
 recesses in the challenge come nearer to the midline from L1/L2 to L4/L5."""
+
+SACRAL_SLOPE = 28.0
+"""Mean of its degrees that lets lines from one posterior disc margin to the next lean as in the real packs."""
 
 POSTERIOR_FAT = np.array([1.6, 1.6, 1.5, 1.6, 1.6])
 BULGE_FACTOR = np.array([0.65, 0.9, 1.2, 1.4, 1.2])
@@ -163,17 +170,19 @@ def _draw_roots(rng: np.random.Generator, narrow: float) -> FloatArray:
 
 
 def _draw_tilt(rng: np.random.Generator, wear: Wear, transitional: str) -> FloatArray:
-    """Lean of each body from the sacral slope and the lordosis between neighbours (section 1.4), degrees."""
-    slope = float(np.clip(rng.normal(40, 7), 20, 57))
-    segment = np.array([1.5, 5.8, 9.0, 12.3, 18.2]) * (1 + 0.45 * (slope - 40) / 40) + rng.normal(0, 2.2, 5)
+    """Lean of each body from the sacral slope and the lordosis between neighbours (section 1.4), degrees.
+
+    Patients lie with their legs raised, which turns the pelvis back: the slope is that of the real slices, not that of
+    people who stand, and the curve above makes up for most of what a pelvis differs from another.
+    """
+    slope = float(np.clip(rng.normal(SACRAL_SLOPE, 8.5), 8, 50))
+    segment = np.array([1.5, 5.8, 9.0, 12.3, 18.2]) * (1 + 0.75 * (slope - SACRAL_SLOPE) / 40) + rng.normal(0, 2.2, 5)
     segment = np.maximum(segment - 1.5 * np.maximum(wear.disc, 0), -4)
     if transitional == "sacralised":
         segment[4] *= 0.45
     lumbar = slope - np.cumsum(segment[::-1])  # L5 up to L1
     thoracic = lumbar[-1] + np.array([-1.0, -1.0, 1.0])[::-1] + rng.normal(0, 1.0, 3)
-    sacral = np.array([slope + 4, slope - 6, slope - 22])
-    if transitional == "lumbarised":
-        sacral = np.array([slope + 6, slope + 8, slope - 8])
+    sacral = slope + (np.array([6, 18, 18]) if transitional == "lumbarised" else np.array([4, 20, 12]))
     return np.concatenate([thoracic[::-1], lumbar[::-1], sacral])
 
 
@@ -229,16 +238,17 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
 
     bulge = np.interp(wear.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR
     bulge = bulge * np.exp(how.normal(0, 0.3) + how.normal(0, 0.28, 5))
-    spur = how.exponential(1, (5, 2)) * (0.35 + worn[:, None]) * np.exp(how.normal(0, 0.9))
+    spur = 0.65 * how.exponential(1, (5, 2)) * np.exp(0.7 * along_sides(how, shared=0.8))
+    spur = spur * (0.35 + worn[:, None]) * np.exp(how.normal(0, 0.9))
     side = 0.25 * bulge[:, None] * np.exp(how.normal(0, 0.5, (5, 2))) + 0.25 * loss[:, None] + 0.95 * spur
-    thick = np.exp(0.18 * soft.normal() + 0.10 * soft.normal(size=(5, 1)) + 0.2 * soft.normal(size=(5, 2)))
+    thick = np.exp(0.18 * soft.normal() + 0.10 * soft.normal(size=(5, 1)) + 0.2 * along_sides(soft, shared=0.6))
     flavum = FLAVUM_BASE[:, None] * thick * (1 + 0.18 * worn[:, None] + 0.16 * worn_facet) + 0.25 * loss[:, None]
 
     lipomatosis = (
         float(rare.uniform(1.5, 2.6)) if rare.random() < np.interp(patient.body_mass, (26, 40), (0.01, 0.2)) else 1.0
     )
     sac_depth = SAC_DEPTH * narrow * size**0.3 * np.exp(soft.normal(0, (0.13, 0.09, 0.06, 0.06, 0.06)))
-    anterior = ANTERIOR_FAT * np.exp(soft.normal(0, 0.3, 5) + soft.normal(0, 0.2))
+    anterior = ANTERIOR_FAT * np.exp(soft.normal(0, 0.2, 5) + soft.normal(0, 0.3))
     posterior = POSTERIOR_FAT * np.exp(soft.normal(0, 0.25, 5) + soft.normal(0, 0.2)) + 0.06 * (patient.body_mass - 27)
     posterior = np.clip(posterior, 0.5, 6)
     roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + soft.normal(0, 0.6) + soft.normal(0, 0.5, 5)
@@ -270,7 +280,7 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         elastic=_draw_elastic(bone),
         roof=roof,
         sac_depth=sac_depth - 0.8 * extra,
-        sac_width=SAC_WIDTH * narrow**0.5 * size**0.5 * np.exp(soft.normal(0, 0.09, 5)) - extra,
+        sac_width=SAC_WIDTH * narrow**0.5 * size**0.5 * np.exp(soft.normal(0, 0.06, 5) + soft.normal(0, 0.07)) - extra,
         anterior_fat=anterior + 0.3 * extra,
         posterior_fat=posterior + 0.5 * extra,
         bulge=bulge,

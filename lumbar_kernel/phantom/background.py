@@ -24,6 +24,17 @@ FIBRES, LOBULES = (1.9, 1.9, 0.22), (1.0, 1.0, 0.7)
 """Nodes of the texture per mm for streaks of fat along the muscles, and for fat lobules and their septa."""
 
 
+HEIGHTS = np.arange(-220.0, 240.0)
+"""Places along the spine, mm, at which what changes along it is tabled."""
+
+
+def _at(s: Float32Array, table: NDArray[np.float64]) -> Float32Array:
+    """Values of a table over `HEIGHTS` at the nearest heights, float32 of the shape of `s`."""
+    nearest = (s - np.float32(HEIGHTS[0] - 0.5)).astype(np.int32)
+    values: Float32Array = table.astype(np.float32).take(nearest, mode="clip")
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Body:
     """Shapes of the body in spine coordinates.
@@ -88,7 +99,7 @@ class Body:
         """Tissues of background points, uint8 of the common shape of the coordinates."""
         out = np.full(u.shape, tissue.FAT, dtype=np.uint8)
         side = np.abs(u)
-        depth = np.interp(s, self.frame.body_s[::-1], self.anatomy.body_depth[::-1]).astype(np.float32)
+        depth = _at(s, np.interp(HEIGHTS, self.frame.body_s[::-1], self.anatomy.body_depth[::-1]))
         self._bowel(out, u, v, s)
         self._vessels(out, u, v + depth, s)
         self._muscles(out, u, side, v, s)
@@ -99,7 +110,7 @@ class Body:
     def back(self, side: Float32Array, s: Float32Array) -> Float32Array:
         """Where the back muscles end (v), at a distance from the midline and a height."""
         low = self.frame.disc_s[7]
-        depth = np.interp(s, (low - 60, low, 0, 120), (0.5, 0.8, 1.0, 0.92)).astype(np.float32)
+        depth = _at(s, np.interp(HEIGHTS, (low - 60, low, 0, 120), (0.42, 0.8, 1.0, 0.92)))
         groove = 7 * np.exp(-((side / 11) ** 2))
         far = side / 62
         surface: Float32Array = self.anatomy.muscle_depth * depth - groove - 14 * far * far * far
@@ -153,22 +164,40 @@ class Body:
     def _pelvis(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         top = float(self.frame.disc_s[7]) - 3
         below = top - s
-        wing = (below > 0) & (side < 26 + 0.9 * np.minimum(below, 30)) & (v > -22 + 0.25 * side) & (v < 15 + 0.1 * side)
-        out[wing & (below < 60)] = tissue.MARROW
+        wing = (below > 8) & (side < 26 + 0.9 * np.minimum(below, 30)) & (v > -22 + 0.25 * side) & (v < 9)
+        out[wing & (side > 46) & (below < 45)] = tissue.MARROW
+        self._tail(out, side, v, s)
         across = v - 8 + 0.55 * (side - 62)
         crest = (side > 58 - 0.1 * below) & (side < 64 + 1.2 * np.maximum(below + 25, 0)) & (below > -25)
         out[(np.abs(across) < 7) & crest] = tissue.CORTEX
         out[(np.abs(across) < 6) & crest] = tissue.MARROW
 
+    def _hollow(self, s: Float32Array) -> Float32Array:
+        """How far the spine lies in front of the straight line through its painted ends: the trunk bends less, mm."""
+        ends = np.array([self.frame.body_s[-1], self.frame.body_s[0]])
+        y, (low, high) = (np.interp(x, self.frame.curve_s, self.frame.curve_yz[:, 0]) for x in (HEIGHTS, ends))
+        line = low + (HEIGHTS - ends[0]) * (high - low) / (ends[1] - ends[0])
+        return _at(s, np.clip(line - y, -30, 40))
+
+    def _tail(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
+        """What lies below S3: the end of the sacrum and the tail bone, a tapering plate of five pieces."""
+        below = float(self.frame.body_s[-1] - self.anatomy.body_height[-1] / 2) - s
+        if below.max() < -2:
+            return
+        edge = np.minimum(16 - 0.24 * below - side, np.minimum(v + 13 - 0.16 * below, -1 - v))
+        edge = np.minimum(edge, np.minimum(below + 2, 58 - below))
+        out[edge > 0] = tissue.CORTEX
+        out[(edge > 1.2) & (np.abs((below + 1) % 14 - 7) < 6.2)] = tissue.MARROW
+
     def _trunk(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         behind = v - self.back(np.minimum(side, 70), s)
-        low = np.interp(s, (-150, -90, 60, 140), (2.2, 1.7, 0.9, 0.8)).astype(np.float32)
+        low = _at(s, np.interp(HEIGHTS, (-150, -90, 60, 140), (2.2, 1.7, 0.9, 0.8)))
         fat = self.anatomy.skin_fat * low
         out[(behind > 0) & (behind < 1.6)] = tissue.LIGAMENT
         out[(behind >= 1.6)] = tissue.SKIN_FAT
-        round_ = (side / self.half_width) ** 2.4
+        round_, hollow = (side / self.half_width) ** 2.4, self._hollow(s)
         skin = self.back(np.zeros_like(side), s) + fat - (self.anatomy.muscle_depth + 25) * np.clip(round_, 0, 1)
-        front = -self.belly * np.sqrt(np.clip(1 - round_, 0, 1)) - 15
+        skin, front = skin + 0.5 * hollow, hollow - self.belly * np.sqrt(np.clip(1 - round_, 0, 1)) - 15
         outside = (v > skin) | (v < front) | (side > self.half_width)
         out[(v > skin - 2.2) | (v < front + 2.2)] = tissue.SKIN
         wall = (v < front + 0.8 * self.anatomy.skin_fat + 14) & (v > front + 0.8 * self.anatomy.skin_fat + 5)

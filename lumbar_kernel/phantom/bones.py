@@ -9,11 +9,23 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Grid, mirrored, profile, roof
+from lumbar_kernel.phantom.anatomy import FIRST_FUSED
+from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Grid, Window, mirrored, profile, roof
 from lumbar_kernel.phantom.spine import Spine
 
 SAG = (0.2, 0.12)
 """How far the plates above and below a disc arch away from it, over half its height."""
+
+
+FUSED = {
+    first: np.isin(
+        np.arange(tissue.N_IDS),
+        [tissue.CORTEX, tissue.MARROW]
+        + [part + disc for part in (tissue.ANNULUS, tissue.INNER, tissue.NUCLEUS) for disc in range(first, 10)],
+    )
+    for first in (FIRST_FUSED, FIRST_FUSED + 1)
+}
+"""By the uppermost vertebra of the sacrum: whether a tissue of its bodies and discs is hidden beside them."""
 
 
 def _rounded(*shares: NDArray[Any], size: float) -> Float32Array:
@@ -29,10 +41,13 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
     """Laminae and spinous process, which hang towards the disc below, and the ligament between processes."""
     a, middle = spine.anatomy, float(spine.frame.body_s[vertebra])
     height = float(a.body_height[vertebra])
-    depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
     w = grid.window((-18, 18), (0, 62), (middle - 0.95 * height, middle + 0.4 * height))
     if w is None:
         return
+    if vertebra >= spine.first_fused:
+        _dorsal_plate(spine, w, 0.55 * float(a.canal_width[vertebra]) + 1)
+        return
+    depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
     back = w.v - roof(w.u, depth)
     slant = w.s - (middle - 0.2 * height) + np.float32(0.25) * (w.v - depth)
     if a.laminectomy[vertebra]:
@@ -40,7 +55,7 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
         return
     lamina = _rounded((back - 3.2) / 3.2, slant / (0.36 * height), size=3.2)
     lamina = np.maximum(lamina, np.abs(w.u) - 0.55 * a.canal_width[vertebra] - 1)
-    reach = 9.0 if vertebra >= 8 else 20.0 if vertebra in (0, 1, 2, 7) else 29.0
+    reach = 20.0 if vertebra in (0, 1, 2, 7) else 29.0
     start = depth + 2
     length, low = 0.5 * (reach + 4), 0.30 * height + np.float32(0.08) * (w.v - start)
     wide = 2.6 + 0.05 * np.clip(w.v - start, 0, None)
@@ -48,6 +63,14 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
     between = (np.abs(w.u) < 2.2) & (np.abs(w.v - start - 12) < 12)
     w.paint(between & (w.ids == 0), tissue.INTERSPINOUS)
     w.bone(np.minimum(lamina, process).astype(np.float32))
+
+
+def _dorsal_plate(spine: Spine, w: Window, reach: float) -> None:
+    """What has become of laminae and spinous processes of the sacrum: a thin roof with a low crest."""
+    crest = 3.5 * np.exp(-((w.u / 2.5) ** 2)) * (0.6 + 0.4 * np.cos(0.25 * w.s))
+    behind = w.v - roof(w.u, spine.roof_depth(w.s))
+    plate = np.maximum(np.abs(behind - 1.8 - 0.5 * crest) - 1.8 - 0.5 * crest, np.abs(w.u) - reach)
+    w.bone(plate.astype(np.float32))
 
 
 def column(spine: Spine, grid: Grid) -> None:
@@ -105,6 +128,44 @@ def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
     near = np.abs(w.s - middle) < (thick - 0.2) * np.sqrt(np.clip(1.25 - 0.75 * core, 0, 1))
     w.paint(inside & (core < 1.55) & near, tissue.INNER + disc)
     w.paint((core < 0.8) & bulk, tissue.NUCLEUS + disc)
+
+
+def sacrum(spine: Spine, grid: Grid) -> None:
+    """The fused mass beside the sacral bodies, from the base to S3, with its foramina."""
+    a, f, first = spine.anatomy, spine.frame, spine.first_fused
+    top = spine.pedicle(first)[1] + 0.46 * spine.pedicle_height(first)
+    bottom = float(f.body_s[-1] - a.body_height[-1] / 2)
+    for side in range(2):
+        w = grid.window(mirrored(side, 10, 48), (-34, 20), (bottom, top))
+        if w is None:
+            continue
+        across, below = np.abs(w.u), top - w.s
+        width, depth = profile(w.s, f.body_s, a.body_width), profile(w.s, f.body_s, a.body_depth)
+        front = w.v + depth * (np.float32(0.80) - np.float32(0.008) * np.clip(across - 12, 0, None))
+        back = 13 - np.float32(0.1) * (across - 12) - np.float32(0.08) * below - w.v
+        sides = np.minimum(below - 0.45 * np.clip(across - 27, 0, None), 47 - 0.009 * below * below - across)
+        inside = np.minimum(np.minimum(front, back), sides.astype(np.float32))
+        beside = FUSED[first].take(w.ids) & (across > 0.33 * width) & (w.v < -1)
+        free = (w.ids == 0) | beside
+        w.paint(free & (inside > 0), tissue.CORTEX)
+        w.paint(free & (inside > 0.8), tissue.MARROW)
+        for disc in range(first, 10):
+            _sacral_foramen(w, spine.foramen_box(disc))
+
+
+def _sacral_foramen(w: Window, box: tuple[float, float, float, float]) -> None:
+    """A channel of fat through the sacrum from front to back, with a lane to it from the canal."""
+    inner, outer, low, high = box
+    across, off, height = (
+        np.abs(w.u) - np.float32(0.5 * (inner + outer)),
+        w.s - np.float32(0.5 * (low + high)),
+        high - low,
+    )
+    gap = np.hypot(0.9 * across, off) - np.float32(0.36 * height)
+    lane = (np.abs(off) < 0.25 * height) & (across < 0) & (np.abs(w.v - 3) < 5)
+    solid = (w.ids == tissue.MARROW) | (w.ids == tissue.CORTEX)
+    w.paint(solid & ((gap < 0.8) | lane), tissue.CORTEX)
+    w.paint(solid & ((gap < 0) | lane), tissue.FAT)
 
 
 def endplates(spine: Spine, grid: Grid, disc: int) -> None:

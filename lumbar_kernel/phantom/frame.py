@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array, FloatArray
-from lumbar_kernel.phantom.anatomy import Anatomy
+from lumbar_kernel.phantom.anatomy import FIRST_FUSED, Anatomy
 
 AnyArray = NDArray[Any]
 
@@ -23,6 +23,15 @@ TABLE_Z = (-190.0, 210.0)
 
 NODE = 3.0
 """mm between the pixels at which coordinates are computed; those between are interpolated."""
+
+TAIL = (np.array([16.0, 32.0, 50.0]), np.array([-12.0, -32.0, -55.0]))
+"""How far below S3 the sacrum's end and the tail bone lie, mm, and by how much less than S3 they lean, degrees."""
+
+BASE_MM = 10.0
+"""How far below the middle of S1 its back leans like the rest of the sacrum already: the promontory is a bend."""
+
+CLOSE_MM = 1e-6
+"""Error at which the search for the place of a point ends."""
 
 HANG = 0.6
 """The arch of a vertebra hangs below its body: so many mm down per mm behind the posterior wall."""
@@ -97,7 +106,10 @@ class SpineFrame:
         wanted = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
         straight = wanted.copy()
         for _ in range(20):
-            straight = straight + 0.8 * (wanted - np.stack(self.displaced(*straight)))
+            off = wanted - np.stack(self.displaced(*straight))
+            straight = straight + 0.8 * off
+            if np.abs(off).max(initial=0) < CLOSE_MM:
+                break
         u, v, s = straight
         tilt = np.interp(s, self.curve_s, self.curve_tilt)
         y = np.interp(s, self.curve_s, self.curve_yz[:, 0]) + v * np.cos(tilt)
@@ -163,7 +175,10 @@ def _stack(anatomy: Anatomy) -> tuple[FloatArray, FloatArray]:
 def _curve(anatomy: Anatomy, body_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The line of the posterior walls: s (n,), y and z (n, 2), tilt in radians (n,)."""
     s = np.arange(-220.0, 240.0, 1.0)
-    tilt = np.radians(np.interp(s, body_s[::-1], anatomy.tilt[::-1]))
+    base, a = FIRST_FUSED + 1, anatomy.tilt
+    knots = np.concatenate([body_s[:base], [body_s[FIRST_FUSED] - BASE_MM], body_s[base:], body_s[-1] - TAIL[0]])
+    lean = np.concatenate([a[:base], [a[base]], a[base:], a[-1] + TAIL[1]])
+    tilt = np.radians(np.interp(s, knots[::-1], lean[::-1]))
     smooth = np.hanning(27)
     padded = np.pad(tilt, 13, mode="edge")
     tilt = np.convolve(padded, smooth / smooth.sum(), mode="valid")

@@ -71,7 +71,7 @@ def _even(number: float) -> int:
     n = 2 * round(number / 2)
     while True:
         rest = n
-        for prime in (2, 3, 5):
+        for prime in (2, 3, 5, 7):
             while rest % prime == 0:
                 rest //= prime
         if rest == 1:
@@ -102,11 +102,11 @@ def stack_of(plan: Prescription, rng: np.random.Generator, *, finest: float) -> 
 
 def prescribe_sagittal(frame: SpineFrame, rng: np.random.Generator) -> Prescription:
     """A sagittal stack about the lumbar midline, slices from patient right to left."""
-    count, fov = int(np.clip(round(rng.normal(15.5, 2.2)), 11, 21)), float(rng.uniform(235, 335))
+    count, fov = int(np.clip(round(rng.normal(15.5, 2.2)), 11, 21)), float(rng.uniform(240, 375))
     step, thickness = _spacing(rng, axial=False)
     across, behind, up = _turn(rng, 1.8) @ np.eye(3)
-    middle = frame.to_patient(np.array([0.0, 0.0, rng.normal(-20, 10)])) + rng.normal(0, 2) * across
-    middle = middle + (-22 + 0.10 * (300 - fov) + rng.normal(0, 9)) * behind
+    middle = frame.to_patient(np.array([0.0, 0.0, rng.normal(-20, 14)])) + rng.normal(0, 2) * across
+    middle = middle + (-14 + rng.normal(0, 13)) * behind
     height = float(rng.choice([0.85, 1.2, 1.4])) if rng.random() < 0.15 else 1.0
     if height > 1:
         fov = fov / height + 15

@@ -18,6 +18,11 @@ from lumbar_kernel.phantom.frame import SpineFrame
 WORSE = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
 """Noise and shading by contrast, as factors (design note, section 6.11)."""
 
+NOISIER = {schema.SAGITTAL_T1: 0.85, schema.SAGITTAL_T2: 1.5, schema.AXIAL_T2: 1.2}
+CRISP = {schema.SAGITTAL_T1: (0.0, 0.6), schema.SAGITTAL_T2: (1.0, 2.6), schema.AXIAL_T2: (0.4, 1.6)}
+"""Noise by role, as factors, and range of the edge enhancement, so that slices look like the real ones at hand
+(`benchmarks.phantom.likeness`)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scanner:
@@ -29,6 +34,7 @@ class Scanner:
         band: what is left of the signal in the saturation band in front of the spine, None without one.
         band_place: distance of the band from the bodies, mm.
         taper: share of the measured frequencies that is filtered at the rim.
+        crisp: by how much of itself the scanner's edge enhancement raises the highest frequency.
         noise: standard deviation, the brightest tissue being one.
         ghost: strength and place (share of the frame) of a copy along the phase direction.
         gamma: exponent of the grey scale.
@@ -44,6 +50,7 @@ class Scanner:
     band: float | None
     band_place: float
     taper: float
+    crisp: float
     noise: float
     ghost: tuple[float, float]
     gamma: float
@@ -57,7 +64,7 @@ class Scanner:
     def draw(cls, rng: np.random.Generator, protocol: Protocol) -> Scanner:
         """Imperfections of one series (design note, section 4.4)."""
         worse = WORSE[protocol.contrast]
-        noise = rng.uniform(0.008, 0.028) * (1.4 if protocol.inversion is not None else 1.0)
+        noise = rng.uniform(0.009, 0.030) * NOISIER[protocol.role] * (1.4 if protocol.inversion is not None else 1.0)
         chance = 0.4 if protocol.role == schema.AXIAL_T2 else 0.8
         return cls(
             tilt=rng.normal(0, 0.10, 5) * worse,
@@ -65,6 +72,7 @@ class Scanner:
             band=float(rng.uniform(0.03, 0.3)) if rng.random() < chance else None,
             band_place=float(rng.uniform(5, 30)),
             taper=float(rng.uniform(0.1, 0.5)),
+            crisp=float(rng.uniform(*CRISP[protocol.role])),
             noise=float(noise) * worse,
             ghost=(float(rng.uniform(0.01, 0.05)) if rng.random() < 0.35 else 0.0, float(rng.uniform(0.15, 0.85))),
             gamma=float(np.exp(rng.normal(0, 0.08 if worse == 1 else 0.35))),
@@ -110,7 +118,8 @@ class Scanner:
         if strength:
             image = image + np.float32(strength) * np.roll(image, int(place * image.shape[axis]), axis=axis)
         one, two = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(self.noise)
-        stored = limited(np.hypot(image + one, two), acquired, shape, taper=self.taper)
+        image += one
+        stored = limited(np.sqrt(image * image + two * two), acquired, shape, taper=self.taper, crisp=self.crisp)
         toned = cv2.pow(np.maximum(stored, 0), self.gamma) * np.float32(self.full)
         integers: NDArray[np.uint16] = np.clip(np.rint(toned), 0, 4095).astype(np.uint16)
         return integers
@@ -123,20 +132,23 @@ def _shifted(image: Float32Array, pixels: float, *, upright: bool) -> Float32Arr
     return moved
 
 
-def _window(count: int, kept: int, taper: float) -> Float32Array:
-    """Weights of `count` frequencies 0, 1, …: those below half of `kept` stay, with a soft rim (Tukey)."""
+def _window(count: int, kept: int, taper: float, crisp: float) -> Float32Array:
+    """Weights of `count` frequencies 0, 1, …: those below half of `kept` stay, with a soft rim (Tukey), and rise."""
     place = np.arange(count) / (kept / 2)
     rim = np.clip((place - (1 - taper)) / max(taper, 1e-6), 0, 1)
-    weights: Float32Array = (np.where(place <= 1, 0.5 + 0.5 * np.cos(np.pi * rim), 0.0)).astype(np.float32)
+    kept_share = np.where(place <= 1, 0.5 + 0.5 * np.cos(np.pi * rim), 0.0)
+    weights: Float32Array = (kept_share * (1 + crisp * place * place)).astype(np.float32)
     return weights
 
 
-def limited(image: Float32Array, acquired: tuple[int, int], shape: tuple[int, int], *, taper: float) -> Float32Array:
+def limited(
+    image: Float32Array, acquired: tuple[int, int], shape: tuple[int, int], *, taper: float, crisp: float = 0.0
+) -> Float32Array:
     """An image as a scanner that measures `acquired` frequencies shows it on a matrix of `shape` (zero filling)."""
     spectrum = np.fft.rfft2(image)
     rows, columns = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
     top, wide = (rows - 1) // 2, (columns - 1) // 2 + 1
-    down, right = _window(top + 1, acquired[0], taper), _window(wide, acquired[1], taper)
+    down, right = (_window(count, kept, taper, crisp) for count, kept in ((top + 1, acquired[0]), (wide, acquired[1])))
     filled = np.zeros((shape[0], shape[1] // 2 + 1), dtype=np.complex64)
     filled[: top + 1, :wide] = spectrum[: top + 1, :wide] * (down[:, None] * right)
     filled[-top:, :wide] = spectrum[-top:, :wide] * (down[:0:-1, None] * right)

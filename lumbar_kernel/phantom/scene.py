@@ -27,14 +27,15 @@ def paint(spine: Spine, grid: Grid, *, roots: bool = True) -> None:
         bones.disc_body(spine, grid, disc)
     for disc in lumbar:
         bones.endplates(spine, grid, disc)
-    for vertebra in range(10):
+    bones.sacrum(spine, grid)
+    for vertebra in range(spine.first_fused):
         bones.pedicles(spine, grid, vertebra)
     for disc in range(1, 9):
         for side in range(2):
             soft.foramen(spine, grid, disc, side)
     for disc in lumbar:
         soft.protruding_disc(spine, grid, disc)
-    for disc in range(1, 9):
+    for disc in range(1, spine.first_fused):
         for side in range(2):
             bones.facet(spine, grid, disc, side)
             soft.flavum(spine, grid, disc, side)

@@ -21,7 +21,7 @@ def canal(spine: Spine, grid: Grid) -> None:
     if w is None:
         return
     half = profile(w.s, spine.frame.body_s, 0.5 * spine.anatomy.canal_width)
-    depth = spine.level_profile(w.s, spine.anatomy.roof)
+    depth = spine.roof_depth(w.s)
     w.paint((np.abs(w.u) < half) & (w.v < roof(w.u, depth)), tissue.FAT)
 
 

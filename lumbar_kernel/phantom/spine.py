@@ -12,6 +12,7 @@ from lumbar_kernel.phantom.anatomy import (
     ANTERIOR_FAT,
     CANAL_WIDTH,
     FIRST_DISC,
+    FIRST_FUSED,
     FLAVUM_BASE,
     JOINT_ACROSS,
     JOINT_BEHIND,
@@ -23,6 +24,9 @@ from lumbar_kernel.phantom.anatomy import (
 )
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.grid import SIDE_SIGN, profile
+
+SACRAL_CANAL = np.array([1.0, 0.55, 0.35])
+"""Depth of the canal behind S1 to S3 over that at L5/S1."""
 
 ROOF = ANTERIOR_FAT + SAC_DEPTH + POSTERIOR_FAT + 1.1 * FLAVUM_BASE
 """Depth of the bony canal of the average patient; joints move back with a deeper one."""
@@ -53,6 +57,11 @@ class Spine:
         """Index of the lumbar level whose numbers a disc uses; discs beyond the five take the nearest level's."""
         return int(np.clip(disc - FIRST_DISC, 0, 4))
 
+    @property
+    def first_fused(self) -> int:
+        """Index of the uppermost vertebra that is one with the sacrum: S1, or S2 below a lumbarised one."""
+        return FIRST_FUSED + (self.anatomy.transitional == "lumbarised")
+
     def disc_size(self, disc: int) -> tuple[float, float]:
         """Width and depth of a disc, means of its two bodies."""
         a = self.anatomy
@@ -72,6 +81,11 @@ class Spine:
     def level_profile(self, s: Float32Array, values: NDArray[np.float64]) -> Float32Array:
         """A number per lumbar level, carried along the spine: (n,) for s (n,)."""
         return profile(s, self.frame.disc_s[FIRST_DISC : FIRST_DISC + 5], values)
+
+    def roof_depth(self, s: Float32Array) -> Float32Array:
+        """Depth of the bony canal in the midline, (n,) mm for s (n,): the sacral canal is a slit."""
+        sacral = profile(s, self.frame.body_s[FIRST_FUSED:], SACRAL_CANAL)
+        return self.level_profile(s, self.anatomy.roof) * sacral
 
     def foramen_box(self, disc: int) -> tuple[float, float, float, float]:
         """Inner and outer distance from the midline, lower and upper end along the spine of a foramen."""

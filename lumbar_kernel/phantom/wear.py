@@ -52,13 +52,20 @@ class Wear:
         smooth, joint, whole = _along(rng), _along(rng), rng.normal()
         disc = -0.35 + 0.04 * (patient.age - 50) + DISC_OFFSET + 0.8 * shared + 0.35 * smooth
         disc = disc + 0.4 * rng.normal(size=5)
-        noise = rng.normal(size=(5, 2))
+        noise = along_sides(rng, shared=0.8)
         spare, boost, side_boost = rng.random(5) < 0.3, rng.uniform(-0.6, 2.6, 5), rng.uniform(-1, 2.2, (5, 2))
         if balanced:
             disc = disc + np.where(spare, 0, boost) - 0.5 * DISC_OFFSET
             noise = noise + np.where(spare[:, None], 0, side_boost)
         facet = 0.35 * disc[:, None] + 0.65 * whole + 0.2 * joint[:, None] + 0.65 * noise + FACET_OFFSET[:, None]
         return cls(disc, facet)
+
+
+def along_sides(rng: np.random.Generator, *, shared: float) -> FloatArray:
+    """Values of unit variance by level and side, (5, 2): sides independent, `shared` of the variance along a side."""
+    smooth = np.stack([_along(rng), _along(rng)], axis=1)
+    sides: FloatArray = np.sqrt(shared) * smooth + np.sqrt(1 - shared) * rng.normal(size=(5, 2))
+    return sides
 
 
 def _along(rng: np.random.Generator) -> FloatArray:
