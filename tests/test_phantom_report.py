@@ -92,7 +92,7 @@ def test_tissues_stand_in_order_and_not_in_a_negative(phantom):
         for s in study.series
     ]
     negative = contrast.order([contrast.signals(Study("1", tuple(series)), truth)], [])
-    assert len(negative.failed) >= max(4, 1 + len(section.failed))
+    assert len(negative.failed) >= 3 + len(section.failed)
 
 
 def test_labels_lead_back_to_the_truth_and_a_moved_header_shows(phantom, tmp_path):
