@@ -81,6 +81,11 @@ def test_a_score_that_is_one_size_in_disguise_fails():
     ]
 
 
+def reversed_greys(pixels):
+    """A negative whose black is the white of the body, not that of its single brightest pixel."""
+    return np.clip(np.percentile(pixels, 98) - pixels, 1, None)
+
+
 def test_tissues_stand_in_order_and_not_in_a_negative(phantom):
     study, truth = phantom.study, phantom.truth
     section = contrast.order([contrast.signals(study, truth)] * 2, [])
@@ -88,11 +93,10 @@ def test_tissues_stand_in_order_and_not_in_a_negative(phantom):
     assert len(known) == 4
     assert sum(bool(item.passed) for item in known) >= 3
     series = [
-        replace(s, slices=tuple(replace(i, pixels=i.pixels.max() + 1 - i.pixels) for i in s.slices))
-        for s in study.series
+        replace(s, slices=tuple(replace(i, pixels=reversed_greys(i.pixels)) for i in s.slices)) for s in study.series
     ]
     negative = contrast.order([contrast.signals(Study("1", tuple(series)), truth)], [])
-    assert len(negative.failed) >= 3 + len(section.failed)
+    assert len(negative.failed) >= max(4, 1 + len(section.failed))
 
 
 def test_labels_lead_back_to_the_truth_and_a_moved_header_shows(phantom, tmp_path):

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from lumbar_kernel import schema
+from lumbar_kernel.phantom import draw_patient
 from lumbar_kernel.phantom.contrast import Protocol
+from lumbar_kernel.phantom.frame import build_frame
+from lumbar_kernel.phantom.planes import prescribe_sagittal, stack_of
 from lumbar_kernel.phantom.scanner import Scanner, limited
 
 PROTOCOL = Protocol(schema.SAGITTAL_T1, "T1", 500, 10, None, 4, 4, fat_shift=2.0)
@@ -71,3 +74,27 @@ def test_noise_is_rician_and_a_ghost_stands_elsewhere():
     assert noisy.mean() == pytest.approx(20 * np.sqrt(np.pi / 2), rel=0.15)
     ghost = measured(scanner(ghost=(0.05, 0.5)), blob((96, 96), (20, 48)), nothing)
     assert ghost[68, 48] == pytest.approx(50, abs=12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_saturation_band_is_a_straight_slab_in_front_of_the_bodies(seed):
+    anatomy = draw_patient(seed)
+    frame = build_frame(anatomy, np.random.default_rng(seed))
+    plan = prescribe_sagittal(frame, np.random.default_rng(seed))
+    plane = stack_of(plan, np.random.default_rng(seed), finest=0.66).drawn[len(plan.places) // 2]
+    depth = float(anatomy.body_depth[5])
+    kept, plain = (
+        scanner(band=band, band_place=10.0, band_width=60.0, band_turn=3.0).gain(plane, frame, depth)
+        for band in (0.1, None)
+    )
+    share = kept / plain
+    spine = plane.to_pixel(frame.to_patient(np.array([[0.0, v, s] for v in (-depth, 0) for s in frame.disc_s[3:8]])))
+    rows, columns = np.rint(spine[plane.contains(spine)]).astype(int).T
+    assert len(rows) >= 8
+    assert np.all(share[rows, columns] > 0.9)
+    assert share.min() == pytest.approx(0.1, abs=0.01)
+    places = np.argwhere(share < 0.55).astype(float)
+    lines = [places[places[:, 0] == row, 1].max() for row in np.unique(places[:, 0])]
+    inside = np.array(lines)[2:-2]
+    assert np.abs(np.diff(inside, n=2)).max() <= 2  # pixels; the rim bends no more than rounding does
+    assert np.ptp(inside - np.linspace(inside[0], inside[-1], len(inside))) < 4

@@ -8,7 +8,7 @@ from lumbar_kernel.localise import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.schema import SEVERITY_NAMES
 from training import competition, export, packs, train_grader, train_landmarks
-from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
+from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
 from training.examples import (
     HELD_OUT_STUDIES,
     GradeExamples,
@@ -91,6 +91,21 @@ def test_signal_changes_keep_numbers_finite():
             varied = vary_signal(rng.random(shape).astype(np.float32), rng)
             assert varied.shape == shape
             assert np.isfinite(varied).all()
+
+
+def test_hiding_spares_the_points_and_covers_much_of_the_rest():
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(40):
+        picture = rng.random((96, 128)).astype(np.float32)
+        points = np.vstack([rng.uniform((30, 40), (60, 80), (5, 2)), [[np.nan, np.nan]]])
+        changed = hide(picture, points, rng, room=9.0) != picture
+        for row, column in points[:-1].round().astype(int):
+            assert not changed[row - 6 : row + 7, column - 6 : column + 7].any()
+        covered.append(changed.mean())
+    assert np.mean(covered) > 0.1
+    nothing = np.full((5, 2), np.nan)
+    assert np.array_equal(hide(picture, nothing, rng, room=9.0), picture)
 
 
 def test_targets_are_distributions_with_absence_last():

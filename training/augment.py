@@ -8,6 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+HIDDEN_FROM = 25.0
+"""Mean distance, in pixels beyond the room round the points, from which `hide` covers a half-plane."""
+
+BOX = (5.0, 35.0)
+"""Range of half the sides of the boxes that `hide` covers, pixels."""
+
 
 @dataclass(frozen=True)
 class Spatial:
@@ -60,3 +66,41 @@ def vary_signal(picture: NDArray, rng: np.random.Generator, *, strength: float =
     if rng.random() < 0.5:
         varied = varied + rng.normal(0, rng.uniform(0.005, 0.05 * strength), varied.shape).astype(np.float32)
     return varied * np.float32(np.exp(rng.normal(0, 0.1 * strength)))
+
+
+def hide(picture: NDArray, points: NDArray, rng: np.random.Generator, *, room: float) -> NDArray[np.float32]:
+    """Cover parts of a picture that are at least `room` pixels away from its points.
+
+    Up to three half-planes and three boxes go, so that a net cannot count levels by what lies far from the spine.
+
+    Args:
+        picture: (rows, columns), values about 0..1.
+        points: (n, 2) row and column; NaN where a point is not shown.
+        rng: draws what is covered.
+        room: pixels round the points that stay.
+    """
+    covered = picture.astype(np.float32)
+    shown = points[~np.isnan(points).any(axis=1)]
+    if not len(shown):
+        return covered
+    rows, columns = np.indices(picture.shape, dtype=np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        angle = rng.uniform(0, 2 * np.pi)
+        away = np.array([np.sin(angle), np.cos(angle)], dtype=np.float32)
+        edge = (shown @ away).max() + room + rng.exponential(HIDDEN_FROM)
+        covered = np.where(rows * away[0] + columns * away[1] > edge, _filling(picture.shape, rng), covered)
+    for _ in range(int(rng.integers(0, 4))):
+        half, centre = rng.uniform(*BOX, 2), rng.uniform(0, picture.shape)
+        if (np.abs(shown - centre) < half + room).all(axis=1).any():
+            continue
+        inside = (np.abs(rows - centre[0]) < half[0]) & (np.abs(columns - centre[1]) < half[1])
+        covered = np.where(inside, np.float32(rng.uniform(0, 1)), covered)
+    return covered
+
+
+def _filling(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """What stands in a covered half-plane: nothing, an even grey or blotches of a random size."""
+    if rng.random() < 0.5:
+        return np.full(shape, max(rng.uniform(-0.1, 0.5), 0), np.float32)
+    blotches = rng.uniform(0, 1.2, (int(rng.integers(2, 40)),) * 2).astype(np.float32)
+    return cv2.resize(blotches, shape[::-1])

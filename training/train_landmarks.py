@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
 from lumbar_kernel.sampling import normalise
-from training.augment import Spatial, draw_matrix, move_points, vary_signal, warp
+from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks, select
 from training.loop import Pools, Trainer, example_files, run_parser, write_result
 from training.pretrained import start_from_imagenet
@@ -29,7 +29,11 @@ class Task:
     spatial: Spatial
     draw: dict[str, float]  # share of each source in a batch
     sigma: float = 1.0  # of the target, in heatmap cells
+    hidden: float = 0.0  # share of pictures with parts covered away from the points
 
+
+ROOM = 9.0
+"""Pixels round the points that are never covered: a disc and its neighbouring corners."""
 
 TASKS = {
     # Scale and shift cover fields of view from 220 to 380 mm and spines off the middle of the frame.
@@ -38,6 +42,7 @@ TASKS = {
         shape=(256, 256),
         points=10,
         spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
+        hidden=0.7,
         draw={
             "sagittal_t1": 0.38,
             "rsna": 0.38,
@@ -101,7 +106,10 @@ class Sampler:
         matrix = draw_matrix(rng, task.spatial, picture.shape, task.shape)
         moved = warp(picture, matrix, task.shape, border=task.spatial.border).astype(np.float32)
         points = move_points(self.examples.points[index].astype(np.float64), matrix)
-        signal = vary_signal(normalise(moved), rng)
+        signal = normalise(moved)
+        if rng.random() < task.hidden:
+            signal = hide(signal, points, rng, room=ROOM)
+        signal = vary_signal(signal, rng)
         return signal, targets(points, task.shape, sigma=task.sigma), self.examples.known[index]
 
 

@@ -91,7 +91,7 @@ def _tissues(
         start = np.float32(0.5 + (moved - float(axis[0])) * float(step))
         place = np.clip(values * step + start, 0, len(axis) - 1).astype(np.int32)
         index = index * len(axis) + place
-    ids: NDArray[np.uint8] = grid.ids.ravel().take(index)
+    ids: NDArray[np.uint8] = grid.ids.ravel().take(index, mode="wrap")  # no check of bounds: twice as fast
     return ids
 
 
@@ -101,7 +101,7 @@ def _drawn(
     """Signal of water and of fat at the pixels of one slice: four samples per pixel over two sub-slices."""
     whole = slice(0, plane.shape[0]), slice(0, plane.shape[1])
     here = _coordinates(scene, plane, whole, np.zeros(3))
-    image = scene.body.signal(here, table, scene.texture)
+    image = scene.body.signal(here, plane, table, scene.texture)
     window = _core(scene, plane)
     shape = tuple(part.stop - part.start for part in window)
     spine, share, fluid = np.zeros(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -112,7 +112,7 @@ def _drawn(
         for sign in (1, -1):  # within the pixel, along the two spine axes that the slice shows
             one, other = sign * quarter, sign * through * quarter
             ids = _tissues(scene, deep, (one, other, 0.0) if axial else (0.0, one, other))
-            spine += table.take(ids)
+            spine += table[ids]
             share += ids != tissue.OUTSIDE
             fluid += ids == tissue.CSF
             if screwed:

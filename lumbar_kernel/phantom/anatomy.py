@@ -175,13 +175,13 @@ def _draw_tilt(rng: np.random.Generator, wear: Wear, transitional: str) -> Float
     Patients lie with their legs raised, which turns the pelvis back: the slope is that of the real slices, not that of
     people who stand, and the curve above makes up for most of what a pelvis differs from another.
     """
-    slope = float(np.clip(rng.normal(SACRAL_SLOPE, 8.5), 8, 50))
-    segment = np.array([1.5, 5.8, 9.0, 12.3, 18.2]) * (1 + 0.75 * (slope - SACRAL_SLOPE) / 40) + rng.normal(0, 2.2, 5)
+    slope = float(np.clip(rng.normal(SACRAL_SLOPE, 7.5), 8, 50))
+    segment = np.array([1.5, 5.8, 9.0, 12.3, 18.2]) * (1 + 0.75 * (slope - SACRAL_SLOPE) / 40) + rng.normal(0, 1.9, 5)
     segment = np.maximum(segment - 1.5 * np.maximum(wear.disc, 0), -4)
     if transitional == "sacralised":
         segment[4] *= 0.45
     lumbar = slope - np.cumsum(segment[::-1])  # L5 up to L1
-    thoracic = lumbar[-1] + np.array([-1.0, -1.0, 1.0])[::-1] + rng.normal(0, 1.0, 3)
+    thoracic = lumbar[-1] + np.array([2.5, 3.5, 4.0]) + rng.normal(0, 1.0, 3)  # T12 up to T10
     sacral = slope + (np.array([6, 18, 18]) if transitional == "lumbarised" else np.array([4, 20, 12]))
     return np.concatenate([thoracic[::-1], lumbar[::-1], sacral])
 

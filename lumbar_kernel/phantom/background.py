@@ -9,13 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array
+from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.contrast import Complex64Array
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.texture import Texture
+from lumbar_kernel.phantom.trunk import HEIGHTS, Trunk, tabled
 
 Ids = NDArray[np.uint8]
+Place = tuple[Float32Array, Float32Array, Float32Array]
+
+LOOPS, ORGANS = 36, 3
+"""Loops of bowel in the belly, and what lies in front of the sacrum."""
 
 COARSE = 2
 """The body is painted this many times coarser than the slice and then enlarged; its texture is as fine as the slice."""
@@ -24,59 +30,48 @@ FIBRES, LOBULES = (1.9, 1.9, 0.22), (1.0, 1.0, 0.7)
 """Nodes of the texture per mm for streaks of fat along the muscles, and for fat lobules and their septa."""
 
 
-HEIGHTS = np.arange(-220.0, 240.0)
-"""Places along the spine, mm, at which what changes along it is tabled."""
-
-
-def _at(s: Float32Array, table: NDArray[np.float64]) -> Float32Array:
-    """Values of a table over `HEIGHTS` at the nearest heights, float32 of the shape of `s`."""
-    nearest = (s - np.float32(HEIGHTS[0] - 0.5)).astype(np.int32)
-    values: Float32Array = table.astype(np.float32).take(nearest, mode="clip")
-    return values
-
-
 @dataclass(frozen=True, eq=False)
 class Body:
     """Shapes of the body in spine coordinates.
 
     Attributes:
         anatomy, frame: the spine inside.
-        belly: depth of the trunk in front of the posterior walls, mm.
-        half_width: half the trunk's width, mm.
+        trunk: outline of the trunk.
         psoas: size factor of the psoas.
-        bowel: (n, 5) u, v, s, radius and a number that picks the filling, of bowel loops.
+        bowel: (n, 5) u, v, s, radius and a number that picks the filling, of bowel loops and the bladder.
+        vessels: how far left of their usual place aorta and vein lie, mm.
     """
 
     anatomy: Anatomy
     frame: SpineFrame
-    belly: float
-    half_width: float
+    trunk: Trunk
     psoas: float
     bowel: NDArray[np.float64]
+    vessels: float
 
     @classmethod
     def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> Body:
         """Draw a body round a spine."""
-        low, high = (-110, -150, -170, 8, 0), (110, -66, 130, 22, 1)
-        bowel = rng.uniform(low, high, (24, 5))
-        belly = 85 + 2.0 * anatomy.skin_fat + rng.normal(0, 10)
-        return cls(anatomy, frame, float(belly), float(rng.normal(165, 12)), float(rng.uniform(0.8, 1.25)), bowel)
+        trunk, psoas = Trunk.draw(anatomy, frame, rng), float(rng.uniform(0.8, 1.25))
+        loops = rng.uniform((-90, -150, -110, 6, 0), (90, -68, 130, 18, 1), (LOOPS, 5))
+        pelvis = float(frame.disc_s[7])
+        organs = rng.uniform((-25, -110, pelvis - 110, 14, 0), (25, -35, pelvis - 35, 30, 1), (ORGANS, 5))
+        return cls(anatomy, frame, trunk, psoas, np.concatenate([loops, organs]), float(rng.normal(0, 4)))
 
-    def signal(
-        self, place: tuple[Float32Array, Float32Array, Float32Array], table: Complex64Array, texture: Texture
-    ) -> Complex64Array:
+    def signal(self, place: Place, plane: SlicePlane, table: Complex64Array, texture: Texture) -> Complex64Array:
         """Signal of the body at the pixels of a slice, complex64 (water and fat) of its shape.
 
         Args:
             place: spine coordinates of the pixels.
+            plane: of the slice.
             table: signal per tissue.
             texture: grain of muscle and fat.
         """
         shape = place[0].shape
         small = -(-shape[1] // COARSE), -(-shape[0] // COARSE)
         u, v, s = (cv2.resize(x, small, interpolation=cv2.INTER_LINEAR) for x in place)
-        ids = self.ids(u, v, s)
-        values = table.take(ids)
+        ids = self.ids((u, v, s), self.frame.upright(plane, small[::-1]))
+        values = table[ids]
         muscle = (ids == tissue.MUSCLE) & (v > -10)
         greasy = (ids == tissue.FAT) | (ids == tissue.SKIN_FAT)
         stacked = np.stack([values.real, values.imag, muscle, greasy], axis=-1, dtype=np.float32, casting="unsafe")
@@ -95,36 +90,34 @@ class Body:
         signal: Complex64Array = (water + np.complex64(1j) * fat).astype(np.complex64)
         return signal
 
-    def ids(self, u: Float32Array, v: Float32Array, s: Float32Array) -> Ids:
-        """Tissues of background points, uint8 of the common shape of the coordinates."""
+    def ids(self, place: Place, upright: Place) -> Ids:
+        """Tissues of background points, uint8 of the common shape of the coordinates.
+
+        Args:
+            place: in spine coordinates.
+            upright: along the spine's own axes; unlike spine coordinates these never jump behind a bent spine.
+        """
+        (u, v, s), (x, y, z) = place, upright
         out = np.full(u.shape, tissue.FAT, dtype=np.uint8)
         side = np.abs(u)
-        depth = _at(s, np.interp(HEIGHTS, self.frame.body_s[::-1], self.anatomy.body_depth[::-1]))
+        depth = tabled(s, np.interp(HEIGHTS, self.frame.body_s[::-1], self.anatomy.body_depth[::-1]))
         self._bowel(out, u, v, s)
         self._vessels(out, u, v + depth, s)
-        self._muscles(out, u, side, v, s)
+        behind = y - self.trunk.back(side, z)
+        self._muscles(out, u, side, v, s, behind)
         self._pelvis(out, side, v, s)
-        self._trunk(out, side, v, s)
+        self._skin(out, np.abs(x), y, z, behind)
         return out
-
-    def back(self, side: Float32Array, s: Float32Array) -> Float32Array:
-        """Where the back muscles end (v), at a distance from the midline and a height."""
-        low = self.frame.disc_s[7]
-        depth = _at(s, np.interp(HEIGHTS, (low - 60, low, 0, 120), (0.42, 0.8, 1.0, 0.92)))
-        groove = 7 * np.exp(-((side / 11) ** 2))
-        far = side / 62
-        surface: Float32Array = self.anatomy.muscle_depth * depth - groove - 14 * far * far * far
-        return surface
 
     def _bowel(self, out: Ids, u: Float32Array, v: Float32Array, s: Float32Array) -> None:
         bounds = [(float(x.min()), float(x.max())) for x in (u, v, s)]
+        wobble = 1 + 0.2 * np.sin(0.2 * u + 0.11 * s) * np.cos(0.17 * v + 0.13 * s)
         for across, back, up, radius, filling in self.bowel.tolist():
             reach = 1.3 * radius
             if any(
                 c + reach < low or c - reach > high for c, (low, high) in zip((across, back, up), bounds, strict=True)
             ):
                 continue
-            wobble = 1 + 0.15 * np.sin(0.2 * u + filling * 9) * np.cos(0.17 * v + 0.15 * s)
             far = ((u - across) ** 2 + (v - back) ** 2 + (0.8 * (s - up)) ** 2) * wobble
             out[far < radius**2] = tissue.BOWEL
             if filling > 0.6:
@@ -132,16 +125,24 @@ class Body:
 
     def _vessels(self, out: Ids, u: Float32Array, front: Float32Array, s: Float32Array) -> None:
         split = np.clip((float(self.frame.body_s[6]) - s) / 60, 0, 1.2).astype(np.float32)
-        for across, ahead, radius, sign in ((8, -12, 9, 1), (-14, -10, 10, -1)):
+        for across, ahead, radius, sign in ((11, -12, 9, 1), (-15, -10, 10, -1)):
             flat = 1.0 if sign > 0 else 1.35  # the vein is flattened
             for away in (1.0, -1.0):
-                centre = across * (1 - np.minimum(split, 1)) + split * (26.0 * away + 4 * sign)
+                centre = (across + self.vessels) * (1 - np.minimum(split, 1)) + split * (26.0 * away + 4 * sign)
                 size = np.where(split > 0, np.float32(radius * 0.62), np.float32(radius))
                 far = ((u - centre) / flat) ** 2 + ((front - ahead) * flat) ** 2
                 out[far < (size + 1.0) ** 2] = tissue.MUSCLE
                 out[far < size**2] = tissue.VESSEL
 
-    def _muscles(self, out: Ids, u: Float32Array, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
+    def _muscles(
+        self,
+        out: Ids,
+        u: Float32Array,
+        side: Float32Array,
+        v: Float32Array,
+        s: Float32Array,
+        behind: Float32Array,
+    ) -> None:
         upper, lower = float(self.frame.disc_s[3]), float(self.frame.disc_s[7])
         down = np.clip((upper - s) / (upper - lower), -0.2, 1.35).astype(np.float32)
         wide, high = self.psoas * (7 + 13 * down), self.psoas * (10 + 12 * down)
@@ -156,10 +157,10 @@ class Body:
         out[((side - 54) / 12) ** 2 + ((v + 22) / 8) ** 2 + (kidney_s / 24) ** 2 < 1] = tissue.SINUS
         middle = 0.5 * self.anatomy.muscle_depth
         wide_part, deep_part = ((side - 30) / 43) ** 2, ((v - middle + 2) / (middle + 4 + 0.05 * side)) ** 2
-        back = (v < self.back(side, s)) & (wide_part * wide_part + deep_part * deep_part < 1)
+        back = (behind < 0) & (wide_part * wide_part + deep_part * deep_part < 1)
         bent = side - 24 - 0.25 * (v - 22) + 1.5 * np.sin(0.12 * v)
         septum = (np.abs(bent) < 0.8) | ((np.abs(side - 48 + 0.5 * (v - 20)) < 0.6) & (v > 8))
-        out[back & ~septum & (side > 2.2)] = tissue.MUSCLE
+        out[back & ~septum] = tissue.MUSCLE
 
     def _pelvis(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         top = float(self.frame.disc_s[7]) - 3
@@ -172,13 +173,6 @@ class Body:
         out[(np.abs(across) < 7) & crest] = tissue.CORTEX
         out[(np.abs(across) < 6) & crest] = tissue.MARROW
 
-    def _hollow(self, s: Float32Array) -> Float32Array:
-        """How far the spine lies in front of the straight line through its painted ends: the trunk bends less, mm."""
-        ends = np.array([self.frame.body_s[-1], self.frame.body_s[0]])
-        y, (low, high) = (np.interp(x, self.frame.curve_s, self.frame.curve_yz[:, 0]) for x in (HEIGHTS, ends))
-        line = low + (HEIGHTS - ends[0]) * (high - low) / (ends[1] - ends[0])
-        return _at(s, np.clip(line - y, -30, 40))
-
     def _tail(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
         """What lies below S3: the end of the sacrum and the tail bone, a tapering plate of five pieces."""
         below = float(self.frame.body_s[-1] - self.anatomy.body_height[-1] / 2) - s
@@ -189,17 +183,11 @@ class Body:
         out[edge > 0] = tissue.CORTEX
         out[(edge > 1.2) & (np.abs((below + 1) % 14 - 7) < 6.2)] = tissue.MARROW
 
-    def _trunk(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
-        behind = v - self.back(np.minimum(side, 70), s)
-        low = _at(s, np.interp(HEIGHTS, (-150, -90, 60, 140), (2.2, 1.7, 0.9, 0.8)))
-        fat = self.anatomy.skin_fat * low
+    def _skin(self, out: Ids, side: Float32Array, y: Float32Array, z: Float32Array, behind: Float32Array) -> None:
+        skin, front = self.trunk.surfaces(side, z)
         out[(behind > 0) & (behind < 1.6)] = tissue.LIGAMENT
-        out[(behind >= 1.6)] = tissue.SKIN_FAT
-        round_, hollow = (side / self.half_width) ** 2.4, self._hollow(s)
-        skin = self.back(np.zeros_like(side), s) + fat - (self.anatomy.muscle_depth + 25) * np.clip(round_, 0, 1)
-        skin, front = skin + 0.5 * hollow, hollow - self.belly * np.sqrt(np.clip(1 - round_, 0, 1)) - 15
-        outside = (v > skin) | (v < front) | (side > self.half_width)
-        out[(v > skin - 2.2) | (v < front + 2.2)] = tissue.SKIN
-        wall = (v < front + 0.8 * self.anatomy.skin_fat + 14) & (v > front + 0.8 * self.anatomy.skin_fat + 5)
-        out[wall] = tissue.MUSCLE
-        out[outside] = tissue.AIR
+        out[behind >= 1.6] = tissue.SKIN_FAT
+        out[(y > skin - 2.2) | (y < front + 2.2)] = tissue.SKIN
+        wall = y - front - 0.8 * self.anatomy.skin_fat
+        out[(wall > 5) & (wall < 14)] = tissue.MUSCLE
+        out[(y > skin) | (y < front)] = tissue.AIR

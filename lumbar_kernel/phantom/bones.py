@@ -57,7 +57,7 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
     lamina = np.maximum(lamina, np.abs(w.u) - 0.55 * a.canal_width[vertebra] - 1)
     reach = 20.0 if vertebra in (0, 1, 2, 7) else 29.0
     start = depth + 2
-    length, low = 0.5 * (reach + 4), 0.30 * height + np.float32(0.08) * (w.v - start)
+    length, low = 0.5 * (reach + 4), (0.30 + 0.12 * np.clip((w.v - start) / 15, 0, 1)) * np.float32(height)
     wide = 2.6 + 0.05 * np.clip(w.v - start, 0, None)
     process = _rounded((w.v - start - length) / length, (slant + 4) / low, w.u / wide, size=3.0)
     between = (np.abs(w.u) < 2.2) & (np.abs(w.v - start - 12) < 12)
@@ -145,7 +145,7 @@ def sacrum(spine: Spine, grid: Grid) -> None:
         back = 13 - np.float32(0.1) * (across - 12) - np.float32(0.08) * below - w.v
         sides = np.minimum(below - 0.45 * np.clip(across - 27, 0, None), 47 - 0.009 * below * below - across)
         inside = np.minimum(np.minimum(front, back), sides.astype(np.float32))
-        beside = FUSED[first].take(w.ids) & (across > 0.33 * width) & (w.v < -1)
+        beside = FUSED[first][w.ids] & (across > 0.33 * width) & (w.v < -1)
         free = (w.ids == 0) | beside
         w.paint(free & (inside > 0), tissue.CORTEX)
         w.paint(free & (inside > 0.8), tissue.MARROW)

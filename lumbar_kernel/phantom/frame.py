@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array, FloatArray
+from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom.anatomy import FIRST_FUSED, Anatomy
 
 AnyArray = NDArray[Any]
@@ -17,8 +18,8 @@ AnyArray = NDArray[Any]
 TABLE_STEP = 2.0
 """mm between the nodes of the table that unbends the sagittal plane."""
 
-TABLE_Y = (-170.0, 130.0)
-TABLE_Z = (-190.0, 210.0)
+TABLE_Y = (-210.0, 140.0)
+TABLE_Z = (-250.0, 250.0)
 
 
 NODE = 3.0
@@ -74,6 +75,8 @@ class SpineFrame:
                 level = s if stays else s + HANG * np.clip(v, 0, 22)
                 moved = slip * np.clip((level - middle) / max(height, 6.0) + 0.5, 0, 1)
                 total = total + (moved * np.clip((18 - v) / 14, 0, 1) if stays else moved)
+        if a.slip.any():  # skin and belly stay where they are
+            total = total * np.clip((70 - v) / 30, 0, 1) * np.clip((v + 110) / 50, 0, 1)
         return total
 
     def unslipped(self, v: AnyArray, s: AnyArray) -> AnyArray:
@@ -104,10 +107,10 @@ class SpineFrame:
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Spine coordinates (..., 3) u, v, s → patient mm LPS (..., 3)."""
         wanted = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
-        straight = wanted.copy()
+        straight, step = wanted.copy(), 0.8 if self.anatomy.slip.any() else 1.0
         for _ in range(20):
             off = wanted - np.stack(self.displaced(*straight))
-            straight = straight + 0.8 * off
+            straight = straight + step * off
             if np.abs(off).max(initial=0) < CLOSE_MM:
                 break
         u, v, s = straight
@@ -116,6 +119,30 @@ class SpineFrame:
         z = np.interp(s, self.curve_s, self.curve_yz[:, 1]) + v * np.sin(tilt)
         patient: FloatArray = np.stack([u, y, z], axis=-1) @ self.rotation.T + self.shift
         return patient
+
+    def upright(self, plane: SlicePlane, shape: tuple[int, int]) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Left, back and up (x, y, z, along the spine's own axes, mm from L3's posterior wall) all over a slice.
+
+        Args:
+            plane: of the slice.
+            shape: rows and columns of the points, spread over the slice whatever its matrix.
+
+        Returns:
+            Three float32 arrays that broadcast to `shape`.
+        """
+        rows, columns = ((np.arange(n) + 0.5) * full / n - 0.5 for n, full in zip(shape, plane.shape, strict=True))
+        start = self.along_axes(plane.origin)
+        down, right = (
+            step @ self.rotation
+            for step in (plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing)
+        )
+        x, y, z = ((start[i] + rows[:, None] * down[i] + columns * right[i]).astype(np.float32) for i in range(3))
+        return x, y, z
+
+    def along_axes(self, points: FloatArray) -> FloatArray:
+        """Patient mm (..., 3) → left, back and up along the spine's own axes, mm from L3's posterior wall."""
+        turned: FloatArray = (points - self.shift) @ self.rotation
+        return turned
 
     def direction(self, s: FloatArray) -> FloatArray:
         """Cranial unit normals of the planes across the spine at s, fitted to a disc: (...,) → (..., 3)."""
@@ -138,7 +165,7 @@ class SpineFrame:
             column_step: patient mm from one column to the next.
             shape: rows and columns.
         """
-        start = (origin - self.shift) @ self.rotation
+        start = self.along_axes(origin)
         down, right = row_step @ self.rotation, column_step @ self.rotation
         steps = [max(1, int(NODE / np.linalg.norm(step))) for step in (down, right)]
         # one node more than needed on each side, so that interpolation never runs into the border

@@ -18,6 +18,9 @@ from lumbar_kernel.phantom.frame import SpineFrame
 WORSE = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
 """Noise and shading by contrast, as factors (design note, section 6.11)."""
 
+BAND_EDGE, BAND_STEP = 9.0, 4
+"""Width, mm, of the edge of a saturation band, and pixels between the places at which it is computed."""
+
 NOISIER = {schema.SAGITTAL_T1: 0.85, schema.SAGITTAL_T2: 1.5, schema.AXIAL_T2: 1.2}
 CRISP = {schema.SAGITTAL_T1: (0.0, 0.6), schema.SAGITTAL_T2: (1.0, 2.6), schema.AXIAL_T2: (0.4, 1.6)}
 """Noise by role, as factors, and range of the edge enhancement, so that slices look like the real ones at hand
@@ -32,7 +35,8 @@ class Scanner:
         tilt: (5,) coefficients of the slow shading.
         near: how much brighter the coil makes what lies near the back.
         band: what is left of the signal in the saturation band in front of the spine, None without one.
-        band_place: distance of the band from the bodies, mm.
+        band_place, band_width: distance of the band from the bodies and how far it reaches forwards, mm.
+        band_turn: angle between the band and the line along the front of the bodies, degrees.
         taper: share of the measured frequencies that is filtered at the rim.
         crisp: by how much of itself the scanner's edge enhancement raises the highest frequency.
         noise: standard deviation, the brightest tissue being one.
@@ -49,6 +53,8 @@ class Scanner:
     near: float
     band: float | None
     band_place: float
+    band_width: float
+    band_turn: float
     taper: float
     crisp: float
     noise: float
@@ -68,9 +74,11 @@ class Scanner:
         chance = 0.4 if protocol.role == schema.AXIAL_T2 else 0.8
         return cls(
             tilt=rng.normal(0, 0.10, 5) * worse,
-            near=float(rng.uniform(0.1, 0.85)),
+            near=float(rng.uniform(0.0, 0.6)),
             band=float(rng.uniform(0.03, 0.3)) if rng.random() < chance else None,
-            band_place=float(rng.uniform(5, 30)),
+            band_place=float(rng.uniform(2, 25)),
+            band_width=float(rng.uniform(50, 140)),
+            band_turn=float(rng.normal(0, 4)),
             taper=float(rng.uniform(0.1, 0.5)),
             crisp=float(rng.uniform(*CRISP[protocol.role])),
             noise=float(noise) * worse,
@@ -92,11 +100,25 @@ class Scanner:
         x, y, z = u / 100, (v - 10) / 100, (s + 20) / 130
         a, b, c, d, e = self.tilt
         gain = np.exp(a * x + (b + self.near) * y + c * z + d * x * x - abs(e) * z * z)
-        if self.band is not None:
-            edge = (v + depth + self.band_place) / 6.0
-            gain = gain * (self.band + (1 - self.band) / (1 + np.exp(-np.clip(edge, -30, 30))))
         shaded: Float32Array = cv2.resize(gain.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+        if self.band is not None:
+            shaded *= self._saturation(plane, frame, depth, left=self.band)
         return shaded
+
+    def _saturation(self, plane: SlicePlane, frame: SpineFrame, depth: float, *, left: float) -> Float32Array:
+        """What a straight slab in front of the bodies leaves of the signal at each pixel."""
+        spots = np.array([[0.0, -depth, s] for s in frame.disc_s[3:8]])
+        front = frame.along_axes(frame.to_patient(spots))
+        turn = np.arctan2(front[0, 1] - front[-1, 1], front[0, 2] - front[-1, 2]) + np.radians(self.band_turn)
+        back, up = -np.cos(turn), np.sin(turn)
+        edge = (front[:, 1] * back + front[:, 2] * up).max() + self.band_place
+        rows, columns = plane.shape
+        _, y, z = frame.upright(plane, (-(-rows // BAND_STEP), -(-columns // BAND_STEP)))
+        far = y * np.float32(back) + z * np.float32(up) - np.float32(edge)
+        inside = np.clip(np.minimum(far, self.band_width - far) / BAND_EDGE + 0.5, 0, 1)
+        coarse = 1 - np.float32(1 - left) * inside * inside * (3 - 2 * inside)
+        kept: Float32Array = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return kept
 
     def measure(
         self,
@@ -117,9 +139,12 @@ class Scanner:
         strength, place = self.ghost
         if strength:
             image = image + np.float32(strength) * np.roll(image, int(place * image.shape[axis]), axis=axis)
-        one, two = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(self.noise)
-        image += one
-        stored = limited(np.sqrt(image * image + two * two), acquired, shape, taper=self.taper, crisp=self.crisp)
+        noise = rng.standard_normal((2, *image.shape), dtype=np.float32)
+        noise *= np.float32(self.noise)
+        noise[0] += image
+        np.square(noise, out=noise)
+        noisy = np.sqrt(noise[0] + noise[1])
+        stored = limited(noisy, acquired, shape, taper=self.taper, crisp=self.crisp)
         toned = cv2.pow(np.maximum(stored, 0), self.gamma) * np.float32(self.full)
         integers: NDArray[np.uint16] = np.clip(np.rint(toned), 0, 4095).astype(np.uint16)
         return integers

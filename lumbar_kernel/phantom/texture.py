@@ -36,4 +36,4 @@ class Texture:
         for values, density in zip((u, v, s), nodes, strict=True):
             node = (values * np.float32(density)).astype(np.int32) & (SIDE - 1)
             index = index * SIDE + node
-        return self.values.take(index)
+        return self.values.take(index, mode="wrap")  # no check of bounds: twice as fast

@@ -1,0 +1,104 @@
+"""The outline of the trunk round a spine: where back muscles end, and the skin of the back and of the belly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.arrays import Float32Array, FloatArray
+from lumbar_kernel.phantom.anatomy import Anatomy
+from lumbar_kernel.phantom.frame import SpineFrame
+
+HEIGHTS = np.arange(-240.0, 261.0)
+"""Heights, mm above the middle of L3, at which what changes from the pelvis to the chest is tabled."""
+
+REACH = 3.0
+"""mm up and down in which a height of the table looks for the rearmost part of the back."""
+
+THINNEST = 4.0
+"""Least fat between the muscles of the back and its skin, mm."""
+
+GROOVE = (5.0, 11.0)
+"""Depth and half width, mm, of the groove between the muscles along the spinous processes."""
+
+FLANK, OUTERMOST = 62.0, 70.0
+"""Distances from the midline, mm, at which the back muscles end 14 mm further forwards, and beyond which no more."""
+
+
+def tabled(z: Float32Array, table: NDArray[np.float64]) -> Float32Array:
+    """Values of a table over `HEIGHTS` at the nearest heights, float32 of the shape of `z`."""
+    nearest = (z - np.float32(HEIGHTS[0] - 0.5)).astype(np.int32)
+    values: Float32Array = table.astype(np.float32).take(nearest, mode="clip")
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """Outline of a trunk, which bends less than the spine in it, tabled over `HEIGHTS`.
+
+    Attributes:
+        fascia: (heights,) y of the end of the back muscles in the midline, mm.
+        skin: (heights,) y of the skin of the back in the midline.
+        front: (heights,) y of the skin of the belly in the midline.
+        half_width: half of the trunk's width, mm.
+    """
+
+    fascia: FloatArray
+    skin: FloatArray
+    front: FloatArray
+    half_width: float
+
+    @classmethod
+    def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> Trunk:
+        """Draw the outline of one patient; the spinous processes reach its fascia."""
+        fascia = _smooth(_rearmost(anatomy, frame), 41)
+        bridge = np.maximum(fascia, _smooth(fascia, 161))
+        sacrum, waist, chest = np.interp(frame.body_s[[9, 6, 1]], frame.curve_s, frame.curve_yz[:, 1])
+        profile = np.interp(HEIGHTS, (sacrum - 30, sacrum + 25, waist, chest), (1.0, 1.3, 1.0, 0.65))
+        skin = fascia + anatomy.skin_fat * profile + rng.uniform(0.3, 1.0) * (bridge - fascia)
+        spine = _smooth(np.interp(HEIGHTS, frame.curve_yz[:, 1], frame.curve_yz[:, 0]), 201)
+        belly = 105 + 2.2 * anatomy.skin_fat + rng.normal(0, 12)
+        sags = np.interp(HEIGHTS, (-200, -60, 40, 140), (0.85, 1.05, 1.0, 0.9))
+        return cls(
+            fascia=fascia,
+            skin=np.maximum(_smooth(skin, 41), fascia + THINNEST),
+            front=0.5 * spine - belly * _smooth(sags, 81),
+            half_width=float(rng.normal(165, 12)),
+        )
+
+    def back(self, side: Float32Array, z: Float32Array) -> Float32Array:
+        """Where the back muscles end (y), at a distance from the midline and a height."""
+        (depth, width), far = GROOVE, np.minimum(side, OUTERMOST) / FLANK
+        beside = depth * (1 - np.exp(-((side / width) ** 2))) - 14 * far * far * far
+        surface: Float32Array = tabled(z, self.fascia) + beside
+        return surface
+
+    def surfaces(self, side: Float32Array, z: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Where the skin of the back and that of the belly lie (y)."""
+        away = np.clip(np.abs(side / self.half_width) ** np.float32(2.4), 0, 1)
+        middle, front = tabled(z, 0.5 * (self.fascia + self.front)), tabled(z, self.front)
+        skin = tabled(z, self.skin)
+        return skin - (skin - middle) * away, middle - (middle - front) * np.sqrt(1 - away)
+
+
+def _rearmost(anatomy: Anatomy, frame: SpineFrame) -> FloatArray:
+    """Where (y) the muscles end in the midline at each of `HEIGHTS`: they are thinner over the sacrum."""
+    low = frame.disc_s[7]
+    share = np.interp(frame.curve_s, (low - 60, low, 0, 120), (0.42, 0.8, 1.0, 0.92))
+    depth, tilt = share * anatomy.muscle_depth, frame.curve_tilt
+    y = frame.curve_yz[:, 0] + depth * np.cos(tilt)
+    z = frame.curve_yz[:, 1] + depth * np.sin(tilt)
+    near = np.abs(HEIGHTS[:, None] - z) < REACH
+    found = near.any(axis=1)
+    rearmost = np.where(near, y, -np.inf).max(axis=1)
+    table: FloatArray = np.interp(HEIGHTS, HEIGHTS[found], rearmost[found])
+    return table
+
+
+def _smooth(table: FloatArray, window: int) -> FloatArray:
+    """A table without bends shorter than the window (odd, mm)."""
+    weights = np.hanning(window + 2)[1:-1]
+    smooth: FloatArray = np.convolve(np.pad(table, window // 2, mode="edge"), weights / weights.sum(), mode="valid")
+    return smooth
