@@ -22,7 +22,7 @@ BAND_EDGE, BAND_STEP = 9.0, 4
 """Width, mm, of the edge of a saturation band, and pixels between the places at which it is computed."""
 
 NOISIER = {schema.SAGITTAL_T1: 0.85, schema.SAGITTAL_T2: 1.5, schema.AXIAL_T2: 1.2}
-CRISP = {schema.SAGITTAL_T1: (0.0, 0.6), schema.SAGITTAL_T2: (1.0, 2.6), schema.AXIAL_T2: (0.4, 1.6)}
+CRISP = {schema.SAGITTAL_T1: (0.0, 0.6), schema.SAGITTAL_T2: (0.6, 2.0), schema.AXIAL_T2: (0.4, 1.6)}
 """Noise by role, as factors, and range of the edge enhancement, so that slices look like the real ones at hand
 (`benchmarks.phantom.likeness`)."""
 
