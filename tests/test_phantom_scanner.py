@@ -84,8 +84,7 @@ def test_a_saturation_band_is_a_straight_slab_in_front_of_the_bodies(seed):
     plane = stack_of(plan, np.random.default_rng(seed), finest=0.66).drawn[len(plan.places) // 2]
     depth = float(anatomy.body_depth[5])
     kept, plain = (
-        scanner(band=band, band_place=10.0, band_width=60.0, band_turn=3.0).gain(plane, frame, depth)
-        for band in (0.1, None)
+        scanner(band=band, band_place=10.0, band_width=60.0, band_turn=3.0).gain(plane, frame) for band in (0.1, None)
     )
     share = kept / plain
     spine = plane.to_pixel(frame.to_patient(np.array([[0.0, v, s] for v in (-depth, 0) for s in frame.disc_s[3:8]])))

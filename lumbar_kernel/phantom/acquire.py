@@ -142,13 +142,12 @@ def acquire(
     stack = stack_of(plan, rng, finest=0.56 if axial else 0.66)
     table, scanner = signals(scene.anatomy, protocol, rng), Scanner.draw(rng, protocol)
     flow = float(rng.beta(2, 3)) if protocol.role != schema.SAGITTAL_T1 and rng.random() < 0.5 else 0.0
-    count, depth = len(stack.native), float(scene.anatomy.body_depth[5])
-    axis, slices = protocol.phase_axis, []
+    count, axis, slices = len(stack.native), protocol.phase_axis, []
     beyond = round(scanner.wrap * stack.drawn[0].shape[axis])
     for native, drawn, number in zip(stack.native, stack.drawn, _numbers(count, rng), strict=True):
         field = widened(drawn, beyond, axis=axis) if beyond else drawn
         water, fat = _drawn(scene, field, table, protocol, flow)
-        gain = scanner.gain(field, scene.frame, depth)
+        gain = scanner.gain(field, scene.frame)
         if axial and scanner.crossing < 1:
             gain = gain * crossed(field, stack.drawn, thickness=plan.thickness, left=scanner.crossing)
         water, fat = water * gain, fat * gain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.geometry import SlicePlane
-from lumbar_kernel.phantom.anatomy import FIRST_FUSED, Anatomy
+from lumbar_kernel.phantom.anatomy import FIRST_DISC, FIRST_FUSED, Anatomy
 
 AnyArray = NDArray[Any]
 
@@ -119,6 +120,14 @@ class SpineFrame:
         z = np.interp(s, self.curve_s, self.curve_yz[:, 1]) + v * np.sin(tilt)
         patient: FloatArray = np.stack([u, y, z], axis=-1) @ self.rotation.T + self.shift
         return patient
+
+    @cached_property
+    def front(self) -> FloatArray:
+        """Fronts of the five lumbar discs along the spine's own axes, (5, 3) mm; all as deep as the body of L3."""
+        spots = np.array(
+            [[0.0, -float(self.anatomy.body_depth[5]), s] for s in self.disc_s[FIRST_DISC : FIRST_DISC + 5]]
+        )
+        return self.along_axes(self.to_patient(spots))
 
     def upright(self, plane: SlicePlane, shape: tuple[int, int]) -> tuple[Float32Array, Float32Array, Float32Array]:
         """Left, back and up (x, y, z, along the spine's own axes, mm from L3's posterior wall) all over a slice.

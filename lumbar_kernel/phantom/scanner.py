@@ -91,8 +91,8 @@ class Scanner:
             returned=(float(rng.uniform(0, 6.3)), float(rng.uniform(-0.2, 0.4))) if protocol.unsuppressed else None,
         )
 
-    def gain(self, plane: SlicePlane, frame: SpineFrame, depth: float) -> Float32Array:
-        """Gain of the coil and of the saturation band at each pixel; `depth` is that of the bodies, mm."""
+    def gain(self, plane: SlicePlane, frame: SpineFrame) -> Float32Array:
+        """Gain of the coil and of the saturation band at each pixel."""
         rows, columns = plane.shape
         coarse = 24
         steps = plane.column_direction * plane.extent_mm[0] / coarse, plane.row_direction * plane.extent_mm[1] / coarse
@@ -102,13 +102,12 @@ class Scanner:
         gain = np.exp(a * x + (b + self.near) * y + c * z + d * x * x - abs(e) * z * z)
         shaded: Float32Array = cv2.resize(gain.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
         if self.band is not None:
-            shaded *= self._saturation(plane, frame, depth, left=self.band)
+            shaded *= self._saturation(plane, frame, left=self.band)
         return shaded
 
-    def _saturation(self, plane: SlicePlane, frame: SpineFrame, depth: float, *, left: float) -> Float32Array:
+    def _saturation(self, plane: SlicePlane, frame: SpineFrame, *, left: float) -> Float32Array:
         """What a straight slab in front of the bodies leaves of the signal at each pixel."""
-        spots = np.array([[0.0, -depth, s] for s in frame.disc_s[3:8]])
-        front = frame.along_axes(frame.to_patient(spots))
+        front = frame.front
         turn = np.arctan2(front[0, 1] - front[-1, 1], front[0, 2] - front[-1, 2]) + np.radians(self.band_turn)
         back, up = -np.cos(turn), np.sin(turn)
         edge = (front[:, 1] * back + front[:, 2] * up).max() + self.band_place

@@ -77,7 +77,7 @@ class Trunk:
 
     def surfaces(self, side: Float32Array, z: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Where the skin of the back and that of the belly lie (y)."""
-        away = np.clip(np.abs(side / self.half_width) ** np.float32(2.4), 0, 1)
+        away = np.clip((side / self.half_width) ** np.float32(2.4), 0, 1)
         middle, front = tabled(z, 0.5 * (self.fascia + self.front)), tabled(z, self.front)
         skin = tabled(z, self.skin)
         return skin - (skin - middle) * away, middle - (middle - front) * np.sqrt(1 - away)
