@@ -51,6 +51,28 @@ def test_a_foramen_runs_through_the_mass_from_front_to_back():
         assert above == tissue.MARROW
 
 
+def test_only_a_remnant_is_left_of_the_discs_of_a_sacrum():
+    spine = spine_of("")
+    left = {}
+    for share in (0.4, 1.0):
+        spine = Spine(replace(spine.anatomy, remnant=np.array([share, 0.5])), spine.frame)
+        left[share] = np.flatnonzero((paint_spine(spine).ids == tissue.ANNULUS + SACRAL_DISC).any(axis=(0, 2)))
+    assert np.ptp(left[0.4]) < 0.55 * np.ptp(left[1.0])
+
+
+def test_an_open_arch_has_no_spinous_process():
+    spine = spine_of("")
+    far = {}
+    for reach in (0.0, 10.0, 20.0):
+        process = spine.anatomy.process.copy()
+        process[FIRST_FUSED - 1] = reach
+        grid = paint_spine(Spine(replace(spine.anatomy, process=process), spine.frame))
+        middle = np.abs(grid.s - spine.frame.body_s[FIRST_FUSED - 1] + 10) < 8
+        bone = np.isin(grid.ids[np.abs(grid.u) < 2][:, :, middle], (tissue.MARROW, tissue.CORTEX))
+        far[reach] = grid.v[bone.any(axis=(0, 2))].max()
+    assert far[0.0] + 5 < far[10.0] < far[20.0] - 5
+
+
 def test_the_canal_narrows_to_a_slit(painted):
     spine, _ = painted
     s = np.array([spine.frame.disc_s[7], *spine.frame.body_s[FIRST_FUSED:]], dtype=np.float32)

@@ -51,6 +51,11 @@ def test_skin_bends_less_than_the_back_under_it(body):
     assert bend[0] < bend[1]
 
 
+def test_a_patient_who_lies_has_a_flat_back(body):
+    trunk = body.trunk
+    assert np.ptp(trunk.skin[SHOWN]) < min(35, 0.8 * np.ptp(trunk.fascia[SHOWN]))
+
+
 def test_the_painted_skin_has_no_steps_behind_a_bent_spine(body):
     frame, plane = body.frame, midline(body.frame)
     place = frame.to_spine(plane.origin, plane.column_direction, plane.row_direction, plane.shape)

@@ -93,6 +93,7 @@ MEANS = (
         (5.7, 5.9, 7.1, 9.2),
         "from one posterior margin to the next in 406 patients of Sudirman and 166 of SPIDER, means of both",
     ),
+    _expected("margin_lordosis", WHOLE, [23.6], 11.4, "how much further forwards L5 leans than L2 there"),
     _expected("canal_behind_margin", WHOLE, [5.4], 1.7, "ten labelled levels of the challenge, 3 to 9 mm"),
     _expected("foramen_lateral", DISCS, FORAMEN_LATERAL_MM, 3.2, "marked slices of 490 studies of the challenge"),
     _expected(
@@ -211,9 +212,11 @@ def _from_landmarks(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
     lean = np.degrees(np.arctan2(-normal[:, 1], normal[:, 2]))
     sideways = np.degrees(np.arctan2(normal[:, 0], normal[:, 2]))
     steps = np.diff(truth.disc_margin, axis=0)
+    leaning = np.degrees(np.arctan2(steps[:, 1], -steps[:, 2]))
     return {
         "margin_step": np.linalg.norm(steps, axis=1),
-        "margin_lean": np.degrees(np.arctan2(steps[:, 1], -steps[:, 2])),
+        "margin_lean": leaning,
+        "margin_lordosis": np.array(leaning[3] - leaning[0]),
         "disc_plane_angle": np.diff(lean),
         "disc_plane_lordosis": np.array(lean[-1] - lean[0]),
         "canal_behind_margin": np.linalg.norm((canal - truth.disc_margin)[:, 1:], axis=1),

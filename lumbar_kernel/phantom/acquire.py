@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
 from lumbar_kernel.phantom.background import Body
-from lumbar_kernel.phantom.contrast import Complex64Array, Protocol, signals
+from lumbar_kernel.phantom.contrast import Complex64Array, Protocol, looked_up, signals
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.grid import Grid
 from lumbar_kernel.phantom.planes import Prescription, stack_of
@@ -32,6 +33,10 @@ GAPS_SHARE, UNORDERED_SHARE = 0.15, 0.03
 
 RISING_SHARE = 0.64
 """Of the other series, those numbered in the order of the prescription."""
+
+
+AXIAL_NORMAL = 0.6
+"""Slices whose normal points so far up are axial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,26 +64,38 @@ class Scene:
 def _core(scene: Scene, plane: SlicePlane) -> tuple[slice, slice]:
     """The part of a plane's frame that can hold spine."""
     points = scene.outline
-    near = np.abs(plane.distance(points)) < 40 if abs(plane.normal[2]) > 0.6 else np.ones(len(points), dtype=bool)
+    near = (
+        np.abs(plane.distance(points)) < 40 if abs(plane.normal[2]) > AXIAL_NORMAL else np.ones(len(points), dtype=bool)
+    )
     pixels = plane.to_pixel(points[near] if near.any() else points)
     low = np.clip(np.floor(pixels.min(axis=0)).astype(int), 0, np.array(plane.shape) - 1)
     high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 1, low + 1, plane.shape)
     return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
-def _coordinates(
-    scene: Scene, plane: SlicePlane, window: tuple[slice, slice], offset: FloatArray
-) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Spine coordinates at the pixels of a window of a plane that is shifted by `offset` mm."""
-    rows, columns = window
-    row_step, column_step = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
-    origin = plane.origin + offset + rows.start * row_step + columns.start * column_step
-    return scene.frame.to_spine(origin, row_step, column_step, (rows.stop - rows.start, columns.stop - columns.start))
+def depth_step(frame: SpineFrame, plane: SlicePlane, pixel: FloatArray, depth: float) -> FloatArray:
+    """What `depth` mm along the normal of a slice are in spine coordinates at a pixel (row, column), (3,) mm."""
+    step = depth * plane.normal
+    u, v, s = frame.to_spine(plane.to_mm(pixel) - step, 2 * step, plane.row_direction, (2, 1))
+    return np.array([0.5 * float(x[1, 0] - x[0, 0]) for x in (u, v, s)])
 
 
-def _tissues(
-    scene: Scene, coordinates: tuple[Float32Array, ...], jitter: tuple[float, float, float]
-) -> NDArray[np.uint8]:
+def _samples(scene: Scene, plane: SlicePlane, window: tuple[slice, slice], thickness: float) -> FloatArray:
+    """Where in a voxel its four samples lie, (4, 3) mm in spine coordinates: two in each of two sub-slices.
+
+    A step through the slice is taken as the same all over the spine, from which it differs by about a tenth of a mm;
+    within the slice samples are moved along the two spine axes that it shows.
+    """
+    middle = np.array([0.5 * (part.start + part.stop - 1) for part in window])
+    deep, quarter = depth_step(scene.frame, plane, middle, 0.25 * thickness), 0.25 * plane.row_spacing
+    within = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]]) * quarter
+    axial = abs(plane.normal[2]) > AXIAL_NORMAL
+    moved = np.insert(within, 2 if axial else 0, 0.0, axis=1)
+    samples: FloatArray = moved + np.array([1, 1, -1, -1])[:, None] * deep
+    return samples
+
+
+def _tissues(scene: Scene, coordinates: tuple[Float32Array, ...], jitter: FloatArray) -> NDArray[np.uint8]:
     """Spine tissues at points moved by `jitter` mm; above the painted part its upper vertebrae repeat."""
     grid, (u, v, s) = scene.grid, coordinates
     period = float(scene.frame.body_s[0] - scene.frame.body_s[2])
@@ -87,7 +104,7 @@ def _tissues(
         s = np.where(s > top, s - np.float32(period) * np.ceil((s - np.float32(top)) / np.float32(period)), s)
     step = np.float32(1 / (grid.u[1] - grid.u[0]))
     index = np.zeros(u.shape, dtype=np.int32)
-    for axis, values, moved in zip((grid.u, grid.v, grid.s), (u, v, s), jitter, strict=True):
+    for axis, values, moved in zip((grid.u, grid.v, grid.s), (u, v, s), jitter.tolist(), strict=True):
         start = np.float32(0.5 + (moved - float(axis[0])) * float(step))
         place = np.clip(values * step + start, 0, len(axis) - 1).astype(np.int32)
         index = index * len(axis) + place
@@ -99,31 +116,28 @@ def _drawn(
     scene: Scene, plane: SlicePlane, table: Complex64Array, protocol: Protocol, flow: float
 ) -> tuple[Float32Array, Float32Array]:
     """Signal of water and of fat at the pixels of one slice: four samples per pixel over two sub-slices."""
-    whole = slice(0, plane.shape[0]), slice(0, plane.shape[1])
-    here = _coordinates(scene, plane, whole, np.zeros(3))
-    image = scene.body.signal(here, plane, table, scene.texture)
+    row_step, column_step = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
+    here = scene.frame.to_spine(plane.origin, row_step, column_step, plane.shape)
+    water, lipid = scene.body.signal(here, plane, table, scene.texture)
     window = _core(scene, plane)
-    shape = tuple(part.stop - part.start for part in window)
-    spine, share, fluid = np.zeros(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    u, v, s = near = here[0][window], here[1][window], here[2][window]
+    waters, lipids = looked_up(table)
+    wet, greasy, share, fluid = (np.zeros(near[0].shape, np.float32) for _ in range(4))
     screwed, metal = bool(scene.anatomy.screws.any()), np.zeros(plane.shape, np.float32)
-    quarter, axial = 0.25 * plane.row_spacing, protocol.role == schema.AXIAL_T2
-    for through in (1, -1):
-        deep = _coordinates(scene, plane, window, through * 0.25 * protocol.thickness * plane.normal)
-        for sign in (1, -1):  # within the pixel, along the two spine axes that the slice shows
-            one, other = sign * quarter, sign * through * quarter
-            ids = _tissues(scene, deep, (one, other, 0.0) if axial else (0.0, one, other))
-            spine += table[ids]
-            share += ids != tissue.OUTSIDE
-            fluid += ids == tissue.CSF
-            if screwed:
-                metal[window] += 0.25 * (ids == tissue.METAL)
+    for moved in _samples(scene, plane, window, protocol.thickness):
+        ids = _tissues(scene, near, moved)
+        wet += cv2.LUT(ids, waters)
+        greasy += cv2.LUT(ids, lipids)
+        share += ids != tissue.OUTSIDE
+        fluid += ids == tissue.CSF
+        if screwed:
+            metal[window] += 0.25 * (ids == tissue.METAL)
     if flow:
-        u, v, s = (x[window] for x in here)
-        spine *= 1 - 0.25 * np.float32(flow) * fluid * np.clip(scene.texture.at(u, v, s, FLOW) - 0.3, 0, 1)
-    image[window] = image[window] * (1 - share / 4) + spine / 4
-    grain = scene.texture.at(*here, GRAIN)
-    image *= 1 + np.float32(0.055) * grain
-    water, lipid = image.real.copy(), image.imag.copy()
+        wet *= 1 - 0.25 * np.float32(flow) * fluid * np.clip(scene.texture.at(u, v, s, FLOW) - 0.3, 0, 1)
+    grain = 1 + np.float32(0.055) * scene.texture.at(*here, GRAIN)
+    for image, painted in ((water, wet), (lipid, greasy)):
+        image[window] = image[window] * (1 - share / 4) + painted / 4
+        image *= grain
     if metal.any():
         water, lipid = bent((water, lipid), metal, pixel=plane.row_spacing, upright=protocol.readout_rows)
     return water, lipid

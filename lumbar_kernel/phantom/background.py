@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
-from lumbar_kernel.phantom.contrast import Complex64Array
+from lumbar_kernel.phantom.contrast import Complex64Array, looked_up
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.phantom.trunk import HEIGHTS, Trunk, tabled
@@ -58,8 +58,10 @@ class Body:
         organs = rng.uniform((-25, -110, pelvis - 110, 14, 0), (25, -35, pelvis - 35, 30, 1), (ORGANS, 5))
         return cls(anatomy, frame, trunk, psoas, np.concatenate([loops, organs]), float(rng.normal(0, 4)))
 
-    def signal(self, place: Place, plane: SlicePlane, table: Complex64Array, texture: Texture) -> Complex64Array:
-        """Signal of the body at the pixels of a slice, complex64 (water and fat) of its shape.
+    def signal(
+        self, place: Place, plane: SlicePlane, table: Complex64Array, texture: Texture
+    ) -> tuple[Float32Array, Float32Array]:
+        """Signal of the body's water and of its fat at the pixels of a slice, float32 of its shape.
 
         Args:
             place: spine coordinates of the pixels.
@@ -71,11 +73,13 @@ class Body:
         small = -(-shape[1] // COARSE), -(-shape[0] // COARSE)
         u, v, s = (cv2.resize(x, small, interpolation=cv2.INTER_LINEAR) for x in place)
         ids = self.ids((u, v, s), self.frame.upright(plane, small[::-1]))
-        values = table[ids]
+        water, fat = (cv2.LUT(ids, values) for values in looked_up(table))
         muscle = (ids == tissue.MUSCLE) & (v > -10)
         greasy = (ids == tissue.FAT) | (ids == tissue.SKIN_FAT)
-        stacked = np.stack([values.real, values.imag, muscle, greasy], axis=-1, dtype=np.float32, casting="unsafe")
-        water, fat, muscle, greasy = cv2.split(cv2.resize(stacked, shape[::-1], interpolation=cv2.INTER_LINEAR))
+        water, fat, muscle, greasy = (
+            cv2.resize(part.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
+            for part in (water, fat, muscle, greasy)
+        )
         u, v, s = place
         low = np.clip((np.float32(self.frame.disc_s[5]) - s) / 70, -0.6, 1.0)
         deep = np.exp(-((u / 24) ** 2))
@@ -87,8 +91,7 @@ class Body:
         septa = texture.at(u, v, s, LOBULES)
         fat *= 1 - 0.2 * greasy * np.clip(1 - np.abs(septa) * 5, 0, 1) * (v > 20)
         fat *= 1 - 0.55 * greasy * np.clip(septa - 1.1, 0, 1) * (v < 10)
-        signal: Complex64Array = (water + np.complex64(1j) * fat).astype(np.complex64)
-        return signal
+        return water, fat
 
     def ids(self, place: Place, upright: Place) -> Ids:
         """Tissues of background points, uint8 of the common shape of the coordinates.

@@ -55,19 +55,20 @@ def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
         return
     lamina = _rounded((back - 3.2) / 3.2, slant / (0.36 * height), size=3.2)
     lamina = np.maximum(lamina, np.abs(w.u) - 0.55 * a.canal_width[vertebra] - 1)
-    reach = 20.0 if vertebra in (0, 1, 2, 7) else 29.0
-    start = depth + 2
-    length, low = 0.5 * (reach + 4), (0.30 + 0.12 * np.clip((w.v - start) / 15, 0, 1)) * np.float32(height)
-    wide = 2.6 + 0.05 * np.clip(w.v - start, 0, None)
-    process = _rounded((w.v - start - length) / length, (slant + 4) / low, w.u / wide, size=3.0)
-    between = (np.abs(w.u) < 2.2) & (np.abs(w.v - start - 12) < 12)
-    w.paint(between & (w.ids == 0), tissue.INTERSPINOUS)
-    w.bone(np.minimum(lamina, process).astype(np.float32))
+    reach, start = float(a.process[vertebra]), depth + 2
+    if reach:
+        length, low = 0.5 * (reach + 4), (0.30 + 0.12 * np.clip((w.v - start) / 15, 0, 1)) * np.float32(height)
+        wide = 2.6 + 0.05 * np.clip(w.v - start, 0, None)
+        process = _rounded((w.v - start - length) / length, (slant + 4) / low, w.u / wide, size=3.0)
+        between = (np.abs(w.u) < 2.2) & (np.abs(w.v - start - 12) < 12)
+        w.paint(between & (w.ids == 0), tissue.INTERSPINOUS)
+        lamina = np.minimum(lamina, process)
+    w.bone(lamina.astype(np.float32))
 
 
 def _dorsal_plate(spine: Spine, w: Window, reach: float) -> None:
     """What has become of laminae and spinous processes of the sacrum: a thin roof with a low crest."""
-    crest = 3.5 * np.exp(-((w.u / 2.5) ** 2)) * (0.6 + 0.4 * np.cos(0.25 * w.s))
+    crest = spine.anatomy.crest * np.exp(-((w.u / 2.5) ** 2)) * (0.6 + 0.4 * np.cos(0.25 * w.s))
     behind = w.v - roof(w.u, spine.roof_depth(w.s))
     plate = np.maximum(np.abs(behind - 1.8 - 0.5 * crest) - 1.8 - 0.5 * crest, np.abs(w.u) - reach)
     w.bone(plate.astype(np.float32))
@@ -112,7 +113,9 @@ def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
         return
     overhang = 1.0 + 0.4 * a.bulge[spine.lumbar(disc)] + 0.3 * a.osteophyte[disc]
     radius = (np.abs(w.u) / (width / 2 + overhang)) ** np.float32(ROUND)
-    radius = radius + (np.abs(w.v + depth / 2 + 0.5) / (depth / 2 + overhang * 0.5 + 0.5)) ** np.float32(ROUND)
+    left = float(a.remnant[disc - FIRST_FUSED]) if disc >= FIRST_FUSED else 1.0
+    reach = left * (depth / 2 + overhang * 0.5 + 0.5)
+    radius = radius + (np.abs(w.v + depth / 2 + 0.5) / reach) ** np.float32(ROUND)
     wedge = np.float32(np.tan(np.radians(a.disc_wedge[disc])) / 2)
     arched = np.clip(1 - radius, 0, 1) ** np.float32(0.7)
     sag = np.where(w.s > middle, *(np.float32(share * half) for share in SAG))
@@ -191,8 +194,8 @@ def endplates(spine: Spine, grid: Grid, disc: int) -> None:
 def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
     """Pedicles, transverse processes and the pars that runs down from each pedicle."""
     a = spine.anatomy
-    across, middle = spine.pedicle(vertebra)
-    height = spine.pedicle_height(vertebra)
+    across, middle = (float(x) for x in spine.pedicle(vertebra))
+    height, width = float(spine.pedicle_height(vertebra)), float(a.pedicle_width[vertebra])
     depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
     for side, sign in enumerate(SIDE_SIGN):
         w = grid.window(mirrored(side, across - 10, across + 31), (-13, 24), (middle - 23, middle + 10))
@@ -200,8 +203,8 @@ def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
             continue
         u = sign * w.u - np.float32(across)
         waist = height * (0.9 + 0.3 * np.clip(np.abs(w.v - 3) / 9, 0, 1.2) ** 2)
-        tube = np.hypot(u / a.pedicle_width[vertebra], (w.s - middle) / waist) - np.float32(0.5)
-        root = np.maximum(tube * min(height, a.pedicle_width[vertebra]), np.abs(w.v - 1) - 13)
+        tube = np.hypot(u / width, (w.s - middle) / waist) - np.float32(0.5)
+        root = np.maximum(tube * min(height, width), np.abs(w.v - 1) - 13)
         behind = depth - 9.2 + 0.16 * (middle - w.s)
         pars = _rounded((u - 0.5) / 5.0, (w.v - behind) / 4.0, (w.s - middle + 10) / 12.5, size=4.0)
         shape = np.minimum(root, pars)

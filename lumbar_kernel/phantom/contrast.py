@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 
@@ -119,6 +120,12 @@ def _random_table(anatomy: Anatomy, rng: np.random.Generator) -> Complex64Array:
         grey[tissue.ROOT] = (grey[tissue.CSF] + 0.3) % 1
     grey[[tissue.AIR, tissue.METAL, tissue.OUTSIDE]] = 0.0
     return np.clip(grey, 0.02, 1).astype(np.complex64)
+
+
+def looked_up(table: Complex64Array) -> tuple[Float32Array, Float32Array]:
+    """Water and fat of a table of signals as `cv2.LUT` wants them, each (256,) float32."""
+    longer = np.pad(table, (0, 256 - len(table)))
+    return longer.real.copy(), longer.imag.copy()
 
 
 def signals(anatomy: Anatomy, protocol: Protocol, rng: np.random.Generator) -> Complex64Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,7 +71,7 @@ class SpineFrame:
     def slipped(self, v: AnyArray, s: AnyArray) -> AnyArray:
         """How far the part at v (before any slip) and s has slipped forwards, mm: arches hang below their bodies."""
         a, total = self.anatomy, np.zeros_like(v + s)
-        for slip, middle, height in zip(a.slip, self.disc_s, a.disc_height, strict=True):
+        for slip, middle, height in zip(a.slip.tolist(), self.disc_s.tolist(), a.disc_height.tolist(), strict=True):
             if slip:
                 stays = a.isthmic and middle == self.disc_s[7]
                 level = s if stays else s + HANG * np.clip(v, 0, 22)
@@ -94,13 +95,13 @@ class SpineFrame:
         angle = s * (1 / 45.0) + phase
         sideways = amplitude * np.cos(angle)
         u, s = u - sideways, s + u * (amplitude / 45.0) * np.sin(angle)
-        twist = np.radians(a.twist) * sideways
+        twist = math.radians(a.twist) * sideways
         u, v = u + twist * v, v - twist * u
         v = v + self.slipped(v, s)
         bent = []
         for axis in range(3):
             total = (u, v, s)[axis]
-            for size, du, dv, ds, start in a.elastic[:, axis]:
+            for size, du, dv, ds, start in a.elastic[:, axis].tolist():  # plain floats keep single precision
                 total = total + size * np.sin(du * u + dv * v + ds * s + start)
             bent.append(total)
         return bent[0], bent[1], bent[2]
@@ -140,11 +141,14 @@ class SpineFrame:
             Three float32 arrays that broadcast to `shape`.
         """
         rows, columns = ((np.arange(n) + 0.5) * full / n - 0.5 for n, full in zip(shape, plane.shape, strict=True))
-        start = self.along_axes(plane.origin)
-        down, right = (
-            step @ self.rotation
-            for step in (plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing)
-        )
+        steps = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
+        return self._lattice(plane.origin, *steps, rows, columns)
+
+    def _lattice(
+        self, origin: FloatArray, row_step: FloatArray, column_step: FloatArray, rows: AnyArray, columns: AnyArray
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """x, y, z along the spine's own axes of pixels (rows) × (columns), float32; origin and steps in patient mm."""
+        start, down, right = self.along_axes(origin), row_step @ self.rotation, column_step @ self.rotation
         x, y, z = ((start[i] + rows[:, None] * down[i] + columns * right[i]).astype(np.float32) for i in range(3))
         return x, y, z
 
@@ -174,18 +178,10 @@ class SpineFrame:
             column_step: patient mm from one column to the next.
             shape: rows and columns.
         """
-        start = self.along_axes(origin)
-        down, right = row_step @ self.rotation, column_step @ self.rotation
-        steps = [max(1, int(NODE / np.linalg.norm(step))) for step in (down, right)]
+        steps = [max(1, int(NODE / np.linalg.norm(step))) for step in (row_step, column_step)]
         # one node more than needed on each side, so that interpolation never runs into the border
-        rows, columns = (
-            (np.arange(-(-n // k) + 2, dtype=np.float32) - np.float32(0.5)) * k - np.float32(0.5)
-            for n, k in zip(shape, steps, strict=True)
-        )
-        x, y, z = (
-            np.float32(start[i]) + rows[:, None] * np.float32(down[i]) + columns * np.float32(right[i])
-            for i in range(3)
-        )
+        rows, columns = ((np.arange(-(-n // k) + 2) - 0.5) * k - 0.5 for n, k in zip(shape, steps, strict=True))
+        x, y, z = self._lattice(origin, row_step, column_step, rows, columns)
         map_y = (y - np.float32(TABLE_Y[0])) * np.float32(1 / TABLE_STEP)
         map_z = (z - np.float32(TABLE_Z[0])) * np.float32(1 / TABLE_STEP)
         unbent = cv2.remap(self.table, map_y, map_z, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -244,7 +240,7 @@ def build_frame(anatomy: Anatomy, rng: np.random.Generator) -> SpineFrame:
     """Place a spine in the scanner with a random small turn and shift."""
     body_s, disc_s = _stack(anatomy)
     s, yz, tilt = _curve(anatomy, body_s)
-    angles = np.radians(rng.normal(0, 2.5, 3))
+    angles = np.radians(rng.normal(0, (1.5, 2.5, 2.5)))
     rotation = np.eye(3)
     for axis, angle in enumerate(angles):
         i, j = [k for k in range(3) if k != axis]

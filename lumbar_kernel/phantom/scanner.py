@@ -138,15 +138,23 @@ class Scanner:
         strength, place = self.ghost
         if strength:
             image = image + np.float32(strength) * np.roll(image, int(place * image.shape[axis]), axis=axis)
-        noise = rng.standard_normal((2, *image.shape), dtype=np.float32)
-        noise *= np.float32(self.noise)
-        noise[0] += image
-        np.square(noise, out=noise)
-        noisy = np.sqrt(noise[0] + noise[1])
+        noisy = rician(image, self.noise, rng)
         stored = limited(noisy, acquired, shape, taper=self.taper, crisp=self.crisp)
         toned = cv2.pow(np.maximum(stored, 0), self.gamma) * np.float32(self.full)
         integers: NDArray[np.uint16] = np.clip(np.rint(toned), 0, 4095).astype(np.uint16)
         return integers
+
+
+def rician(image: Float32Array, noise: float, rng: np.random.Generator) -> Float32Array:
+    """Magnitudes of an image to whose real and imaginary part Gaussian noise of this standard deviation was added.
+
+    The noise is drawn by its power and phase: half the price of two Gaussians, and the same law.
+    """
+    power = rng.standard_exponential(image.shape, dtype=np.float32) * np.float32(2 * noise * noise)
+    phase = rng.random(image.shape, dtype=np.float32) * np.float32(2 * np.pi)
+    squared = image * image + power + 2 * image * np.sqrt(power) * np.cos(phase)
+    noisy: Float32Array = np.sqrt(np.maximum(squared, 0))
+    return noisy
 
 
 def _shifted(image: Float32Array, pixels: float, *, upright: bool) -> Float32Array:

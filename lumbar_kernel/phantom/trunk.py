@@ -17,6 +17,17 @@ HEIGHTS = np.arange(-240.0, 261.0)
 REACH = 3.0
 """mm up and down in which a height of the table looks for the rearmost part of the back."""
 
+MUSCLE, PLATE = np.array([0.32, 0.75, 1.0, 0.92]), np.array([12.0, 14.0, 0.0, 0.0])
+"""What lies behind the posterior walls 60 mm below L5/S1, there, at L3 and at the chest: muscle as shares of its depth,
+the bone of the sacrum in mm."""
+
+BED, PRESSED, HOLLOW = (2.0, 14.0), 0.75, (0.2, 0.8)
+"""Patients lie on their backs: how far, mm, behind the mean of a free back the bed is, what of the parts beyond it is
+pressed flat, and what is left of the hollow of the loins."""
+
+LEFT = 0.35
+"""Share of the fat of the skin that stays where the bed presses on it."""
+
 THINNEST = 4.0
 """Least fat between the muscles of the back and its skin, mm."""
 
@@ -53,17 +64,13 @@ class Trunk:
     @classmethod
     def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> Trunk:
         """Draw the outline of one patient; the spinous processes reach its fascia."""
-        fascia = _smooth(_rearmost(anatomy, frame), 41)
-        bridge = np.maximum(fascia, _smooth(fascia, 161))
-        sacrum, waist, chest = np.interp(frame.body_s[[9, 6, 1]], frame.curve_s, frame.curve_yz[:, 1])
-        profile = np.interp(HEIGHTS, (sacrum - 30, sacrum + 25, waist, chest), (1.0, 1.3, 1.0, 0.65))
-        skin = fascia + anatomy.skin_fat * profile + rng.uniform(0.3, 1.0) * (bridge - fascia)
+        fascia, skin = _pressed(anatomy, frame, rng)
         spine = _smooth(np.interp(HEIGHTS, frame.curve_yz[:, 1], frame.curve_yz[:, 0]), 201)
         belly = 105 + 2.2 * anatomy.skin_fat + rng.normal(0, 12)
         sags = np.interp(HEIGHTS, (-200, -60, 40, 140), (0.85, 1.05, 1.0, 0.9))
         return cls(
             fascia=fascia,
-            skin=np.maximum(_smooth(skin, 41), fascia + THINNEST),
+            skin=skin,
             front=0.5 * spine - belly * _smooth(sags, 81),
             half_width=float(rng.normal(165, 12)),
         )
@@ -83,11 +90,25 @@ class Trunk:
         return skin - (skin - middle) * away, middle - (middle - front) * np.sqrt(1 - away)
 
 
-def _rearmost(anatomy: Anatomy, frame: SpineFrame) -> FloatArray:
-    """Where (y) the muscles end in the midline at each of `HEIGHTS`: they are thinner over the sacrum."""
-    low = frame.disc_s[7]
-    share = np.interp(frame.curve_s, (low - 60, low, 0, 120), (0.42, 0.8, 1.0, 0.92))
-    depth, tilt = share * anatomy.muscle_depth, frame.curve_tilt
+def _pressed(anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Where (y) muscles and skin of the back end, per height: free, they follow the spine; a bed flattens them."""
+    fascia = _smooth(_rearmost(frame, anatomy.muscle_depth * MUSCLE), 41)
+    sacrum, waist, chest = np.interp(frame.body_s[[9, 6, 1]], frame.curve_s, frame.curve_yz[:, 1])
+    profile = np.interp(HEIGHTS, (sacrum - 30, sacrum + 25, waist, chest), (1.0, 1.3, 1.0, 0.65))
+    free = fascia + anatomy.skin_fat * profile
+    shown = slice(*np.searchsorted(HEIGHTS, (sacrum, chest)))
+    over = free - free[shown].mean() - rng.uniform(*BED)
+    skin = free - over * np.where(over > 0, PRESSED, 1 - rng.uniform(*HOLLOW))
+    bone = _smooth(_rearmost(frame, PLATE), 41)
+    skin = _smooth(np.maximum(skin, bone + 2 * THINNEST), 41)
+    fascia = _smooth(np.minimum(fascia, skin - np.maximum(THINNEST, LEFT * anatomy.skin_fat)), 41)
+    return fascia, np.maximum(skin, fascia + THINNEST)
+
+
+def _rearmost(frame: SpineFrame, thickness: FloatArray) -> FloatArray:
+    """Where (y) what lies so thick, mm, behind the posterior walls (at the places of `MUSCLE`) ends, per height."""
+    low, tilt = frame.disc_s[7], frame.curve_tilt
+    depth = np.interp(frame.curve_s, (low - 60, low, 0, 120), thickness)
     y = frame.curve_yz[:, 0] + depth * np.cos(tilt)
     z = frame.curve_yz[:, 1] + depth * np.sin(tilt)
     near = np.abs(HEIGHTS[:, None] - z) < REACH
