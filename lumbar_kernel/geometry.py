@@ -63,6 +63,11 @@ class SlicePlane:
         """Height and width of the slice in mm."""
         return self.shape[0] * self.row_spacing, self.shape[1] * self.column_spacing
 
+    @property
+    def steps(self) -> tuple[FloatArray, FloatArray]:
+        """Patient mm from one row to the next and from one column to the next, (3,) each."""
+        return self.column_direction * self.row_spacing, self.row_direction * self.column_spacing
+
     def to_mm(self, row_column: FloatArray) -> FloatArray:
         """Patient points of pixel coordinates: (..., 2) row and column → (..., 3) mm LPS."""
         row_column = np.asarray(row_column, dtype=np.float64)

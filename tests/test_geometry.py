@@ -105,3 +105,9 @@ def test_unit_keeps_the_direction(vector):
 def test_unit_refuses_a_vector_without_direction():
     with pytest.raises(ValueError, match="length zero"):
         unit(np.zeros(3))
+
+
+def test_steps_lead_from_pixel_to_pixel():
+    plane = sagittal()
+    start, below, beside = plane.to_mm(np.array([[2.0, 3.0], [3.0, 3.0], [2.0, 4.0]]))
+    assert np.allclose([below - start, beside - start], plane.steps)

@@ -16,9 +16,8 @@ def test_a_sub_slice_lies_a_constant_step_from_its_slice(prescribe):
         frame = build_frame(draw_patient(seed), np.random.default_rng(seed))
         plan = prescribe(frame, np.random.default_rng(seed))[0]
         for plane in stack_of(plan, np.random.default_rng(seed), finest=2.0).drawn[::4]:
-            steps = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
             here, there = (
-                np.stack(frame.to_spine(origin, *steps, plane.shape))
+                np.stack(frame.to_spine(origin, *plane.steps, plane.shape))
                 for origin in (plane.origin, plane.origin + 1.1 * plane.normal)
             )
             # the painted spine: further behind, lines across a bent one meet

@@ -93,7 +93,7 @@ MEANS = (
         (5.7, 5.9, 7.1, 9.2),
         "from one posterior margin to the next in 406 patients of Sudirman and 166 of SPIDER, means of both",
     ),
-    _expected("margin_lordosis", WHOLE, [23.6], 11.4, "how much further forwards L5 leans than L2 there"),
+    _expected("margin_lordosis", WHOLE, [23.6], 11.4, "from L2 to L5, in 391 and 166 of them"),
     _expected("canal_behind_margin", WHOLE, [5.4], 1.7, "ten labelled levels of the challenge, 3 to 9 mm"),
     _expected("foramen_lateral", DISCS, FORAMEN_LATERAL_MM, 3.2, "marked slices of 490 studies of the challenge"),
     _expected(

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import Float32Array, FloatArray
-from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.geometry import Plane, SlicePlane, plane_of
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
 from lumbar_kernel.phantom.background import Body
-from lumbar_kernel.phantom.contrast import Complex64Array, Protocol, looked_up, signals
+from lumbar_kernel.phantom.contrast import Protocol, Tables, signals
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.grid import Grid
 from lumbar_kernel.phantom.planes import Prescription, stack_of
@@ -33,10 +33,6 @@ GAPS_SHARE, UNORDERED_SHARE = 0.15, 0.03
 
 RISING_SHARE = 0.64
 """Of the other series, those numbered in the order of the prescription."""
-
-
-AXIAL_NORMAL = 0.6
-"""Slices whose normal points so far up are axial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +60,8 @@ class Scene:
 def _core(scene: Scene, plane: SlicePlane) -> tuple[slice, slice]:
     """The part of a plane's frame that can hold spine."""
     points = scene.outline
-    near = (
-        np.abs(plane.distance(points)) < 40 if abs(plane.normal[2]) > AXIAL_NORMAL else np.ones(len(points), dtype=bool)
-    )
+    sagittal = plane_of(plane.normal) is Plane.SAGITTAL
+    near = np.ones(len(points), dtype=bool) if sagittal else np.abs(plane.distance(points)) < 40
     pixels = plane.to_pixel(points[near] if near.any() else points)
     low = np.clip(np.floor(pixels.min(axis=0)).astype(int), 0, np.array(plane.shape) - 1)
     high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 1, low + 1, plane.shape)
@@ -89,8 +84,7 @@ def _samples(scene: Scene, plane: SlicePlane, window: tuple[slice, slice], thick
     middle = np.array([0.5 * (part.start + part.stop - 1) for part in window])
     deep, quarter = depth_step(scene.frame, plane, middle, 0.25 * thickness), 0.25 * plane.row_spacing
     within = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]]) * quarter
-    axial = abs(plane.normal[2]) > AXIAL_NORMAL
-    moved = np.insert(within, 2 if axial else 0, 0.0, axis=1)
+    moved = np.insert(within, 0 if plane_of(plane.normal) is Plane.SAGITTAL else 2, 0.0, axis=1)
     samples: FloatArray = moved + np.array([1, 1, -1, -1])[:, None] * deep
     return samples
 
@@ -113,21 +107,19 @@ def _tissues(scene: Scene, coordinates: tuple[Float32Array, ...], jitter: FloatA
 
 
 def _drawn(
-    scene: Scene, plane: SlicePlane, table: Complex64Array, protocol: Protocol, flow: float
+    scene: Scene, plane: SlicePlane, tables: Tables, protocol: Protocol, flow: float
 ) -> tuple[Float32Array, Float32Array]:
     """Signal of water and of fat at the pixels of one slice: four samples per pixel over two sub-slices."""
-    row_step, column_step = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
-    here = scene.frame.to_spine(plane.origin, row_step, column_step, plane.shape)
-    water, lipid = scene.body.signal(here, plane, table, scene.texture)
+    here = scene.frame.to_spine(plane.origin, *plane.steps, plane.shape)
+    water, lipid = scene.body.signal(here, plane, tables, scene.texture)
     window = _core(scene, plane)
     u, v, s = near = here[0][window], here[1][window], here[2][window]
-    waters, lipids = looked_up(table)
     wet, greasy, share, fluid = (np.zeros(near[0].shape, np.float32) for _ in range(4))
     screwed, metal = bool(scene.anatomy.screws.any()), np.zeros(plane.shape, np.float32)
     for moved in _samples(scene, plane, window, protocol.thickness):
         ids = _tissues(scene, near, moved)
-        wet += cv2.LUT(ids, waters)
-        greasy += cv2.LUT(ids, lipids)
+        wet += cv2.LUT(ids, tables.water)
+        greasy += cv2.LUT(ids, tables.fat)
         share += ids != tissue.OUTSIDE
         fluid += ids == tissue.CSF
         if screwed:
@@ -154,13 +146,13 @@ def acquire(
     axial = protocol.role == schema.AXIAL_T2
     protocol = replace(protocol, step=plan.step, thickness=plan.thickness)
     stack = stack_of(plan, rng, finest=0.56 if axial else 0.66)
-    table, scanner = signals(scene.anatomy, protocol, rng), Scanner.draw(rng, protocol)
+    tables, scanner = Tables.of(signals(scene.anatomy, protocol, rng)), Scanner.draw(rng, protocol)
     flow = float(rng.beta(2, 3)) if protocol.role != schema.SAGITTAL_T1 and rng.random() < 0.5 else 0.0
     count, axis, slices = len(stack.native), protocol.phase_axis, []
     beyond = round(scanner.wrap * stack.drawn[0].shape[axis])
     for native, drawn, number in zip(stack.native, stack.drawn, _numbers(count, rng), strict=True):
         field = widened(drawn, beyond, axis=axis) if beyond else drawn
-        water, fat = _drawn(scene, field, table, protocol, flow)
+        water, fat = _drawn(scene, field, tables, protocol, flow)
         gain = scanner.gain(field, scene.frame)
         if axial and scanner.crossing < 1:
             gain = gain * crossed(field, stack.drawn, thickness=plan.thickness, left=scanner.crossing)

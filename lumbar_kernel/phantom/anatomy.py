@@ -33,8 +33,10 @@ CANAL_WIDTH = np.array([20.0, 20.5, 21.5, 22.5, 23.0, 24.0, 25.5, 27.9, 30.0, 24
 PEDICLE_WIDTH = np.array([7.0, 7.5, 8.0, 8.7, 8.9, 10.3, 12.9, 16.0, 18.0, 14.0, 10.0])
 PEDICLE_HEIGHT = np.array([12.5, 12.8, 13.2, 13.8, 14.0, 14.8, 15.6, 16.7, 17.0, 14.0, 12.0])
 """Of a vertebra whose body is 29 mm high."""
-PROCESS = np.array([20.0, 20.0, 20.0, 29.0, 29.0, 29.0, 29.0, 16.0, 14.0, 0.0, 0.0])
-"""How far spinous processes reach behind the canal."""
+PROCESS = np.array([20.0, 20.0, 20.0, 29.0, 29.0, 29.0, 29.0, np.nan, 14.0, 0.0, 0.0])
+"""How far spinous processes reach behind the canal; that of L5 is drawn for itself, S1 has one where it is free."""
+LOWEST_PROCESS, OPEN_ARCH_SHARE = (8.0, 24.0), 0.08
+"""Range of that of L5, and share of people in whom its arch stayed open, without one."""
 
 # Millimetres and degrees per lumbar disc, L1/L2 to L5/S1 (sections 1.2 to 1.5).
 DISC_HEIGHT = np.array([5.8, 6.6, 7.2, 7.7, 6.7])
@@ -227,7 +229,7 @@ def _draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[
 def _draw_processes(rng: np.random.Generator) -> FloatArray:
     """How far spinous processes reach: that of L5 is short, of any size, and missing where its arch stayed open."""
     reach = PROCESS * np.exp(rng.normal(0, 0.1, len(PROCESS)))
-    reach[7] = rng.uniform(8, 24) if rng.random() < 0.92 else 0.0
+    reach[FIRST_FUSED - 1] = rng.uniform(*LOWEST_PROCESS) if rng.random() < 1 - OPEN_ARCH_SHARE else 0.0
     return reach
 
 

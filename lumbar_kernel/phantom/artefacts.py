@@ -17,7 +17,7 @@ COARSE = 4
 
 def widened(plane: SlicePlane, pixels: int, *, axis: int) -> SlicePlane:
     """A plane with so many more pixels at both ends of an axis (0 rows, 1 columns): what a small field leaves out."""
-    step = plane.row_direction * plane.column_spacing if axis else plane.column_direction * plane.row_spacing
+    step = plane.steps[axis]
     rows, columns = plane.shape
     shape = (rows, columns + 2 * pixels) if axis else (rows + 2 * pixels, columns)
     return replace(plane, origin=plane.origin - pixels * step, shape=shape)
@@ -60,7 +60,7 @@ def crossed(plane: SlicePlane, others: Sequence[SlicePlane], *, thickness: float
     rows, columns = plane.shape
     down, right = (np.arange(0, n, COARSE, dtype=np.float32)[:, None] for n in (rows, columns))
     kept = np.ones((len(down), len(right)), dtype=np.float32)
-    row_step, column_step = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
+    row_step, column_step = plane.steps
     for other in others:
         if abs(float(other.normal @ plane.normal)) > 0.999:
             continue

@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
-from lumbar_kernel.phantom.contrast import Complex64Array, looked_up
+from lumbar_kernel.phantom.contrast import Tables
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.phantom.trunk import HEIGHTS, Trunk, tabled
@@ -59,21 +59,21 @@ class Body:
         return cls(anatomy, frame, trunk, psoas, np.concatenate([loops, organs]), float(rng.normal(0, 4)))
 
     def signal(
-        self, place: Place, plane: SlicePlane, table: Complex64Array, texture: Texture
+        self, place: Place, plane: SlicePlane, tables: Tables, texture: Texture
     ) -> tuple[Float32Array, Float32Array]:
         """Signal of the body's water and of its fat at the pixels of a slice, float32 of its shape.
 
         Args:
             place: spine coordinates of the pixels.
             plane: of the slice.
-            table: signal per tissue.
+            tables: signals per tissue.
             texture: grain of muscle and fat.
         """
         shape = place[0].shape
         small = -(-shape[1] // COARSE), -(-shape[0] // COARSE)
         u, v, s = (cv2.resize(x, small, interpolation=cv2.INTER_LINEAR) for x in place)
         ids = self.ids((u, v, s), self.frame.upright(plane, small[::-1]))
-        water, fat = (cv2.LUT(ids, values) for values in looked_up(table))
+        water, fat = cv2.LUT(ids, tables.water), cv2.LUT(ids, tables.fat)
         muscle = (ids == tissue.MUSCLE) & (v > -10)
         greasy = (ids == tissue.FAT) | (ids == tissue.SKIN_FAT)
         water, fat, muscle, greasy = (
@@ -85,9 +85,8 @@ class Body:
         deep = np.exp(-((u / 24) ** 2))
         threshold = 1.55 - np.float32(2.0 * self.anatomy.fatness) - 0.45 * low - 0.6 * deep
         streaks = np.clip((texture.at(u + 0.35 * v, v + 0.22 * s, s, FIBRES) - threshold) * 0.6, 0, 0.7) * muscle
-        pure = table[tissue.FAT]
-        water = water + streaks * (pure.real - water)
-        fat = fat + streaks * (pure.imag - fat)
+        water = water + streaks * (tables.water[tissue.FAT] - water)
+        fat = fat + streaks * (tables.fat[tissue.FAT] - fat)
         septa = texture.at(u, v, s, LOBULES)
         fat *= 1 - 0.2 * greasy * np.clip(1 - np.abs(septa) * 5, 0, 1) * (v > 20)
         fat *= 1 - 0.55 * greasy * np.clip(septa - 1.1, 0, 1) * (v < 10)

@@ -194,8 +194,8 @@ def endplates(spine: Spine, grid: Grid, disc: int) -> None:
 def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
     """Pedicles, transverse processes and the pars that runs down from each pedicle."""
     a = spine.anatomy
-    across, middle = (float(x) for x in spine.pedicle(vertebra))
-    height, width = float(spine.pedicle_height(vertebra)), float(a.pedicle_width[vertebra])
+    across, middle = spine.pedicle(vertebra)
+    height, width = spine.pedicle_height(vertebra), float(a.pedicle_width[vertebra])
     depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
     for side, sign in enumerate(SIDE_SIGN):
         w = grid.window(mirrored(side, across - 10, across + 31), (-13, 24), (middle - 23, middle + 10))

@@ -122,10 +122,18 @@ def _random_table(anatomy: Anatomy, rng: np.random.Generator) -> Complex64Array:
     return np.clip(grey, 0.02, 1).astype(np.complex64)
 
 
-def looked_up(table: Complex64Array) -> tuple[Float32Array, Float32Array]:
-    """Water and fat of a table of signals as `cv2.LUT` wants them, each (256,) float32."""
-    longer = np.pad(table, (0, 256 - len(table)))
-    return longer.real.copy(), longer.imag.copy()
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """Signals of water and of fat per tissue id as `cv2.LUT` wants them, each (256,) float32."""
+
+    water: Float32Array
+    fat: Float32Array
+
+    @classmethod
+    def of(cls, table: Complex64Array) -> Tables:
+        """The two parts of what `signals` gives."""
+        longer = np.pad(table, (0, 256 - len(table)))
+        return cls(longer.real.copy(), longer.imag.copy())
 
 
 def signals(anatomy: Anatomy, protocol: Protocol, rng: np.random.Generator) -> Complex64Array:

@@ -141,8 +141,7 @@ class SpineFrame:
             Three float32 arrays that broadcast to `shape`.
         """
         rows, columns = ((np.arange(n) + 0.5) * full / n - 0.5 for n, full in zip(shape, plane.shape, strict=True))
-        steps = plane.column_direction * plane.row_spacing, plane.row_direction * plane.column_spacing
-        return self._lattice(plane.origin, *steps, rows, columns)
+        return self._lattice(plane.origin, *plane.steps, rows, columns)
 
     def _lattice(
         self, origin: FloatArray, row_step: FloatArray, column_step: FloatArray, rows: AnyArray, columns: AnyArray
