@@ -12,7 +12,7 @@ PYTHON := .venv/bin/python
 DATASET := dist/kaggle-dataset
 THIN := build/environment
 SOURCES := $(shell find lumbar_kernel weights -type f -not -path '*/__pycache__/*') pyproject.toml build_wheel.py LICENSE README.md
-LUMBAR = $(PYTHON) -m benchmarks.offline run $(THIN)/bin/lumbar-kernel
+LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(THIN)/bin/lumbar-kernel
 
 .PHONY: help submission phantom check test wheel replay train clean
 
@@ -37,7 +37,7 @@ wheel: .venv/.stamp ## build the wheel and prove it in an environment of its own
 	$(PYTHON) build_wheel.py
 
 replay: $(DATASET)/SHA256SUMS ## run the notebook on DATA (or phantoms) as Kaggle does
-	$(PYTHON) -m benchmarks.replay $(if $(DATA),--data $(DATA)) $(if $(LAYOUT),--layout $(LAYOUT))
+	$(PYTHON) -m benchmarks.kaggle.replay $(if $(DATA),--data $(DATA)) $(if $(LAYOUT),--layout $(LAYOUT))
 
 train: .venv/.stamp ## train everything again, see training/README.md
 	PATH="$(CURDIR)/.venv/bin:$$PATH" sh training/recipe.sh
@@ -55,7 +55,7 @@ $(DATASET)/SHA256SUMS: $(SOURCES) kernel-metadata.json | .venv/.stamp
 	$(PYTHON) build_wheel.py --skip-proof
 
 $(THIN)/.stamp: $(DATASET)/SHA256SUMS .venv/.stamp
-	$(PYTHON) -m benchmarks.offline install $(THIN) $(DATASET)/*.whl
+	$(PYTHON) -m benchmarks.kaggle.offline install $(THIN) $(DATASET)/*.whl
 	touch $@
 
 # Made beside its place and moved there whole, so that an interrupted run leaves no half a data set.

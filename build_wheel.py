@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import offline
-from benchmarks.check import check_submission
+from benchmarks.kaggle import offline
+from benchmarks.kaggle.check import check_submission
 
 ROOT = Path(__file__).resolve().parent
 LARGEST_FILE = 15_000_000

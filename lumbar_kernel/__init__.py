@@ -12,15 +12,15 @@ __all__ = ["Config", "KernelError", "Report", "__version__", "predict"]
 _HOMES = {
     "Config": "lumbar_kernel.config",
     "KernelError": "lumbar_kernel.errors",
-    "Report": "lumbar_kernel.report",
-    "predict": "lumbar_kernel.supervisor",
+    "Report": "lumbar_kernel.results.report",
+    "predict": "lumbar_kernel.runtime.supervisor",
 }
 
 if TYPE_CHECKING:
     from lumbar_kernel.config import Config
     from lumbar_kernel.errors import KernelError
-    from lumbar_kernel.report import Report
-    from lumbar_kernel.supervisor import predict
+    from lumbar_kernel.results.report import Report
+    from lumbar_kernel.runtime.supervisor import predict
 
 
 def __getattr__(name: str) -> Any:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from lumbar_kernel import __version__
-from lumbar_kernel.budget import process_started
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.errors import ConfigError, KernelError
-from lumbar_kernel.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
+from lumbar_kernel.results.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
+from lumbar_kernel.runtime.budget import process_started
 
 DESCRIPTION = """\
 Grade lumbar-spine MRI offline: canal, foraminal and subarticular stenosis of the five lumbar discs.
@@ -152,7 +152,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 
 def _predict(chosen: argparse.Namespace) -> int:
     from lumbar_kernel.config import STUDY_SECONDS, Config
-    from lumbar_kernel.supervisor import predict
+    from lumbar_kernel.runtime.supervisor import predict
 
     config = Config(
         data=chosen.data,
@@ -178,7 +178,8 @@ def _predict(chosen: argparse.Namespace) -> int:
 def _score(chosen: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from lumbar_kernel.metric import bootstrap_interval, load_solution, load_submission, score
+    from lumbar_kernel.results.metric import bootstrap_interval, load_solution, score
+    from lumbar_kernel.results.submission import load_submission
 
     submission, solution = load_submission(chosen.submission), load_solution(chosen.truth)
     # Only the studies of the submission are scored: a truth file may hold more.
@@ -228,14 +229,15 @@ def _phantom(chosen: argparse.Namespace) -> int:
 
 def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
     from lumbar_kernel.phantom import dataset_study
-    from lumbar_kernel.pictures import draw_gallery
+    from lumbar_kernel.results.pictures import draw_gallery
 
     made = (dataset_study(seed, index) for index in range(studies))
     draw_gallery(((phantom.study, phantom.truth) for phantom in made), path)
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
-    from lumbar_kernel.study import find_studies, read_study
+    from lumbar_kernel.dicom.discovery import find_studies
+    from lumbar_kernel.dicom.reader import read_study
 
     studies = find_studies(chosen.data, split=chosen.split)
     if not studies:

@@ -112,3 +112,7 @@ def prior() -> NDArray[np.float64]:
     weighted = counts * np.array(SEVERITY_WEIGHTS)
     shares: NDArray[np.float64] = weighted / weighted.sum(axis=1, keepdims=True)
     return shares
+
+
+GROUP_ROWS = np.array([GROUPS.index(group_of(row)) for row in ROWS])
+"""Index into `GROUPS` of each row of `ROWS`, shape (25,)."""

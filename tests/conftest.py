@@ -2,19 +2,24 @@
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from lumbar_kernel.axial import axial_views
-from lumbar_kernel.checkpoints import weights_folder
-from lumbar_kernel.grade import GradeNet
-from lumbar_kernel.heatmaps import HeatmapNet
-from lumbar_kernel.localise import Landmarks
+import build_wheel
+from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.localisation.axial import axial_views
+from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.models.grade_net import GradeNet
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.manifest import weights_folder
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
+from lumbar_kernel.study import Slice
 
 BACKBONE = "mobilenetv3_small_050"
 
@@ -88,3 +93,66 @@ def untrained(tmp_path_factory):
 def trained():
     """The weights of this checkout."""
     return weights_folder()
+
+
+SAGITTAL = (np.array([0.0, 1, 0]), np.array([0.0, 0, -1]))
+
+AXIAL = (np.array([1.0, 0, 0]), np.array([0.0, 1, 0]))
+
+
+def make_slice(axes=SAGITTAL, *, origin=(0, 0, 0), spacing=(1.0, 1.0), shape=(40, 30), pixels=None):
+    plane = SlicePlane(np.array(origin, float), axes[0], axes[1], spacing[0], spacing[1], shape)
+    if pixels is None:
+        rows, columns = np.mgrid[: shape[0], : shape[1]]
+        pixels = (rows * spacing[0] + 100 * columns * spacing[1]).astype(np.float32)
+    return Slice(plane, pixels, None)
+
+
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now=1000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SOURCES = ("lumbar_kernel", "pyproject.toml", "README.md", "LICENSE", "kernel-metadata.json", ".gitignore")
+
+SECOND_CLASS = shutil.ignore_patterns("__pycache__")
+
+
+def write_weights(folder, **files):
+    """A manifest and weights files with the given content; they hold no model."""
+    folder.mkdir(exist_ok=True)
+    entries = []
+    for name, content in files.items():
+        (folder / f"{name}.safetensors").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        entries.append({"file": f"{name}.safetensors", "sha256": digest, "bytes": len(content)})
+    members = {"tiny": {"files": entries[:1]}}
+    manifest = {"format_version": 1, "members": members, "localisers": {"a": {"files": entries[1:]}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """The project with weights of a few bytes, so that building takes a second."""
+    root = tmp_path_factory.mktemp("project")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=SECOND_CLASS)
+        else:
+            shutil.copyfile(source, root / name)
+    write_weights(root / "weights", member=b"m" * 300, localiser=b"l" * 200)
+    return root
+
+
+@pytest.fixture(scope="session")
+def wheel(project):
+    return build_wheel.build(project, project / "dist")

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lumbar_kernel.crop import nearest_sagittal
 from lumbar_kernel.phantom import make_phantom
+from lumbar_kernel.resampling import nearest_sagittal
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_NAMES, SIDES, row_index
 
 SQUASHED = 250

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from lumbar_kernel.__main__ import main
-from lumbar_kernel.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
 
 
 @pytest.mark.parametrize("command", [[], ["predict"], ["score"], ["phantom"], ["inspect"]])

@@ -5,59 +5,21 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import zipfile
-from pathlib import Path
 
 import pytest
 
 import build_wheel
-from benchmarks import offline
-from benchmarks.check import check_submission, study_ids
+from benchmarks.kaggle import offline
+from benchmarks.kaggle.check import check_submission, study_ids
 from lumbar_kernel.schema import SUBMISSION_COLUMNS, row_ids
-
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("lumbar_kernel", "pyproject.toml", "README.md", "LICENSE", "kernel-metadata.json", ".gitignore")
-SECOND_CLASS = shutil.ignore_patterns("__pycache__")
-
-
-def write_weights(folder, **files):
-    """A manifest and weights files with the given content; they hold no model."""
-    folder.mkdir(exist_ok=True)
-    entries = []
-    for name, content in files.items():
-        (folder / f"{name}.safetensors").write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        entries.append({"file": f"{name}.safetensors", "sha256": digest, "bytes": len(content)})
-    members = {"tiny": {"files": entries[:1]}}
-    manifest = {"format_version": 1, "members": members, "localisers": {"a": {"files": entries[1:]}}}
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return folder
+from tests.conftest import ROOT, write_weights
 
 
 @pytest.fixture
 def weights(tmp_path):
     return write_weights(tmp_path / "weights", member=b"m" * 300, localiser=b"l" * 200)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """The project with weights of a few bytes, so that building takes a second."""
-    root = tmp_path_factory.mktemp("project")
-    for name in SOURCES:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, root / name, ignore=SECOND_CLASS)
-        else:
-            shutil.copyfile(source, root / name)
-    write_weights(root / "weights", member=b"m" * 300, localiser=b"l" * 200)
-    return root
-
-
-@pytest.fixture(scope="module")
-def wheel(project):
-    return build_wheel.build(project, project / "dist")
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from lumbar_kernel import Config, predict
-from lumbar_kernel.report import EXIT_GRADED
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.results.report import EXIT_GRADED
 from lumbar_kernel.schema import AXIAL_T2, CANAL, FORAMINAL, LEVEL_NAMES, SIDES, SUBARTICULAR
-from lumbar_kernel.study import find_studies, read_study
 from tests.real_data import SHARED, unpack
 
 pytestmark = pytest.mark.real

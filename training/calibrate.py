@@ -22,13 +22,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lumbar_kernel.checkpoints import MANIFEST, Manifest, read_manifest
-from lumbar_kernel.ensemble import Calibration, scale_max_severe
-from lumbar_kernel.metric import TERMS, StudyTerms, load_solution, study_terms
+from lumbar_kernel.grading.ensemble import scale_max_severe
+from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
+from lumbar_kernel.results.metric import TERMS, StudyTerms, load_solution, study_terms
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
 from training.evaluate import other_models
-from training.figures import Graded, weighted_log_loss
-from training.verdicts import Setting, Verdict, grading, member_shares, verdicts
+from training.evaluation_metrics import Graded, weighted_log_loss
+from training.member_predictions import Setting, Verdict, grading, member_shares, verdicts
 
 SMALLEST_GAIN = 0.001
 """What a step must gain out of fold to be kept."""

@@ -21,10 +21,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.geometry import POSTERIOR, unit
-from lumbar_kernel.localise import CANAL_BEHIND_MARGIN_MM, disc_normals
+from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM, disc_normals
 from lumbar_kernel.schema import CANAL, CONDITION_NAMES, FORAMINAL, LEVEL_NAMES, ROWS, SEVERITY_NAMES, SIDES
-from lumbar_kernel.study import Study, StudyFiles, find_studies, read_study
+from lumbar_kernel.study import Study, StudyFiles
 from training.examples import FOLDS, HELD_OUT_STUDIES, Examples, concatenate, load_any, save
 from training.studies import KINDS, Origin, StudyTruth, examples_of
 

@@ -18,13 +18,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.phantom_score import phantom_score
-from lumbar_kernel.checkpoints import Manifest, read_manifest
-from lumbar_kernel.heatmaps import HeatmapNet
+from benchmarks.phantom.score import phantom_score
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
-from training.figures import Graded, location_figure, loss_figure, prior_of, ranking_figure, reliability, yardstick
-from training.verdicts import Setting, Verdict, ensemble_rows, grading, member_rows, verdicts
+from training.evaluation_metrics import (
+    Graded,
+    location_figure,
+    loss_figure,
+    prior_of,
+    ranking_figure,
+    reliability,
+    yardstick,
+)
+from training.member_predictions import Setting, Verdict, ensemble_rows, grading, member_rows, verdicts
 
 logger = logging.getLogger(__name__)
 

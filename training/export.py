@@ -16,16 +16,20 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from lumbar_kernel.axial import axial_views
-from lumbar_kernel.checkpoints import FORMAT_VERSION, MANIFEST, STAGES, load_localiser, load_member, read_manifest
-from lumbar_kernel.crop import VIEWS, Crops, cut_crops, level_and_side
-from lumbar_kernel.ensemble import Calibration
-from lumbar_kernel.grade import grade
-from lumbar_kernel.heatmaps import HeatmapNet
-from lumbar_kernel.localise import localise
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.grading.crops import Crops, cut_crops
+from lumbar_kernel.grading.grader import grade
+from lumbar_kernel.localisation.axial import axial_views
+from lumbar_kernel.localisation.landmarks import localise
+from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.models.checkpoints import load_localiser, load_member
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.manifest import FORMAT_VERSION, MANIFEST, STAGES, read_manifest
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
-from lumbar_kernel.study import StudyFiles, find_studies, read_study
+from lumbar_kernel.study import StudyFiles
+from lumbar_kernel.views import VIEWS, level_and_side
 
 logger = logging.getLogger(__name__)
 

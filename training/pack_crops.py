@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lumbar_kernel import schema
-from lumbar_kernel.chain import STEP_MM
-from lumbar_kernel.crop import VIEWS, CropGeometry
-from lumbar_kernel.localise import CANAL_BEHIND_MARGIN_MM
+from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
+from lumbar_kernel.localisation.level_decoding import STEP_MM
+from lumbar_kernel.views import VIEWS, CropGeometry
 from training.examples import WIDER, GradeExamples
 from training.packs import AXIAL_FIELD_MM, LEVEL_INDEX, pictures
 

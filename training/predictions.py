@@ -13,16 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lumbar_kernel.checkpoints import Manifest, WeightsFile, load_localiser, load_member
-from lumbar_kernel.crop import VIEWS, cut_slices
-from lumbar_kernel.grade import GradeNet, grade_crops
-from lumbar_kernel.heatmaps import HeatmapNet
+from lumbar_kernel.grading.crops import cut_slices
+from lumbar_kernel.grading.ensemble import SURE
+from lumbar_kernel.grading.grader import grade_crops
+from lumbar_kernel.models.checkpoints import load_localiser, load_member
+from lumbar_kernel.models.grade_net import GradeNet
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.manifest import Manifest, WeightsFile
 from lumbar_kernel.study import Slice
-from lumbar_kernel.study_report import SURE
+from lumbar_kernel.views import VIEWS
 from training import pack_crops, packs
+from training.evaluation_metrics import Graded, Located, Ranked
 from training.examples import GradeExamples, without_held_out
-from training.figures import Graded, Located, Ranked
-from training.single import FIELD_MM, Levels, levels_on, sagittal_slice
+from training.single_slice import FIELD_MM, Levels, levels_on, sagittal_slice
 
 Net = TypeVar("Net", bound=nn.Module)
 CPU = torch.device("cpu")

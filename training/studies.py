@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.axial import WINDOW_SPACING_MM, AxialView, nearest_slice, window_of
-from lumbar_kernel.crop import VIEWS, cut_crops, level_and_side
-from lumbar_kernel.localise import POINTS, Landmarks, frame_of
-from lumbar_kernel.sampling import centred_grid, sample
+from lumbar_kernel.grading.crops import cut_crops
+from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, nearest_slice, window_of
+from lumbar_kernel.localisation.landmarks import POINTS, Landmarks, frame_of
+from lumbar_kernel.resampling import centred_grid, sample
 from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
 from lumbar_kernel.study import Slice, Study
+from lumbar_kernel.views import VIEWS, level_and_side
 from training.examples import WIDER, Examples, GradeExamples, LandmarkExamples
 
 SLICES_PER_SERIES = 5

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lumbar_kernel.crop import VIEWS
-from lumbar_kernel.grade import GradeNet, to_input
+from lumbar_kernel.models.grade_net import GradeNet, to_input
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
+from lumbar_kernel.views import VIEWS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
+from training.evaluation_metrics import weighted_log_loss
 from training.examples import GradeExamples, concatenate, load_grades, select
-from training.figures import weighted_log_loss
-from training.loop import Pools, Trainer, example_files, run_parser, write_result
 from training.predictions import slices_for, window_grades
 from training.pretrained import start_from_imagenet
+from training.trainer import Pools, Trainer, example_files, run_parser, write_result
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lumbar_kernel.heatmaps import STRIDE, HeatmapNet
-from lumbar_kernel.sampling import normalise
+from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
+from lumbar_kernel.resampling import normalise
 from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks, select
-from training.loop import Pools, Trainer, example_files, run_parser, write_result
 from training.pretrained import start_from_imagenet
+from training.trainer import Pools, Trainer, example_files, run_parser, write_result
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What a phantom has to show before it is trusted; `benchmarks.phantom_report` runs it all."""
+"""What a phantom has to show before it is trusted, and how well it can be graded."""

@@ -19,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.phantom.labels import columns
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import make_spine
-from lumbar_kernel.phantom.grid import Grid
+from lumbar_kernel.phantom.grid import VoxelGrid
 from lumbar_kernel.phantom.measure import MEASURES, Measures, measure
-from lumbar_kernel.phantom.scene import VOXEL, paint_canal
+from lumbar_kernel.phantom.painting import VOXEL, paint_canal
 from lumbar_kernel.schema import GROUPS, LEVELS, SEVERITY_WEIGHTS, SIDES
 
 SLICE_MM = 4.0
@@ -67,7 +67,7 @@ def measured(seed: int) -> Measured:
     return Measured(truth.scores, truth.measures, acquired)
 
 
-def in_slices(grid: Grid, axis: int, rng: np.random.Generator) -> Grid:
+def in_slices(grid: VoxelGrid, axis: int, rng: np.random.Generator) -> VoxelGrid:
     """The grid with the commonest tissue of each slice of `SLICE_MM` in place of its voxels."""
     thick = round(SLICE_MM / VOXEL)
     count = grid.ids.shape[axis]

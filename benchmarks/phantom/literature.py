@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.phantom.section import Finding, Section, at_least, near, unknown
-from lumbar_kernel.localise import FORAMEN_LATERAL_MM
+from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM
 from lumbar_kernel.phantom import Anatomy, PhantomTruth
 from lumbar_kernel.phantom.bones import SAG
 from lumbar_kernel.phantom.frame import build_frame

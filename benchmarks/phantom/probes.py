@@ -18,14 +18,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from benchmarks.phantom.labels import columns
 from benchmarks.phantom.section import Finding, Section, at_most
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.axial import nearest_slice
-from lumbar_kernel.crop import nearest_sagittal
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
+from lumbar_kernel.localisation.axial import nearest_slice
 from lumbar_kernel.phantom import PhantomTruth
-from lumbar_kernel.sampling import centred_grid, normalise, sample, upright_axes
+from lumbar_kernel.resampling import centred_grid, nearest_sagittal, normalise, sample, upright_axes
 from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_WEIGHTS
 from lumbar_kernel.study import Slice, Study
-from training.figures import interval, weighted_log_loss
+from training.evaluation_metrics import interval, weighted_log_loss
 
 MOST_GAIN = 0.02
 """What a probe's weighted log loss may be below that of the best constant per level."""

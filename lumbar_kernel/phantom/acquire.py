@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,15 +12,12 @@ from lumbar_kernel import schema
 from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.geometry import Plane, SlicePlane, plane_of
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
-from lumbar_kernel.phantom.background import Body
-from lumbar_kernel.phantom.contrast import Protocol, Tables, signals
+from lumbar_kernel.phantom.contrast import SequenceProtocol, Tables, signals
 from lumbar_kernel.phantom.frame import SpineFrame
-from lumbar_kernel.phantom.grid import Grid
-from lumbar_kernel.phantom.planes import Prescription, stack_of
+from lumbar_kernel.phantom.painting import Scene
+from lumbar_kernel.phantom.prescription import Prescription, stack_of
 from lumbar_kernel.phantom.scanner import Scanner
-from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Series, Slice
 
 GRAIN = (3.0, 3.0, 3.0)
@@ -33,28 +29,6 @@ GAPS_SHARE, UNORDERED_SHARE = 0.15, 0.03
 
 RISING_SHARE = 0.64
 """Of the other series, those numbered in the order of the prescription."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """A painted spine in its body.
-
-    Attributes:
-        anatomy, frame, body, texture: what is painted.
-        grid: the spine's tissues; the outermost voxels are OUTSIDE.
-    """
-
-    anatomy: Anatomy
-    frame: SpineFrame
-    body: Body
-    texture: Texture
-    grid: Grid
-
-    @cached_property
-    def outline(self) -> FloatArray:
-        """Points on the edges of the painted spine, (n, 3) patient mm."""
-        s = np.arange(self.grid.s[0], self.grid.s[-1], 12)
-        return self.frame.to_patient(np.array([[u, v, k] for u in (-48, 48) for v in (-48, 60) for k in s]))
 
 
 def _core(scene: Scene, plane: SlicePlane) -> tuple[slice, slice]:
@@ -107,7 +81,7 @@ def _tissues(scene: Scene, coordinates: tuple[Float32Array, ...], jitter: FloatA
 
 
 def _drawn(
-    scene: Scene, plane: SlicePlane, tables: Tables, protocol: Protocol, flow: float
+    scene: Scene, plane: SlicePlane, tables: Tables, protocol: SequenceProtocol, flow: float
 ) -> tuple[Float32Array, Float32Array]:
     """Signal of water and of fat at the pixels of one slice: four samples per pixel over two sub-slices."""
     here = scene.frame.to_spine(plane.origin, *plane.steps, plane.shape)
@@ -136,8 +110,8 @@ def _drawn(
 
 
 def acquire(
-    scene: Scene, plan: Prescription, protocol: Protocol, series_id: str, rng: np.random.Generator
-) -> tuple[Series, Protocol]:
+    scene: Scene, plan: Prescription, protocol: SequenceProtocol, series_id: str, rng: np.random.Generator
+) -> tuple[Series, SequenceProtocol]:
     """One series of a scene; slices in the order of the prescription, numbered either way.
 
     Returns:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.phantom.wear import (
+from lumbar_kernel.phantom.degeneration import (
     Patient,
     Wear,
     along_sides,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_FUSED
-from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, Grid, Window, mirrored, profile, roof
+from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, VoxelGrid, Window, mirrored, profile, roof
 from lumbar_kernel.phantom.spine import Spine
 
 SAG = (0.2, 0.12)
@@ -37,7 +37,7 @@ def _rounded(*shares: NDArray[Any], size: float) -> Float32Array:
     return distance
 
 
-def arch(spine: Spine, grid: Grid, vertebra: int) -> None:
+def arch(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
     """Laminae and spinous process, which hang towards the disc below, and the ligament between processes."""
     a, middle = spine.anatomy, float(spine.frame.body_s[vertebra])
     height = float(a.body_height[vertebra])
@@ -74,7 +74,7 @@ def _dorsal_plate(spine: Spine, w: Window, reach: float) -> None:
     w.bone(plate.astype(np.float32))
 
 
-def column(spine: Spine, grid: Grid) -> None:
+def column(spine: Spine, grid: VoxelGrid) -> None:
     """All vertebral bodies as one waisted column; discs are cut into it afterwards."""
     a, f = spine.anatomy, spine.frame
     w = grid.window((-32, 32), (-46, 1.5), (-1e3, 1e3))
@@ -103,7 +103,7 @@ def column(spine: Spine, grid: Grid) -> None:
             vein.paint((np.abs(vein.s - middle) < taper) & (vein.v < -1.0), tissue.VEIN)
 
 
-def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
+def disc_body(spine: Spine, grid: VoxelGrid, disc: int) -> None:
     """One disc between its endplates: annulus and nucleus, wedged open forwards."""
     a, middle = spine.anatomy, float(spine.frame.disc_s[disc])
     width, depth = spine.disc_size(disc)
@@ -133,7 +133,7 @@ def disc_body(spine: Spine, grid: Grid, disc: int) -> None:
     w.paint((core < 0.8) & bulk, tissue.NUCLEUS + disc)
 
 
-def sacrum(spine: Spine, grid: Grid) -> None:
+def sacrum(spine: Spine, grid: VoxelGrid) -> None:
     """The fused mass beside the sacral bodies, from the base to S3, with its foramina."""
     a, f, first = spine.anatomy, spine.frame, spine.first_fused
     top = spine.pedicle(first)[1] + 0.46 * spine.pedicle_height(first)
@@ -171,7 +171,7 @@ def _sacral_foramen(w: Window, box: tuple[float, float, float, float]) -> None:
     w.paint(solid & ((gap < 0) | lane), tissue.FAT)
 
 
-def endplates(spine: Spine, grid: Grid, disc: int) -> None:
+def endplates(spine: Spine, grid: VoxelGrid, disc: int) -> None:
     """Modic changes and Schmorl nodes of the two endplates of a lumbar disc."""
     a, level, middle = spine.anatomy, spine.lumbar(disc), float(spine.frame.disc_s[disc])
     half = float(a.disc_height[disc]) / 2
@@ -191,7 +191,7 @@ def endplates(spine: Spine, grid: Grid, disc: int) -> None:
         w.paint((node < 0) & (far > -2), tissue.ANNULUS + disc)
 
 
-def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
+def pedicles(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
     """Pedicles, transverse processes and the pars that runs down from each pedicle."""
     a = spine.anatomy
     across, middle = spine.pedicle(vertebra)
@@ -218,7 +218,7 @@ def pedicles(spine: Spine, grid: Grid, vertebra: int) -> None:
             w.paint(metal & (w.v > -22) & (w.v < 26), tissue.METAL)
 
 
-def facet(spine: Spine, grid: Grid, disc: int, side: int) -> None:
+def facet(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
     """Both articular processes of one joint; wear grows the superior one inwards, forwards and upwards."""
     a, middle, level = spine.anatomy, float(spine.frame.disc_s[disc]), spine.lumbar(disc)
     growth, gap = float(a.facet[level, side]), 0.5 * float(a.joint_gap[level, side])

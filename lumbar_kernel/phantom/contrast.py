@@ -22,7 +22,7 @@ SLOWER_AT_3T = 1.18
 
 
 @dataclass(frozen=True)
-class Protocol:
+class SequenceProtocol:
     """How one series is taken.
 
     Attributes:
@@ -69,7 +69,9 @@ UNEVEN_SHARE = 0.1
 """Of the suppressed series."""
 
 
-def draw_protocol(rng: np.random.Generator, role: str, *, field: float, contrast: str = CONTRASTS[0]) -> Protocol:
+def draw_protocol(
+    rng: np.random.Generator, role: str, *, field: float, contrast: str = CONTRASTS[0]
+) -> SequenceProtocol:
     """Draw the protocol of a series (design note, section 4.3)."""
     axial = role == schema.AXIAL_T2
     step = float(np.round(rng.uniform(3.6, 5.0) if axial else rng.uniform(3.9, 5.0), 1))
@@ -85,13 +87,13 @@ def draw_protocol(rng: np.random.Generator, role: str, *, field: float, contrast
     upright = bool(rng.random() < (0.3 if axial else 0.4))
     description = str(rng.choice(names))
     uneven = float(rng.uniform(0.15, 0.6)) if suppressed and rng.random() < UNEVEN_SHARE else 0.0
-    return Protocol(
+    return SequenceProtocol(
         *(role, description, float(repetition), float(echo), inversion, step, thickness),
         *(field, shift, upright, contrast, uneven),
     )
 
 
-def _signal(density: float, t1: float, t2: float, protocol: Protocol) -> float:
+def _signal(density: float, t1: float, t2: float, protocol: SequenceProtocol) -> float:
     recovery, inversion = np.exp(-protocol.repetition / t1), protocol.inversion
     along = 1 - recovery if inversion is None else abs(1 - 2 * np.exp(-inversion / t1) + recovery)
     return float(density * along * np.exp(-protocol.echo / t2))
@@ -136,7 +138,7 @@ class Tables:
         return cls(longer.real.copy(), longer.imag.copy())
 
 
-def signals(anatomy: Anatomy, protocol: Protocol, rng: np.random.Generator) -> Complex64Array:
+def signals(anatomy: Anatomy, protocol: SequenceProtocol, rng: np.random.Generator) -> Complex64Array:
     """Signal of water (real part) and fat (imaginary) per tissue id, (N_IDS,), the brightest tissue about one.
 
     Every tissue is a little off the book, those of "perturbed" far; "random" knows no physics at all.

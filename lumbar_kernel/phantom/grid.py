@@ -21,7 +21,7 @@ ROUND = 3.2
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class VoxelGrid:
     """Axes of a block in spine coordinates and the tissue of every voxel.
 
     Attributes:
@@ -35,7 +35,7 @@ class Grid:
     ids: Ids
 
     @classmethod
-    def empty(cls, u: tuple[float, float], v: tuple[float, float], s: tuple[float, float], step: float) -> Grid:
+    def empty(cls, u: tuple[float, float], v: tuple[float, float], s: tuple[float, float], step: float) -> VoxelGrid:
         """A grid of nothing over three ranges, voxels of `step` mm on one lattice whatever the ranges."""
         across, back, up = (
             (np.arange(np.floor(low / step), np.ceil(high / step)) * step).astype(np.float32) for low, high in (u, v, s)

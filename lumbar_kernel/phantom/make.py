@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar_kernel import schema
-from lumbar_kernel.phantom.acquire import Scene, acquire
+from lumbar_kernel.phantom.acquire import acquire
 from lumbar_kernel.phantom.anatomy import Anatomy, draw_anatomy
-from lumbar_kernel.phantom.background import Body
-from lumbar_kernel.phantom.contrast import CONTRASTS, Protocol, draw_protocol
+from lumbar_kernel.phantom.body import Body
+from lumbar_kernel.phantom.contrast import CONTRASTS, SequenceProtocol, draw_protocol
 from lumbar_kernel.phantom.frame import SpineFrame, build_frame
 from lumbar_kernel.phantom.measure import PhantomTruth, measure
-from lumbar_kernel.phantom.planes import Prescription, prescribe_axial, prescribe_sagittal
-from lumbar_kernel.phantom.scene import paint_canal, paint_spine
+from lumbar_kernel.phantom.painting import Scene, paint_canal, paint_spine
+from lumbar_kernel.phantom.prescription import Prescription, prescribe_axial, prescribe_sagittal
 from lumbar_kernel.phantom.spine import Spine
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Study
@@ -37,7 +37,7 @@ class PhantomStudy:
 
     study: Study
     truth: PhantomTruth
-    protocols: tuple[Protocol, ...]
+    protocols: tuple[SequenceProtocol, ...]
     anatomy: Anatomy
     frame: SpineFrame
 

@@ -12,8 +12,8 @@ from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC
-from lumbar_kernel.phantom.cuts import CUTS, SCALES
-from lumbar_kernel.phantom.grid import SIDE_SIGN, Grid, wall
+from lumbar_kernel.phantom.grade_thresholds import CUTS, SCALES
+from lumbar_kernel.phantom.grid import SIDE_SIGN, VoxelGrid, wall
 from lumbar_kernel.phantom.spine import Spine
 
 Mask = NDArray[np.bool_]
@@ -60,7 +60,7 @@ class PhantomTruth:
     numbering_ambiguous: bool
 
 
-def measure(spine: Spine, grid: Grid) -> PhantomTruth:
+def measure(spine: Spine, grid: VoxelGrid) -> PhantomTruth:
     """Measure every level of a painted grid."""
     frame = spine.frame
     spots = [_Spot(spine, grid, level) for level in range(5)]
@@ -127,7 +127,7 @@ def grade(scores: FloatArray) -> NDArray[np.int64]:
 class _Spot:
     """One level of a painted grid."""
 
-    def __init__(self, spine: Spine, grid: Grid, level: int) -> None:
+    def __init__(self, spine: Spine, grid: VoxelGrid, level: int) -> None:
         self.spine, self.grid, self.level = spine, grid, level
         self.disc = FIRST_DISC + level
         self.middle = float(spine.frame.disc_s[self.disc])

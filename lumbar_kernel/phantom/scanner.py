@@ -12,7 +12,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom.artefacts import jolted
-from lumbar_kernel.phantom.contrast import Protocol
+from lumbar_kernel.phantom.contrast import SequenceProtocol
 from lumbar_kernel.phantom.frame import SpineFrame
 
 WORSE = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
@@ -67,7 +67,7 @@ class Scanner:
     returned: tuple[float, float] | None = None
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, protocol: Protocol) -> Scanner:
+    def draw(cls, rng: np.random.Generator, protocol: SequenceProtocol) -> Scanner:
         """Imperfections of one series (design note, section 4.4)."""
         worse = WORSE[protocol.contrast]
         noise = rng.uniform(0.009, 0.030) * NOISIER[protocol.role] * (1.4 if protocol.inversion is not None else 1.0)
@@ -124,7 +124,7 @@ class Scanner:
         water: Float32Array,
         fat: Float32Array,
         *,
-        protocol: Protocol,
+        protocol: SequenceProtocol,
         acquired: tuple[int, int],
         shape: tuple[int, int],
         rng: np.random.Generator,

@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from lumbar_kernel import schema
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.phantom.contrast import Protocol
+from lumbar_kernel.phantom.contrast import SequenceProtocol
 from lumbar_kernel.phantom.make import PhantomStudy, make_phantom
-from lumbar_kernel.phantom.readers import read_truth
+from lumbar_kernel.phantom.rater_noise import read_truth
 from lumbar_kernel.phantom.rle import rle_frame
 from lumbar_kernel.study import Series, Slice
 
@@ -66,7 +66,7 @@ def _uid(*numbers: str) -> str:
     return ".".join(("2.25", *(str(int(number)) for number in numbers)))
 
 
-def _geometry(ds: Dataset, series: Series, protocol: Protocol, item: Slice) -> None:
+def _geometry(ds: Dataset, series: Series, protocol: SequenceProtocol, item: Slice) -> None:
     """The elements that every file has: place, matrix, pixels; 12 or 16 bits."""
     plane = item.plane
     ds.PatientPosition, ds.InstanceNumber = "HFS", item.instance_number or 0
@@ -83,7 +83,7 @@ def _geometry(ds: Dataset, series: Series, protocol: Protocol, item: Slice) -> N
     ds["PixelData"].VR = "OW"
 
 
-def _scanner_file(phantom: PhantomStudy, series: Series, protocol: Protocol, item: Slice) -> Dataset:
+def _scanner_file(phantom: PhantomStudy, series: Series, protocol: SequenceProtocol, item: Slice) -> Dataset:
     """One slice as a scanner names it, uncompressed; deterministic down to its UIDs."""
     study_id, ds = phantom.study.study_id, Dataset()
     _geometry(ds, series, protocol, item)
@@ -101,7 +101,7 @@ def _scanner_file(phantom: PhantomStudy, series: Series, protocol: Protocol, ite
     return ds
 
 
-def _competition_file(phantom: PhantomStudy, series: Series, protocol: Protocol, item: Slice) -> Dataset:
+def _competition_file(phantom: PhantomStudy, series: Series, protocol: SequenceProtocol, item: Slice) -> Dataset:
     """One slice with the 27 or 29 elements of the competition's files: RLE, Enhanced MR in its meta."""
     study_id, ds = phantom.study.study_id, Dataset()
     _geometry(ds, series, protocol, item)

@@ -1,0 +1,1 @@
+"""The notebook rehearsed as the platform runs it, without a network."""

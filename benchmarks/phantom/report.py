@@ -1,0 +1,99 @@
+"""Whether the phantom earns trust: `python -m benchmarks.phantom.report [--data DATA_DIR] [--probes] [--json FILE]`.
+
+Tables in markdown, one a question: sizes beside the literature, labels beside the challenge's, order of brightness,
+labels through files and back, acquisition, determinism, cost; with DATA_DIR, laid out as `shared/data`, pictures
+beside real ones; with --probes, classifiers that must not be able to grade. Exit code 1 when anything is not as wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.phantom import contrast, cost, files, labels, likeness, literature, probes
+from benchmarks.phantom.examine import Examined, Geometry, each, examine, geometry
+from benchmarks.phantom.section import Section, tally
+from lumbar_kernel.phantom import dataset_study
+from lumbar_kernel.results.pictures import draw_gallery
+from training.held_out_studies import complete_studies
+
+SEED = 700
+"""Training phantoms start at seed 1,000,000."""
+
+GALLERY_PHANTOMS = 4
+
+
+def geometry_sections(made: list[Geometry]) -> Iterator[Section]:
+    """What needs no image."""
+    sizes = [item.quantities for item in made]
+    yield literature.compare(sizes)
+    grades = np.array([item.grades for item in made])
+    yield labels.marginals(grades)
+    yield labels.correlations(grades)
+    ruled = [{name: values for name, values in item.items() if name in literature.SIZES} for item in sizes]
+    yield labels.single_causes(np.array([item.scores for item in made]), ruled)
+
+
+def image_sections(made: list[Examined], data: Path | None) -> Iterator[Section]:
+    """What images and files show."""
+    real = () if data is None else complete_studies(data)
+    bright = [contrast.signals(study, truth) for study, truth in real]
+    yield contrast.order([item.signals for item in made], bright)
+    yield files.geometry([trip for item in made for trip in item.trips], len(made))
+    yield files.styles([item.taken for item in made])
+    if data is not None:
+        pictures: dict[str, list[likeness.Statistics]] = {view: [] for view in likeness.VIEWS}
+        for view, found in (pair for item in made for pair in item.pictures):
+            pictures[view].append(found)
+        yield likeness.likeness(pictures, likeness.real_samples(data))
+
+
+def main() -> int:
+    """Print the sections and whether all is as wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--truths", type=int, default=1000, help="phantoms without images, for sizes and labels")
+    parser.add_argument("--studies", type=int, default=40, help="phantoms with images; the probes want 200")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--data", type=Path, metavar="DATA_DIR", help="real slices to compare with")
+    parser.add_argument("--probes", action="store_true", help="train the shortcut probes on the studies with images")
+    parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="draw real studies of DATA_DIR and phantoms")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+
+    def made(job: object, count: int, unit: str) -> list:
+        return list(
+            tqdm(each(partial(job, seed=arguments.seed), count, workers=arguments.workers), total=count, unit=unit)
+        )
+
+    if arguments.gallery:
+        phantoms = (dataset_study(arguments.seed, index) for index in range(GALLERY_PHANTOMS))
+        real = complete_studies(arguments.data) if arguments.data else ()
+        draw_gallery((*real, *((item.study, item.truth) for item in phantoms)), arguments.gallery)
+    sections = []
+    if arguments.truths:
+        sections += geometry_sections(made(geometry, arguments.truths, "truth"))
+    if arguments.studies:
+        studies = made(examine, arguments.studies, "study")
+        sections += image_sections(studies, arguments.data)
+        sections += [files.determinism(studies=4, seed=arguments.seed), cost.cost(studies=8)]
+        if arguments.probes:
+            sections += [probes.probe([item.clues for item in studies], np.array([item.grades for item in studies]))]
+    for section in sections:
+        print(section.markdown(), end="\n\n")
+    passed, asked = tally(sections)
+    print(f"{passed} of {asked} findings as wanted.")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([section.as_dict() for section in sections], indent=1) + "\n")
+    return 0 if passed == asked else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

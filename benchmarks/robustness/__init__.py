@@ -1,0 +1,1 @@
+"""Runs that are killed, cut short or harmed, and files that are broken, on purpose."""

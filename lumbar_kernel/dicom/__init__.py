@@ -1,0 +1,1 @@
+"""A folder of any shape → checked headers → ordered, decoded series → `Study`."""

@@ -1,0 +1,244 @@
+"""One DICOM file → slice headers with their place in the patient, and later its pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.dicom.safe_open import open_header, reading, refusal
+from lumbar_kernel.errors import DicomError
+from lumbar_kernel.geometry import SlicePlane
+
+FRAME_LIMIT = 1 << 24
+"""Largest rows × columns of a frame (4096 × 4096); the challenge stays below 1200 × 1200."""
+
+FILE_LIMIT = 1 << 27
+"""Largest rows × columns × frames of a file: 512 frames of 512 × 512, half a gigabyte once in float32."""
+
+LARGEST_MM = 3000.0
+"""Longest side of a slice; a whole body fits. What is larger would be sampled on grids without end."""
+
+SMALLEST_SPACING_MM = 0.01
+
+FARTHEST_MM = 10_000.0
+"""Farthest that a slice may lie from the isocentre; no scanner's table moves so far."""
+
+
+UNIT_TOLERANCE = 0.01
+"""How far direction cosines may be from length one and from a right angle; writers round to three digits at worst."""
+
+SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
+DIRECTORY = "1.2.840.10008.1.3.10"
+
+HEADER_TAGS = [
+    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
+    "InstanceNumber", "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "EchoPulseSequence",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames", "Rows", "Columns",
+    "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+
+IDENTITY_TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "DirectoryRecordSequence", "Rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceHeader:
+    """What a file says about one slice, without its pixels.
+
+    Attributes:
+        path: the file.
+        frame: index of the frame in a multi-frame file, None in a classic one.
+        study_uid: StudyInstanceUID, empty when absent.
+        series_uid: SeriesInstanceUID, empty when absent.
+        series_description: SeriesDescription, else ProtocolName, else empty.
+        modality: Modality, empty when absent.
+        plane: where the slice lies, with its matrix.
+        instance_number: InstanceNumber (frame number in a multi-frame file), else the number that ends the file name.
+        echo_time: ms.
+        repetition_time: ms.
+        inversion_time: ms.
+        scanning_sequence: codes as the file has them, such as `SE` or `GR`, empty when absent.
+        transfer_syntax: name of the encoding of the pixels.
+    """
+
+    path: Path
+    frame: int | None
+    study_uid: str
+    series_uid: str
+    series_description: str
+    modality: str
+    plane: SlicePlane
+    instance_number: int | None
+    echo_time: float | None
+    repetition_time: float | None
+    inversion_time: float | None
+    scanning_sequence: str
+    transfer_syntax: str
+
+
+def read_headers(path: Path) -> tuple[SliceHeader, ...]:
+    """The headers of all slices in a file, one for a classic file, one per frame for an enhanced one.
+
+    Raises:
+        DicomError: the file is no MR image with a place in the patient; the message gives the one reason.
+    """
+    with reading(path, "the header cannot be read"):
+        dataset, has_pixels = open_header(path, tags=HEADER_TAGS)
+        _check_kind(dataset, path, has_pixels=has_pixels)
+        _check_matrix(dataset, path)
+        groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        shared = dataset.get("SharedFunctionalGroupsSequence") or []
+        if not groups and not shared:
+            if frame_count(dataset) > 1:
+                raise refusal(path, f"its {frame_count(dataset)} frames have no positions of their own")
+            return (_header(dataset, path, None, ()),)
+        common = tuple(shared[:1])
+        if len(groups) < frame_count(dataset) and frame_count(dataset) > 1:
+            raise refusal(path, f"it has {frame_count(dataset)} frames but functional groups for {len(groups)}")
+        return tuple(
+            _header(dataset, path, frame, (*groups[frame : frame + 1], *common))
+            for frame in range(frame_count(dataset))
+        )
+
+
+def read_identity(path: Path) -> tuple[str, str] | None:
+    """StudyInstanceUID and SeriesInstanceUID of a file (empty when absent), None when it is no DICOM image at all."""
+    try:
+        with reading(path, "the header cannot be read"):
+            dataset, _ = open_header(path, tags=IDENTITY_TAGS)
+            if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
+                return None
+            return text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
+    except DicomError:
+        return None
+
+
+def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:
+    kinds = {str(dataset.get("SOPClassUID", "")), str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))}
+    modality = text(dataset, "Modality")
+    if DIRECTORY in kinds or "DirectoryRecordSequence" in dataset:
+        raise refusal(path, "a DICOMDIR index, not an image")
+    if SPECTROSCOPY in kinds:
+        raise refusal(path, "MR spectroscopy, not an image")
+    if modality not in ("", "MR"):
+        raise refusal(path, f"Modality is {modality!r}, only MR is read")
+    if not has_pixels:
+        raise refusal(path, "no pixel data")
+
+
+def _check_matrix(dataset: Any, path: Path) -> None:
+    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    if frame_count(dataset) < 1:
+        raise refusal(path, f"NumberOfFrames is {frame_count(dataset)}, it must be at least 1")
+    if rows < 1 or columns < 1:
+        raise refusal(path, f"the matrix is {rows} × {columns}, both must be at least 1")
+    if rows * columns > FRAME_LIMIT or rows * columns * frame_count(dataset) > FILE_LIMIT:
+        size = f"{rows} × {columns} × {frame_count(dataset)}"
+        raise refusal(path, f"{size} pixels are over the limit of {FRAME_LIMIT} a frame and {FILE_LIMIT} a file")
+    samples, photometric = int(dataset.get("SamplesPerPixel") or 1), text(dataset, "PhotometricInterpretation")
+    if samples != 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
+        raise refusal(path, f"a colour image ({photometric}, {samples} samples per pixel), only grey ones are read")
+
+
+def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) -> SliceHeader:
+    """The header of one frame; `groups` are its functional groups, its own before the shared ones."""
+
+    def find(sequence: str, keyword: str) -> Any:
+        found = [group[sequence][0].get(keyword) for group in groups if group.get(sequence)]
+        return next((value for value in [*found, dataset.get(keyword)] if value not in (None, "")), None)
+
+    return SliceHeader(
+        path=path,
+        frame=frame,
+        study_uid=text(dataset, "StudyInstanceUID"),
+        series_uid=text(dataset, "SeriesInstanceUID"),
+        series_description=text(dataset, "SeriesDescription") or text(dataset, "ProtocolName"),
+        modality=text(dataset, "Modality"),
+        plane=_plane(
+            path,
+            position=find("PlanePositionSequence", "ImagePositionPatient"),
+            orientation=find("PlaneOrientationSequence", "ImageOrientationPatient"),
+            spacing=find("PixelMeasuresSequence", "PixelSpacing"),
+            shape=(int(dataset.Rows), int(dataset.Columns)),
+        ),
+        instance_number=_instance_number(dataset, path, frame),
+        echo_time=number(find("MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")),
+        repetition_time=number(find("MRTimingAndRelatedParametersSequence", "RepetitionTime")),
+        inversion_time=number(find("MRModifierSequence", "InversionTimes") or dataset.get("InversionTime")),
+        scanning_sequence=text(dataset, "ScanningSequence") or text(dataset, "EchoPulseSequence"),
+        transfer_syntax=transfer_syntax(dataset),
+    )
+
+
+def _plane(path: Path, *, position: Any, orientation: Any, spacing: Any, shape: tuple[int, int]) -> SlicePlane:
+    origin = _vector(path, "ImagePositionPatient", position, 3)
+    directions = _vector(path, "ImageOrientationPatient", orientation, 6).reshape(2, 3)
+    row_spacing, column_spacing = _vector(path, "PixelSpacing", spacing, 2).tolist()
+    if np.abs(origin).max() > FARTHEST_MM:
+        raise refusal(path, f"ImagePositionPatient is {position}, more than {FARTHEST_MM:g} mm away")
+    least, height, width = min(row_spacing, column_spacing), row_spacing * shape[0], column_spacing * shape[1]
+    if least < SMALLEST_SPACING_MM or max(height, width) > LARGEST_MM:
+        size = f"PixelSpacing is {row_spacing:g} × {column_spacing:g} mm and the slice {height:g} × {width:g} mm"
+        raise refusal(path, f"{size}, expected {SMALLEST_SPACING_MM:g} at least and {LARGEST_MM:g} at most")
+    row, column = directions
+    if np.abs(directions @ directions.T - np.eye(2)).max() > UNIT_TOLERANCE:
+        raise refusal(path, f"ImageOrientationPatient {orientation} is not two unit vectors at a right angle")
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return SlicePlane(origin, row, column / np.linalg.norm(column), row_spacing, column_spacing, shape)
+
+
+def _vector(path: Path, keyword: str, value: Any, length: int) -> FloatArray:
+    if value is None:
+        raise refusal(path, f"no {keyword}, the slice has no place in the patient")
+    vector = np.asarray(value, dtype=np.float64)
+    if vector.shape != (length,) or not np.isfinite(vector).all():
+        raise refusal(path, f"{keyword} is {value}, expected {length} finite numbers")
+    return vector
+
+
+def _instance_number(dataset: Any, path: Path, frame: int | None) -> int | None:
+    if frame is not None and frame_count(dataset) > 1:
+        return frame + 1
+    tag = number(dataset.get("InstanceNumber"))
+    if tag is not None:
+        return int(tag)
+    digits = re.search(r"(\d+)\D*$", path.name)
+    return int(digits[1]) if digits else None
+
+
+def frame_count(dataset: Any) -> int:
+    """NumberOfFrames of a dataset, 1 when absent."""
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+def text(dataset: Any, keyword: str) -> str:
+    """A text element without blanks around it, several values joined as the file joins them, empty when absent."""
+    value = dataset.get(keyword)
+    if value is None or isinstance(value, str):
+        return (value or "").strip()
+    return "\\".join(map(str, value))
+
+
+def number(value: Any) -> float | None:
+    """The first value as a finite float, None when there is none or it is no number."""
+    if isinstance(value, (list, pydicom.multival.MultiValue)):
+        value = value[0] if len(value) else None
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        return None
+    return result if np.isfinite(result) else None
+
+
+def transfer_syntax(dataset: Any) -> str:
+    """Name of the encoding that the file meta gives."""
+    uid = dataset.file_meta.get("TransferSyntaxUID")
+    return "unnamed" if uid is None else str(uid.name)

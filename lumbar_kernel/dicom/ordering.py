@@ -1,0 +1,84 @@
+"""Slices of one series in anatomical order: by position along their normals, tilted blocks kept together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.dicom.headers import SliceHeader
+from lumbar_kernel.geometry import CRANIAL, LEFT, Plane, unit
+
+BLOCK_DEGREES = 3.0
+"""Slices whose normals differ by less belong to one block; blocks at neighbouring discs mostly differ by 5 and more."""
+
+SAME_PLACE_MM = 0.05
+"""Slices with nearer origins and equal tilt are the same slice stored twice; true slices are millimetres apart."""
+
+
+def ordered(headers: Sequence[SliceHeader], plane: Plane) -> tuple[SliceHeader, ...]:
+    """The slices of a series by position, whatever their instance numbers say.
+
+    Sagittal slices run along rising x (patient right to left). Axial ones form blocks of equal tilt, the blocks by
+    their mean height and the slices of each along its normal, all rising towards the head.
+    """
+    axis = CRANIAL if plane is Plane.AXIAL else LEFT
+    groups = blocks(headers, axis=axis) if plane is Plane.AXIAL else [list(headers)]
+    height = {id(group): np.mean([header.plane.centre @ axis for header in group]) for group in groups}
+    return tuple(
+        header for group in sorted(groups, key=lambda group: height[id(group)]) for header in _sorted_block(group, axis)
+    )
+
+
+def blocks(headers: Sequence[SliceHeader], *, axis: FloatArray) -> list[list[SliceHeader]]:
+    """The slices grouped by tilt, at most `BLOCK_DEGREES` from the first of their block."""
+    by_height = sorted(headers, key=lambda header: (header.plane.centre @ axis, *_instance(header)))
+    groups: list[list[SliceHeader]] = []
+    for header in by_height:
+        normal = _facing(header, axis)
+        fitting = [group for group in groups if _degrees(normal, _facing(group[0], axis)) < BLOCK_DEGREES]
+        if fitting:
+            nearest = min(fitting, key=lambda group: _degrees(normal, _facing(group[0], axis)))
+            nearest.append(header)
+        else:
+            groups.append([header])
+    return groups
+
+
+def without_duplicates(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], int]:
+    """The slices without those that lie exactly where one of lower instance number lies, and how many were left out."""
+    kept: list[SliceHeader] = []
+    for header in sorted(headers, key=_instance):
+        if not any(_same_place(header, other) for other in kept):
+            kept.append(header)
+    return kept, len(headers) - len(kept)
+
+
+def _sorted_block(group: Sequence[SliceHeader], axis: FloatArray) -> list[SliceHeader]:
+    direction = unit(np.mean([_facing(header, axis) for header in group], axis=0))
+    return sorted(group, key=lambda header: (header.plane.centre @ direction, *_instance(header)))
+
+
+def _facing(header: SliceHeader, axis: FloatArray) -> FloatArray:
+    """The normal of a slice, turned to the side that the axis points to."""
+    normal = header.plane.normal
+    return normal if normal @ axis >= 0 else -normal
+
+
+def _degrees(one: FloatArray, other: FloatArray) -> float:
+    return float(np.degrees(np.arccos(np.clip(one @ other, -1.0, 1.0))))
+
+
+def _same_place(one: SliceHeader, other: SliceHeader) -> bool:
+    apart: NDArray[np.float64] = one.plane.origin - other.plane.origin
+    if float(np.abs(apart).max()) > SAME_PLACE_MM:
+        return False
+    return _degrees(one.plane.normal, other.plane.normal) < BLOCK_DEGREES
+
+
+def _instance(header: SliceHeader) -> tuple[float, str, int]:
+    """Sort key: instance number, those without one last, then file and frame so that ties never depend on the disk."""
+    number = float("inf") if header.instance_number is None else float(header.instance_number)
+    return number, str(header.path), header.frame or 0

@@ -1,0 +1,90 @@
+"""The pixels of a DICOM file: decoded once, rescaled, bright meaning much signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.dicom.headers import SliceHeader, frame_count, number
+from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, reading, refusal
+
+ENCODED_SPARE = 1 << 16
+"""Bytes that an encoding may add to a small image."""
+
+
+def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
+    """The pixels of several slices of one file, decoded once; as `read_pixels`, in the order of the headers.
+
+    Raises:
+        DicomError: as `read_pixels`.
+        ValueError: the headers are of different files.
+    """
+    path = headers[0].path
+    if any(header.path != path for header in headers):
+        msg = f"read_frames decodes one file at a time, got headers of {sorted({str(item.path) for item in headers})}"
+        raise ValueError(msg)
+    failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here (RLE or uncompressed always can)"
+    with reading(path, failure):
+        dataset = open_whole(path)
+        assume_transfer_syntax(dataset)
+        _check_encoding(dataset, path)
+        stored = _stored_values(dataset)
+        frames = stored[None] if stored.ndim == 2 else stored
+        return [_frame_pixels(dataset, frames, header) for header in headers]
+
+
+def _check_encoding(dataset: Any, path: Path) -> None:
+    """Refuse compressed pixels that are longer than twice what they unpack to: a bomb."""
+    native = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) * int(dataset.BitsAllocated) // 8
+    encoded = len(dataset.get("PixelData") or b"")
+    if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + ENCODED_SPARE:
+        raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
+
+
+def _stored_values(dataset: Any) -> NDArray[Any]:
+    """Decoded stored values, sign and unused bits put right, MONOCHROME1 turned so that bright means much signal."""
+    stored: NDArray[Any] = dataset.pixel_array
+    if stored.dtype.kind not in "iu":
+        return -stored if dataset.PhotometricInterpretation == "MONOCHROME1" else stored
+    signed = stored.dtype.kind == "i"
+    bits = int(dataset.BitsStored)
+    spare = 8 * stored.dtype.itemsize - bits
+    stored = stored.astype(stored.dtype.newbyteorder("="))
+    if spare > 0:  # pydicom 2 leaves whatever lies above BitsStored
+        stored = (stored << spare) >> spare
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        # lowest + highest stored value is -1 for signed and 2^bits - 1 for unsigned
+        return -1 - stored if signed else stored.dtype.type((1 << bits) - 1) - stored
+    return stored
+
+
+def _frame_pixels(dataset: Any, frames: NDArray[Any], header: SliceHeader) -> NDArray[np.float32]:
+    index = header.frame or 0
+    if index >= len(frames) or frames[index].shape != header.plane.shape:
+        shape = "×".join(map(str, frames.shape))
+        raise refusal(header.path, f"decoded to {shape}, the header of frame {index} says {header.plane.shape}")
+    slope, intercept = _rescale(dataset, index)
+    pixels: NDArray[np.float32] = frames[index].astype(np.float32)
+    if (slope, intercept) != (1.0, 0.0):
+        pixels = pixels * np.float32(slope) + np.float32(intercept)
+    if not np.isfinite(pixels).all():
+        raise refusal(header.path, "the pixels are not all finite")
+    return pixels
+
+
+def _rescale(dataset: Any, frame: int) -> tuple[float, float]:
+    """Slope and intercept of a frame, (1, 0) where the tags are missing or would blank the image."""
+    own = (dataset.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    places = [group.PixelValueTransformationSequence[0] for group in [*own, *shared] if _has_transformation(group)]
+    place = [*places, dataset][0]
+    slope, intercept = number(place.get("RescaleSlope")), number(place.get("RescaleIntercept"))
+    return (slope, intercept or 0.0) if slope else (1.0, 0.0)
+
+
+def _has_transformation(group: Any) -> bool:
+    return bool(group.get("PixelValueTransformationSequence"))

@@ -1,0 +1,162 @@
+"""Opening a DICOM file safely: what may go wrong becomes one `DicomError`, the header comes without the pixels."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pydicom
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset, read_partial
+
+from lumbar_kernel.errors import DicomError
+
+READ_ERRORS: tuple[type[Exception], ...] = (
+    BytesLengthException,
+    InvalidDicomError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # with NotImplementedError, its child: what pydicom raises when no decoder fits
+    StopIteration,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom and its decoders raise on files that are broken, foreign or encoded in a way nobody here can read."""
+
+SIZE_LIMIT = 1 << 28
+"""Most bytes of a file, packed and unpacked: 512 frames of 512 × 512 with two bytes each."""
+
+HEADER_LIMIT = 1 << 21
+"""Most bytes before the pixels, functional groups of 500 frames and more. Eight may be an item: 18 µs to parse."""
+
+PIXEL_DATA = 0x7FE00010
+DEFLATED, INFLATED = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+"""UIDs of Deflated Explicit VR Little Endian and of what it is once inflated, padded to the same length."""
+
+
+@contextmanager
+def reading(path: Path, failure: str) -> Iterator[None]:
+    """Turn what pydicom raises into a `DicomError` and keep its warnings quiet (not thread-safe, as warnings are)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except _decoder_errors() as error:
+        detail = " ".join(str(error).split())[:200]
+        raise refusal(path, f"{failure}: {detail or type(error).__name__}") from error
+
+
+def _decoder_errors() -> tuple[type[Exception], ...]:
+    """`READ_ERRORS` with Pillow's for a picture that is too large, which descends from none of them.
+
+    Pydicom 2 lets it through; it can only have come up where pydicom has imported Pillow.
+    """
+    pillow = sys.modules.get("PIL.Image")
+    return READ_ERRORS if pillow is None else (*READ_ERRORS, pillow.DecompressionBombError)
+
+
+def refusal(path: Path, reason: str) -> DicomError:
+    """The error for one file: where it is, in the last folder and name, and the one reason."""
+    return DicomError(f"{path.parent.name}/{path.name}: {reason}")
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether this is a file that starts like DICOM: the DICM prefix, or without one a first group of 0002 or 0008."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for someone to write
+            return False
+        with path.open("rb") as file:
+            return _starts_like_dicom(file)
+    except OSError:
+        return False
+
+
+def open_header(path: Path, *, tags: Sequence[str]) -> tuple[Any, bool]:
+    """The dataset up to its pixels, and whether something follows where the pixels should be."""
+    with _opened(path, limit=HEADER_LIMIT) as file:
+        # pydicom stops with the file standing on the pixel element, so one byte tells whether there is one
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
+        has_pixels = bool(file.read(1))
+        if not has_pixels and file.tell() >= HEADER_LIMIT:
+            raise refusal(path, f"the header is longer than {HEADER_LIMIT} bytes")
+    return dataset, has_pixels
+
+
+def open_whole(path: Path) -> Any:
+    """The dataset with its pixels, without what may follow them."""
+    with _opened(path, limit=SIZE_LIMIT) as file:
+        return read_partial(file, stop_when=lambda tag, vr, length: tag > PIXEL_DATA, force=True)
+
+
+@contextmanager
+def _opened(path: Path, *, limit: int) -> Iterator[IO[bytes]]:
+    """The first bytes of a file, inflated where they are deflated; neither blocks nor fills the memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise refusal(path, "a folder, pipe, socket or device, not a file")
+    if status.st_size > SIZE_LIMIT:
+        raise refusal(path, f"{status.st_size} bytes are over the limit of {SIZE_LIMIT}")
+    with io.BufferedReader(_Beginning(path, limit)) as file:
+        if not _starts_like_dicom(file):
+            raise refusal(path, "not a DICOM file" if status.st_size else "the file is empty")
+        yield _inflated(file, limit)
+
+
+class _Beginning(io.FileIO):
+    """A file that seems to end after so many bytes."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(path)
+        self._limit = limit
+
+    def readinto(self, buffer: Any) -> int | None:
+        return super().readinto(memoryview(buffer)[: max(0, self._limit - self.tell())])
+
+
+def _starts_like_dicom(file: IO[bytes]) -> bool:
+    head = file.read(132)
+    file.seek(0)
+    return head[128:] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+
+
+def _inflated(file: IO[bytes], limit: int) -> IO[bytes]:
+    """The file itself, or the beginning of a deflated one unpacked: pydicom would unpack a kilobyte to a gigabyte."""
+    file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
+    meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    place = file.tell()
+    file.seek(0)
+    if meta.get("TransferSyntaxUID") != DEFLATED.decode():
+        return file
+    head = file.read(place).replace(DEFLATED, INFLATED)
+    body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), limit - place)
+    return io.BytesIO(head + body)
+
+
+def assume_transfer_syntax(dataset: Any) -> None:
+    """Give a file without file meta the encoding that it was read with, or pydicom refuses to decode it."""
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return
+    little, implicit = dataset.is_little_endian, dataset.is_implicit_VR
+    dataset.file_meta.TransferSyntaxUID = (
+        pydicom.uid.ExplicitVRBigEndian
+        if not little
+        else pydicom.uid.ImplicitVRLittleEndian
+        if implicit
+        else pydicom.uid.ExplicitVRLittleEndian
+    )

@@ -1,0 +1,1 @@
+"""`Study` + `Landmarks` → crops → probabilities of each member → grades of the ensemble."""

@@ -1,0 +1,1 @@
+"""`Study` → `Landmarks` in patient mm, and the axial view of each level."""

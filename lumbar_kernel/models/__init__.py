@@ -1,0 +1,1 @@
+"""Networks, the manifest of their weights, strict loading, inference and calibration."""

@@ -1,0 +1,119 @@
+"""Hash-checked safetensors → timm models on a device, strictly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from lumbar_kernel.config import Config
+from lumbar_kernel.errors import WeightsError
+from lumbar_kernel.models.grade_net import GradeNet
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
+from lumbar_kernel.views import VIEWS
+
+ARCHITECTURE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
+"""What timm and torch raise for a name, a number of channels or a tensor that does not fit."""
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModels:
+    """What was loaded.
+
+    Attributes:
+        manifest: of the weights.
+        device: that the nets are on.
+        sagittal: localisers of the levels.
+        axial: localisers of the recesses.
+        members: name → fold checkpoints of each member that could be loaded.
+    """
+
+    manifest: Manifest
+    device: torch.device
+    sagittal: list[HeatmapNet]
+    axial: list[HeatmapNet]
+    members: dict[str, list[GradeNet]]
+
+
+def load_models(config: Config, device_name: str) -> tuple[LoadedModels, dict[str, str]]:
+    """The nets of the manifest on a device, and what cannot be loaded, with the reason.
+
+    A member that is missing or damaged is left out; without the axial localiser no axial view is graded.
+
+    Raises:
+        WeightsError: the manifest or the sagittal localiser is unusable, or, in a strict run, anything.
+    """
+    manifest, device = read_manifest(config.weights), torch.device(device_name)
+    failed: dict[str, str] = {}
+
+    def loaded(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:
+        try:
+            return load(spec, manifest.folder, device=device)
+        except WeightsError as error:
+            if config.strict:
+                raise
+            failed[name] = str(error)
+            return []
+
+    members = {spec.name: loaded(spec.name, load_member, spec) for spec in manifest.members}
+    tools = LoadedModels(
+        manifest=manifest,
+        device=device,
+        sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
+        axial=loaded("axial localiser", load_localiser, manifest.axial),
+        members={name: nets for name, nets in members.items() if nets},
+    )
+    return tools, failed
+
+
+def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -> list[HeatmapNet]:
+    """The heatmap nets of a spec, ready on a device; raises WeightsError."""
+
+    def make() -> HeatmapNet:
+        return HeatmapNet(spec.architecture, points=spec.points)
+
+    return [_ready(make, folder, item, device=device) for item in spec.files]
+
+
+def load_member(spec: MemberSpec, folder: Path, *, device: torch.device) -> list[GradeNet]:
+    """The graders of a member, ready on a device; raises WeightsError."""
+
+    def make() -> GradeNet:
+        return GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(VIEWS[spec.view].groups))
+
+    return [_ready(make, folder, item, device=device) for item in spec.files]
+
+
+def _ready(make: Callable[[], Net], folder: Path, item: WeightsFile, *, device: torch.device) -> Net:
+    """The net with its weights, in evaluation mode; every key must match and the file's hash must be right."""
+    path = folder / item.file
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        msg = f"weights {path} cannot be read: {error}"
+        raise WeightsError(msg) from error
+    if hashlib.sha256(raw).hexdigest() != item.sha256:
+        msg = f"weights {path} do not have the SHA-256 that the manifest names; copy the file again"
+        raise WeightsError(msg)
+    try:
+        net = make()
+        state = {key: value.float() if value.is_floating_point() else value for key, value in _tensors(raw).items()}
+        net.load_state_dict(state)
+    except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:
+        msg = f"weights {path} do not fit the architecture that the manifest names: {error}"
+        raise WeightsError(msg) from error
+    return net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def _tensors(raw: bytes) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = safetensors.torch.load(raw)
+    return loaded

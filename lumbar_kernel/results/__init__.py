@@ -1,0 +1,1 @@
+"""What a run leaves behind: submission, report and pictures; and the competition's metric."""

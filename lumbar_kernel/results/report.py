@@ -1,0 +1,207 @@
+"""The record of a run: what was graded, what failed and why, where the time went; becomes `report.json`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lumbar_kernel.results.atomic import write_atomic
+
+log = logging.getLogger(__name__)
+
+EXIT_GRADED = 0
+"""Every study was graded."""
+EXIT_NOTHING = 1
+"""No valid submission was written."""
+EXIT_USAGE = 2
+"""A path or option cannot work."""
+EXIT_DEGRADED = 3
+"""The submission is valid, but something is less than it could be; the report names it."""
+
+VERDICTS = {
+    EXIT_GRADED: "all studies graded",
+    EXIT_NOTHING: "no valid submission",
+    EXIT_USAGE: "wrong path or option",
+    EXIT_DEGRADED: "valid but degraded",
+}
+NAMED_STUDIES = 10
+NAMED_STAGES = 5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception that the run survived: the stage, its type and its message."""
+
+    stage: str
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SeriesReport:
+    """A series that was used, its role and how many slices it gave."""
+
+    series_id: str
+    role: str
+    slices: int
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What happened to one study.
+
+    Attributes:
+        study_id: as in the row ids.
+        series: the series used.
+        members: names of the members that graded it.
+        missing: a sentence for each thing that was not there or was refused.
+        failures: exceptions survived.
+        confidence: of the five levels, 0 to 1, None when they were not located.
+        landmarks: points in mm LPS, ready for JSON, None when there are none.
+        graded_rows: how many of the 25 rows at least one member graded; the others hold the prior.
+    """
+
+    study_id: str
+    series: tuple[SeriesReport, ...] = ()
+    members: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    confidence: float | None = None
+    landmarks: dict[str, Any] | None = None
+    graded_rows: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What happened in one run.
+
+    Attributes:
+        version: of the package.
+        weights_sha256: of the manifest, which holds those of the files; empty when none could be read.
+        device: that graded.
+        studies: in the order of the submission.
+        stages: seconds per stage.
+        members: names of the members that graded every study they could.
+        members_failed: name → reason of the members left out.
+        failures: exceptions that belong to no single study, and processes or devices that were lost.
+        plan: what the time allowed, where it was too short, and what became of devices.
+        seconds: length of the run.
+        budget_seconds: what was allowed, None without a limit.
+        margin_seconds: what was left of it.
+        exit_code: one of the `EXIT_` constants.
+    """
+
+    version: str
+    weights_sha256: str
+    device: str
+    studies: tuple[StudyReport, ...]
+    stages: dict[str, float] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
+    members_failed: dict[str, str] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    plan: tuple[str, ...] = ()
+    seconds: float
+    budget_seconds: float | None = None
+    margin_seconds: float | None = None
+    exit_code: int
+
+    def to_json(self) -> str:
+        """The report as JSON; arrays become lists, numbers that are not finite become null."""
+        return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """The report that `to_json` wrote; raises TypeError or KeyError for another layout."""
+        entry = json.loads(text)
+        entry["studies"] = tuple(study_report_from(study) for study in entry["studies"])
+        entry["failures"] = tuple(Failure(**failure) for failure in entry["failures"])
+        entry["members"], entry["plan"] = tuple(entry["members"]), tuple(entry["plan"])
+        return cls(**entry)
+
+    def write(self, path: Path) -> None:
+        """Put the report on disk whole; its folder must exist."""
+        write_atomic(self.to_json(), path)
+
+    def summary(self) -> str:
+        """A few lines for people; see the function of the same name."""
+        return summary(self)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a study, for a table: what was used of it, what came out, and what was in the way."""
+        return [
+            {
+                "study_id": study.study_id,
+                "graded_rows": study.graded_rows,
+                "confidence": study.confidence,
+                "series": len(study.series),
+                "slices": sum(series.slices for series in study.series),
+                "members": ", ".join(study.members),
+                "missing": "; ".join((*study.missing, *map(_told, study.failures))),
+            }
+            for study in self.studies
+        ]
+
+
+def summary(report: Report) -> str:
+    """A few lines for people: the verdict, the time, the members and every study that fell short."""
+    graded = sum(study.graded_rows > 0 for study in report.studies)
+    limit = "no limit"
+    if report.budget_seconds is not None and report.margin_seconds is not None:
+        limit = f"of {report.budget_seconds:.0f} s allowed, {report.margin_seconds:.1f} s left"
+    longest = sorted(report.stages.items(), key=lambda item: -item[1])[:NAMED_STAGES]
+    lines = [
+        f"lumbar_kernel {report.version} on {report.device}: {VERDICTS.get(report.exit_code, 'unknown verdict')}",
+        f"{graded} of {len(report.studies)} studies graded in {report.seconds:.1f} s ({limit})",
+        f"members: {', '.join(report.members) or 'none'}",
+        f"seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in longest) or 'none spent'}",
+    ]
+    lines += report.plan
+    lines += [f"member {name} left out: {reason}" for name, reason in report.members_failed.items()]
+    lines += dict.fromkeys(map(_told, report.failures))
+    short = [(study, reason) for study in report.studies if (reason := _shortfall(study))]
+    lines += [f"study {study.study_id}: {reason}" for study, reason in short[:NAMED_STUDIES]]
+    if len(short) > NAMED_STUDIES:
+        lines.append(f"and {len(short) - NAMED_STUDIES} more studies that report.json names")
+    return "\n".join(lines)
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.stage}: {failure.type}: {failure.message}"
+
+
+def _shortfall(study: StudyReport) -> str:
+    """Why a study is less than fully graded, an empty text when it is not."""
+    if study.failures:
+        return _told(study.failures[0])
+    if study.missing:
+        return study.missing[0]
+    return "" if study.graded_rows else "no member graded it, the prior stands"
+
+
+def study_report_from(entry: Mapping[str, Any]) -> StudyReport:
+    """A study's part of the report from its JSON; raises TypeError or KeyError for another layout."""
+    rebuilt = {
+        "series": tuple(SeriesReport(**series) for series in entry["series"]),
+        "failures": tuple(Failure(**failure) for failure in entry["failures"]),
+        "members": tuple(entry["members"]),
+        "missing": tuple(entry["missing"]),
+    }
+    return StudyReport(**{**entry, **rebuilt})
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's own types: numpy gives way to lists and numbers, NaN and infinities to null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

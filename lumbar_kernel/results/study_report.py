@@ -1,0 +1,69 @@
+"""What is known of one study before it is graded: its part of the report, and how far its landmarks are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.localisation.axial import AxialView
+from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport
+from lumbar_kernel.schema import (
+    AXIAL_T2,
+    LEVEL_NAMES,
+    LEVELS,
+    SERIES_DESCRIPTIONS,
+    SIDES,
+)
+from lumbar_kernel.study import Study
+
+
+def study_report(
+    study: Study,
+    views: Sequence[AxialView | None],
+    failures: tuple[Failure, ...],
+    *,
+    landmarks: Landmarks | None = None,
+) -> StudyReport:
+    """The series used, what is missing, and where the levels were found."""
+    missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
+    if landmarks is not None and study.slices(AXIAL_T2):
+        missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
+    return StudyReport(
+        study_id=study.study_id,
+        series=tuple(SeriesReport(item.series_id, item.role, len(item.slices)) for item in study.series),
+        missing=(*missing, *study.problems),
+        failures=failures,
+        confidence=None if landmarks is None else float(landmarks.confidence.mean()),
+        landmarks=None if landmarks is None else _as_table(landmarks, views),
+    )
+
+
+def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None]) -> dict[str, object]:
+    """Landmarks by level for the report, mm LPS to a hundredth."""
+
+    def rounded(values: FloatArray) -> object:
+        return np.round(values, 2).tolist()
+
+    table: dict[str, object] = {}
+    for index, level in enumerate(LEVELS):
+        view = views[index]
+        table[level] = {
+            "canal": rounded(landmarks.canal[index]),
+            "foramina": dict(zip(SIDES, (rounded(point) for point in landmarks.foramina[index]), strict=True)),
+            "recesses": None
+            if view is None
+            else dict(zip(SIDES, (rounded(point) for point in view.recesses), strict=True)),
+            "axial_instance_number": None if view is None else view.item.instance_number,
+            "confidence": round(float(landmarks.confidence[index]), 3),
+            "foramen_confidence": rounded(landmarks.foramen_confidence[index]),
+        }
+    return table
+
+
+def nothing_usable(study: Study) -> str:
+    """Why a study without series has none."""
+    reasons = "; ".join(study.problems[:3]) or "no file was found"
+    return f"study {study.study_id} holds no usable series: {reasons}"

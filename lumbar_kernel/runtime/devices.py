@@ -1,0 +1,114 @@
+"""Which devices grade: those asked for that do a real operation right, the processor where none does."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+CPU = "cpu"
+AUTO = "auto"
+DRIVERS = ("libcuda.so.1", "nvcuda.dll")
+
+PROBE_SECONDS = 120.0
+"""How long the probe may take; importing torch from a cold disk and waking up a driver take tens of seconds."""
+
+TOLERANCE = 2e-2
+"""How far a convolution may differ from the processor's: TF32 keeps ten bits."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Names of the devices that work, at least one, and of those that do not with the reason."""
+
+    working: tuple[str, ...]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_devices(asked: str, *, seconds: float = PROBE_SECONDS) -> Devices:
+    """The devices for a run, found in a process of its own, so that a driver that hangs or dies is only broken.
+
+    Args:
+        asked: "auto", or names such as "cpu", "cuda", "cuda:1", parted by commas; one named twice does twice the work.
+        seconds: how long the answer may take.
+    """
+    if set(asked.split(",")) == {CPU} or (asked == AUTO and not _has_driver()):
+        return check_devices(asked, count=lambda: 0)
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_tell_devices, args=(asked, sender), daemon=True)
+    process.start()
+    sender.close()
+    found, reason = None, f"the probe did not answer within {seconds:.0f} s"
+    try:
+        if receiver.poll(seconds):
+            found = receiver.recv()
+    except EOFError:
+        process.join(1.0)
+        reason = f"the probe died with exit code {process.exitcode}"
+    finally:
+        receiver.close()
+        process.kill()
+        process.join()
+    return found or Devices((CPU,), {asked: reason})
+
+
+def check_devices(
+    asked: str, *, count: Callable[[], int] | None = None, fault: Callable[[str], str | None] | None = None
+) -> Devices:
+    """The devices asked for that pass the probe.
+
+    Args:
+        asked: as for `find_devices`.
+        count: how many CUDA devices there are; torch is asked when None.
+        fault: why a device does not work, None when it does; `device_fault` when None.
+    """
+    names = asked.split(",")
+    if asked == AUTO:
+        names = [f"cuda:{number}" for number in range((count or _cuda_count)())]
+    reasons = {name: (fault or device_fault)(name) for name in dict.fromkeys(names) if name != CPU}
+    broken = {name: reason for name, reason in reasons.items() if reason is not None}
+    return Devices(tuple(name for name in names if name not in broken) or (CPU,), broken)
+
+
+def device_fault(name: str) -> str | None:
+    """Why a device does not compute a convolution as the processor does, None when it does.
+
+    An old card may be reported as available and still fail at its first kernel.
+    """
+    import torch
+
+    try:
+        picture = torch.linspace(-1, 1, 2 * 8 * 16 * 16).reshape(2, 8, 16, 16)
+        filters = torch.linspace(-1, 1, 4 * 8 * 3 * 3).reshape(4, 8, 3, 3).cos()
+        wanted = torch.nn.functional.conv2d(picture, filters)
+        told = torch.nn.functional.conv2d(picture.to(name), filters.to(name)).cpu()  # copying back waits for the device
+    except (RuntimeError, AssertionError) as error:
+        return " ".join(str(error).split())[:200]
+    difference = float((told - wanted).abs().max() / wanted.abs().max())
+    return None if difference <= TOLERANCE else f"a convolution is off by {difference:.3g} of its size"
+
+
+def _cuda_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _has_driver() -> bool:
+    """Whether the driver of an accelerator is installed; asking torch would cost its import on every machine."""
+    for name in DRIVERS:
+        with suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
+def _tell_devices(asked: str, sender: Connection) -> None:
+    sender.send(check_devices(asked))

@@ -1,0 +1,222 @@
+"""`predict`: the process that owns clock and file, and can finish the file whatever the grading processes do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from tqdm import tqdm
+
+from lumbar_kernel import __version__
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.config import Config
+from lumbar_kernel.dicom.discovery import find_studies, sample_studies
+from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
+from lumbar_kernel.results.submission import load_submission, write_submission
+from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
+from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Update
+from lumbar_kernel.runtime.workers import WorkerPool, graded
+from lumbar_kernel.schema import ROWS, prior, row_ids
+from lumbar_kernel.study import StudyFiles
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_EVERY_SECONDS = 5.0
+"""How long new grades may wait for the file."""
+
+POLL_SECONDS = 0.5
+
+ENDING_SHARE = 0.7
+"""Of the reserve, for the supervisor's end; what is before is for the step that a grading process may be in."""
+
+SLOW_START = 3.0
+"""The end is kept at least a third as long as the way to the first file took: a starved machine is slow at both."""
+
+
+@dataclass(eq=False)
+class _State:
+    """What the grading processes have told so far, and what became of them."""
+
+    grades: dict[str, FloatArray]
+    reports: dict[str, StudyReport]
+    ready: list[Ready] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    unwritten: tuple[Failure, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    dirty: bool = False
+    cut_short: bool = False
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """What failed in grading processes that came to their end, of no study in particular."""
+        return tuple(failure for done in self.done for failure in done.recorder.failures(None))
+
+    def take(self, message: Message) -> None:
+        """Learn from one message."""
+        if isinstance(message, Update):
+            self.grades[message.report.study_id] = message.grades
+            self.reports[message.report.study_id] = message.report
+            self.dirty = True
+        elif isinstance(message, Ready):
+            self.ready.append(message)
+        elif isinstance(message, Note):
+            self.notes.append(message.text)
+        elif isinstance(message, Done):
+            self.done.append(message)
+
+
+def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, started: float | None = None) -> Report:
+    """Grade every study in a folder and keep a valid `submission.csv` on disk from the first moment on.
+
+    Args:
+        config: paths and options.
+        clock: seconds that never run backwards.
+        started: reading of the clock at which the budget began, now when None.
+
+    Returns:
+        The report, which also lies beside the submission as `report.json`.
+
+    Raises:
+        ConfigError: nothing can be graded: a path is wrong, or there is no study in the folder.
+        KernelError: the run was strict and met an unexpected exception; what was graded by then is on disk.
+    """
+    budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
+    studies = find_studies(config.data, split=config.split)
+    if not studies:
+        msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
+        raise ConfigError(msg)
+    state = _State(
+        grades=_first_grades(config, submission_order(config, studies)),
+        reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
+    )
+    config.output.mkdir(parents=True, exist_ok=True)
+    write_submission(state.grades, config.submission_path)
+    logger.info("a first submission of %d studies is on disk", len(studies))
+    if config.workers == 0:
+        _run_here(config, studies, state, budget)
+    elif not budget.expired():
+        _run_beside(config, studies, state, budget)
+    _publish(config, state)
+    report = _report(config, state, budget)
+    try:
+        report.write(config.report_path)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", config.report_path, error)
+        failure = Failure("write report", type(error).__name__, str(error))
+        report = replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
+    if config.strict and report.failures:
+        first = report.failures[0]
+        msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
+        raise KernelError(msg)
+    return report
+
+
+def _publish(config: Config, state: _State) -> None:
+    """Put the grades as they stand on disk; while it takes no more, the last good file stays."""
+    try:
+        write_submission(state.grades, config.submission_path)
+        state.unwritten = ()
+    except OSError as error:
+        logger.warning("%s stays as it was: %s", config.submission_path, error)
+        state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
+
+
+def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
+    """What is on disk from the first second: the prior, or in a resumed run what the interrupted one had reached."""
+    grades = {study_id: prior() for study_id in study_ids}
+    if config.resume and config.submission_path.is_file():
+        try:
+            told = load_submission(config.submission_path)
+        except (SubmissionError, ValueError, OSError) as error:
+            logger.warning("%s cannot be taken over: %s", config.submission_path, error)
+            return grades
+        for study_id in study_ids:
+            if all(row in told for row in row_ids(study_id)):
+                grades[study_id] = np.array([told[row] for row in row_ids(study_id)])
+    return grades
+
+
+def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
+    """Study ids as the sample submission orders them, then the others in the order found."""
+    found = [item.study_id for item in studies]
+    if config.split != "test":
+        return found
+    known = set(found)
+    order = [study_id for study_id in sample_studies(config.data) if study_id in known]
+    return list(dict.fromkeys([*order, *found]))
+
+
+def _run_here(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
+    """Grade in this process: slower to start and without protection, but a debugger can follow."""
+    device = _devices(config, state, budget)[0]
+    state.take(graded(config, Shard(0, tuple(studies), device), budget, state.take))
+    state.seconds = state.done[0].recorder.stages
+
+
+def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
+    """Grade in processes of their own and publish what they tell, until all is done or the time is up."""
+    published = budget.elapsed()
+    ending = max(ENDING_SHARE * config.reserve, published / SLOW_START)
+    devices = _devices(config, state, budget)
+    with (
+        tqdm(total=len(studies), unit="study", disable=not config.progress) as bar,
+        WorkerPool(config, studies, devices, budget) as graders,
+    ):
+        try:
+            while graders.busy and (left := budget.margin() - ending) > 0:
+                if config.strict and (graders.failures or state.failed):
+                    break
+                for message in graders.messages(min(POLL_SECONDS, left)):
+                    state.take(message)
+                bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
+                if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
+                    _publish(config, state)
+                    state.dirty, published = False, budget.elapsed()
+        finally:
+            _publish(config, state)
+            state.notes += graders.unfinished
+            state.cut_short = graders.busy
+            state.failures += graders.failures
+            state.seconds = graders.seconds
+
+
+def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
+    """The devices that grade; those that were asked for and do not work are on record."""
+    found = find_devices(config.device, seconds=min(PROBE_SECONDS, budget.remaining()))
+    for name, reason in found.broken.items():
+        logger.warning("%s does not work and is left out: %s", name, reason)
+        state.failures.append(Failure("find devices", "DeviceBroken", f"{name}: {reason}"))
+    return found.working
+
+
+def _report(config: Config, state: _State, budget: Budget) -> Report:
+    """The record of the run, with the exit code that follows from it."""
+    studies = tuple(state.reports[study_id] for study_id in state.grades)
+    failures = (*state.failures, *state.unwritten, *state.failed)
+    left_out = [told.members_failed for told in state.ready] + [told.members_failed for told in state.done]
+    failed = {name: reason for own in left_out for name, reason in own.items()}
+    whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
+    complete = bool(state.done) and all(done.complete for done in state.done) and not state.cut_short
+    first, *others = [done.members for done in state.done] or [()]
+    return Report(
+        version=__version__,
+        weights_sha256=state.ready[0].weights_sha256 if state.ready else "",
+        device=", ".join(dict.fromkeys(told.device for told in state.ready)) or "none",
+        studies=studies,
+        stages={name: round(value, 3) for name, value in state.seconds.items()},
+        members=() if state.cut_short else tuple(name for name in first if all(name in own for own in others)),
+        members_failed=failed,
+        failures=failures,
+        plan=tuple(dict.fromkeys(state.notes)),
+        seconds=budget.elapsed(),
+        budget_seconds=config.seconds,
+        margin_seconds=None if config.seconds is None else budget.margin(),
+        exit_code=EXIT_GRADED if whole and complete and not failures and not failed else EXIT_DEGRADED,
+    )

@@ -1,0 +1,54 @@
+"""The views: what a member sees of a study, in which window, and what it can grade there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SIDES, SUBARTICULAR
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """The window that a member sees.
+
+    Attributes:
+        spacing: mm per pixel.
+        shape: rows and columns of one slice of the crop.
+        slices: neighbouring slices, the middle one nearest to the landmark.
+        resolution: finest detail kept, mm; images sharper than the training material are blurred to it.
+    """
+
+    spacing: float
+    shape: tuple[int, int]
+    slices: int
+    resolution: float
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of looking at a study: what is cut, around what, and what can be graded on it.
+
+    Attributes:
+        geometry: the window.
+        groups: the conditions that a member of this view may grade, in the order of its heads.
+        sided: whether a level gives a left and a right crop (right ones are mirrored to look left) or one.
+    """
+
+    geometry: CropGeometry
+    groups: tuple[str, ...]
+    sided: bool
+
+
+VIEWS = {
+    # The public T1 slices to train on have 1.0 to 1.4 mm pixels.
+    "sagittal_t1": View(CropGeometry(0.5, (96, 96), 3, 1.1), (FORAMINAL,), sided=True),
+    "sagittal_t2": View(CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
+    "axial_t2": View(CropGeometry(0.5, (64, 96), 3, 0.5), (CANAL, SUBARTICULAR), sided=True),
+}
+"""The views by name; a member names one in the manifest."""
+
+
+def level_and_side(view: View) -> list[tuple[int, int | None]]:
+    """Level and side index of each crop of a view, in order."""
+    sides: tuple[int | None, ...] = tuple(range(len(SIDES))) if view.sided else (None,)
+    return [(level, side) for level in range(len(LEVELS)) for side in sides]

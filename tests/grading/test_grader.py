@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lumbar_kernel.errors import NotFiniteError
+from lumbar_kernel.grading.crops import Crops
+from lumbar_kernel.grading.grader import grade, grade_crops
+from lumbar_kernel.models.grade_net import GradeNet, to_input
+from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
+from lumbar_kernel.views import VIEWS, level_and_side
+
+
+def make_crops(view, *, seed=0, present=True):
+    geometry, count = view.geometry, len(level_and_side(view))
+    images = np.random.default_rng(seed).integers(0, 255, (count, geometry.slices, *geometry.shape), dtype=np.uint8)
+    weight = np.full((count, geometry.slices), 1 / geometry.slices, np.float32)
+    return Crops(images, np.full(count, present), weight)
+
+
+def make_net(view, in_chans):
+    torch.manual_seed(1)
+    return GradeNet("mobilenetv3_small_050", in_chans=in_chans, heads=len(view.groups)).eval()
+
+
+@pytest.mark.parametrize(("name", "in_chans"), [("sagittal_t1", 1), ("sagittal_t2", 3), ("axial_t2", 3)])
+def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
+    view = VIEWS[name]
+    graded = grade([make_crops(view)] * 2, [make_net(view, in_chans)], view=view, groups=view.groups)
+    assert graded.shape == (2, 25, 3)
+    for index, row in enumerate(ROWS):
+        said = ~np.isnan(graded[:, index])
+        assert said.all() == (group_of(row) in view.groups)
+        assert said.any() == said.all()
+    assert np.allclose(np.nansum(graded, axis=2)[~np.isnan(graded[:, :, 0])], 1)
+
+
+def test_studies_are_graded_alike_alone_and_together():
+    view = VIEWS["axial_t2"]
+    several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
+    options = {"view": view, "groups": view.groups}
+    together = grade(several, [net], batch_size=7, **options)
+    for index, crops in enumerate(several):
+        assert np.allclose(grade([crops], [net], **options)[0], together[index], atol=1e-5, equal_nan=True)
+
+
+def test_absent_crops_stay_without_grade():
+    view = VIEWS["sagittal_t1"]
+    graded = grade([make_crops(view, present=False)], [make_net(view, 1)], view=view, groups=view.groups)
+    assert np.isnan(graded).all()
+
+
+class Knows(nn.Module):
+    """A net that answers with the brightness of its crop and with the level it was told."""
+
+    in_chans = 3
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images, level):
+        severe = images.mean(dim=(1, 2, 3))
+        return torch.stack([torch.stack([level.float(), severe * 0, severe], dim=1)] * 2, dim=1)
+
+
+def test_left_and_right_go_to_their_own_rows():
+    view = VIEWS["axial_t2"]
+    crops = make_crops(view)
+    noise = np.random.default_rng(0).random(crops.images[::2].shape)
+    crops.images[0::2], crops.images[1::2] = 1 + 250 * noise**0.3, 1 + 250 * noise**3  # left mostly bright
+    graded = grade([crops], [Knows()], view=view, groups=view.groups)[0]
+    rows = dict(zip(ROWS, graded, strict=True))
+    for level in ("l1_l2", "l5_s1"):
+        left, right = (rows[f"{side}_{SUBARTICULAR}_{level}"] for side in ("left", "right"))
+        assert left[2] > right[2]
+        assert np.allclose(rows[f"{CANAL}_{level}"], (left + right) / 2)
+    assert rows[f"left_{SUBARTICULAR}_l5_s1"][0] > rows[f"left_{SUBARTICULAR}_l1_l2"][0]
+
+
+def test_slices_are_pooled_by_weight():
+    view = VIEWS["sagittal_t1"]
+    crops, net = make_crops(view), make_net(view, 1)
+    only = np.zeros_like(crops.slice_weight)
+    only[:, 1] = 1
+    options = {"view": view, "groups": (FORAMINAL,)}
+    pooled = grade([Crops(crops.images, crops.present, only)], [net], **options)
+    same = np.repeat(crops.images[:, 1:2], 3, axis=1)
+    alone = grade([Crops(same, crops.present, crops.slice_weight)], [net], **options)
+    # One scale serves all slices of a crop, so the two agree only as far as the slices look alike.
+    assert np.nanmax(np.abs(pooled - alone)) < 0.1
+
+
+def test_the_input_does_not_see_gain():
+    crop = np.random.default_rng(0).integers(10, 120, (2, 3, 32, 32), dtype=np.uint8)
+    assert np.allclose(to_input(crop), to_input(crop * 2), atol=1e-4)
+
+
+class SmallMemory(Knows):
+    """A net that runs out of memory on more than four crops at once."""
+
+    sizes = ()
+
+    def forward(self, images, level):
+        self.sizes = (*self.sizes, len(images))
+        if len(images) > 4:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return super().forward(images, level)
+
+
+def test_too_little_memory_halves_the_batch_and_changes_nothing():
+    view, net = VIEWS["axial_t2"], SmallMemory()
+    options = {"view": view, "groups": view.groups}
+    small = grade([make_crops(view)], [net], batch_size=16, **options)
+    assert max(net.sizes) == 10
+    assert np.allclose(small, grade([make_crops(view)], [Knows()], **options), equal_nan=True)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    net = make_net(VIEWS["sagittal_t2"], 3)
+    with torch.no_grad():
+        net.classifier.bias.fill_(float("nan"))
+    pictures, weight = np.full((2, 3, 32, 32), 90, np.uint8), np.full((2, 3), 1 / 3, np.float32)
+    with pytest.raises(NotFiniteError, match="6 numbers"):
+        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), weight)

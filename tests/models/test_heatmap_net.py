@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "mobilenetv4_conv_small"])
+@pytest.mark.parametrize("shape", [(64, 64), (64, 96)])
+def test_each_landmark_has_one_distribution_over_cells_and_absence(backbone, shape):
+    net = HeatmapNet(backbone, points=3).eval()
+    said = net(torch.rand(2, 1, *shape))
+    assert said.shape == (2, 3, shape[0] * shape[1] // 16 + 1)
+    assert torch.allclose(said.exp().sum(dim=2), torch.ones(2, 3), atol=1e-4)
+
+
+def test_a_picture_is_judged_alone_in_evaluation():
+    net = HeatmapNet("mobilenetv3_small_050", points=2).eval()
+    pictures = torch.rand(3, 1, 64, 64)
+    assert torch.allclose(net(pictures)[1:2], net(pictures[1:2]), atol=1e-4)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch import nn
+
+from lumbar_kernel.models.inference import run_batch
+
+
+class Tight(nn.Module):
+    """Doubles its pictures, but has no room for more than so many at once."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room, self.sizes = room, []
+        self.factor = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, pictures, add):
+        self.sizes.append(len(pictures))
+        if len(pictures) > self.room:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return self.factor * pictures + add[:, None, None, None]
+
+
+def test_a_batch_is_halved_until_it_fits_and_keeps_its_order():
+    net, pictures, add = Tight(3), torch.randn(11, 1, 2, 2), torch.arange(11.0)
+    assert torch.allclose(run_batch(net, pictures, add), 2 * pictures + add[:, None, None, None])
+    assert max(size for size in net.sizes if size <= 3) >= 2
+    assert sum(size for size in net.sizes if size <= 3) == 11
+
+
+def test_one_picture_that_does_not_fit_is_told():
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run_batch(Tight(0), torch.zeros(4, 1, 2, 2), torch.zeros(4))
+
+
+class Loud(nn.Module):
+    """A convolution whose result is too large for half precision."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.convolution, self.gain, self.halves = nn.Conv2d(1, 1, 1), gain, []
+        nn.init.constant_(self.convolution.weight, gain)
+
+    def forward(self, pictures):
+        said = self.convolution(pictures)
+        self.halves.append(said.dtype == torch.float16)
+        return said
+
+
+@pytest.mark.parametrize(("gain", "halves"), [(1.0, [True]), (1e5, [True, False])])
+def test_half_precision_that_overflows_is_computed_again_in_full(gain, halves):
+    net, pictures = Loud(gain).eval(), torch.rand(3, 1, 4, 4) + 1
+    said = run_batch(net, pictures, mixed=True)
+    assert net.halves == halves
+    assert said.dtype == torch.float32
+    assert torch.allclose(said, run_batch(net, pictures, mixed=False), rtol=1e-3)
+
+
+def test_the_processor_computes_in_full_precision():
+    net = Loud(1.0).eval()
+    run_batch(net, torch.ones(1, 1, 4, 4))
+    assert net.halves == [False]

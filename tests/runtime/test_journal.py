@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport
+from lumbar_kernel.runtime.journal import Journal, run_key
+
+REPORT = StudyReport(
+    study_id="7",
+    series=(SeriesReport("1", "Axial T2", 30),),
+    missing=("no Sagittal T1 series",),
+    failures=(Failure("crop", "ValueError", "odd"),),
+    confidence=0.5,
+    landmarks={"l1_l2": {"canal": [1.0, 2.0, 3.0]}},
+)
+
+
+def grades(seed=0):
+    found = np.random.default_rng(seed).dirichlet((1, 1, 1), 25)
+    found[3] = np.nan
+    return found
+
+
+@pytest.fixture
+def written(tmp_path):
+    with Journal(tmp_path / "journal.jsonl", key="a", resume=False) as journal:
+        journal.add_study(REPORT, np.linspace(0, 1, 25), ["axial_t2"])
+        journal.add_grades("7", "one", grades())
+    return tmp_path / "journal.jsonl"
+
+
+def test_what_was_recorded_comes_back_to_the_last_bit(written):
+    with Journal(written, key="a", resume=True) as again:
+        report, confidence, views = again.study("7")
+        assert (report, views) == (REPORT, ("axial_t2",))
+        assert np.array_equal(confidence, np.linspace(0, 1, 25))
+        assert np.array_equal(again.grades("7", "one"), grades(), equal_nan=True)
+        assert again.grades("7", "two") is None
+        assert again.study("8") is None
+
+
+@pytest.mark.parametrize("torn", range(1, 60, 7))
+def test_a_torn_last_record_is_left_out_and_written_over(written, torn):
+    whole = written.read_bytes()
+    written.write_bytes(whole[:-torn])
+    with Journal(written, key="a", resume=True) as again:
+        assert again.study("7") is not None
+        assert again.grades("7", "one") is None
+        again.add_grades("7", "one", grades())
+    assert written.read_bytes() == whole
+
+
+def test_a_changed_record_ends_the_journal_there(written):
+    raw = bytearray(written.read_bytes())
+    raw[raw.index(b"confidence") + 20] ^= 1
+    written.write_bytes(raw)
+    with Journal(written, key="a", resume=True) as again:
+        assert again.study("7") is None
+        assert again.grades("7", "one") is None
+
+
+@pytest.mark.parametrize(("key", "resume"), [("b", True), ("a", False)])
+def test_a_journal_of_another_run_is_begun_anew(written, key, resume):
+    with Journal(written, key=key, resume=resume) as again:
+        assert again.study("7") is None
+    assert written.stat().st_size < 100
+
+
+@pytest.mark.parametrize("path", ["{tmp}/absent/journal.jsonl", "/dev/full"])
+def test_a_file_that_cannot_be_written_costs_the_journal_only(path, tmp_path, caplog):
+    with Journal(Path(path.format(tmp=tmp_path)), key="a", resume=False) as journal:
+        journal.add_study(REPORT, np.zeros(25), [])
+        journal.add_grades("7", "one", grades())
+    assert "cannot be written" in caplog.text
+
+
+def test_a_complete_run_leaves_no_journal(written):
+    Journal(written, key="a", resume=True).remove()
+    assert not written.exists()
+
+
+def test_the_key_follows_weights_and_files(dataset, tmp_path):
+    studies = find_studies(dataset)
+    assert run_key(studies, weights_sha256="x") == run_key(studies, weights_sha256="x")
+    assert len({run_key(studies, weights_sha256=w) for w in "xy"} | {run_key(studies[:1], weights_sha256="x")}) == 3

@@ -1,0 +1,201 @@
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lumbar_kernel import Config, Report, predict
+from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+from lumbar_kernel.results.submission import submission_text
+from lumbar_kernel.runtime.supervisor import submission_order
+from lumbar_kernel.schema import ROWS, prior
+
+
+def grades_of(path):
+    with path.open(newline="") as file:
+        return {
+            row["row_id"]: [float(row[k]) for k in ("normal_mild", "moderate", "severe")]
+            for row in csv.DictReader(file)
+        }
+
+
+@pytest.fixture(scope="module")
+def run(dataset, trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    config = Config(data=dataset, output=out, weights=trained, progress=False, pictures=1, strict=True)
+    return config, predict(config)
+
+
+def test_every_row_of_every_study_is_graded(run, dataset):
+    config, report = run
+    with (dataset / "sample_submission.csv").open(newline="") as file:
+        sample = [row["row_id"] for row in csv.DictReader(file)]
+    grades = grades_of(config.submission_path)
+    assert list(grades) == sample
+    assert np.allclose([sum(row) for row in grades.values()], 1, atol=1e-6)
+    assert report.exit_code in (EXIT_GRADED, EXIT_DEGRADED)
+    assert set(report.members) == {spec.name for spec in read_manifest().members}
+
+
+def test_the_report_beside_the_submission_is_the_one_returned(run):
+    config, report = run
+    assert Report.from_json(config.report_path.read_text()).to_json() == report.to_json()
+    assert {"load weights", "localise", "crop"} <= set(report.stages)
+    assert [len(study.series) for study in report.studies] == [3, 3]
+    assert report.studies[0].landmarks is not None
+
+
+def test_pictures_are_drawn_for_as_many_studies_as_asked(run):
+    config, _ = run
+    assert len(list((config.output / "pictures").glob("*.png"))) == 1
+
+
+def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, tmp_path):
+    config, _ = run
+    again = Config(data=config.data, output=tmp_path, weights=config.weights, progress=False, workers=0)
+    predict(again)
+    assert again.submission_path.read_bytes() == config.submission_path.read_bytes()
+
+
+def test_no_time_leaves_the_prior(dataset, trained, tmp_path):
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, seconds=0))
+    studies = [study.study_id for study in report.studies]
+    assert (tmp_path / "submission.csv").read_text() == submission_text({key: prior() for key in studies})
+    assert report.exit_code == EXIT_DEGRADED
+
+
+def test_a_short_budget_is_kept(dataset, trained, tmp_path):
+    began = time.monotonic()
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, seconds=2))
+    assert time.monotonic() - began < 2 + 9  # the grading process gets three grace periods to stop
+    assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
+    assert report.budget_seconds == 2
+
+
+def test_broken_weights_leave_the_prior_and_say_so(dataset, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "manifest.json").write_text("{}")
+    report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
+    assert report.exit_code == EXIT_DEGRADED
+    assert "manifest" in report.failures[0].message
+    assert grades_of(tmp_path / "out" / "submission.csv")
+
+
+def test_damaged_members_are_left_out_and_named(dataset, trained, tmp_path):
+    weights = shutil.copytree(trained, tmp_path / "weights")
+    harmed = [spec for spec in read_manifest(weights).members if spec.view == "sagittal_t1"]
+    for spec in harmed:
+        path = weights / spec.files[0].file
+        path.write_bytes(path.read_bytes()[:-1])
+    report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
+    assert set(report.members_failed) == {spec.name for spec in harmed}
+    assert all("SHA-256" in reason for reason in report.members_failed.values())
+    assert report.studies[0].graded_rows == 15
+    assert report.exit_code == EXIT_DEGRADED
+
+
+def _kill_when_it_starts(done):
+    while not done.is_set():
+        for child in multiprocessing.active_children():
+            time.sleep(0.5)
+            os.kill(child.pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def test_a_killed_grading_process_leaves_a_valid_file(dataset, trained, tmp_path):
+    done = threading.Event()
+    killer = threading.Thread(target=_kill_when_it_starts, args=(done,))
+    killer.start()
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False))
+    done.set()
+    killer.join()
+    assert "exit code -9" in report.failures[-1].message
+    assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ConfigError, match="no study"):
+        predict(Config(data=tmp_path / "data", output=tmp_path / "out", progress=False))
+
+
+def _drop(study, role_index):
+    shutil.rmtree(sorted(study.iterdir())[role_index])
+
+
+def _keep_one_file(study):
+    files = sorted(study.rglob("*.dcm"))
+    for file in files[1:]:
+        file.unlink()
+
+
+def _truncate(study):
+    file = sorted(study.rglob("*.dcm"))[3]
+    file.write_bytes(file.read_bytes()[:3000])
+
+
+DAMAGE = {
+    "no T1": (lambda study: _drop(study, 0), "no Sagittal T1", None),
+    "no T2": (lambda study: _drop(study, 1), "no Sagittal T2", None),
+    "no axial": (lambda study: _drop(study, 2), "no Axial T2", None),
+    "one file": (_keep_one_file, "no ", None),
+    "truncated": (_truncate, "", 25),
+    "text named dcm": (lambda study: (next(study.iterdir()) / "999.dcm").write_text("hello"), "999.dcm", 25),
+    "empty study": (lambda study: [shutil.rmtree(p) for p in study.iterdir()], "no usable series", 0),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_study_costs_itself_only_and_is_named(run, tmp_path, name):
+    config, _ = run
+    damage, sentence, rows = DAMAGE[name]
+    data = shutil.copytree(config.data, tmp_path / "data")
+    first, second = sorted((data / "test_images").iterdir(), key=lambda path: int(path.name))
+    damage(first)
+    harmed = Config(data=data, output=tmp_path / "out", weights=config.weights, progress=False, workers=0)
+    report = predict(harmed)
+    entry = next(study for study in report.studies if study.study_id == first.name)
+    told = [*entry.missing, *(failure.message for failure in entry.failures)]
+    assert any(sentence in text for text in told), told
+    assert rows is None or entry.graded_rows == rows
+    before, after = grades_of(config.submission_path), grades_of(harmed.submission_path)
+    assert len(after) == 50
+    for row in ROWS:
+        assert after[f"{second.name}_{row}"] == pytest.approx(before[f"{second.name}_{row}"], abs=2e-6)
+
+
+def test_rows_follow_the_sample_submission(dataset):
+    lines = (dataset / "sample_submission.csv").read_text().splitlines()
+    ids = list(dict.fromkeys(line.split("_")[0] for line in lines[1:]))
+    studies = [type("Files", (), {"study_id": key}) for key in (*sorted(ids, reverse=True), "999")]
+    assert submission_order(Config(data=dataset), studies) == [*ids, "999"]
+
+
+def test_the_report_is_json_for_machines(run):
+    config, _ = run
+    entry = json.loads(Path(config.report_path).read_text())
+    assert {"version", "weights_sha256", "device", "studies", "exit_code"} <= set(entry)
+
+
+def test_a_strict_run_raises_what_a_soft_one_records(dataset, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "manifest.json").write_text("{}")
+    for workers in (0, None):
+        config = Config(
+            data=dataset, output=tmp_path / "out", weights=weights, progress=False, strict=True, workers=workers
+        )
+        with pytest.raises(KernelError, match="manifest"):
+            predict(config)
+        assert grades_of(config.submission_path)

@@ -1,0 +1,113 @@
+import os
+import time
+
+import numpy as np
+import pytest
+
+from lumbar_kernel import Config
+from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Ready, Step, Update
+from lumbar_kernel.runtime.recorder import Recorder
+from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool, shards
+
+
+class Files:
+    """Stands in for the files of a study; its name tells the fake process what to do."""
+
+    def __init__(self, study_id):
+        self.study_id = str(study_id)
+
+
+def fake_process(_, share, __, sender):
+    """Does what a grading process does, without grading: dies or hangs at studies whose names say so."""
+    os.setpgid(0, 0)
+    if share.device.startswith("broken"):
+        os._exit(7)
+    sender.send(Ready(share.device, "", {}))
+    for files in share.studies:
+        name = files.study_id
+        if (name, "localise") in share.given_up or (None, "localise") in share.given_up:
+            continue
+        sender.send(Step("localise", (name,), {"localise": 1.0}))
+        if name.startswith("dies"):
+            os._exit(9)
+        if name.startswith("hangs"):
+            time.sleep(1000)
+        sender.send(Update(np.full((25, 3), 1 / 3), StudyReport(name, members=(share.device,))))
+    recorder = Recorder()
+    sender.send(Done(recorder))
+
+
+def run(names, devices, tmp_path, **options):
+    """What became of a run of the fake process: study → device, accounts, failures."""
+    config = Config(data=tmp_path, output=tmp_path, **options)
+    found, done = {}, []
+    with WorkerPool(
+        config, [Files(n) for n in names], devices, Budget(None, reserve=0.0), entry=fake_process
+    ) as graders:
+        while graders.busy:
+            for message in graders.messages(0.5):
+                if isinstance(message, Update):
+                    found[message.report.study_id] = message.report.members[0]
+                done += [message] if isinstance(message, Done) else []
+    return found, done, graders.failures
+
+
+@pytest.mark.parametrize("devices", [("cpu",), ("cuda:0", "cuda:1"), ("a", "b", "c")])
+@pytest.mark.parametrize("count", [1, 4, 5, 11, 40])
+def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
+    studies = [Files(number) for number in range(count)]
+    dealt = shards(studies, devices)
+    assert sorted((item for share in dealt for item in share.studies), key=studies.index) == studies
+    assert all(share.studies for share in dealt)
+    for share in dealt:
+        for start in range(0, len(share.studies), STUDIES_AT_ONCE):
+            block = [studies.index(item) for item in share.studies[start : start + STUDIES_AT_ONCE]]
+            assert block[0] % STUDIES_AT_ONCE == 0
+            assert block == list(range(block[0], block[0] + len(block)))
+
+
+def test_two_devices_share_the_studies(tmp_path):
+    found, done, failures = run(range(8), ("one", "two"), tmp_path)
+    assert set(found.values()) == {"one", "two"}
+    assert (len(found), len(done), failures) == (8, 2, [])
+
+
+def test_a_device_that_dies_leaves_its_studies_to_the_other(tmp_path):
+    found, done, failures = run(range(8), ("broken", "two"), tmp_path)
+    assert found == {str(number): "two" for number in range(8)}
+    assert len(done) == 2
+    assert [(f.stage, f.type) for f in failures] == [("start", "ProcessDied")]
+    assert "exit code 7, on broken" in failures[0].message
+
+
+def test_when_no_device_is_left_the_processor_goes_on(tmp_path):
+    found, _, failures = run(range(8), ("broken:0", "broken:1"), tmp_path)
+    assert found == {str(number): "cpu" for number in range(8)}
+    assert len(failures) == 2
+
+
+def test_a_study_that_ends_its_process_is_given_up_and_the_others_go_on(tmp_path):
+    names = ["0", "dies", "2", "3"]
+    found, done, failures = run(names, ("cpu",), tmp_path)
+    assert set(found) == {"0", "2", "3"}
+    assert len(done) == 1
+    assert failures[0].stage == "localise"
+    assert failures[0].message.endswith("at dies")
+
+
+def test_a_study_that_hangs_is_given_up_after_its_time(tmp_path):
+    found, _, failures = run(["0", "hangs", "2"], ("cpu",), tmp_path, study_seconds=1.0)
+    assert set(found) == {"0", "2"}
+    assert [f.type for f in failures] == ["ProcessHung"]
+
+
+def test_a_stage_that_ends_process_after_process_is_left_out(tmp_path):
+    found, done, failures = run([f"dies {k}" for k in range(MOST_LOST + 3)], ("cpu",), tmp_path)
+    assert (found, len(done), len(failures)) == ({}, 1, MOST_LOST)
+
+
+def test_a_strict_run_does_not_go_on(tmp_path):
+    found, done, failures = run(["dies", "1"], ("cpu",), tmp_path, strict=True)
+    assert (found, done, len(failures)) == ({}, [], 1)

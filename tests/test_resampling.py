@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from lumbar_kernel.resampling import centred_grid, normalise, sample, upright_axes, with_neighbours
+from tests.conftest import AXIAL, SAGITTAL, make_slice
+
+
+def grid_on(item, point, *, spacing=1.0, shape=(9, 7)):
+    down, right = upright_axes(item.plane, sagittal=True)
+    return centred_grid(np.array(point, float), down=down, right=right, spacing=spacing, shape=shape)
+
+
+def test_grid_and_mm_are_inverse():
+    grid = grid_on(make_slice(), (5, 12, -20), spacing=0.7)
+    points = np.array([[0, 0], [3.5, 2.25], [8, 6]])
+    assert np.allclose(grid.to_pixel(grid.to_mm(points)), points)
+    assert np.allclose(grid.to_mm(np.array([4, 3])), (5, 12, -20))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.8), (1.3, 0.6)])
+def test_sampling_reads_the_signal_at_the_right_mm(spacing):
+    item = make_slice(spacing=spacing)
+    grid = grid_on(item, (0, 8, -10))
+    wanted = np.add.outer(np.arange(9) - 4 + 10, 100.0 * (np.arange(7) - 3 + 8))
+    assert np.allclose(sample(item, grid)[2:-2, 2:-2], wanted[2:-2, 2:-2], rtol=0.02)
+
+
+def test_flipped_storage_gives_the_same_upright_picture():
+    item = make_slice()
+    right, down = SAGITTAL
+    flipped = make_slice((-right, down), origin=(0, 29, 0), pixels=item.pixels[:, ::-1].copy())
+    upside = make_slice((right, -down), origin=(0, 0, -39), pixels=item.pixels[::-1].copy())
+    turned = make_slice((down, right), shape=(30, 40), pixels=item.pixels.T.copy())
+    wanted = sample(item, grid_on(item, (0, 12, -20)))
+    for other in (flipped, upside, turned):
+        assert np.allclose(sample(other, grid_on(other, (0, 12, -20))), wanted, atol=1e-2)
+
+
+def test_outside_the_frame_is_zero():
+    item = make_slice()
+    assert not sample(item, grid_on(item, (0, 500, 500))).any()
+
+
+def test_a_coarse_grid_is_smoothed_before_it_is_sampled():
+    noise = np.random.default_rng(0).normal(0, 1, (200, 200)).astype(np.float32)
+    item = make_slice(shape=(200, 200), pixels=noise)
+    fine, coarse = (sample(item, grid_on(item, (0, 100, -100), spacing=s, shape=(20, 20))) for s in (1.0, 4.0))
+    assert coarse.std() < 0.5 * fine.std()
+    blurred = sample(item, grid_on(item, (0, 100, -100), shape=(20, 20)), resolution=4.0)
+    assert blurred.std() < 0.5 * fine.std()
+
+
+def test_normalise_does_not_see_gain_and_keeps_order():
+    image = np.random.default_rng(0).uniform(1, 100, (50, 50)).astype(np.float32)
+    assert np.allclose(normalise(image), normalise(image * 37), atol=1e-4)
+    assert normalise(image).max() <= 1.5
+    assert not normalise(np.zeros((5, 5), np.float32)).any()
+
+
+def test_neighbours_are_the_nearest_of_the_same_block_whatever_the_file_order():
+    stack = [make_slice(AXIAL, origin=(0, 0, z)) for z in (0, 4, 8, 12)]
+    tilted = (AXIAL[0], np.array([0, np.cos(0.4), np.sin(0.4)]))
+    others = [make_slice(tilted, origin=(0, 0, z)) for z in (3, 5)]
+    for slices in ([*stack, *others], [*others, *stack[::-1]]):
+        assert with_neighbours(slices, stack[1]) == (stack[0], stack[1], stack[2])
+        assert with_neighbours(slices, stack[3]) == (stack[2], stack[3], stack[3])
+
+
+def test_neighbours_follow_the_patient_not_the_normal():
+    reverse = (AXIAL[0], -AXIAL[1])
+    stack = [make_slice(reverse, origin=(0, 30, z)) for z in (0, 4, 8)]
+    assert with_neighbours(stack, stack[1]) == (stack[0], stack[1], stack[2])

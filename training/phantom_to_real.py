@@ -1,0 +1,193 @@
+"""What nets that learnt from phantoms alone reach on real images: `python -m training.phantom_to_real DATA_DIR RUNS`.
+
+RUNS holds runs of `train_landmarks` and `train_grader` with `--sources phantom`, named as in `recipe.sh`: `sagittal`,
+`axial_points`, `foraminal_0`, `axial_0`. Whatever is there is measured on whatever of `shared/data` is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lumbar_kernel.errors import LocalisationError
+from lumbar_kernel.localisation.axial import AxialView, axial_views
+from lumbar_kernel.localisation.landmarks import localise
+from lumbar_kernel.models.grade_net import GradeNet
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.schema import LEVEL_NAMES, SIDES
+from lumbar_kernel.views import VIEWS
+from training import train_grader, train_landmarks
+from training.evaluate import locations, print_locations, print_losses
+from training.evaluation_metrics import Graded, loss_figure
+from training.examples import select
+from training.held_out_studies import complete_studies
+from training.member_predictions import graded_packs
+from training.predictions import Judges, graded, slices_for, window_grades
+
+logger = logging.getLogger(__name__)
+
+LOCALISERS = {"sagittal": "sagittal", "axial_points": "axial"}
+GRADERS = {"sagittal_t1": ("foraminal_0", "foraminal"), "axial_t2": ("axial_0", "axial")}
+"""Run and task by what it is for: localisers by the name of their run, graders by their view."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nets:
+    """The nets of the runs that are there.
+
+    Attributes:
+        localisers: by the keys of `LOCALISERS`.
+        graders: by view.
+        mixed: names of runs that saw other images than phantoms.
+    """
+
+    localisers: dict[str, HeatmapNet]
+    graders: dict[str, GradeNet]
+    mixed: tuple[str, ...]
+
+
+def load_nets(runs: Path) -> Nets:
+    """The averaged weights of the finished runs; raises SystemExit when there is none."""
+    localisers, graders, mixed = {}, {}, []
+    for name, task in LOCALISERS.items():
+        if settings := _settings(runs / name):
+            points = train_landmarks.TASKS[task].points
+            localisers[name] = _ready(HeatmapNet(settings["backbone"], points=points), runs / name)
+            mixed += [] if _phantoms_alone(settings) else [name]
+    for view, (name, task) in GRADERS.items():
+        if settings := _settings(runs / name):
+            heads, in_chans = len(VIEWS[view].groups), train_grader.TASKS[task].in_chans
+            graders[view] = _ready(GradeNet(settings["backbone"], in_chans=in_chans, heads=heads), runs / name)
+            mixed += [] if _phantoms_alone(settings) else [name]
+    if not localisers and not graders:
+        names = ", ".join([*LOCALISERS, *(name for name, _ in GRADERS.values())])
+        msg = f"{runs} holds no finished run named {names}; train some with --sources phantom"
+        raise SystemExit(msg)
+    return Nets(localisers, graders, tuple(mixed))
+
+
+def _settings(run: Path) -> dict[str, str] | None:
+    path = run / "result.json"
+    return json.loads(path.read_text())["settings"] if path.is_file() else None
+
+
+def _phantoms_alone(settings: dict[str, str]) -> bool:
+    return settings.get("sources") == "phantom" and settings.get("start", "None") == "None"
+
+
+def _ready(net: torch.nn.Module, run: Path) -> torch.nn.Module:
+    net.load_state_dict(torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"])
+    return net.eval()
+
+
+def grading(data: Path, nets: Nets, fold: int | None) -> dict[str, tuple[str, Graded]]:
+    """Figure name → condition and graded rows of the packs of graded crops; both sides' canals are averaged."""
+    rows = {}
+    for name, view, group, examples in graded_packs(data):
+        if view in nets.graders:
+            chosen = examples if fold is None else select(examples, examples.fold == fold)
+            shown = slices_for(chosen, train_grader.TASKS[GRADERS[view][1]].in_chans)
+            head = VIEWS[view].groups.index(group)
+            said = window_grades(nets.graders[view], shown, VIEWS[view].geometry.shape)[:, head]
+            rows[name] = group, graded(chosen, said, head)
+    return rows
+
+
+@dataclass(frozen=True)
+class Miss:
+    """How far from its label a landmark of a complete study was found.
+
+    Attributes:
+        study, landmark, level: which; the landmark names its side.
+        in_plane_mm: distance in the plane that the label was made on.
+        across_mm: distance along its normal.
+    """
+
+    study: str
+    landmark: str
+    level: str
+    in_plane_mm: float
+    across_mm: float
+
+
+def misses(data: Path, nets: Nets) -> Iterator[Miss]:
+    """Canal and foramina, and recesses where a net for them is there, of every complete labelled study."""
+    sagittal_normal = np.array([1.0, 0.0, 0.0])
+    for study, truth in complete_studies(data):
+        try:
+            found = localise(study, [nets.localisers["sagittal"]])
+        except LocalisationError as error:
+            logger.warning("%s", error)
+            continue
+        views: tuple[AxialView | None, ...] = (None,) * len(LEVEL_NAMES)
+        if "axial_points" in nets.localisers:
+            views = axial_views(study, found, [nets.localisers["axial_points"]])
+        for level, name in enumerate(LEVEL_NAMES):
+            yield _miss(study.study_id, "canal", name, found.canal[level] - truth.canal[level], sagittal_normal)
+            for side, word in enumerate(SIDES):
+                offset = found.foramina[level, side] - truth.foramina[level, side]
+                yield _miss(study.study_id, f"{word} foramen", name, offset, sagittal_normal)
+                view = views[level]
+                if view is not None:
+                    offset = view.recesses[side] - truth.recesses[level, side]
+                    yield _miss(study.study_id, f"{word} recess", name, offset, view.item.plane.normal)
+
+
+def _miss(study: str, landmark: str, level: str, offset: NDArray[np.float64], normal: NDArray[np.float64]) -> Miss:
+    across = float(offset @ normal)
+    return Miss(study, landmark, level, float(np.linalg.norm(offset - across * normal)), abs(across))
+
+
+def print_misses(found: list[Miss]) -> None:
+    """One line a study and kind of landmark: how far off the levels were, and how many within 6 mm."""
+    print("\n| complete study | landmark | mm in the plane, L1/L2 to L5/S1 | mm across it | within 6 mm in the plane |")
+    print("|---|---|---|---|---|")
+    for study, landmark in dict.fromkeys((miss.study, miss.landmark) for miss in found):
+        mine = [miss for miss in found if (miss.study, miss.landmark) == (study, landmark)]
+        plane = ", ".join(f"{miss.in_plane_mm:.1f}" for miss in mine)
+        across = ", ".join(f"{miss.across_mm:.1f}" for miss in mine)
+        near = sum(miss.in_plane_mm < 6 for miss in mine)
+        print(f"| {study} | {landmark} | {plane} | {across} | {near} of {len(mine)} |")
+
+
+def main() -> None:
+    """Measure, print the tables, and write the figures as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA_DIR")
+    parser.add_argument("runs", type=Path, metavar="RUNS")
+    parser.add_argument("--fold", type=int, help="only the real slices and crops of one fold, to be quicker")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if not arguments.data.is_dir():
+        raise SystemExit(f"the real data are needed: {arguments.data} is no folder laid out as shared/data")
+    nets = load_nets(arguments.runs)
+    for name in nets.mixed:
+        logger.warning("run %s saw more than phantoms: its figures say nothing of transfer", name)
+    rows = grading(arguments.data, nets, arguments.fold)
+    losses = {name: loss_figure(graded_rows) for name, (_, graded_rows) in rows.items()}
+    print_losses(arguments.data, rows, losses)
+    places, found = {}, []
+    if "sagittal" in nets.localisers:
+        own = ((0 if arguments.fold is None else arguments.fold, nets.localisers["sagittal"]),)
+        places, _ = locations(arguments.data, Judges(own, out_of_fold=arguments.fold is not None))
+        print_locations(places)
+        found = list(misses(arguments.data, nets))
+        print_misses(found)
+    if not losses and not places and not found:
+        raise SystemExit(f"{arguments.data} holds no pack that these runs can be measured on")
+    if arguments.json:
+        figures = losses | places | {"complete_studies": [miss.__dict__ for miss in found]}
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

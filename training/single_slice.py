@@ -1,0 +1,102 @@
+"""Single pictures of the packs as one-slice studies, and the kernel's own localising on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.errors import LocalisationError
+from lumbar_kernel.geometry import CRANIAL, POSTERIOR, SlicePlane
+from lumbar_kernel.grading.ensemble import SURE
+from lumbar_kernel.localisation.landmarks import SliceMaps, slice_maps
+from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.study import Slice
+
+FIELD_MM = 280.0
+"""Assumed longer side of a sagittal field of view; the second decoding of a picture corrects it by the steps found."""
+
+BATCH = 64
+
+
+def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, field_mm: float = FIELD_MM) -> Slice:
+    """A picture as a sagittal slice in the patient, anterior at its left.
+
+    Args:
+        picture: grey pixels, of whatever size.
+        rows: height of the original in square pixels, so that a squashed picture gets its shape back.
+        columns: width of the original.
+        field_mm: length of the longer side.
+    """
+    mm = field_mm / max(rows, columns)
+    plane = SlicePlane(
+        origin=np.zeros(3),
+        row_direction=POSTERIOR,
+        column_direction=-CRANIAL,
+        row_spacing=mm * rows / picture.shape[0],
+        column_spacing=mm * columns / picture.shape[1],
+        shape=(picture.shape[0], picture.shape[1]),
+    )
+    return Slice(plane=plane, pixels=picture.astype(np.float32), instance_number=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The five levels found on one picture.
+
+    Attributes:
+        points: (5, 2) row and column, relative to the picture.
+        confidence: (5,) of each level, 0..1.
+        step_mm: mean distance of neighbouring levels that were both seen, in the millimetres of the slice; None when
+            there is no such pair.
+    """
+
+    points: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    step_mm: float | None
+
+
+def levels_on(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, channels: range) -> list[Levels | None]:
+    """The five levels on each slice by itself; None where no chain can be seen.
+
+    Args:
+        slices: from `sagittal_slice`.
+        nets: localisers.
+        channels: landmarks of the net that make the chain: disc margins, or foramina on a lateral slice.
+    """
+    found: list[Levels | None] = []
+    for start in range(0, len(slices), BATCH):
+        block = slices[start : start + BATCH]
+        found += [_levels(item, maps, channels) for item, maps in zip(block, slice_maps(block, nets), strict=True)]
+    return found
+
+
+def _levels(item: Slice, maps: SliceMaps, channels: range) -> Levels | None:
+    """Levels decoded twice: in the assumed field of view, then in the one that makes the mean step usual."""
+    try:
+        points, confidence = decode_levels(gather([maps], channels=channels))
+        step = _seen_step(points, confidence)
+        if step is not None:
+            scale = STEP_MM / step
+            points, confidence = decode_levels(gather([_scaled(maps, scale)], channels=channels))
+            points = points / scale
+            step = _seen_step(points, confidence)
+    except LocalisationError:
+        return None
+    return Levels((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape), confidence, step)
+
+
+def _seen_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:
+    """Mean step between neighbours that both were seen rather than bridged."""
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    seen = (confidence[:-1] > SURE) & (confidence[1:] > SURE)
+    return float(steps[seen].mean()) if seen.any() else None
+
+
+def _scaled(maps: SliceMaps, scale: float) -> SliceMaps:
+    """The same maps on a slice that is larger by a factor."""
+    grid = maps.grid
+    return SliceMaps(replace(grid, corner=grid.corner * scale, spacing=grid.spacing * scale), maps.maps)
