@@ -24,8 +24,8 @@ PREDICT = """\
 Grade every study in DATA and write OUT/submission.csv and OUT/report.json.
 
 DATA is the competition's folder (test_images/ with test_series_descriptions.csv), or any folder of DICOM files,
-nested as it may be; series then get their role from headers and pixels. A valid submission with the prior is on disk
-at once and is rewritten as studies are graded, so the run may be ended at any moment.
+nested in any way; series then get their role from headers and pixels. A valid submission with the prior is written at
+once and rewritten as studies are graded, so the run may be stopped at any moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run the command and leave at once: files are written, and nothing that is still ending may delay the end."""
+    """Run the command and exit at once: the files are written, and no thread or process may delay the exit."""
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -97,14 +97,14 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
     add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     _add_split(add)
-    add.add_argument("--seconds", type=float, help="budget of the whole run, start of the process included")
+    add.add_argument("--seconds", type=float, help="time budget of the whole run, including the start of the process")
     add.add_argument("--study-seconds", type=float, help="give up a study that hangs in a stage for so long")
-    device = "auto, or cpu, cuda, cuda:N; several, parted by commas, share the studies (default: auto)"
+    device = "auto, or cpu, cuda, cuda:N; several, separated by commas, share the studies (default: auto)"
     add.add_argument("--device", default="auto", help=device)
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
     add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
-    add.add_argument("--resume", action="store_true", help="go on with what an interrupted run left in OUT")
+    add.add_argument("--resume", action="store_true", help="continue an interrupted run from its files in OUT")
     add.add_argument("--strict", action="store_true", help="stop at the first unexpected exception")
     add.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
@@ -128,13 +128,13 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
     add.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
     add.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    add.add_argument("--balanced", action="store_true", help="make narrowing much commoner than in the competition")
+    add.add_argument("--balanced", action="store_true", help="make stenosis much more common than in the competition")
     add.add_argument(
         "--reader-noise",
         type=float,
         default=0.0,
         metavar="X",
-        help="let the readers behind the tables disagree, 1 as real ones do (default: 0, exact truth)",
+        help="disagreement of the radiologists behind the tables, 1 as in reality (default: 0, exact truth)",
     )
     add.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -231,8 +231,8 @@ def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
     from lumbar_kernel.phantom import dataset_study
     from lumbar_kernel.results.pictures import draw_gallery
 
-    made = (dataset_study(seed, index) for index in range(studies))
-    draw_gallery(((phantom.study, phantom.truth) for phantom in made), path)
+    phantoms = (dataset_study(seed, index) for index in range(studies))
+    draw_gallery(((phantom.study, phantom.truth) for phantom in phantoms), path)
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
@@ -257,7 +257,7 @@ def _inspect(chosen: argparse.Namespace) -> int:
 
 def _say(text: str, *, to_error: bool = False) -> None:
     stream = sys.stderr if to_error else sys.stdout
-    # names of files may hold bytes that are no text, and a terminal may not know every sign
+    # file names may hold undecodable bytes, and a terminal may not support every character
     encoding = stream.encoding or "utf-8"
     stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 

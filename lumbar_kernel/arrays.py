@@ -1,4 +1,4 @@
-"""Names for the arrays that stages hand to each other."""
+"""Names for the arrays that stages exchange."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what a stage hands on is made of finite numbers."""
+"""Checks that the result of a stage holds only finite numbers."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ SPLITS = ("test", "train")
 DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
 LARGEST_RESERVE = 30.0
 LEAST_RESERVE = 3.0
-"""Ending the processes and writing file and report takes half a second, and two with ten others at each processor."""
+"""Stopping the processes and writing the files takes half a second, and two with ten other processes per core."""
 RESERVE_SHARE = 0.05
 MOST_READERS = 8
 STUDY_SECONDS = 120.0
@@ -27,19 +27,19 @@ class Config:
 
     Attributes:
         data: existing folder of DICOM studies.
-        output: folder that gets `submission.csv` and `report.json`; made by the pipeline when it is absent.
+        output: folder for `submission.csv` and `report.json`; `predict` creates it.
         split: which half of the competition's folder to read, one of `SPLITS`.
         seconds: budget of the whole run, None for no limit, 0 for the prior alone.
-        device: "auto" (every GPU that works, else the processor), or "cpu", "cuda", "cuda:N"; several, parted by
-            commas, share the studies, one grading process each.
+        device: "auto" (every GPU that works, else the processor), or "cpu", "cuda", "cuda:N"; several, separated by
+            commas, share the studies, one worker each.
         weights: folder with `manifest.json`, None for the weights inside the package.
         workers: reader processes, 0 to read in this process, None to follow the number of processors.
-        ahead: studies that may be decoded beyond the one in work, at least 1.
-        study_seconds: a reader, or a grading process in one stage, that takes longer than this is given up.
+        ahead: studies that may be decoded beyond the one in progress, at least 1.
+        study_seconds: time limit of a reader for one study, and of a worker for one stage.
         strict: let the first exception of a study end the run instead of recording it.
         progress: show a progress bar.
         pictures: how many studies get a picture with their landmarks.
-        resume: go on with what an interrupted run left in the output folder.
+        resume: continue an interrupted run from its files in the output folder.
     """
 
     data: Path
@@ -69,7 +69,7 @@ class Config:
 
     @property
     def reserve(self) -> float:
-        """Seconds of the budget kept back for the end: 5 %, 3 to 30, but no more than half; 0 without a budget."""
+        """Seconds of the budget reserved for the end: 5 %, 3 to 30, but no more than half; 0 without a budget."""
         if self.seconds is None:
             return 0.0
         return min(LARGEST_RESERVE, max(LEAST_RESERVE, RESERVE_SHARE * self.seconds), self.seconds / 2)
@@ -83,22 +83,17 @@ class Config:
 
     @property
     def submission_path(self) -> Path:
-        """Where the table of grades goes."""
+        """Path of the table of grades."""
         return self.output / "submission.csv"
 
     @property
     def report_path(self) -> Path:
-        """Where the record of the run goes."""
+        """Path of the report."""
         return self.output / "report.json"
 
-    @property
-    def journal_path(self) -> Path:
-        """Where finished work is recorded until the run is complete."""
-        return self.journal_of(0)
-
-    def journal_of(self, share: int) -> Path:
-        """The journal of the grading process that does this share of the studies."""
-        return self.output / (f"journal_{share}.jsonl" if share else "journal.jsonl")
+    def journal_of(self, shard: int) -> Path:
+        """The journal of the worker that grades this shard."""
+        return self.output / (f"journal_{shard}.jsonl" if shard else "journal.jsonl")
 
 
 def _path(name: str, value: object, *, optional: bool) -> Path | None:
@@ -140,7 +135,7 @@ def _check_choices(config: Config) -> None:
         msg = f"split must be one of {', '.join(SPLITS)}, not {config.split!r}"
         raise ConfigError(msg)
     if not isinstance(config.device, str) or not DEVICE.fullmatch(config.device):
-        msg = f"device must be auto, or cpu, cuda or cuda:N parted by commas, not {config.device!r}"
+        msg = f"device must be auto, or cpu, cuda or cuda:N separated by commas, not {config.device!r}"
         raise ConfigError(msg)
     for name in ("strict", "progress", "resume"):
         if not isinstance(getattr(config, name), bool):

@@ -5,7 +5,7 @@ KernelError
 ├── DicomError          one file that cannot be read as an MR slice with geometry
 ├── StudyError          one study without any usable series
 ├── LocalisationError   no plausible five levels in a study
-├── GradingError        a member gave something that is no grade
+├── GradingError        a member predicted something that is not a grade
 ├── NotFiniteError      a stage gave numbers that are NaN or infinite
 ├── WeightsError        a missing, damaged or mismatching weights file or manifest
 └── SubmissionError     a table that must not be written
@@ -21,7 +21,7 @@ class ConfigError(KernelError):
 
 
 class DicomError(KernelError):
-    """A file cannot be read as an MR slice with a place in the patient."""
+    """A file cannot be read as an MR slice with a position in the patient."""
 
 
 class StudyError(KernelError):
@@ -33,7 +33,7 @@ class LocalisationError(KernelError):
 
 
 class GradingError(KernelError):
-    """A member gave something that is no grade."""
+    """A member predicted something that is not a grade."""
 
 
 class NotFiniteError(KernelError):

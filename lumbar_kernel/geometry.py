@@ -1,4 +1,4 @@
-"""Slice planes in patient millimetres: pixel ↔ mm (DICOM LPS), plane names, sampling grids."""
+"""Slice planes in patient millimetres: pixel ↔ mm (DICOM LPS), names of planes, directions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Plane(Enum):
 
 @dataclass(frozen=True, eq=False)
 class SlicePlane:
-    """Where one slice lies in the patient.
+    """Position of one slice in the patient.
 
     Attributes:
         origin: centre of the first pixel, mm LPS, shape (3,) (ImagePositionPatient).
@@ -95,7 +95,7 @@ class SlicePlane:
 
 
 def plane_of(normal: FloatArray) -> Plane | None:
-    """The plane that a slice with this unit normal belongs to, None when it is too oblique to say.
+    """The plane that a slice with this unit normal belongs to, None when it is too oblique.
 
     The axial cone is wide because L5/S1 blocks follow the sacrum; ties go to the nearest axis.
     """
@@ -104,6 +104,12 @@ def plane_of(normal: FloatArray) -> Plane | None:
     if components[axis] < np.cos(np.radians(OBLIQUE_LIMIT_DEGREES)):
         return None
     return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[axis]
+
+
+def posterior_direction(normal: FloatArray) -> FloatArray:
+    """Posterior unit vectors within the planes of these unit normals, (..., 3) → (..., 3)."""
+    normal = np.asarray(normal, dtype=np.float64)
+    return unit(POSTERIOR - (normal @ POSTERIOR)[..., None] * normal)
 
 
 def unit(vector: FloatArray) -> FloatArray:

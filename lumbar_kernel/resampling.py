@@ -1,4 +1,4 @@
-"""Sampling a decoded slice on a grid in patient millimetres: the one resampler behind localising and cropping."""
+"""Sampling decoded slices on grids in patient millimetres, for localising and cropping."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class PixelGrid:
 def centred_grid(
     centre: FloatArray, *, down: FloatArray, right: FloatArray, spacing: float, shape: tuple[int, int]
 ) -> PixelGrid:
-    """A grid of `shape` pixels whose middle lies at `centre`, mm LPS."""
+    """A grid of `shape` pixels centred at `centre`, mm LPS."""
     rows, columns = shape
     corner = centre - down * spacing * (rows - 1) / 2 - right * spacing * (columns - 1) / 2
     return PixelGrid(corner=corner, down=down, right=right, spacing=spacing, shape=shape)
 
 
 def upright_axes(plane: SlicePlane, *, sagittal: bool) -> tuple[FloatArray, FloatArray]:
-    """The slice's own axes, signed and ordered so that the picture stands as radiologists hang it.
+    """The slice's own axes, signed and ordered for the usual radiological display.
 
     Returns:
         Unit vectors down and right: sagittal slices caudal and posterior, axial slices posterior and patient left.

@@ -74,7 +74,7 @@ def group_of(row: str) -> str:
     for group in GROUPS:
         if group in row:
             return group
-    msg = f"no condition in row {row!r}; one of {', '.join(GROUPS)} must stand in it"
+    msg = f"no condition in row {row!r}; it must contain one of {', '.join(GROUPS)}"
     raise ValueError(msg)
 
 
@@ -97,7 +97,7 @@ LABEL_COUNTS = {
     FORAMINAL: ((3040, 93, 15), (2863, 271, 14), (2428, 656, 64), (1945, 996, 207), (2017, 814, 317)),
     SUBARTICULAR: ((2688, 167, 40), (2503, 395, 124), (2109, 719, 325), (1432, 974, 745), (2228, 664, 251)),
 }
-"""How often each grade stands in the training table, per group, level and grade (both sides pooled).
+"""How often each grade occurs in the training table, per group, level and grade (both sides pooled).
 
 Counted on folds 0-3 of `train.csv` without the two studies kept for checking (1,578 studies)."""
 

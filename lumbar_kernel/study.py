@@ -1,4 +1,4 @@
-"""What the stages hand on of a study: its files, then its series of decoded slices with their place in the patient."""
+"""The data types of a study: its files, then its series of decoded slices with their position in the patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SeriesFiles:
 
     Attributes:
         series_id: folder name or SeriesInstanceUID.
-        role: one of `schema.SERIES_DESCRIPTIONS` where the table names it, None where headers must tell.
+        role: one of `schema.SERIES_DESCRIPTIONS` where the table names it, None where headers must decide.
         paths: sorted by name, numbers by value.
     """
 
@@ -36,11 +36,11 @@ class StudyFiles:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One decoded slice with its place in the patient.
+    """One decoded slice with its position in the patient.
 
     Attributes:
-        plane: where the slice lies; `plane.shape` equals `pixels.shape`.
-        pixels: (rows, columns) float32, bright means much signal (MONOCHROME1 is inverted on reading).
+        plane: position of the slice; `plane.shape` equals `pixels.shape`.
+        pixels: (rows, columns) float32, bright means a strong signal (MONOCHROME1 is inverted on reading).
         instance_number: InstanceNumber, or the number in the file name, None when neither exists.
     """
 

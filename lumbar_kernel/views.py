@@ -9,7 +9,7 @@ from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SIDES, SUBARTICULAR
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """The window that a member sees.
+    """The window of a crop.
 
     Attributes:
         spacing: mm per pixel.
@@ -26,7 +26,7 @@ class CropGeometry:
 
 @dataclass(frozen=True)
 class View:
-    """One way of looking at a study: what is cut, around what, and what can be graded on it.
+    """One view of a study: the crops that are cut and the conditions that can be graded on them.
 
     Attributes:
         geometry: the window.

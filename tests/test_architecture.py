@@ -17,11 +17,21 @@ TOP = ("schema", "errors", "arrays", "geometry", "config", "checks", "processes"
 ROOMS = {
     "dicom": ("safe_open", "headers", "pixels", "ordering", "roles", "discovery", "reader"),
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
-    "localisation": ("level_decoding", "landmarks", "axial"),
+    "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": ("atomic", "submission", "metric", "report", "study_report", "pictures"),
     "runtime": (
-        *("fault_injection", "budget", "recorder", "devices", "messages", "journal", "shared_memory", "study_loader"),
+        *(
+            "fault_injection",
+            "budget",
+            "recorder",
+            "devices",
+            "messages",
+            "journal",
+            "shared_memory",
+            "reader_process",
+            "study_loader",
+        ),
         *("scheduler", "stages", "pipeline", "workers", "supervisor"),
     ),
 }

@@ -84,9 +84,9 @@ def test_wrong_usage_is_said_in_one_line(arguments, tmp_path, capsys):
     if filled[0] == "predict":
         filled += ["--out", str(tmp_path / "out")]
     assert main(filled) == EXIT_USAGE
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert said[0].startswith("lumbar-kernel: ")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("lumbar-kernel: ")
 
 
 def test_a_missing_file_to_score_is_said_in_one_line(tmp_path, capsys):

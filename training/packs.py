@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import POSTERIOR, unit
-from lumbar_kernel.localisation.landmarks import FRAME, POINTS, disc_normals
+from lumbar_kernel.localisation.landmarks import POINTS, disc_normals
+from lumbar_kernel.localisation.slice_maps import FRAME
 from training.examples import LandmarkExamples
 
 AXIAL_FIELD_MM = 170.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.geometry import CRANIAL, POSTERIOR, SlicePlane
 from lumbar_kernel.grading.ensemble import SURE
-from lumbar_kernel.localisation.landmarks import SliceMaps, slice_maps
+from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.study import Slice

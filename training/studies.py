@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.grading.crops import cut_crops
 from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, nearest_slice, window_of
-from lumbar_kernel.localisation.landmarks import POINTS, Landmarks, frame_of
+from lumbar_kernel.localisation.landmarks import POINTS, Landmarks
+from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.resampling import centred_grid, sample
 from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
 from lumbar_kernel.study import Slice, Study

@@ -14,7 +14,7 @@ from scipy.stats import wasserstein_distance
 
 from benchmarks.phantom.section import Finding, Section, at_most
 from lumbar_kernel.localisation.axial import nearest_slice
-from lumbar_kernel.localisation.landmarks import frame_of
+from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.resampling import centred_grid, nearest_sagittal, normalise, sample, upright_axes
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2

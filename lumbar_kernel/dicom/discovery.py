@@ -26,7 +26,7 @@ ROLE_SPELLINGS = {name.lower(): name for name in SERIES_DESCRIPTIONS} | {
 }
 
 Roles = dict[str, dict[str, str | None]]
-"""Study id → series id → role, as a descriptions table gives it."""
+"""Study id → series id → role, from a descriptions table."""
 
 
 def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
@@ -39,7 +39,7 @@ def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
         ConfigError: the folder does not exist or cannot be listed.
     """
     if not _is_folder(data):
-        msg = f"the data folder {data} does not exist or is no folder; give the folder that holds the DICOM studies"
+        msg = f"the data folder {data} does not exist or is not a folder; give the folder that holds the DICOM studies"
         raise ConfigError(msg)
     data = Path(os.path.abspath(data))  # noqa: PTH100 - resolve() would replace linked study names by their targets
     named = f"{split}_images"
@@ -57,12 +57,12 @@ def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
     for leaf in by_path:
         found[leaf.parent.name][leaf.name] = leaves[leaf]
     for folder in closed:
-        # stands among the files of its study, so that reading refuses it there by name
+        # listed among the files of its study, so that reading reports it there by name
         names = folder.relative_to(images).parts
         if settled:
             found[names[0]].setdefault(names[min(1, len(names) - 1)], []).append(folder)
         else:
-            logger.warning("%s cannot be listed, what lies in it is not read", folder)
+            logger.warning("%s cannot be listed, its contents are not read", folder)
     loose = {leaf: paths for leaf, paths in leaves.items() if leaf not in by_path}
     for study_id, series in _group_by_header(loose, images).items():
         for series_id, paths in series.items():
@@ -100,7 +100,7 @@ def _natural(names: Iterable[str]) -> list[str]:
 
 
 def _study_files(study_id: str, series: dict[str, list[Path]], roles: dict[str, str | None]) -> StudyFiles:
-    # a UID such as 44036939.2828203845 ends in the series number that the table knows
+    # a UID such as 44036939.2828203845 ends in the series number of the table
     def role(series_id: str) -> str | None:
         return roles.get(series_id, roles.get(series_id.removeprefix(f"{study_id}.")))
 
@@ -172,13 +172,15 @@ def _group_by_header(leaves: dict[Path, list[Path]], root: Path) -> dict[str, di
             continue
         above = str(leaf.parent if leaf != root else leaf)
         for path, identity in identities.items():
-            # a broken file goes with the first readable one beside it, to be named among that series' problems
+            # a broken file joins the series of the first readable file in its folder, to be reported there
             study_uid, series_uid = identity or known[0]
             series[study_uid or above, series_uid or str(leaf)].append(path)
     for path in orphans:
-        beside = [key for key, paths in series.items() if path.parent.parent in {item.parent.parent for item in paths}]
-        if len({study for study, _ in beside}) == 1:
-            series[beside[0][0], str(path.parent)].append(path)
+        neighbours = [
+            key for key, paths in series.items() if path.parent.parent in {item.parent.parent for item in paths}
+        ]
+        if len({study for study, _ in neighbours}) == 1:
+            series[neighbours[0][0], str(path.parent)].append(path)
         else:
             logger.warning("%s is no readable DICOM file and belongs to no study", path)
     return _name_groups(series, root)
@@ -212,14 +214,14 @@ def _study_folder(
     root: Path,
 ) -> Path | None:
     """The folder that holds a study and nothing else, None where only the UID can name the study."""
-    mine = {key: paths for key, paths in series.items() if key[0] == study_uid}
-    folders = {path.parent for paths in mine.values() for path in paths}
+    own_series = {key: paths for key, paths in series.items() if key[0] == study_uid}
+    folders = {path.parent for paths in own_series.values() for path in paths}
     home = Path(os.path.commonpath(folders))
     if {study for study, _ in users[home]} != {study_uid}:
         return None
     if (
         len(folders) == 1
-        and len(mine) == 1
+        and len(own_series) == 1
         and home != root
         and {study for study, _ in users[home.parent]} == {study_uid}
     ):
@@ -254,7 +256,7 @@ def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             rows = list(csv.DictReader(file))
     except (OSError, csv.Error) as error:
-        logger.warning("%s cannot be read (%s), the run goes on without it", path, error)
+        logger.warning("%s cannot be read (%s), the run continues without it", path, error)
         return []
     complete = [row for row in rows if all(row.get(column) for column in columns)]
     if len(complete) < len(rows):

@@ -23,16 +23,16 @@ FILE_LIMIT = 1 << 27
 """Largest rows × columns × frames of a file: 512 frames of 512 × 512, half a gigabyte once in float32."""
 
 LARGEST_MM = 3000.0
-"""Longest side of a slice; a whole body fits. What is larger would be sampled on grids without end."""
+"""Longest side of a slice; a whole body fits. Larger slices would need sampling grids of unlimited size."""
 
 SMALLEST_SPACING_MM = 0.01
 
 FARTHEST_MM = 10_000.0
-"""Farthest that a slice may lie from the isocentre; no scanner's table moves so far."""
+"""Largest distance of a slice from the isocentre; no scanner's table moves as far."""
 
 
 UNIT_TOLERANCE = 0.01
-"""How far direction cosines may be from length one and from a right angle; writers round to three digits at worst."""
+"""Tolerance of direction cosines in length and angle; some writers round them to three digits."""
 
 SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -50,7 +50,7 @@ IDENTITY_TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "DirectoryRecordSequen
 
 @dataclass(frozen=True, eq=False)
 class SliceHeader:
-    """What a file says about one slice, without its pixels.
+    """The header of one slice, without its pixels.
 
     Attributes:
         path: the file.
@@ -59,7 +59,7 @@ class SliceHeader:
         series_uid: SeriesInstanceUID, empty when absent.
         series_description: SeriesDescription, else ProtocolName, else empty.
         modality: Modality, empty when absent.
-        plane: where the slice lies, with its matrix.
+        plane: position of the slice, with its matrix.
         instance_number: InstanceNumber (frame number in a multi-frame file), else the number that ends the file name.
         echo_time: ms.
         repetition_time: ms.
@@ -87,7 +87,7 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
     """The headers of all slices in a file, one for a classic file, one per frame for an enhanced one.
 
     Raises:
-        DicomError: the file is no MR image with a place in the patient; the message gives the one reason.
+        DicomError: the file is not an MR image with a position in the patient; the message gives the reason.
     """
     with reading(path, "the header cannot be read"):
         dataset, has_pixels = open_header(path, tags=HEADER_TAGS)
@@ -109,7 +109,7 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
 
 
 def read_identity(path: Path) -> tuple[str, str] | None:
-    """StudyInstanceUID and SeriesInstanceUID of a file (empty when absent), None when it is no DICOM image at all."""
+    """StudyInstanceUID and SeriesInstanceUID of a file (empty when absent), None when it is not a DICOM image."""
     try:
         with reading(path, "the header cannot be read"):
             dataset, _ = open_header(path, tags=IDENTITY_TAGS)
@@ -197,7 +197,7 @@ def _plane(path: Path, *, position: Any, orientation: Any, spacing: Any, shape: 
 
 def _vector(path: Path, keyword: str, value: Any, length: int) -> FloatArray:
     if value is None:
-        raise refusal(path, f"no {keyword}, the slice has no place in the patient")
+        raise refusal(path, f"no {keyword}, the slice has no position in the patient")
     vector = np.asarray(value, dtype=np.float64)
     if vector.shape != (length,) or not np.isfinite(vector).all():
         raise refusal(path, f"{keyword} is {value}, expected {length} finite numbers")
@@ -239,6 +239,6 @@ def number(value: Any) -> float | None:
 
 
 def transfer_syntax(dataset: Any) -> str:
-    """Name of the encoding that the file meta gives."""
+    """Name of the transfer syntax in the file meta information."""
     uid = dataset.file_meta.get("TransferSyntaxUID")
     return "unnamed" if uid is None else str(uid.name)

@@ -12,14 +12,14 @@ from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.geometry import CRANIAL, LEFT, Plane, unit
 
 BLOCK_DEGREES = 3.0
-"""Slices whose normals differ by less belong to one block; blocks at neighbouring discs mostly differ by 5 and more."""
+"""Slices whose normals differ by less belong to one block; blocks at neighbouring discs mostly differ by 5 or more."""
 
 SAME_PLACE_MM = 0.05
-"""Slices with nearer origins and equal tilt are the same slice stored twice; true slices are millimetres apart."""
+"""Slices with closer origins and equal tilt are the same slice stored twice; real neighbours are millimetres apart."""
 
 
 def ordered(headers: Sequence[SliceHeader], plane: Plane) -> tuple[SliceHeader, ...]:
-    """The slices of a series by position, whatever their instance numbers say.
+    """The slices of a series by position; instance numbers are ignored.
 
     Sagittal slices run along rising x (patient right to left). Axial ones form blocks of equal tilt, the blocks by
     their mean height and the slices of each along its normal, all rising towards the head.
@@ -48,7 +48,7 @@ def blocks(headers: Sequence[SliceHeader], *, axis: FloatArray) -> list[list[Sli
 
 
 def without_duplicates(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], int]:
-    """The slices without those that lie exactly where one of lower instance number lies, and how many were left out."""
+    """The slices without those at the position of one with a lower instance number, and how many were left out."""
     kept: list[SliceHeader] = []
     for header in sorted(headers, key=_instance):
         if not any(_same_place(header, other) for other in kept):

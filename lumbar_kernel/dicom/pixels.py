@@ -1,4 +1,4 @@
-"""The pixels of a DICOM file: decoded once, rescaled, bright meaning much signal."""
+"""The pixels of a DICOM file: decoded once, rescaled, bright for a strong signal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ ENCODED_SPARE = 1 << 16
 
 
 def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
-    """The pixels of several slices of one file, decoded once; as `read_pixels`, in the order of the headers.
+    """The pixels of several slices of one file, decoded once, in the order of the headers.
+
+    Returns:
+        One (rows, columns) float32 array per header, rescaled; bright means a strong signal.
 
     Raises:
-        DicomError: as `read_pixels`.
+        DicomError: the pixels cannot be decoded or do not match the header.
         ValueError: the headers are of different files.
     """
     path = headers[0].path
@@ -46,7 +49,7 @@ def _check_encoding(dataset: Any, path: Path) -> None:
 
 
 def _stored_values(dataset: Any) -> NDArray[Any]:
-    """Decoded stored values, sign and unused bits put right, MONOCHROME1 turned so that bright means much signal."""
+    """Decoded stored values with correct sign and unused bits; MONOCHROME1 inverted, so that bright is a strong signal."""
     stored: NDArray[Any] = dataset.pixel_array
     if stored.dtype.kind not in "iu":
         return -stored if dataset.PhotometricInterpretation == "MONOCHROME1" else stored
@@ -54,7 +57,7 @@ def _stored_values(dataset: Any) -> NDArray[Any]:
     bits = int(dataset.BitsStored)
     spare = 8 * stored.dtype.itemsize - bits
     stored = stored.astype(stored.dtype.newbyteorder("="))
-    if spare > 0:  # pydicom 2 leaves whatever lies above BitsStored
+    if spare > 0:  # pydicom 2 does not clear the bits above BitsStored
         stored = (stored << spare) >> spare
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         # lowest + highest stored value is -1 for signed and 2^bits - 1 for unsigned
@@ -66,7 +69,7 @@ def _frame_pixels(dataset: Any, frames: NDArray[Any], header: SliceHeader) -> ND
     index = header.frame or 0
     if index >= len(frames) or frames[index].shape != header.plane.shape:
         shape = "×".join(map(str, frames.shape))
-        raise refusal(header.path, f"decoded to {shape}, the header of frame {index} says {header.plane.shape}")
+        raise refusal(header.path, f"decoded to {shape}, the header of frame {index} gives {header.plane.shape}")
     slope, intercept = _rescale(dataset, index)
     pixels: NDArray[np.float32] = frames[index].astype(np.float32)
     if (slope, intercept) != (1.0, 0.0):

@@ -33,7 +33,7 @@ STUDY_LIMIT = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class _Stack:
-    """Headers of one series, in order, with what is known of its role before its pixels are seen."""
+    """Headers of one series, in order, with its role as far as headers determine it."""
 
     series_id: str
     plane: Plane
@@ -43,15 +43,15 @@ class _Stack:
 
 
 def read_study(files: StudyFiles) -> Study:
-    """Read, sort and name the series of a study; whatever cannot be used is told in `problems`.
+    """Read and sort the series of a study and find their roles; what cannot be used is reported in `problems`.
 
-    A broken file costs itself only. A study without any usable series comes back with `series=()`.
+    Broken files are skipped. A study without any usable series has `series=()`.
     """
     problems: list[str] = []
     stacks = [stack for series in files.series for stack in _stacks(series, problems)]
     stacks = _without_remnants(stacks, problems)
-    wanted = _within_limit([header for stack in stacks for header in stack.headers], problems)
-    pixels = _decode(wanted, problems)
+    to_decode = _within_limit([header for stack in stacks for header in stack.headers], problems)
+    pixels = _decode(to_decode, problems)
     series = [tuple(_slice(header, pixels[header]) for header in stack.headers if header in pixels) for stack in stacks]
     for stack, slices in zip(stacks, series, strict=True):
         if not slices:
@@ -78,7 +78,7 @@ def _stacks(series: SeriesFiles, problems: list[str]) -> list[_Stack]:
 
 
 def _stack(series_id: str, role: str | None, headers: list[SliceHeader], problems: list[str]) -> _Stack | None:
-    """One series with its plane, None with a sentence where no role can want it."""
+    """One series with its plane, None (and a problem) when it fits no role."""
     plane = main_plane(headers)
     if role is not None and plane not in (None, plane_for(role)):
         problems.append(
@@ -114,7 +114,7 @@ def _sorted_stack(
 
 
 def _without_remnants(stacks: list[_Stack], problems: list[str]) -> list[_Stack]:
-    """The series without scouts of one or two slices, wherever a fuller series lies in their plane."""
+    """The series without scouts of one or two slices, unless no larger series lies in their plane."""
     fullest = {plane: max(len(stack.headers) for stack in stacks if stack.plane is plane) for plane in _planes(stacks)}
     kept = []
     for stack in stacks:
@@ -130,7 +130,7 @@ def _planes(stacks: list[_Stack]) -> set[Plane]:
 
 
 def _within_limit(headers: list[SliceHeader], problems: list[str]) -> list[SliceHeader]:
-    """The slices that a study may hold in memory, the smallest first to be kept."""
+    """The slices that fit the memory limit of a study; the largest are dropped first."""
     total, too_many = 0, set()
     for header in sorted(headers, key=lambda header: math.prod(header.plane.shape)):
         total += math.prod(header.plane.shape)
@@ -142,7 +142,7 @@ def _within_limit(headers: list[SliceHeader], problems: list[str]) -> list[Slice
 
 
 def _decode(headers: list[SliceHeader], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:
-    """Pixels by header, every file decoded once; files that fail are told and missing."""
+    """Pixels by header, every file decoded once; files that fail are reported and left out."""
     by_file: dict[Path, list[SliceHeader]] = {}
     for header in headers:
         by_file.setdefault(header.path, []).append(header)
@@ -156,7 +156,7 @@ def _decode(headers: list[SliceHeader], problems: list[str]) -> dict[SliceHeader
 
 
 def _with_roles(filled: list[tuple[_Stack, tuple[Slice, ...]]]) -> tuple[Series, ...]:
-    """Series with their roles; sagittal ones that no header explains are told apart by their pixels."""
+    """Series with their roles; sagittal ones without informative headers are distinguished by their pixels."""
     sagittal = [(stack, slices) for stack, slices in filled if stack.plane is Plane.SAGITTAL]
     weightings = {stack: stack.weighting for stack, _ in filled}
     if any(stack.weighting is None for stack, _ in sagittal):
@@ -164,7 +164,7 @@ def _with_roles(filled: list[tuple[_Stack, tuple[Slice, ...]]]) -> tuple[Series,
             [slices for _, slices in sagittal], known=[stack.weighting for stack, _ in sagittal]
         )
         weightings.update(zip((stack for stack, _ in sagittal), seen, strict=True))
-    # an axial series without any hint is taken for T2: the challenge has no other and protocols rarely do
+    # an axial series without any hint counts as T2: the challenge has no other and protocols rarely do
     roles = [role_for(stack.plane, weightings[stack] or T2) for stack, _ in filled]
     return tuple(
         Series(stack.series_id, role, slices) for (stack, slices), role in zip(filled, roles, strict=True) if role

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.dicom.headers import SliceHeader
-from lumbar_kernel.geometry import Plane, SlicePlane, plane_of
+from lumbar_kernel.geometry import Plane, plane_of
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.study import Slice
 
 T1, T2, OTHER = "T1", "T2", "other"
-"""Weightings; OTHER stands for what no role wants (scouts, diffusion, proton density)."""
+"""Weightings; OTHER fits no role (scouts, diffusion, proton density)."""
 
 MIN_SLICES = 3
 """A series with fewer slices is a scout or a remnant when a fuller one of its plane exists."""
@@ -41,18 +41,6 @@ _T1_WORDS = re.compile(r"t1(?![0-9])|fl2d|flash|vibe|mprage|spgr")
 _PD_WORDS = re.compile(r"(?<![a-z])pd(?![a-z])|proton")
 
 
-class Sliced(Protocol):
-    """What the pixel test needs of a slice."""
-
-    @property
-    def plane(self) -> SlicePlane:
-        """Where the slice lies."""
-
-    @property
-    def pixels(self) -> NDArray[np.float32]:
-        """(rows, columns) float32."""
-
-
 def main_plane(headers: Sequence[SliceHeader]) -> Plane | None:
     """The plane of at least `PLANE_SHARE` of the slices, None for scouts in several planes or oblique stacks."""
     counts = Counter(plane_of(header.plane.normal) for header in headers)
@@ -61,29 +49,29 @@ def main_plane(headers: Sequence[SliceHeader]) -> Plane | None:
 
 
 def main_weighting(headers: Sequence[SliceHeader]) -> str | None:
-    """The weighting that most of the slices tell of, so that no single header decides; None when none does."""
-    told = Counter(weighting for header in headers if (weighting := weighting_of(header)) is not None)
-    return told.most_common(1)[0][0] if told else None
+    """The weighting in most of the headers, so that no single header decides; None when none has one."""
+    counts = Counter(weighting for header in headers if (weighting := weighting_of(header)) is not None)
+    return counts.most_common(1)[0][0] if counts else None
 
 
 def plane_for(role: str) -> Plane:
-    """The plane that a role asks for."""
+    """The plane of a role."""
     return Plane.AXIAL if role == AXIAL_T2 else Plane.SAGITTAL
 
 
 def role_for(plane: Plane, weighting: str) -> str | None:
-    """The role of a plane and a weighting, None where no role wants the pair."""
+    """The role of a plane and a weighting, None where no role has the pair."""
     roles = {(Plane.SAGITTAL, T1): SAGITTAL_T1, (Plane.SAGITTAL, T2): SAGITTAL_T2, (Plane.AXIAL, T2): AXIAL_T2}
     return roles.get((plane, weighting))
 
 
 def weighting_of_role(role: str) -> str:
-    """The weighting that a role asks for."""
+    """The weighting of a role."""
     return T1 if role == SAGITTAL_T1 else T2
 
 
 def weighting_of(header: SliceHeader) -> str | None:
-    """T1, T2 or OTHER as the description or, without one, the timing tells; None when neither does."""
+    """T1, T2 or OTHER from the description or, without one, from the timing; None when neither decides."""
     description = header.series_description.lower()
     if _SCOUT_WORDS.search(description):
         return OTHER
@@ -113,7 +101,7 @@ def _weighting_by_timing(header: SliceHeader) -> str | None:
     return OTHER if echo is not None and 0 < echo < 40 and repetition > 1500 else None
 
 
-def weightings_by_pixels(series: Sequence[Sequence[Sliced]], *, known: Sequence[str | None]) -> list[str]:
+def weightings_by_pixels(series: Sequence[Sequence[Slice]], *, known: Sequence[str | None]) -> list[str]:
     """T1 or T2 for each of several sagittal series of one study, by whether the canal is brighter than around it.
 
     Two series are compared on the same patient points and the one with the brighter band is T2. That the difference
@@ -122,21 +110,21 @@ def weightings_by_pixels(series: Sequence[Sequence[Sliced]], *, known: Sequence[
 
     Args:
         series: the slices of each series, sorted by position.
-        known: the weighting of each series where headers or a table gave it; these come back unchanged.
+        known: the weighting of each series where headers or a table gave it; these are returned unchanged.
     """
-    everyone = range(len(series))
+    indices = range(len(series))
     gains = np.array([[_mean_band(one, other) if one is not other else 0.0 for other in series] for one in series])
     gains = (gains - gains.T) / 2  # one series brighter is the other darker, whichever gave the grid
     means = gains.mean(axis=1)
-    darkest = min([i for i in everyone if known[i] == T1] or everyone, key=lambda i: means[i])
-    brightest = max([i for i in everyone if known[i] == T2] or everyone, key=lambda i: means[i])
+    darkest = min([i for i in indices if known[i] == T1] or indices, key=lambda i: means[i])
+    brightest = max([i for i in indices if known[i] == T2] or indices, key=lambda i: means[i])
     gap = float(gains[brightest, darkest])
     if gap < PAIR_LIMIT:  # one series alone, or all of one kind
-        return [known[i] or (T2 if _mean_band(series[i], None) > SINGLE_LIMIT else T1) for i in everyone]
-    return [known[i] or (T2 if gains[i, darkest] > gap / 2 else T1) for i in everyone]
+        return [known[i] or (T2 if _mean_band(series[i], None) > SINGLE_LIMIT else T1) for i in indices]
+    return [known[i] or (T2 if gains[i, darkest] > gap / 2 else T1) for i in indices]
 
 
-def _mean_band(slices: Sequence[Sliced], others: Sequence[Sliced] | None) -> float:
+def _mean_band(slices: Sequence[Slice], others: Sequence[Slice] | None) -> float:
     """Mean band contrast over the middle third of a sagittal stack, of the difference to another stack if given."""
     third = len(slices) // 3
     middle = slices[third : len(slices) - third]
@@ -144,7 +132,7 @@ def _mean_band(slices: Sequence[Sliced], others: Sequence[Sliced] | None) -> flo
     return float(np.mean([band for band in bands if band is not None] or [0.0]))
 
 
-def _slice_band(item: Sliced, others: Sequence[Sliced] | None) -> float | None:
+def _slice_band(item: Slice, others: Sequence[Slice] | None) -> float | None:
     height, width = item.plane.extent_mm
     steps = [
         np.arange(0, height, GRID_MM) / item.plane.row_spacing,
@@ -164,7 +152,7 @@ def _slice_band(item: Sliced, others: Sequence[Sliced] | None) -> float | None:
     return _band_contrast(difference[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
-def _sample(item: Sliced, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _sample(item: Slice, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     pixels = item.plane.to_pixel(points_mm)
     smooth = cv2.blur(item.pixels, (3, 3))
     rows, columns = np.moveaxis(pixels.astype(np.float32), -1, 0)

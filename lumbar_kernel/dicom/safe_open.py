@@ -1,4 +1,4 @@
-"""Opening a DICOM file safely: what may go wrong becomes one `DicomError`, the header comes without the pixels."""
+"""Opening a DICOM file safely: every failure becomes a `DicomError`, and headers are read without the pixels."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ READ_ERRORS: tuple[type[Exception], ...] = (
     KeyError,
     MemoryError,
     OSError,
-    RuntimeError,  # with NotImplementedError, its child: what pydicom raises when no decoder fits
+    RuntimeError,  # includes NotImplementedError, which pydicom raises when no decoder fits
     StopIteration,
     TypeError,
     ValueError,
     struct.error,
     zlib.error,
 )
-"""What pydicom and its decoders raise on files that are broken, foreign or encoded in a way nobody here can read."""
+"""What pydicom and its decoders raise on files that are broken, foreign or in an unsupported encoding."""
 
 SIZE_LIMIT = 1 << 28
 """Most bytes of a file, packed and unpacked: 512 frames of 512 × 512 with two bytes each."""
@@ -63,23 +63,23 @@ def reading(path: Path, failure: str) -> Iterator[None]:
 
 
 def _decoder_errors() -> tuple[type[Exception], ...]:
-    """`READ_ERRORS` with Pillow's for a picture that is too large, which descends from none of them.
+    """`READ_ERRORS` and Pillow's error for a picture that is too large, which is a subclass of none of them.
 
-    Pydicom 2 lets it through; it can only have come up where pydicom has imported Pillow.
+    Pydicom 2 lets it through; it can only occur where pydicom has imported Pillow.
     """
     pillow = sys.modules.get("PIL.Image")
     return READ_ERRORS if pillow is None else (*READ_ERRORS, pillow.DecompressionBombError)
 
 
 def refusal(path: Path, reason: str) -> DicomError:
-    """The error for one file: where it is, in the last folder and name, and the one reason."""
+    """The error for one file: its folder and name, and the reason."""
     return DicomError(f"{path.parent.name}/{path.name}: {reason}")
 
 
 def looks_like_dicom(path: Path) -> bool:
     """Whether this is a file that starts like DICOM: the DICM prefix, or without one a first group of 0002 or 0008."""
     try:
-        if not path.is_file():  # opening a pipe would wait for someone to write
+        if not path.is_file():  # opening a pipe would block until something is written
             return False
         with path.open("rb") as file:
             return _starts_like_dicom(file)
@@ -88,9 +88,9 @@ def looks_like_dicom(path: Path) -> bool:
 
 
 def open_header(path: Path, *, tags: Sequence[str]) -> tuple[Any, bool]:
-    """The dataset up to its pixels, and whether something follows where the pixels should be."""
+    """The dataset up to its pixels, and whether pixel data follow."""
     with _opened(path, limit=HEADER_LIMIT) as file:
-        # pydicom stops with the file standing on the pixel element, so one byte tells whether there is one
+        # pydicom stops at the pixel element, so reading one more byte shows whether there is one
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
         has_pixels = bool(file.read(1))
         if not has_pixels and file.tell() >= HEADER_LIMIT:
@@ -106,7 +106,7 @@ def open_whole(path: Path) -> Any:
 
 @contextmanager
 def _opened(path: Path, *, limit: int) -> Iterator[IO[bytes]]:
-    """The first bytes of a file, inflated where they are deflated; neither blocks nor fills the memory."""
+    """The first bytes of a file, inflated if deflated; never blocks and uses limited memory."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise refusal(path, "a folder, pipe, socket or device, not a file")
@@ -119,7 +119,7 @@ def _opened(path: Path, *, limit: int) -> Iterator[IO[bytes]]:
 
 
 class _Beginning(io.FileIO):
-    """A file that seems to end after so many bytes."""
+    """A file that ends after `limit` bytes."""
 
     def __init__(self, path: Path, limit: int) -> None:
         super().__init__(path)

@@ -39,7 +39,7 @@ class Crops:
 
 
 def blank_crops(view: View) -> Crops:
-    """The crops of a study that a view does not show: they keep its place in a batch and are graded as "cannot say"."""
+    """The crops of a study that a view does not show: they keep its place in a batch and get NaN grades."""
     count, geometry = len(level_and_side(view)), view.geometry
     return Crops(
         images=np.zeros((count, geometry.slices, *geometry.shape), np.uint8),
@@ -70,7 +70,7 @@ def cut_slices(
     Args:
         slices: the slices of the crop, in order; the picture axes are those of the middle one.
         centre: mm LPS, shape (3,); projected on each slice.
-        view: gives the window; sagittal and axial views hang as radiologists hang them.
+        view: gives the window; pictures are oriented as radiologists view them.
         mirrored: flip left and right (only ever for an axial right side).
         wider: factor on the window for training, which moves and turns it afterwards.
 
@@ -103,7 +103,7 @@ def _cut_foramina(slices: Sequence[Slice], landmarks: Landmarks, *, wider: float
 
 
 def _slice_weight(slices: Sequence[Slice], point: FloatArray, *, spread_mm: float = 3.0) -> NDArray[np.float32]:
-    """Gaussian in the distance of each slice from the landmark; a stand-in for a missing neighbour weighs nothing."""
+    """Gaussian weight of the distance of each slice from the landmark; 0 for a slice repeated in place of a missing one."""
     distance = np.array([float(item.plane.distance(point)) for item in slices])
     weight = np.exp(-0.5 * (distance / spread_mm) ** 2)
     middle = len(slices) // 2

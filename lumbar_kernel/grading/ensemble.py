@@ -2,55 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.calibration import normalise_rows
-from lumbar_kernel.schema import (
-    CANAL,
-    FORAMINAL,
-    LEVELS,
-    ROWS,
-    SEVERITIES,
-    SIDES,
-    group_of,
-    prior,
-)
+from lumbar_kernel.models.manifest import Manifest
+from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, ROWS, SEVERITIES, SIDES, group_of, prior
 
 SHAPE = (len(ROWS), len(SEVERITIES))
 
 CANAL_ROWS = np.array([index for index, row in enumerate(ROWS) if group_of(row) == CANAL])
 SEVERE = SEVERITIES.index("severe")
+
 SUM_TOLERANCE = 1e-2
 """Members may run in half precision, whose softmax sums to one within a few thousandths."""
 
+SURE = 0.3
+"""Confidence of a landmark from which its grades count in full; below it they are blended with the prior."""
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedGrades:
+    """The grades of a study as its members stand.
+
+    Attributes:
+        grades: (25, 3), rows as in `schema.ROWS`, each summing to one.
+        graded: (25,) bool, the rows that at least one member graded; the others hold the prior.
+        members: names of the members that took part, in the manifest's order.
+    """
+
+    grades: FloatArray
+    graded: NDArray[np.bool_]
+    members: tuple[str, ...]
+
+
+def combine(predictions: Mapping[str, FloatArray], manifest: Manifest, confidence: FloatArray) -> CombinedGrades:
+    """The grades of a study from its members: weighted mean, calibration, study maximum, blend with the prior.
+
+    Args:
+        predictions: member → (25, 3) probabilities, NaN in rows that it could not grade.
+        manifest: gives ensemble weights and calibration.
+        confidence: (25,) confidence in the landmark behind each row, 0 to 1.
+    """
+    ensemble = Ensemble()
+    members = [spec for spec in manifest.members if spec.name in predictions]
+    for spec in members:  # in the manifest's order, since a sum of floats depends on the order of its terms
+        ensemble.add(predictions[spec.name], weights=np.array([spec.weight(group_of(row)) for row in ROWS]))
+    graded, grades = ensemble.graded, ensemble.result()
+    if graded.any():
+        calibrated = np.where(graded[:, None], manifest.calibration.apply(grades), grades)
+        grades = scale_max_severe(calibrated, manifest.calibration.max_severe_factor)
+        grades = blend_with_prior(grades, np.where(graded, confidence, 0.0))
+    return CombinedGrades(grades, graded, tuple(spec.name for spec in members))
+
 
 class Ensemble:
-    """Running weighted mean of one study's probabilities over the members that could say; valid after each `add`."""
+    """Running weighted mean of one study's probabilities over its members; valid after each `add`."""
 
     def __init__(self) -> None:
         self._total = np.zeros(SHAPE)
         self._weight = np.zeros(len(ROWS))
 
     def add(self, probabilities: FloatArray, *, weights: ArrayLike = 1.0) -> None:
-        """Take in one member.
+        """Add one member.
 
         Args:
-            probabilities: (25, 3), rows as in `schema.ROWS`; a row with a NaN means that the member cannot say.
+            probabilities: (25, 3), rows as in `schema.ROWS`; a NaN means that the member could not grade the row.
             weights: one weight for all rows or (25,), each finite and not negative.
 
         Raises:
-            ValueError: the shape, a probability or a weight is impossible; nothing is taken in.
+            ValueError: the shape, a probability or a weight is impossible; nothing is added.
         """
         probabilities = np.asarray(probabilities, dtype=np.float64)
         weight = np.asarray(weights, dtype=np.float64)
         if probabilities.shape != SHAPE or weight.shape not in ((), (len(ROWS),)):
             msg = f"need probabilities (25, 3) and one weight or (25,), not {probabilities.shape} and {weight.shape}"
             raise ValueError(msg)
-        said: NDArray[np.bool_] = ~np.any(np.isnan(probabilities), axis=1)
-        wrong = said & ~_are_probabilities(probabilities)
+        graded: NDArray[np.bool_] = ~np.any(np.isnan(probabilities), axis=1)
+        wrong = graded & ~_are_probabilities(probabilities)
         if wrong.any():
             row = int(np.argmax(wrong))
             msg = f"{ROWS[row]} must hold three probabilities that sum to one, not {probabilities[row].tolist()}"
@@ -58,18 +92,18 @@ class Ensemble:
         if not (np.isfinite(weight).all() and (weight >= 0).all()):
             msg = f"weights must be finite and not negative, not {weight.tolist()}"
             raise ValueError(msg)
-        weight = np.where(said, weight, 0.0)
-        self._total += weight[:, None] * np.where(said[:, None], probabilities, 0.0)
+        weight = np.where(graded, weight, 0.0)
+        self._total += weight[:, None] * np.where(graded[:, None], probabilities, 0.0)
         self._weight += weight
 
     @property
-    def said(self) -> NDArray[np.bool_]:
+    def graded(self) -> NDArray[np.bool_]:
         """Which rows at least one member graded, shape (25,)."""
         return self._weight > 0
 
     def result(self) -> FloatArray:
-        """Weighted mean over those who said something, (25, 3), rows summing to one; the prior where nobody did."""
-        grades = np.where(self.said[:, None], self._total, prior())
+        """Weighted mean over the members that graded a row, (25, 3), rows summing to one; the prior where none did."""
+        grades = np.where(self.graded[:, None], self._total, prior())
         return normalise_rows(grades)
 
 
@@ -77,7 +111,7 @@ def scale_max_severe(probabilities: FloatArray, factor: float) -> FloatArray:
     """Multiply a study's largest severe probability of the canal by a factor and normalise that row.
 
     The metric uses this one number twice, in the canal's loss and in the any-severe term, where missing a severe
-    canal weighs most.
+    canal has the largest weight.
 
     Args:
         probabilities: (25, 3), rows as in `schema.ROWS`; not changed.
@@ -91,20 +125,35 @@ def scale_max_severe(probabilities: FloatArray, factor: float) -> FloatArray:
 
 
 def blend_with_prior(probabilities: FloatArray, confidence: ArrayLike) -> FloatArray:
-    """Lean each row on the prior as far as its confidence is short of one.
+    """Blend each row with the prior: confidence × row + (1 - confidence) × prior.
 
     Args:
         probabilities: (25, 3), rows as in `schema.ROWS`.
-        confidence: one number or (25,), each between 0 (the prior) and 1 (as it stands).
+        confidence: one number or (25,), each between 0 (the prior) and 1 (the row unchanged).
 
     Raises:
         ValueError: a confidence is outside 0 to 1.
     """
-    share = np.broadcast_to(np.asarray(confidence, dtype=np.float64), len(ROWS))[:, None]
-    if not ((share >= 0) & (share <= 1)).all():
-        msg = f"confidence must lie between 0 and 1, not {share[:, 0].tolist()}"
+    fraction = np.broadcast_to(np.asarray(confidence, dtype=np.float64), len(ROWS))[:, None]
+    if not ((fraction >= 0) & (fraction <= 1)).all():
+        msg = f"confidence must lie between 0 and 1, not {fraction[:, 0].tolist()}"
         raise ValueError(msg)
-    return share * np.asarray(probabilities, dtype=np.float64) + (1 - share) * prior()
+    return fraction * np.asarray(probabilities, dtype=np.float64) + (1 - fraction) * prior()
+
+
+def row_confidence(landmarks: Landmarks) -> FloatArray:
+    """Confidence in the landmark behind each of the 25 rows, 0 to 1: that of its level and of its own foramen."""
+    of_level = np.clip(landmarks.confidence / SURE, 0, 1)
+    confidence = np.empty(len(ROWS))
+    for index, row in enumerate(ROWS):
+        level = LEVELS.index(row[-5:])
+        confidence[index] = of_level[level]
+        if group_of(row) == FORAMINAL:
+            side = SIDES.index(row.split("_")[0])
+            of_foramen = np.clip(landmarks.foramen_confidence[level, side] / SURE, 0, 1)
+            # half of the weight stays: a foramen placed by geometry alone is still near its level
+            confidence[index] *= 0.5 + 0.5 * of_foramen
+    return confidence
 
 
 def _are_probabilities(rows: FloatArray) -> NDArray[np.bool_]:
@@ -112,21 +161,3 @@ def _are_probabilities(rows: FloatArray) -> NDArray[np.bool_]:
     proper: NDArray[np.bool_] = np.all(np.isfinite(rows) & (rows >= 0), axis=1)
     sums_to_one: NDArray[np.bool_] = np.abs(np.where(proper[:, None], rows, 0.0).sum(axis=1) - 1) <= SUM_TOLERANCE
     return proper & sums_to_one
-
-
-SURE = 0.3
-"""Confidence of a level from which its grades count in full; below it they lean on the prior."""
-
-
-def row_confidence(landmarks: Landmarks) -> FloatArray:
-    """How far each of the 25 rows may be trusted for its place, 0..1: its level, and its own landmark."""
-    level = np.clip(landmarks.confidence / SURE, 0, 1)
-    trust = np.empty(len(ROWS))
-    for index, row in enumerate(ROWS):
-        k = LEVELS.index(row[-5:])
-        trust[index] = level[k]
-        if group_of(row) == FORAMINAL:
-            side = SIDES.index(row.split("_")[0])
-            seen = np.clip(landmarks.foramen_confidence[k, side] / SURE, 0, 1)
-            trust[index] *= 0.5 + 0.5 * seen
-    return trust

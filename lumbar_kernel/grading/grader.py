@@ -36,7 +36,7 @@ def grade(
         batch_size: crops graded at once; batches span studies.
 
     Returns:
-        (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot say.
+        (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot grade.
 
     Raises:
         NotFiniteError: a net gave numbers that are not finite.
@@ -44,10 +44,10 @@ def grade(
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
     pictures, weights = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "slice_weight"))
-    said = [grade_crops(net, pictures, level, weights, batch_size=batch_size) for net in nets]
-    probabilities = np.mean(said, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
+    predicted = [grade_crops(net, pictures, level, weights, batch_size=batch_size) for net in nets]
+    probabilities = np.mean(predicted, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
     return np.stack(
-        [_to_rows(own, item.present, order, groups) for own, item in zip(probabilities, crops, strict=True)]
+        [_to_rows(of_study, item.present, order, groups) for of_study, item in zip(probabilities, crops, strict=True)]
     )
 
 
@@ -65,7 +65,7 @@ def grade_crops(
         net: on the device that grades.
         pictures: (n, slices, rows, columns) crops on the canonical side.
         level: (n,) level index of each crop.
-        slice_weight: (n, slices) share of each slice for a net that looks at slices one by one.
+        slice_weight: (n, slices) weight of each slice for a net that grades slices one by one.
         batch_size: crops graded at once.
 
     Returns:
@@ -74,7 +74,7 @@ def grade_crops(
     Raises:
         NotFiniteError: the net gave numbers that are not finite.
     """
-    said = []
+    predicted = []
     for start in range(0, len(pictures), batch_size):
         block = pictures[start : start + batch_size]
         levels = level[start : start + batch_size]
@@ -85,8 +85,8 @@ def grade_crops(
         if net.in_chans == 1:
             weight = slice_weight[start : start + batch_size]
             softened = np.einsum("ns,nshk->nhk", weight, softened.reshape(-1, slices, *softened.shape[1:]))
-        said.append(softened)
-    probabilities = np.concatenate(said)
+        predicted.append(softened)
+    probabilities = np.concatenate(predicted)
     require_finite(probabilities)
     return probabilities
 
@@ -100,12 +100,12 @@ def require_graded(probabilities: NDArray[np.float64], crops: Crops, view: View)
         view: what the crops show.
     """
     count = len(level_and_side(view))
-    wanted = _to_rows(
+    expected = _to_rows(
         np.ones((count, len(view.groups), len(SEVERITIES))), crops.present, level_and_side(view), view.groups
     )
-    missing = ~np.isfinite(probabilities).all(axis=1) & np.isfinite(wanted).all(axis=1)
+    missing = ~np.isfinite(probabilities).all(axis=1) & np.isfinite(expected).all(axis=1)
     if missing.any():
-        msg = f"no finite verdict on {int(missing.sum())} rows, the first {ROWS[int(np.argmax(missing))]}"
+        msg = f"no finite prediction for {int(missing.sum())} rows, the first {ROWS[int(np.argmax(missing))]}"
         raise GradingError(msg)
 
 

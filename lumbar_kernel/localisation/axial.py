@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import LEFT, POSTERIOR
-from lumbar_kernel.localisation.landmarks import Landmarks, heatmaps
+from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.localisation.slice_maps import heatmaps
 from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
 from lumbar_kernel.resampling import PixelGrid, centred_grid, normalise, sample, upright_axes
 from lumbar_kernel.schema import AXIAL_T2, LEVELS
@@ -21,13 +22,13 @@ WINDOW_SHAPE = (128, 128)
 """Window in which the recesses are looked for: 80 mm, since the projected canal point is good to about a centimetre."""
 
 DISTANCE_CAP_MM = 10.0
-"""A level whose nearest axial slice lies farther away was not scanned."""
+"""A level whose nearest axial slice is farther away was not scanned."""
 
 TILT_COST_MM = 0.12
-"""Millimetres that one degree between slice and disc is worth, so that a block aligned with the disc goes first."""
+"""Millimetres equivalent to one degree between slice and disc, so that a block aligned with the disc is preferred."""
 
 RECESS_OFFSET_MM = (7.5, 2.5)
-"""Where a recess lies when no map shows it: lateral of the canal point (half the mean labelled distance), anterior."""
+"""Default place of a recess: lateral of the canal point (half the mean labelled distance), and anterior of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class AxialView:
         item: the nearest slice.
         grid: upright window on the nearest slice, centred on the canal.
         recesses: (2, 3) left and right subarticular points, mm LPS.
-        confidence: (2,) probability that the map gives to each recess; 0 means placed by geometry.
+        confidence: (2,) heatmap probability of each recess; 0 means placed by geometry.
     """
 
     item: Slice
@@ -97,10 +98,10 @@ def _recesses(
 ) -> tuple[FloatArray, FloatArray]:
     """Left and right subarticular points on a slice from their maps (2, rows, columns)."""
     points, confidence = np.empty((2, 3)), np.zeros(2)
-    for side, (sign, said) in enumerate(zip((1.0, -1.0), maps, strict=True)):
-        row, column = np.unravel_index(said.argmax(), said.shape)
+    for side, (sign, heatmap) in enumerate(zip((1.0, -1.0), maps, strict=True)):
+        row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
         rows, columns = (slice(max(0, k - 2), k + 3) for k in (int(row), int(column)))
-        near = said[rows, columns].astype(np.float64)
+        near = heatmap[rows, columns].astype(np.float64)
         confidence[side] = near.sum()
         if near.sum() >= 0.15:
             cells = np.moveaxis(np.mgrid[rows, columns], 0, -1).reshape(-1, 2)

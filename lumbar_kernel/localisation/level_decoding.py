@@ -1,10 +1,9 @@
-"""Joint decoding of the five levels: evidence of all slices in mm, one best chain of plausible discs."""
+"""Joint decoding of the five levels: the evidence of all slices in mm, one most plausible row of discs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import LocalisationError
+from lumbar_kernel.localisation.slice_maps import SliceMaps
 
 CELL_MM = 2.0
-"""Cell of the sagittal grid on which evidence of all slices is added up."""
+"""Cell size of the sagittal grid on which the evidence of all slices is summed."""
 
 SMALLEST_MASS = 1e-3
 """Heatmap cells below this probability are ignored."""
@@ -24,28 +24,28 @@ STEP_MM, STEP_SPREAD_MM = 33.0, 6.0
 
 STEP_LIMITS_MM = (16.0, 62.0)
 TURN_SPREAD_DEGREES = 25.0
-"""How far a step leans from the patient's axis; scoliosis and L5/S1 lean most."""
+"""Spread of the angle between a step and the patient's axis; largest in scoliosis and at L5/S1."""
 
 FLOOR = 3e-3
-"""Evidence of a place that nobody pointed at, relative to the strongest place: lets a hidden level be bridged."""
+"""Evidence of a place without any heatmap, relative to the strongest place, so that a hidden level can be bridged."""
 
 LEAK = 0.05
-"""Share of a neighbouring level's evidence that counts for a level, so that a miscounted slice still helps."""
+"""Fraction of a neighbouring level's evidence that counts for a level, so that a miscounted slice still contributes."""
 
 REACH_MM = 8.0
-"""Evidence so near a disc's place belongs to that disc."""
+"""Evidence within this distance of a disc belongs to that disc."""
 
 CANDIDATES = 24
 
 MOST_BRIDGED = 4
-"""Levels that may be hidden in a row."""
+"""Largest number of consecutive hidden levels."""
 
 NEAR_PEAK_MM = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Every heatmap cell that says something, per level.
+    """The heatmap cells with a relevant probability, per level.
 
     Attributes:
         points: per level (n, 3) mm LPS.
@@ -56,19 +56,8 @@ class Evidence:
     mass: tuple[FloatArray, ...]
 
 
-class Maps(Protocol):
-    """Maps of one slice that know where their cells lie (`localise.SliceMaps`)."""
-
-    @property
-    def maps(self) -> NDArray[np.float32]:
-        """(landmarks, rows, columns) probabilities."""
-
-    def cell_centres(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
-        """(n, 3) mm LPS."""
-
-
-def gather(slices: Sequence[Maps], *, channels: Iterable[int]) -> Evidence:
-    """The telling cells of all slices in patient mm, one entry per channel."""
+def gather(slices: Sequence[SliceMaps], *, channels: Iterable[int]) -> Evidence:
+    """The relevant cells of all slices in patient mm, one entry per channel."""
     points, mass = [], []
     for channel in channels:
         found = [np.empty((0, 3))]
@@ -83,11 +72,11 @@ def gather(slices: Sequence[Maps], *, channels: Iterable[int]) -> Evidence:
 
 
 def decode_levels(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
-    """The most plausible five discs.
+    """The most plausible row of five discs.
 
     Returns:
-        Posterior margins (5, 3) mm LPS, L1/L2 first, and their confidence (5,): the share of a level's evidence
-        within 8 mm of the place chosen, less where no slice was sure of it.
+        Posterior margins (5, 3) mm LPS, L1/L2 first, and their confidence (5,): the fraction of a level's evidence
+        within 8 mm of the chosen place, lower where no slice had a high probability.
 
     Raises:
         LocalisationError: when no slice shows any disc.
@@ -106,7 +95,7 @@ def decode_levels(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 def _lay_out(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     """Evidence as (levels, posterior, cranial) grids of `CELL_MM`, smoothed, and the grid's first corner in mm."""
     everything = np.concatenate(evidence.points)[:, 1:]
-    margin = MOST_BRIDGED * STEP_MM + 10.0  # so that bridged levels may lie beyond all evidence
+    margin = MOST_BRIDGED * STEP_MM + 10.0  # room for bridged levels beyond all evidence
     corner = np.floor((everything.min(axis=0) - margin) / CELL_MM) * CELL_MM
     shape = np.ceil((everything.max(axis=0) + margin - corner) / CELL_MM).astype(int) + 1
     grids = np.zeros((len(evidence.points), *shape))
@@ -117,9 +106,9 @@ def _lay_out(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 
 
 def _candidates(total: FloatArray) -> NDArray[np.intp]:
-    """Cells worth considering: peaks of the summed evidence, and usual steps above and below each of them.
+    """Candidate cells: peaks of the summed evidence, and usual steps above and below each of them.
 
-    As many steps as there are levels to bridge: a slice may show a single disc, and still the others have a place.
+    There are as many steps as levels to bridge: even if only one disc is visible, the others get a place.
     """
     peaks = (total == cv2.dilate(total, np.ones((5, 5)))) & (total > FLOOR * total.max())
     cells = np.argwhere(peaks)
@@ -127,18 +116,18 @@ def _candidates(total: FloatArray) -> NDArray[np.intp]:
     steps = [np.array([0, round(k * STEP_MM / CELL_MM)]) for k in range(-MOST_BRIDGED, MOST_BRIDGED + 1) if k]
     bridges = np.concatenate([cells + step for step in steps])
     inside = np.all((bridges >= 0) & (bridges < total.shape), axis=1)
-    # Where a peak stands nearby it says better where the disc is.
+    # A nearby peak is a better candidate than a usual step.
     apart = np.linalg.norm(bridges[:, None] - cells[None], axis=2).min(axis=1) * CELL_MM > NEAR_PEAK_MM
     return np.concatenate([cells, np.unique(bridges[inside & apart], axis=0)])
 
 
 def _unary(grids: FloatArray, cells: NDArray[np.intp]) -> FloatArray:
     """Log-evidence of each candidate for each level, (levels, candidates)."""
-    said = grids[:, cells[:, 0], cells[:, 1]]
-    leaked = said.copy()
-    leaked[1:] += LEAK * said[:-1]
-    leaked[:-1] += LEAK * said[1:]
-    return np.asarray(np.log(FLOOR + leaked / said.max()))
+    evidence = grids[:, cells[:, 0], cells[:, 1]]
+    leaked = evidence.copy()
+    leaked[1:] += LEAK * evidence[:-1]
+    leaked[:-1] += LEAK * evidence[1:]
+    return np.asarray(np.log(FLOOR + leaked / evidence.max()))
 
 
 def _pairwise(places: FloatArray) -> FloatArray:
@@ -153,7 +142,7 @@ def _pairwise(places: FloatArray) -> FloatArray:
 
 
 def _best_path(unary: FloatArray, pairwise: FloatArray) -> NDArray[np.intp]:
-    """Viterbi: the candidate of each level on the best chain."""
+    """Viterbi algorithm: the candidate of each level on the best path."""
     score, back = unary[0], []
     for level in range(1, len(unary)):
         through = score[:, None] + pairwise
@@ -169,7 +158,7 @@ def _best_path(unary: FloatArray, pairwise: FloatArray) -> NDArray[np.intp]:
 
 
 def _refine(evidence: Evidence, places: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Centre of the evidence around each place, with its lateral position; hidden levels follow their neighbours."""
+    """Centre of the evidence around each place, with its lateral position; hidden levels are interpolated."""
     margin, confidence = np.full((len(places), 3), np.nan), np.zeros(len(places))
     everything, all_mass = np.concatenate(evidence.points), np.concatenate(evidence.mass)
     for level, place in enumerate(places):
@@ -177,7 +166,7 @@ def _refine(evidence: Evidence, places: FloatArray) -> tuple[FloatArray, FloatAr
         near = np.linalg.norm(points[:, 1:] - place, axis=1) < REACH_MM
         found = mass[near].sum()
         confidence[level] = found / max(mass.sum(), 1.0)
-        if found < 0.1:  # another level's evidence still says where this disc lies
+        if found < 0.1:  # evidence for another level still locates this disc
             near = np.linalg.norm(everything[:, 1:] - place, axis=1) < REACH_MM
             points, mass, found = everything, all_mass, all_mass[near].sum()
         if found >= 0.1:
@@ -186,11 +175,11 @@ def _refine(evidence: Evidence, places: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _fill(margin: FloatArray, places: FloatArray) -> FloatArray:
-    """Hidden levels take their place from the chain and their lateral position from the levels that were seen."""
+    """Hidden levels take their place from the decoded path and their lateral position from the visible levels."""
     seen = ~np.isnan(margin[:, 0])
     levels = np.arange(len(margin))
     if not seen.any():
-        msg = "the chain of discs rests on no evidence"
+        msg = "no decoded disc has any evidence"
         raise LocalisationError(msg)
     filled = margin.copy()
     filled[~seen, 0] = np.interp(levels[~seen], levels[seen], margin[seen, 0])

@@ -1,4 +1,4 @@
-"""Hash-checked safetensors → timm models on a device, strictly."""
+"""Hash-checked safetensors → timm models on a device; every key must match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from lumbar_kernel.config import Config
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -27,11 +26,11 @@ Net = TypeVar("Net", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class LoadedModels:
-    """What was loaded.
+    """The networks of a weights folder on a device.
 
     Attributes:
         manifest: of the weights.
-        device: that the nets are on.
+        device: that the networks are on.
         sagittal: localisers of the levels.
         axial: localisers of the recesses.
         members: name → fold checkpoints of each member that could be loaded.
@@ -44,57 +43,62 @@ class LoadedModels:
     members: dict[str, list[GradeNet]]
 
 
-def load_models(config: Config, device_name: str) -> tuple[LoadedModels, dict[str, str]]:
-    """The nets of the manifest on a device, and what cannot be loaded, with the reason.
+def load_models(folder: Path | None, device_name: str, *, strict: bool = False) -> tuple[LoadedModels, dict[str, str]]:
+    """The networks of a weights folder on a device, and what could not be loaded, with the reason.
 
     A member that is missing or damaged is left out; without the axial localiser no axial view is graded.
 
+    Args:
+        folder: with `manifest.json`, None for the package's own weights.
+        device_name: as torch names devices.
+        strict: raise for anything that cannot be loaded.
+
     Raises:
-        WeightsError: the manifest or the sagittal localiser is unusable, or, in a strict run, anything.
+        WeightsError: the manifest or the sagittal localiser is unusable, or, if strict, anything.
     """
-    manifest, device = read_manifest(config.weights), torch.device(device_name)
+    manifest, device = read_manifest(folder), torch.device(device_name)
     failed: dict[str, str] = {}
 
-    def loaded(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:
+    def load_or_note(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:
         try:
             return load(spec, manifest.folder, device=device)
         except WeightsError as error:
-            if config.strict:
+            if strict:
                 raise
             failed[name] = str(error)
             return []
 
-    members = {spec.name: loaded(spec.name, load_member, spec) for spec in manifest.members}
-    tools = LoadedModels(
+    members = {spec.name: load_or_note(spec.name, load_member, spec) for spec in manifest.members}
+    models = LoadedModels(
         manifest=manifest,
         device=device,
         sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
-        axial=loaded("axial localiser", load_localiser, manifest.axial),
+        axial=load_or_note("axial localiser", load_localiser, manifest.axial),
         members={name: nets for name, nets in members.items() if nets},
     )
-    return tools, failed
+    return models, failed
 
 
 def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -> list[HeatmapNet]:
-    """The heatmap nets of a spec, ready on a device; raises WeightsError."""
+    """The heatmap networks of a localiser on a device, in evaluation mode; raises WeightsError."""
 
-    def make() -> HeatmapNet:
+    def create() -> HeatmapNet:
         return HeatmapNet(spec.architecture, points=spec.points)
 
-    return [_ready(make, folder, item, device=device) for item in spec.files]
+    return [_load(create, folder, item, device=device) for item in spec.files]
 
 
 def load_member(spec: MemberSpec, folder: Path, *, device: torch.device) -> list[GradeNet]:
-    """The graders of a member, ready on a device; raises WeightsError."""
+    """The fold checkpoints of a member on a device, in evaluation mode; raises WeightsError."""
 
-    def make() -> GradeNet:
+    def create() -> GradeNet:
         return GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(VIEWS[spec.view].groups))
 
-    return [_ready(make, folder, item, device=device) for item in spec.files]
+    return [_load(create, folder, item, device=device) for item in spec.files]
 
 
-def _ready(make: Callable[[], Net], folder: Path, item: WeightsFile, *, device: torch.device) -> Net:
-    """The net with its weights, in evaluation mode; every key must match and the file's hash must be right."""
+def _load(create: Callable[[], Net], folder: Path, item: WeightsFile, *, device: torch.device) -> Net:
+    """A network with its weights, in evaluation mode; every key must match and the file's hash must be right."""
     path = folder / item.file
     try:
         raw = path.read_bytes()
@@ -105,7 +109,7 @@ def _ready(make: Callable[[], Net], folder: Path, item: WeightsFile, *, device: 
         msg = f"weights {path} do not have the SHA-256 that the manifest names; copy the file again"
         raise WeightsError(msg)
     try:
-        net = make()
+        net = create()
         state = {key: value.float() if value.is_floating_point() else value for key, value in _tensors(raw).items()}
         net.load_state_dict(state)
     except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:

@@ -13,7 +13,7 @@ from lumbar_kernel.schema import LEVELS, SEVERITIES
 
 
 class GradeNet(nn.Module):
-    """A timm backbone whose pooled features, with the level, give one grade per head.
+    """A timm backbone whose pooled features, with the level, predict one grade per head.
 
     Args:
         backbone: timm model name.

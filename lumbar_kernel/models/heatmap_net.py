@@ -1,4 +1,4 @@
-"""A timm encoder with a light decoder that says for each landmark where in the picture it is, or that it is not."""
+"""A timm encoder with a light decoder: for each landmark its place in the picture, or its absence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STRIDE = 4
 
 
 class HeatmapNet(nn.Module):
-    """Landmark maps with an explicit way to say "not on this picture".
+    """Landmark maps with an explicit outcome for absence.
 
     Each landmark has one probability distribution over all heatmap cells plus one extra outcome, absence, so slices
     that do not show a landmark take no part when the maps of many slices are added up.

@@ -20,7 +20,10 @@ FORMAT_VERSION = 1
 
 MANIFEST = "manifest.json"
 
-STAGES = {"wait for reading": 1.0, "localise": 1.0, "axial": 0.2, "crop": 0.2}
+WAITING = "wait for reading"
+"""The stage in which a worker waits for the study loader, which has time limits of its own."""
+
+STAGES = {WAITING: 1.0, "localise": 1.0, "axial": 0.2, "crop": 0.2}
 """Stages before grading, and seconds a study to expect of each where a manifest gives none."""
 
 
@@ -49,11 +52,11 @@ class MemberSpec:
 
     Attributes:
         name: unique name.
-        view: key of `crop.VIEWS`.
+        view: key of `views.VIEWS`.
         architecture: timm model name.
         in_chans: 1 when slices are graded one by one, else the slices of a crop.
-        ensemble_weight: share per condition, in the order of the view's groups.
-        seconds_per_study: measured on two processor cores; what a time plan starts from.
+        ensemble_weight: one per condition, in the order of the view's groups.
+        seconds_per_study: measured on two processor cores; the scheduler's initial estimate.
         gain: how far the mean of the three conditions' losses fell out of fold when this member joined the others.
         files: fold checkpoints, whose probabilities are averaged.
     """
@@ -66,6 +69,16 @@ class MemberSpec:
     seconds_per_study: float
     gain: float
     files: tuple[WeightsFile, ...]
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage in which this member grades."""
+        return f"grade {self.name}"
+
+    def weight(self, group: str) -> float:
+        """Ensemble weight for a condition, 0 where the member's view does not show it."""
+        groups = VIEWS[self.view].groups
+        return self.ensemble_weight[groups.index(group)] if group in groups else 0.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Text files written whole or not at all."""
+"""Text files written completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlay pictures: where the kernel saw levels, foramina and recesses, and contact sheets of studies with truth."""
+"""Overlay pictures of predicted levels, foramina and recesses, and contact sheets of studies with ground truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView, nearest_slice, window_of
-from lumbar_kernel.localisation.landmarks import Landmarks, frame_of
+from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.resampling import PixelGrid, centred_grid, nearest_sagittal, normalise, sample, upright_axes
 from lumbar_kernel.schema import (
     AXIAL_T2,
@@ -44,7 +45,7 @@ SHOWN_MM = 4.0
 
 
 class Truth(Protocol):
-    """What is true of a study, NaN where nobody said: a phantom's truth, or labels in millimetres."""
+    """Ground truth of a study, NaN where unlabelled: a phantom's truth, or labels in millimetres."""
 
     @property
     def canal(self) -> FloatArray:

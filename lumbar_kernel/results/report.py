@@ -1,9 +1,8 @@
-"""The record of a run: what was graded, what failed and why, where the time went; becomes `report.json`."""
+"""The record of a run: what was graded, what failed and why, and the time spent; written as `report.json`."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lumbar_kernel.results.atomic import write_atomic
-
-log = logging.getLogger(__name__)
 
 EXIT_GRADED = 0
 """Every study was graded."""
@@ -114,25 +111,34 @@ class Report:
         """The report as JSON; arrays become lists, numbers that are not finite become null."""
         return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
-    @classmethod
-    def from_json(cls, text: str) -> Report:
-        """The report that `to_json` wrote; raises TypeError or KeyError for another layout."""
-        entry = json.loads(text)
-        entry["studies"] = tuple(study_report_from(study) for study in entry["studies"])
-        entry["failures"] = tuple(Failure(**failure) for failure in entry["failures"])
-        entry["members"], entry["plan"] = tuple(entry["members"]), tuple(entry["plan"])
-        return cls(**entry)
-
     def write(self, path: Path) -> None:
-        """Put the report on disk whole; its folder must exist."""
+        """Write the report; its folder must exist."""
         write_atomic(self.to_json(), path)
 
     def summary(self) -> str:
-        """A few lines for people; see the function of the same name."""
-        return summary(self)
+        """A few lines for people: the verdict, the time, the members and every study that fell short."""
+        graded = sum(study.graded_rows > 0 for study in self.studies)
+        limit = "no limit"
+        if self.budget_seconds is not None and self.margin_seconds is not None:
+            limit = f"of {self.budget_seconds:.0f} s allowed, {self.margin_seconds:.1f} s left"
+        longest = sorted(self.stages.items(), key=lambda item: -item[1])[:NAMED_STAGES]
+        lines = [
+            f"lumbar_kernel {self.version} on {self.device}: {VERDICTS.get(self.exit_code, 'unknown verdict')}",
+            f"{graded} of {len(self.studies)} studies graded in {self.seconds:.1f} s ({limit})",
+            f"members: {', '.join(self.members) or 'none'}",
+            f"seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in longest) or 'none spent'}",
+        ]
+        lines += self.plan
+        lines += [f"member {name} left out: {reason}" for name, reason in self.members_failed.items()]
+        lines += dict.fromkeys(map(_sentence, self.failures))
+        short = [(study, reason) for study in self.studies if (reason := _shortfall(study))]
+        lines += [f"study {study.study_id}: {reason}" for study, reason in short[:NAMED_STUDIES]]
+        if len(short) > NAMED_STUDIES:
+            lines.append(f"and {len(short) - NAMED_STUDIES} more studies that report.json names")
+        return "\n".join(lines)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row a study, for a table: what was used of it, what came out, and what was in the way."""
+        """One row a study, for a table: the data used, the result, and what was missing."""
         return [
             {
                 "study_id": study.study_id,
@@ -141,46 +147,23 @@ class Report:
                 "series": len(study.series),
                 "slices": sum(series.slices for series in study.series),
                 "members": ", ".join(study.members),
-                "missing": "; ".join((*study.missing, *map(_told, study.failures))),
+                "missing": "; ".join((*study.missing, *map(_sentence, study.failures))),
             }
             for study in self.studies
         ]
 
 
-def summary(report: Report) -> str:
-    """A few lines for people: the verdict, the time, the members and every study that fell short."""
-    graded = sum(study.graded_rows > 0 for study in report.studies)
-    limit = "no limit"
-    if report.budget_seconds is not None and report.margin_seconds is not None:
-        limit = f"of {report.budget_seconds:.0f} s allowed, {report.margin_seconds:.1f} s left"
-    longest = sorted(report.stages.items(), key=lambda item: -item[1])[:NAMED_STAGES]
-    lines = [
-        f"lumbar_kernel {report.version} on {report.device}: {VERDICTS.get(report.exit_code, 'unknown verdict')}",
-        f"{graded} of {len(report.studies)} studies graded in {report.seconds:.1f} s ({limit})",
-        f"members: {', '.join(report.members) or 'none'}",
-        f"seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in longest) or 'none spent'}",
-    ]
-    lines += report.plan
-    lines += [f"member {name} left out: {reason}" for name, reason in report.members_failed.items()]
-    lines += dict.fromkeys(map(_told, report.failures))
-    short = [(study, reason) for study in report.studies if (reason := _shortfall(study))]
-    lines += [f"study {study.study_id}: {reason}" for study, reason in short[:NAMED_STUDIES]]
-    if len(short) > NAMED_STUDIES:
-        lines.append(f"and {len(short) - NAMED_STUDIES} more studies that report.json names")
-    return "\n".join(lines)
-
-
-def _told(failure: Failure) -> str:
+def _sentence(failure: Failure) -> str:
     return f"{failure.stage}: {failure.type}: {failure.message}"
 
 
 def _shortfall(study: StudyReport) -> str:
     """Why a study is less than fully graded, an empty text when it is not."""
     if study.failures:
-        return _told(study.failures[0])
+        return _sentence(study.failures[0])
     if study.missing:
         return study.missing[0]
-    return "" if study.graded_rows else "no member graded it, the prior stands"
+    return "" if study.graded_rows else "no member graded it, its rows hold the prior"
 
 
 def study_report_from(entry: Mapping[str, Any]) -> StudyReport:

@@ -1,4 +1,4 @@
-"""What is known of one study before it is graded: its part of the report, and how far its landmarks are trusted."""
+"""The part of the report that is known of a study before it is graded."""
 
 from __future__ import annotations
 

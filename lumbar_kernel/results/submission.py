@@ -1,11 +1,10 @@
-"""Grades of all studies → a checked table → `submission.csv`, written whole or not at all."""
+"""Grades of all studies → a checked table → `submission.csv`, written completely or not at all."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.schema import ROW_ID, ROWS, SEVERITIES, SUBMISSION_COLUMNS, row_ids
 
 if TYPE_CHECKING:
-    import pandas as pd  # costs half a second, which the first file must not wait for
+    pass  # costs half a second, which the first file must not wait for
 
 SUM_TOLERANCE = 1e-6
 MILLIONTHS = 1_000_000
@@ -33,7 +32,7 @@ def write_submission(grades: Mapping[str, FloatArray], path: Path) -> None:
         path: file to make or replace; its folder must exist.
 
     Raises:
-        SubmissionError: the grades break the format; whatever file stood there stays.
+        SubmissionError: the grades break the format; an existing file stays.
     """
     write_atomic(submission_text(grades), path)
 
@@ -52,40 +51,6 @@ def submission_text(grades: Mapping[str, FloatArray]) -> str:
     for identifier, row in zip(identifiers, millionths.tolist(), strict=True):
         writer.writerow([identifier, *(f"{value / MILLIONTHS:.6f}" for value in row)])
     return text.getvalue()
-
-
-def submission_table(grades: Mapping[str, FloatArray]) -> pd.DataFrame:
-    """The grades as a table with the submission's columns, 25 rows a study, unrounded; raises SubmissionError."""
-    import pandas as pd
-
-    identifiers, values = _stack(grades)
-    table = pd.DataFrame(values, columns=list(SEVERITIES))
-    table.insert(0, ROW_ID, identifiers)
-    return table
-
-
-def validate(table: pd.DataFrame, study_ids: Iterable[str]) -> None:
-    """Check that a table holds the 25 rows of each study once, in any order, with probabilities that sum to one.
-
-    Raises:
-        SubmissionError: naming the first rows or columns at fault.
-    """
-    if tuple(table.columns) != SUBMISSION_COLUMNS:
-        msg = f"columns must be {', '.join(SUBMISSION_COLUMNS)}, not {', '.join(map(str, table.columns))}"
-        raise SubmissionError(msg)
-    identifiers = [str(identifier) for identifier in table[ROW_ID]]
-    expected = [identifier for study_id in dict.fromkeys(study_ids) for identifier in row_ids(study_id)]
-    known, present = set(expected), set(identifiers)
-    _refuse("are missing", [identifier for identifier in expected if identifier not in present])
-    _refuse("belong to no study of this run", [identifier for identifier in identifiers if identifier not in known])
-    repeated = [identifier for identifier, times in Counter(identifiers).items() if times > 1]
-    _refuse("stand there more than once", repeated)
-    try:
-        values = table[list(SEVERITIES)].to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        msg = f"every grade must be a number: {error}"
-        raise SubmissionError(msg) from error
-    _check_values(identifiers, values)
 
 
 def _stack(grades: Mapping[str, FloatArray]) -> tuple[list[str], FloatArray]:

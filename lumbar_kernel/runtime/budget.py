@@ -1,4 +1,4 @@
-"""The clock of a run: one absolute deadline, asked before a step, and estimates that learn from the steps done."""
+"""The clock of a run: one absolute deadline, checked before each step, and estimates of what steps cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SAFETY = 1.1
-"""A step must fit with a tenth to spare, since steps scatter around their mean."""
+"""A step must fit with a tenth to spare, since durations scatter around their mean."""
 
 
 class Budget:
@@ -17,9 +17,9 @@ class Budget:
 
     Args:
         seconds: length of the run, None for no limit.
-        reserve: seconds before the end that no step may use; they belong to the last write.
+        reserve: seconds before the end that no step may use, kept for the last write.
         clock: returns seconds that never run backwards.
-        started: reading of the clock at which the run began, now when None; a process start found elsewhere goes here.
+        started: reading of the clock at which the run began, now when None; see `process_started`.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Budget:
 
 
 class Estimate:
-    """Expected seconds per unit of work: a figure to start from, then the running mean of what was measured.
+    """Expected seconds per unit of work: an initial value, then the running mean with what was measured.
 
     Args:
-        seconds_per_unit: the manifest's figure.
-        units: how many units of experience the figure counts as, above zero; few let measurements take over fast.
+        seconds_per_unit: initial value, from the manifest.
+        units: how many measured units the initial value counts as, above zero.
     """
 
     def __init__(self, seconds_per_unit: float, *, units: float = 1.0) -> None:
@@ -73,7 +73,7 @@ class Estimate:
         self.add(seconds_per_unit * units, units=units)
 
     def add(self, seconds: float, *, units: float = 1.0) -> None:
-        """Learn that so many units took so many seconds; raises ValueError for figures that cannot be."""
+        """Add a measurement: so many units took so many seconds; raises ValueError for impossible numbers."""
         if not (math.isfinite(seconds) and seconds >= 0 and units > 0):
             msg = f"need finite seconds from 0 for more than 0 units, not {seconds!r} for {units!r}"
             raise ValueError(msg)
@@ -86,9 +86,9 @@ class Estimate:
 
 
 def process_started() -> float:
-    """When this process began, as a reading of `time.monotonic`; now where the system does not tell.
+    """When this process began, as a reading of `time.monotonic`; now where the system does not report it.
 
-    The interpreter and its first imports take a good part of a second that a run must answer for.
+    The interpreter and its first imports take a good part of a second, which counts towards the budget.
     """
     try:
         # Field 22 of /proc/self/stat, in ticks since boot; the name in field 2 may hold spaces (man 5 proc).

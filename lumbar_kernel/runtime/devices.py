@@ -1,14 +1,15 @@
-"""Which devices grade: those asked for that do a real operation right, the processor where none does."""
+"""The devices that grade: those requested that compute a real operation correctly, else the processor."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-import multiprocessing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+
+from lumbar_kernel.processes import spawn_context
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +18,10 @@ AUTO = "auto"
 DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 PROBE_SECONDS = 120.0
-"""How long the probe may take; importing torch from a cold disk and waking up a driver take tens of seconds."""
+"""Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
 
 TOLERANCE = 2e-2
-"""How far a convolution may differ from the processor's: TF32 keeps ten bits."""
+"""Largest relative difference of a convolution from the processor's: TF32 keeps ten bits."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,19 @@ class Devices:
     broken: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_devices(asked: str, *, seconds: float = PROBE_SECONDS) -> Devices:
-    """The devices for a run, found in a process of its own, so that a driver that hangs or dies is only broken.
+def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
+    """The devices for a run, probed in a separate process, so that a driver that hangs or crashes is reported broken.
 
     Args:
-        asked: "auto", or names such as "cpu", "cuda", "cuda:1", parted by commas; one named twice does twice the work.
-        seconds: how long the answer may take.
+        requested: "auto", or names such as "cpu", "cuda", "cuda:1", separated by commas; a device named twice gets two
+            workers.
+        seconds: time limit of the probe.
     """
-    if set(asked.split(",")) == {CPU} or (asked == AUTO and not _has_driver()):
-        return check_devices(asked, count=lambda: 0)
-    context = multiprocessing.get_context("spawn")
+    if set(requested.split(",")) == {CPU} or (requested == AUTO and not _has_driver()):
+        return check_devices(requested, count=lambda: 0)
+    context = spawn_context()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_tell_devices, args=(asked, sender), daemon=True)
+    process = context.Process(target=_send_devices, args=(requested, sender), daemon=True)
     process.start()
     sender.close()
     found, reason = None, f"the probe did not answer within {seconds:.0f} s"
@@ -56,21 +58,21 @@ def find_devices(asked: str, *, seconds: float = PROBE_SECONDS) -> Devices:
         receiver.close()
         process.kill()
         process.join()
-    return found or Devices((CPU,), {asked: reason})
+    return found or Devices((CPU,), {requested: reason})
 
 
 def check_devices(
-    asked: str, *, count: Callable[[], int] | None = None, fault: Callable[[str], str | None] | None = None
+    requested: str, *, count: Callable[[], int] | None = None, fault: Callable[[str], str | None] | None = None
 ) -> Devices:
-    """The devices asked for that pass the probe.
+    """The requested devices that pass the probe.
 
     Args:
-        asked: as for `find_devices`.
+        requested: as for `find_devices`.
         count: how many CUDA devices there are; torch is asked when None.
         fault: why a device does not work, None when it does; `device_fault` when None.
     """
-    names = asked.split(",")
-    if asked == AUTO:
+    names = requested.split(",")
+    if requested == AUTO:
         names = [f"cuda:{number}" for number in range((count or _cuda_count)())]
     reasons = {name: (fault or device_fault)(name) for name in dict.fromkeys(names) if name != CPU}
     broken = {name: reason for name, reason in reasons.items() if reason is not None}
@@ -87,11 +89,11 @@ def device_fault(name: str) -> str | None:
     try:
         picture = torch.linspace(-1, 1, 2 * 8 * 16 * 16).reshape(2, 8, 16, 16)
         filters = torch.linspace(-1, 1, 4 * 8 * 3 * 3).reshape(4, 8, 3, 3).cos()
-        wanted = torch.nn.functional.conv2d(picture, filters)
-        told = torch.nn.functional.conv2d(picture.to(name), filters.to(name)).cpu()  # copying back waits for the device
+        expected = torch.nn.functional.conv2d(picture, filters)
+        computed = torch.nn.functional.conv2d(picture.to(name), filters.to(name)).cpu()  # copying waits for the device
     except (RuntimeError, AssertionError) as error:
         return " ".join(str(error).split())[:200]
-    difference = float((told - wanted).abs().max() / wanted.abs().max())
+    difference = float((computed - expected).abs().max() / expected.abs().max())
     return None if difference <= TOLERANCE else f"a convolution is off by {difference:.3g} of its size"
 
 
@@ -102,7 +104,7 @@ def _cuda_count() -> int:
 
 
 def _has_driver() -> bool:
-    """Whether the driver of an accelerator is installed; asking torch would cost its import on every machine."""
+    """Whether the driver of an accelerator is installed; asking torch would import it on every machine."""
     for name in DRIVERS:
         with suppress(OSError):
             ctypes.CDLL(name)
@@ -110,5 +112,5 @@ def _has_driver() -> bool:
     return False
 
 
-def _tell_devices(asked: str, sender: Connection) -> None:
-    sender.send(check_devices(asked))
+def _send_devices(requested: str, sender: Connection) -> None:
+    sender.send(check_devices(requested))

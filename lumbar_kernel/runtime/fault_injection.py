@@ -1,7 +1,7 @@
-"""Faults on purpose, for tests and benchmarks: off unless the environment variable `LUMBAR_FAULTS` is set.
+"""Injected faults for tests and benchmarks: off unless the environment variable `LUMBAR_FAULTS` is set.
 
-Its value is a list of `stage:kind:study`, parted by semicolons: `localise:hang:44036939;grade axial_t2:nan:*`. Stage
-and study are patterns of shell wildcards; the kinds are those of `KINDS` and `nan`. Processes of a run inherit it.
+Its value is a list of `stage:kind:study`, separated by semicolons: `localise:hang:44036939;grade axial_t2:nan:*`. Stage
+and study are patterns with shell wildcards; kinds are those of `KINDS` and `nan`. The processes of a run inherit it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 def with_injected_faults(stage: str, studies: Sequence[str], call: Callable[[], T]) -> T:
-    """What a call returns, harmed as the environment asks for this stage and any of these studies."""
-    if not (asked := os.environ.get(VARIABLE)):
+    """The result of a call, with the faults that the environment requests for this stage and any of these studies."""
+    if not (requested := os.environ.get(VARIABLE)):
         return call()
-    kinds = _kinds(asked, stage, studies)
+    kinds = _kinds(requested, stage, studies)
     for kind in kinds:
         if kind != NAN:
             KINDS[kind]()
@@ -38,13 +38,13 @@ def with_injected_faults(stage: str, studies: Sequence[str], call: Callable[[], 
     return value
 
 
-def _kinds(asked: str, stage: str, studies: Sequence[str]) -> list[str]:
-    """The kinds of fault meant for this stage and any of these studies; a stage of no study is meant by `*`."""
-    faults = [fault.split(":") for fault in asked.split(";")]
+def _kinds(requested: str, stage: str, studies: Sequence[str]) -> list[str]:
+    """The kinds of fault requested for this stage and any of these studies; `*` also matches a stage of no study."""
+    faults = [fault.split(":") for fault in requested.split(";")]
     return [
         kind
-        for in_stage, kind, of_study in faults
-        if fnmatchcase(stage, in_stage) and any(fnmatchcase(study, of_study) for study in studies or ("",))
+        for stage_pattern, kind, study_pattern in faults
+        if fnmatchcase(stage, stage_pattern) and any(fnmatchcase(study, study_pattern) for study in studies or ("",))
     ]
 
 
@@ -54,23 +54,23 @@ def _raise() -> None:
 
 
 def _hang() -> None:
-    """Stop answering as native code would: not even a polite signal gets through."""
+    """Hang as native code would: SIGTERM and SIGINT have no effect."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     while True:
         signal.pause()
 
 
 def _exhaust_memory() -> None:
-    """Allocate until the limit of this process, set just above what it holds, refuses more."""
+    """Allocate until the memory limit of this process, set just above its present use, is reached."""
     import resource  # not on every system
 
     before = resource.getrlimit(resource.RLIMIT_AS)
-    held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + ROOM_BYTES, before[1]))
+    in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + ROOM_BYTES, before[1]))
     try:
-        hoard = []
+        blocks = []
         while True:
-            hoard.append(np.ones(ROOM_BYTES // 16))
+            blocks.append(np.ones(ROOM_BYTES // 16))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
@@ -83,7 +83,7 @@ def _exhaust_accelerator() -> None:
 
 
 def _kill() -> None:
-    """End the process as the system does when memory runs out."""
+    """Kill the process as the system does when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -94,4 +94,4 @@ KINDS: dict[str, Callable[[], None]] = {
     "cuda_memory": _exhaust_accelerator,
     "kill": _kill,
 }
-"""What can happen before a stage does its work; `nan` spoils every number of what it returns."""
+"""Faults that happen before a stage does its work; `nan` instead replaces every number that it returns."""

@@ -1,4 +1,4 @@
-"""What has been graded, on disk record by record, so that a run that was killed goes on where it was."""
+"""Finished work on disk, record by record, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class Journal:
-    """An append-only file of finished work; what cannot be read or written costs the record, never the run.
+    """An append-only file of finished work; a journal that cannot be read or written never stops the run.
 
-    Each line is a checksum and a JSON record. A record torn by a kill ends the journal there; a journal of another run
-    (other weights, other files, another version) is begun anew.
+    Each line is a checksum and a JSON record. The first damaged record ends the journal; a journal of another run
+    (other weights, other files, another version) is started afresh.
 
     Args:
         path: of the file.
-        key: names the run, see `run_key`.
-        resume: take over the records that are there, if they are of this run.
+        key: identifies the run, see `run_key`.
+        resume: keep the existing records if they belong to this run.
     """
 
     def __init__(self, path: Path, *, key: str, resume: bool) -> None:
@@ -39,31 +39,31 @@ class Journal:
         self._studies: dict[str, tuple[StudyReport, FloatArray, tuple[str, ...]]] = {}
         self._grades: dict[tuple[str, str], FloatArray] = {}
         self._file: BinaryIO | None = None
-        kept = self._take_over(key) if resume else 0
+        kept = self._load_records(key) if resume else 0
         try:
             self._file = path.open("r+b" if kept else "wb")
             self._file.truncate(kept)
             self._file.seek(kept)
         except OSError as error:
-            self._give_up(error)
+            self._stop_writing(error)
         if not kept:
             self._append({"key": key})
 
     def study(self, study_id: str) -> tuple[StudyReport, FloatArray, tuple[str, ...]] | None:
-        """What `add_study` recorded of a study: report, confidence of its rows, views; None when there is nothing."""
+        """What `add_study` recorded of a study: report, confidence of its rows, views; None without a record."""
         return self._studies.get(study_id)
 
     def grades(self, study_id: str, member: str) -> FloatArray | None:
-        """The (25, 3) probabilities that a member gave a study, None when there is no record of them."""
+        """The (25, 3) probabilities that a member gave a study, None without a record."""
         return self._grades.get((study_id, member))
 
     def add_study(self, report: StudyReport, confidence: FloatArray, views: Iterable[str]) -> None:
-        """Record that a study was read, located and cropped."""
+        """Record that a study was read, localised and cropped."""
         entry = {"study": asdict(report), "confidence": confidence.tolist(), "views": list(views)}
         self._append(entry)
 
     def add_grades(self, study_id: str, member: str, probabilities: FloatArray) -> None:
-        """Record what a member said of a study; NaN, where it could not say, becomes null."""
+        """Record what a member predicted for a study; rows that it could not grade (NaN) become null."""
         rows = [None if np.isnan(row).any() else row.tolist() for row in probabilities]
         self._append({"graded": study_id, "member": member, "probabilities": rows})
 
@@ -74,18 +74,18 @@ class Journal:
         self._close()
 
     def remove(self) -> None:
-        """Close and delete the file: a run that is complete needs it no longer."""
+        """Close and delete the file, which a complete run no longer needs."""
         self._close()
         self._path.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # what a full disk did not take is lost either way
+            with suppress(OSError):  # data that a full disk did not accept is lost in any case
                 self._file.close()
             self._file = None
 
     def _append(self, record: dict[str, Any]) -> None:
-        """Write one line and hand it to the system at once, so that not even SIGKILL can take it back."""
+        """Write one line and flush it to the system at once, so that it survives SIGKILL."""
         if self._file is None:
             return
         body = json.dumps(record, separators=(",", ":")).encode()
@@ -93,29 +93,29 @@ class Journal:
             self._file.write(b"%08x %s\n" % (zlib.crc32(body), body))
             self._file.flush()
         except OSError as error:
-            self._give_up(error)
+            self._stop_writing(error)
 
-    def _give_up(self, error: OSError) -> None:
-        logger.warning("the journal %s cannot be written (%s); a restart will begin anew", self._path, error)
+    def _stop_writing(self, error: OSError) -> None:
+        logger.warning("the journal %s cannot be written (%s); a restart will start afresh", self._path, error)
         self._close()
 
-    def _take_over(self, key: str) -> int:
-        """Read the sound records of this run; returns how many bytes of the file they fill."""
+    def _load_records(self, key: str) -> int:
+        """Load the intact records of this run; returns how many bytes of the file they fill."""
         try:
             raw = self._path.read_bytes()
         except OSError:
             return 0
         kept = 0
         for line in raw.splitlines(keepends=True):
-            record = _sound(line)
+            record = _parse(line)
             if record is None or (kept == 0 and record.get("key") != key):
                 break
-            self._learn(record)
+            self._add_record(record)
             kept += len(line)
-        logger.info("the journal holds %d studies that were begun", len(self._studies))
+        logger.info("the journal holds %d studies that had been started", len(self._studies))
         return kept
 
-    def _learn(self, record: dict[str, Any]) -> None:
+    def _add_record(self, record: dict[str, Any]) -> None:
         if "study" in record:
             report = study_report_from(record["study"])
             self._studies[report.study_id] = (report, np.array(record["confidence"]), tuple(record["views"]))
@@ -124,8 +124,8 @@ class Journal:
             self._grades[record["graded"], record["member"]] = np.array(rows)
 
 
-def _sound(line: bytes) -> dict[str, Any] | None:
-    """The record of a line, None when the line was torn or changed."""
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, None when the line is incomplete or damaged."""
     checksum, _, body = line.removesuffix(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
         return None
@@ -134,6 +134,6 @@ def _sound(line: bytes) -> dict[str, Any] | None:
 
 
 def run_key(studies: Sequence[StudyFiles], *, weights_sha256: str) -> str:
-    """A name for the run: version, weights and the paths of all files; contents that change are not noticed."""
+    """A hash of version, weights and the paths of all files; changed file contents go unnoticed."""
     listing = [__version__, weights_sha256, *(f"{item.study_id} {item!r}" for item in studies)]
     return hashlib.sha256("\n".join(listing).encode()).hexdigest()

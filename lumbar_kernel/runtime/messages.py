@@ -1,4 +1,4 @@
-"""What a grading process is given to do and what it tells; free of torch, so that the first file need not wait."""
+"""Messages between supervisor and workers; free of torch, whose import would delay the first file."""
 
 from __future__ import annotations
 
@@ -12,31 +12,28 @@ from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.study import StudyFiles
 
-WAITING = "wait for reading"
-"""The stage in which a grading process waits for its readers, which have limits of their own."""
-
 STUDIES_AT_ONCE = 4
-"""Studies graded together, and in one share: enough crops for full batches, few enough that grades come early."""
+"""Studies graded together, and dealt out together: enough crops for full batches, few enough for early grades."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What one grading process is to do.
+    """The work of one worker.
 
     Attributes:
-        number: of the share; names its journal.
+        number: of the shard; names its journal.
         studies: in the order in which they are graded.
         device: that grades.
-        resume: take up what an earlier process left in the journal.
-        careful: grade studies one at a time, since an earlier process did not survive.
-        given_up: study and stage that ended an earlier process → how; without study the stage is left out for all.
+        resume: continue from the journal of an earlier worker.
+        one_at_a_time: grade studies one at a time, since an earlier worker was lost.
+        given_up: (study, stage) that ended an earlier worker → how; with study None the stage is skipped for all.
     """
 
     number: int
     studies: tuple[StudyFiles, ...]
     device: str
     resume: bool = False
-    careful: bool = False
+    one_at_a_time: bool = False
     given_up: Mapping[tuple[str | None, str], Failure] = field(default_factory=dict)
 
 
@@ -57,11 +54,11 @@ class Ready:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A stage begins; whoever ends or hangs the process after this is known.
+    """A stage begins, so that the supervisor knows what ended or hung a worker.
 
     Attributes:
-        stage: as in the report.
-        studies: that are in it, none where it is of no study in particular.
+        stage: name, as in the report.
+        studies: that it works on, none when it belongs to no study.
         seconds: spent so far, per stage.
     """
 
@@ -87,13 +84,13 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """The grading process has nothing more to tell.
+    """The worker has finished.
 
     Attributes:
         recorder: failures and seconds per stage.
         members: those that graded every study they could.
-        members_failed: member left out on the way → reason.
-        complete: whether everything planned was done, rather than the time up or an error in the way.
+        members_failed: member dropped on the way → reason.
+        complete: whether all planned work was done; False when time ran out or an error stopped it.
     """
 
     recorder: Recorder

@@ -1,53 +1,48 @@
-"""The grading process: read → localise → crop → grade → combine, study by study, then member by member."""
+"""One shard in a worker: read → localise → crop → grade → combine, study by study, then member by member."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from itertools import islice
-
-import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.grading.crops import blank_crops
-from lumbar_kernel.grading.ensemble import Ensemble, blend_with_prior, scale_max_severe
+from lumbar_kernel.grading.ensemble import combine
 from lumbar_kernel.grading.grader import grade, require_graded
-from lumbar_kernel.models.checkpoints import load_models
-from lumbar_kernel.models.manifest import MemberSpec
+from lumbar_kernel.models.checkpoints import LoadedModels, load_models
+from lumbar_kernel.models.manifest import WAITING, MemberSpec
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
-from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, WAITING, Done, Message, Note, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Message, Note, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import (
-    THIN,
+    REDUCED_STRIDE,
+    FirstPass,
     FirstPassOptions,
-    Pass,
-    Plan,
+    Scheduler,
     fastest_members,
     first_members,
-    grading,
-    share,
 )
 from lumbar_kernel.runtime.stages import StageRunner, StudyState, prepare
-from lumbar_kernel.runtime.study_loader import ReadResult, StudyLoader
-from lumbar_kernel.schema import ROWS, group_of
+from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import VIEWS
 
 logger = logging.getLogger(__name__)
 
 
-def run(config: Config, part: Shard, *, recorder: Recorder, budget: Budget, emit: Callable[[Message], None]) -> Done:
-    """Grade studies, emit every improvement, and return what closes the account.
+def run(config: Config, shard: Shard, *, recorder: Recorder, budget: Budget, emit: Callable[[Message], None]) -> Done:
+    """Grade the studies of a shard, emit every improvement, and return the closing message.
 
     Args:
         config: options of the run.
-        part: the studies, in the order in which they are graded, and the device.
-        recorder: takes failures and seconds.
+        shard: the studies, in the order in which they are graded, and the device.
+        recorder: collects failures and seconds.
         budget: asked before every step.
         emit: takes messages; the receiver owns the file.
 
@@ -56,215 +51,253 @@ def run(config: Config, part: Shard, *, recorder: Recorder, budget: Budget, emit
     """
     emit(Step("load weights", (), {}))
     with recorder.timed("load weights"):
-        tools, failed = with_injected_faults("load weights", (), lambda: load_models(config, part.device))
-    emit(Ready(device=str(tools.device), weights_sha256=tools.manifest.sha256, members_failed=failed))
-    members = [spec for spec in tools.manifest.members if spec.name in tools.members]
-    key = run_key(part.studies, weights_sha256=tools.manifest.sha256)
-    with Journal(config.journal_of(part.number), key=key, resume=config.resume or part.resume) as journal:
-        plan = Plan(tools.manifest, budget)
-        desk = StageRunner(part, tools, recorder, journal, budget, plan, emit)
-        finished, complete = _grade_everything(config, members, desk)
+        models, failed = with_injected_faults(
+            "load weights", (), lambda: load_models(config.weights, shard.device, strict=config.strict)
+        )
+    emit(Ready(device=str(models.device), weights_sha256=models.manifest.sha256, members_failed=failed))
+    key = run_key(shard.studies, weights_sha256=models.manifest.sha256)
+    with Journal(config.journal_of(shard.number), key=key, resume=config.resume or shard.resume) as journal:
+        grading = GradingRun(config, shard, models, recorder, journal, budget, emit)
+        finished, complete = grading.grade_everything()
         if complete:
             journal.remove()
-    dropped = {spec.name: desk.dropped[grading(spec)] for spec in members if grading(spec) in desk.dropped}
-    return Done(recorder=recorder, members=tuple(finished), members_failed=dropped, complete=complete)
+    return Done(recorder=recorder, members=finished, members_failed=grading.members_dropped, complete=complete)
 
 
-def _grade_everything(config: Config, members: Sequence[MemberSpec], desk: StageRunner) -> tuple[list[str], bool]:
-    """A first pass over all studies, then the members in order of gain per second, then thin studies once more.
+@dataclass(eq=False)
+class GradingRun:
+    """The passes over the studies of one shard.
 
-    Returns the members that got through, and whether everything did.
+    Attributes:
+        config: options of the run.
+        shard: the studies and the device.
+        models: loaded networks.
+        recorder: collects failures and seconds.
+        journal: records finished work on disk.
+        budget: asked before every step that can be skipped.
+        emit: sends messages to the supervisor.
+        scheduler: expects and learns what steps cost.
+        stages: runs every stage.
     """
-    studies = _restore(desk.share.studies, members, desk)
-    everything, full = Pass(tuple(members)), Pass(first_members(members))
-    ways = FirstPassOptions(full, thin=Pass(fastest_members(full.members, members), THIN), again=everything)
-    works = _first_pass(config, studies, ways, desk)
-    waiting, finished = list(members), []
-    while waiting:
-        spec = desk.plan.next_member(waiting)
-        waiting.remove(spec)
-        if _grade_member(spec, works, desk):
-            finished.append(spec.name)
-    thin = {work.study_id for work in works if work.thin}
-    again = _first_pass(
-        config,
-        [item for item in studies if item.study_id in thin],
-        FirstPassOptions(everything, thin=everything, again=everything),
-        desk,
-    )
-    all_studies = len(works) == len(studies)
-    complete = all_studies and len(finished) == len(members) and len(again) == len(thin)
-    return [spec.name for spec in members if spec.name in finished and all_studies], complete
 
+    config: Config
+    shard: Shard
+    models: LoadedModels
+    recorder: Recorder
+    journal: Journal
+    budget: Budget
+    emit: Callable[[Message], None]
+    scheduler: Scheduler = field(init=False)
+    stages: StageRunner = field(init=False)
 
-def _restore(studies: Sequence[StudyFiles], members: Sequence[MemberSpec], desk: StageRunner) -> list[StudyFiles]:
-    """Emit the studies that the journal holds whole, and return the others.
+    def __post_init__(self) -> None:
+        device = str(self.models.device)
+        self.scheduler = Scheduler(self.models.manifest, self.budget)
+        self.stages = StageRunner(self.shard, device, self.recorder, self.budget, self.scheduler, self.emit)
 
-    Only whole blocks are left out, so that the others meet the same companions in their batches as without the
-    interruption, and get the same grades to the last bit.
-    """
-    remaining: list[StudyFiles] = []
-    for start in range(0, len(studies), STUDIES_AT_ONCE):
-        block = studies[start : start + STUDIES_AT_ONCE]
-        works = [work for item in block if (work := _recorded_work(item.study_id, members, desk.journal)) is not None]
-        if len(works) < len(block):
-            remaining += block
-            continue
-        for work in works:
-            desk.emit(_update(work, desk))
-    return remaining
+    @property
+    def members(self) -> tuple[MemberSpec, ...]:
+        """The members that could be loaded, in the manifest's order."""
+        return tuple(spec for spec in self.models.manifest.members if spec.name in self.models.members)
 
+    @property
+    def members_dropped(self) -> dict[str, str]:
+        """Members that were dropped on the way, with the reason."""
+        dropped = self.stages.dropped
+        return {spec.name: dropped[spec.stage] for spec in self.members if spec.stage in dropped}
 
-def _recorded_work(study_id: str, members: Sequence[MemberSpec], journal: Journal) -> StudyState | None:
-    """A study as the journal holds it, None when a member that could grade it has not."""
-    if (recorded := journal.study(study_id)) is None:
-        return None
-    work = StudyState(recorded[0], confidence=recorded[1])
-    for spec in members:
-        if spec.view not in recorded[2]:
-            continue
-        if (probabilities := journal.grades(study_id, spec.name)) is None:
+    def grade_everything(self) -> tuple[tuple[str, ...], bool]:
+        """A first pass over all studies, then the members by gain per second, then the reduced studies in full.
+
+        Returns:
+            The members that graded every study they could, and whether everything was done.
+        """
+        remaining = self._restore()
+        everything, full = FirstPass(self.members), FirstPass(first_members(self.members))
+        reduced = FirstPass(fastest_members(full.members, self.members), REDUCED_STRIDE)
+        states = self._first_pass(remaining, FirstPassOptions(full, reduced, resumed=everything))
+        finished = self._further_passes(states)
+        reduced_ids = {state.study_id for state in states if state.reduced}
+        redone = self._first_pass(
+            [files for files in remaining if files.study_id in reduced_ids],
+            FirstPassOptions(everything, reduced=everything, resumed=everything),
+        )
+        all_studies = len(states) == len(remaining)
+        complete = all_studies and len(finished) == len(self.members) and len(redone) == len(reduced_ids)
+        return tuple(spec.name for spec in self.members if spec in finished and all_studies), complete
+
+    def _restore(self) -> list[StudyFiles]:
+        """Emit the studies that the journal holds completely, and return the others.
+
+        Only whole blocks are skipped, so that the other studies share their batches with the same companions as in a
+        run without the interruption, and get the same grades to the last bit.
+        """
+        remaining: list[StudyFiles] = []
+        for start in range(0, len(self.shard.studies), STUDIES_AT_ONCE):
+            block = self.shard.studies[start : start + STUDIES_AT_ONCE]
+            states = [state for files in block if (state := self._recorded_state(files.study_id)) is not None]
+            if len(states) < len(block):
+                remaining += block
+                continue
+            for state in states:
+                self.emit(self._update(state))
+        return remaining
+
+    def _recorded_state(self, study_id: str) -> StudyState | None:
+        """A study as the journal holds it, None when a member that could grade it has not."""
+        if (recorded := self.journal.study(study_id)) is None:
             return None
-        work.said[spec.name] = probabilities
-    return work
+        report, confidence, views = recorded
+        state = StudyState(report, confidence=confidence)
+        for spec in self.members:
+            if spec.view not in views:
+                continue
+            if (probabilities := self.journal.grades(study_id, spec.name)) is None:
+                return None
+            state.predictions[spec.name] = probabilities
+        return state
 
+    def _first_pass(self, studies: Sequence[StudyFiles], options: FirstPassOptions) -> list[StudyState]:
+        """Read, localise, crop and grade a few studies at a time, in full while all of them fit, else reduced.
 
-def _first_pass(
-    config: Config, studies: Sequence[StudyFiles], ways: FirstPassOptions, desk: StageRunner
-) -> list[StudyState]:
-    """Read, localise, crop and grade a few studies at a time, the full way while all of them fit, else the thin one.
+        Studies that an interrupted run had begun get all members at once, if a full first pass of the others still
+        fits: their crops are not on disk, and another interruption would have them cut a third time.
+        """
+        states: list[StudyState] = []
+        scheduler, warned = self.scheduler, False
+        begun = {files.study_id for files in studies if self.journal.study(files.study_id) is not None}
+        config = self.config
+        with StudyLoader(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds) as loader:
+            results = iter(loader)
+            while left := len(studies) - len(states):
+                first_pass = scheduler.choose(options.full, options.reduced, studies=left)
+                if first_pass is not options.full and not warned:
+                    self._warn(scheduler.shortage(options.full, options.reduced, studies=left))
+                    warned = True
+                seconds = scheduler.first_pass_seconds(first_pass)
+                count = scheduler.affordable_studies(seconds, most=min(left, STUDIES_AT_ONCE))
+                if count == 0:
+                    self._warn(f"time for {len(states)} of {len(studies)} studies")
+                    break
+                block = self._prepare_block(results, count, stride=first_pass.stride, done=len(states))
+                if not block:
+                    break
+                self._grade_block(first_pass.members, block)
+                states += block
+                resumed, later = options.resumed.members, left - len(block)
+                if begun.intersection(state.study_id for state in block) and scheduler.members_fit(
+                    resumed, studies=len(block), full=options.full, later=later
+                ):
+                    self._grade_block(resumed, block)
+        return states
 
-    Studies that an interrupted run had begun get all members at once, if a full first pass of the others still fits:
-    their crops are not on disk, and whatever interrupts this run as well would have them cut a third time.
-    """
-    works: list[StudyState] = []
-    plan, pictures, told = desk.plan, config.pictures, False
-    begun = {item.study_id for item in studies if desk.journal.study(item.study_id) is not None}
-    reader = StudyLoader(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds)
-    with reader:
-        results = iter(reader)
-        while left := len(studies) - len(works):
-            way = plan.choose(ways.full, ways.thin, studies=left)
-            if way is not ways.full and not told:
-                told = _tell(plan.outlook(ways.full, ways.thin, studies=left), desk)
-            count = plan.how_many(plan.seconds(way), most=min(left, STUDIES_AT_ONCE))
-            if count == 0:
-                _tell(f"time for {len(works)} of {len(studies)} studies", desk)
-                break
-            # The first wait is for the readers to start: nothing to learn from.
-            read = desk.step(WAITING, (), partial(_next, results, count), effort=count if works else 0)
-            if not read:
-                break
-            block = []
-            for result in read:
-                folder = config.output / "pictures" if pictures > 0 else None
-                block.append(prepare(result, desk, stride=way.stride, pictures=folder))
-                pictures -= 1
-            _grade_first(way, block, desk)
-            works += block
-            again = begun.intersection(work.study_id for work in block)
-            if again and plan.fits_also(ways.again, now=len(block), full=ways.full, later=left - len(block)):
-                _grade_first(ways.again, block, desk)
-    return works
+    def _prepare_block(self, results: Iterator[ReadResult], count: int, *, stride: int, done: int) -> list[StudyState]:
+        """The next few studies, localised and cropped; none when the loader has no more.
 
+        Args:
+            results: of the loader.
+            count: studies to take.
+            stride: of the sagittal slices.
+            done: studies before these in this pass.
+        """
+        # The first wait is for the loader to start, from which there is nothing to learn.
+        read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
+        block = []
+        for index, result in enumerate(read or ()):
+            pictures = self.config.output / "pictures" if done + index < self.config.pictures else None
+            state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
+            if not state.reduced:
+                self.journal.add_study(state.report, state.confidence, state.crops)
+            block.append(state)
+        return block
 
-def _next(results: Iterator[ReadResult], count: int) -> list[ReadResult]:
-    return list(islice(results, count))
+    def _grade_block(self, members: Sequence[MemberSpec], block: Sequence[StudyState]) -> None:
+        """Let members grade a few studies, and emit them."""
+        for spec in members:
+            self._grade(spec, block)
+        for state in block:
+            self.emit(self._update(state))
 
+    def _further_passes(self, states: Sequence[StudyState]) -> list[MemberSpec]:
+        """One pass of each member over the studies it has not graded; returns the members that completed theirs."""
+        waiting, finished = list(self.members), []
+        while waiting:
+            spec = self.scheduler.next_member(waiting)
+            waiting.remove(spec)
+            if self._member_pass(spec, states):
+                finished.append(spec)
+        return finished
 
-def _tell(text: str, desk: StageRunner) -> bool:
-    logger.warning(text)
-    desk.emit(Note(text))
-    return True
+    def _member_pass(self, spec: MemberSpec, states: Sequence[StudyState]) -> bool:
+        """Let a member grade the studies that it has not graded; returns whether it graded all of them."""
+        for start in range(0, len(states), STUDIES_AT_ONCE):
+            block = states[start : start + STUDIES_AT_ONCE]
+            if not _ungraded(spec, block):
+                continue
+            if not self.budget.fits(self.scheduler.member_seconds(spec) * len(block)):
+                return False
+            self._grade_block((spec,), block)
+        return not _ungraded(spec, states)
 
+    def _grade(self, spec: MemberSpec, block: Sequence[StudyState]) -> None:
+        """Add one member's probabilities to several studies, from the journal where it holds all of them.
 
-def _grade_first(way: Pass, block: Sequence[StudyState], desk: StageRunner) -> None:
-    """The members of a first pass on a few studies."""
-    for spec in way.members:
-        _grade(spec, block, desk)
-    for work in block:
-        desk.emit(_update(work, desk))
+        A block that fails as a whole is tried study by study; so is every block once a process has been lost.
+        """
+        if spec.stage in self.stages.dropped:
+            return
+        ungraded = _ungraded(spec, block)
+        recorded = [self.journal.grades(state.study_id, spec.name) for state in ungraded]
+        found = [probabilities for probabilities in recorded if probabilities is not None]
+        if len(found) == len(ungraded):
+            for state, probabilities in zip(ungraded, found, strict=True):
+                state.predictions[spec.name] = probabilities
+            return
+        if self.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded):
+            for state in ungraded:
+                self._predict(spec, block, [state])
 
+    def _predict(self, spec: MemberSpec, block: Sequence[StudyState], chosen: Sequence[StudyState]) -> bool:
+        """Let a member grade the chosen studies of a block; returns whether it could.
 
-def _grade_member(spec: MemberSpec, works: Sequence[StudyState], desk: StageRunner) -> bool:
-    """A further pass of one member over the studies that it has not graded; returns whether it got through."""
-    for start in range(0, len(works), STUDIES_AT_ONCE):
-        block = works[start : start + STUDIES_AT_ONCE]
-        if not _unsaid(spec, block):
-            continue
-        if not desk.budget.fits(desk.plan.member_seconds(spec) * len(block)):
+        The others are replaced by blank crops rather than left out: another batch size would change the last bits.
+        """
+        view, nets = VIEWS[spec.view], self.models.members[spec.name]
+        places = [block.index(state) for state in chosen]
+        crops = [state.crops[spec.view] if state in chosen else blank_crops(view) for state in block]
+
+        def predict() -> FloatArray:
+            return grade(crops, nets, view=view, groups=view.groups)[places]
+
+        def check(probabilities: FloatArray) -> None:
+            for place, of_study in zip(places, probabilities, strict=True):
+                require_graded(of_study, crops[place], view)
+
+        predicted = self.stages.run(spec.stage, [state.study_id for state in chosen], predict, nets=nets, check=check)
+        if predicted is None:
             return False
-        _grade(spec, block, desk)
-        for work in block:
-            desk.emit(_update(work, desk))
-    return not _unsaid(spec, works)
+        for state, probabilities in zip(chosen, predicted, strict=True):
+            if not state.reduced:
+                self.journal.add_grades(state.study_id, spec.name, probabilities)
+            state.predictions[spec.name] = probabilities
+        return True
+
+    def _update(self, state: StudyState) -> Update:
+        """The study's grades as they stand, with its part of the report."""
+        combined = combine(state.predictions, self.models.manifest, state.confidence)
+        report = replace(
+            state.report,
+            members=combined.members,
+            graded_rows=int(combined.graded.sum()),
+            failures=self.recorder.failures(state.study_id) or state.report.failures,
+        )
+        return Update(grades=combined.grades, report=report)
+
+    def _warn(self, text: str) -> None:
+        logger.warning(text)
+        self.emit(Note(text))
 
 
-def _unsaid(spec: MemberSpec, works: Sequence[StudyState]) -> list[StudyState]:
+def _ungraded(spec: MemberSpec, states: Sequence[StudyState]) -> list[StudyState]:
     """The studies that a member could grade and has not."""
-    return [work for work in works if spec.view in work.crops and spec.name not in work.said]
-
-
-def _grade(spec: MemberSpec, block: Sequence[StudyState], desk: StageRunner) -> None:
-    """Add one member's grades to several studies, from the journal where it holds all of them.
-
-    A block that fails as a whole is tried study by study; so is every block once a process did not survive.
-    """
-    if grading(spec) in desk.dropped:
-        return
-    unsaid = _unsaid(spec, block)
-    recorded = [desk.journal.grades(work.study_id, spec.name) for work in unsaid]
-    told = [probabilities for probabilities in recorded if probabilities is not None]
-    if len(told) == len(unsaid):
-        for work, probabilities in zip(unsaid, told, strict=True):
-            work.said[spec.name] = probabilities
-        return
-    if desk.share.careful or len(unsaid) == 1 or not _grade_afresh(spec, block, unsaid, desk):
-        for work in unsaid:
-            _grade_afresh(spec, block, [work], desk)
-
-
-def _grade_afresh(
-    spec: MemberSpec, block: Sequence[StudyState], chosen: Sequence[StudyState], desk: StageRunner
-) -> bool:
-    """Let a member grade the chosen studies of a block; returns whether it could.
-
-    The others of the block are blanked out rather than left out: a batch of another size would change the last bits.
-    """
-    view, nets = VIEWS[spec.view], desk.tools.members[spec.name]
-    places = [block.index(work) for work in chosen]
-    crops = [work.crops[spec.view] if work in chosen else blank_crops(view) for work in block]
-
-    def verdicts() -> FloatArray:
-        return grade(crops, nets, view=view, groups=view.groups)[places]
-
-    def check(probabilities: FloatArray) -> None:
-        for place, one in zip(places, probabilities, strict=True):
-            require_graded(one, crops[place], view)
-
-    graded = desk.step(grading(spec), [work.study_id for work in chosen], verdicts, nets=nets, check=check)
-    if graded is None:
-        return False
-    for work, probabilities in zip(chosen, graded, strict=True):
-        if not work.thin:
-            desk.journal.add_grades(work.study_id, spec.name, probabilities)
-        work.said[spec.name] = probabilities
-    return True
-
-
-def _update(work: StudyState, desk: StageRunner) -> Update:
-    """The study's grades as they stand: mean, calibration, study maximum, lean on the prior where unsure."""
-    manifest, ensemble = desk.tools.manifest, Ensemble()
-    members = [spec for spec in manifest.members if spec.name in work.said]
-    for spec in members:  # in the manifest's order, since sums of floats depend on theirs
-        groups = VIEWS[spec.view].groups
-        weights = np.array([share(spec, group) if (group := group_of(row)) in groups else 0.0 for row in ROWS])
-        ensemble.add(work.said[spec.name], weights=weights)
-    said, grades = ensemble.said, ensemble.result()
-    if said.any():
-        calibrated = np.where(said[:, None], manifest.calibration.apply(grades), grades)
-        grades = scale_max_severe(calibrated, manifest.calibration.max_severe_factor)
-        grades = blend_with_prior(grades, np.where(said, work.confidence, 0.0))
-    failures = desk.recorder.failures(work.study_id) or work.report.failures
-    names, rows = tuple(spec.name for spec in members), int(said.sum())
-    return Update(grades=grades, report=replace(work.report, members=names, graded_rows=rows, failures=failures))
+    return [state for state in states if spec.view in state.crops and spec.name not in state.predictions]

@@ -1,4 +1,4 @@
-"""Failures and seconds of a run while it goes on; the one guard."""
+"""Failures and seconds of a run in progress, and the one guard."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lumbar_kernel.results.report import Failure, log
+from lumbar_kernel.results.report import Failure
 
 logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Collects failures and seconds while a run goes on, in one thread.
+    """Collects failures and seconds during a run, in one thread.
 
     Args:
         strict: let exceptions through the guard after recording them.
         clock: returns seconds that never run backwards.
 
     Attributes:
-        last: the last failure, its message led by the study, which in a strict run is the one that ended it.
+        last: the last failure, with the study in its message; in a strict run it is the one that ended the run.
     """
 
     def __init__(self, *, strict: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,9 +33,9 @@ class Recorder:
 
     @contextmanager
     def guard(self, study_id: str | None, stage: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Keep an exception of one stage to one study (None: to no study in particular): note it, go on.
+        """Confine an exception of one stage to one study (None: to no particular study): record it and continue.
 
-        Exceptions that are `passing` are left to the caller.
+        Exceptions of the `passing` types are left to the caller.
         This is the only broad `except` of the package. An interrupt or a request to exit passes through.
         """
         try:
@@ -43,13 +43,13 @@ class Recorder:
         except passing:
             raise
         except Exception as error:
-            log.exception("%s failed in %s", "run" if study_id is None else f"study {study_id}", stage)
+            logger.exception("%s failed in %s", "run" if study_id is None else f"study {study_id}", stage)
             self.note(study_id, stage, error)
             if self._strict:
                 raise
 
     def note(self, study_id: str | None, stage: str, error: BaseException) -> None:
-        """Record an exception that was dealt with elsewhere."""
+        """Record an exception that was handled elsewhere."""
         self.add(study_id, Failure(stage=stage, type=type(error).__name__, message=str(error)))
 
     def add(self, study_id: str | None, failure: Failure) -> None:
@@ -58,7 +58,7 @@ class Recorder:
         self.last = replace(failure, message=f"study {study_id}: {failure.message}") if study_id else failure
 
     def failures(self, study_id: str | None) -> tuple[Failure, ...]:
-        """What failed for a study, or for no study in particular, in order."""
+        """Failures of a study, or of no particular study, in order."""
         return tuple(self._failures.get(study_id, ()))
 
     @contextmanager

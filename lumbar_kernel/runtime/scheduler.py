@@ -1,4 +1,4 @@
-"""What is to be done in the time there is: how long each step will take, and in which order members are worth it."""
+"""What fits into the time that is left: expected seconds of every stage, and the order in which members pay off."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from lumbar_kernel.runtime.budget import Budget, Estimate
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
 
-THIN = 2
-"""In a thin pass the levels are looked for on every second sagittal slice: less than half the time, and landmarks that
-move by 2 mm (canal) and 4 mm (foramina), means of the largest shift in eight phantoms. Every third would cost 7 mm."""
+REDUCED_STRIDE = 2
+"""A reduced pass localises the levels on every second sagittal slice: less than half the time, and landmarks that move
+by 2 mm (canal) and 4 mm (foramina), means of the largest shift in eight phantoms. Every third slice would cost 7 mm."""
 
 
 @dataclass(frozen=True)
-class Pass:
-    """How a study is taken to its first grades.
+class FirstPass:
+    """How a study gets its first grades.
 
     Attributes:
         members: that grade it.
-        stride: of the sagittal slices on which the levels are looked for.
+        stride: levels are localised on every `stride`-th sagittal slice.
     """
 
     members: tuple[MemberSpec, ...]
@@ -30,75 +30,77 @@ class Pass:
 
 @dataclass(frozen=True)
 class FirstPassOptions:
-    """How studies may be taken to their first grades.
+    """The first passes to choose from.
 
     Attributes:
-        full: while all of them fit.
-        thin: when they do not.
-        again: those that an interrupted run had begun.
+        full: while all studies fit into the time that is left.
+        reduced: when they do not.
+        resumed: for studies that an interrupted run had begun.
     """
 
-    full: Pass
-    thin: Pass
-    again: Pass
+    full: FirstPass
+    reduced: FirstPass
+    resumed: FirstPass
 
 
-class Plan:
-    """Expected seconds of every stage and member, the manifest's at first, then what was measured; and what follows.
+class Scheduler:
+    """Expected seconds of every stage and member: the manifest's at first, then what was measured.
 
     Args:
-        manifest: gives the figures to start from.
-        budget: asked for the time that is left.
+        manifest: gives the initial estimates.
+        budget: gives the time that is left.
     """
 
     def __init__(self, manifest: Manifest, budget: Budget) -> None:
-        starts = {**manifest.stage_seconds, **{grading(spec): spec.seconds_per_study for spec in manifest.members}}
-        self._on_cpu = starts
-        self._estimates = {stage: Estimate(seconds) for stage, seconds in starts.items()}
+        initial = {**manifest.stage_seconds, **{spec.stage: spec.seconds_per_study for spec in manifest.members}}
+        self._cpu_seconds = initial
+        self._estimates = {stage: Estimate(seconds) for stage, seconds in initial.items()}
         self._stages = tuple(manifest.stage_seconds)
         self._budget = budget
 
     def learn(self, stage: str, seconds: float, *, studies: float) -> None:
-        """Take in what a stage took; studies may be a fraction of one where it did only that part of the work.
+        """Update the estimate of a stage; `studies` is a fraction of one where only that part of the work was done.
 
-        Nothing is learnt of a stage that the manifest does not name, nor from no studies.
+        Stages that the manifest does not name, and measurements of no studies, are ignored.
         """
         if stage in self._estimates and studies > 0:
             self._estimates[stage].add(seconds, units=studies)
 
-    def seconds(self, way: Pass) -> float:
+    def first_pass_seconds(self, first_pass: FirstPass) -> float:
         """Expected seconds of a first pass for one study."""
         stages = {stage: self._estimates[stage].seconds() for stage in self._stages}
-        stages["localise"] /= way.stride
-        return sum(stages.values()) + sum(self.member_seconds(spec) for spec in way.members)
+        stages["localise"] /= first_pass.stride
+        return sum(stages.values()) + sum(self.member_seconds(spec) for spec in first_pass.members)
 
     def member_seconds(self, spec: MemberSpec) -> float:
         """Expected seconds of one member for one study."""
-        return self._estimates[grading(spec)].seconds()
+        return self._estimates[spec.stage].seconds()
 
     def fits_on_cpu(self, stage: str, *, studies: int) -> bool:
-        """Whether a stage of so many studies fits by the manifest's figure, which is the processor's."""
-        return self._budget.fits(self._on_cpu.get(stage, 0.0) * studies)
+        """Whether a stage of so many studies fits by the manifest's figure, which was measured on a processor."""
+        return self._budget.fits(self._cpu_seconds.get(stage, 0.0) * studies)
 
-    def choose(self, full: Pass, thin: Pass, *, studies: int) -> Pass:
-        """The full pass while all studies fit into the time that is left, else the thin one."""
-        return full if self._budget.fits(self.seconds(full) * studies) else thin
+    def choose(self, full: FirstPass, reduced: FirstPass, *, studies: int) -> FirstPass:
+        """The full pass while all studies fit into the time that is left, else the reduced one."""
+        return full if self._budget.fits(self.first_pass_seconds(full) * studies) else reduced
 
-    def fits_also(self, way: Pass, *, now: int, full: Pass, later: int) -> bool:
-        """Whether the members of a pass may go on with some studies now and a full first pass of those later fits."""
-        members = sum(self.member_seconds(spec) for spec in way.members)
-        return self._budget.fits(members * now + self.seconds(full) * later)
+    def members_fit(self, members: Sequence[MemberSpec], *, studies: int, full: FirstPass, later: int) -> bool:
+        """Whether these members can grade some studies now and a full first pass of the `later` studies still fits."""
+        seconds = sum(self.member_seconds(spec) for spec in members)
+        return self._budget.fits(seconds * studies + self.first_pass_seconds(full) * later)
 
-    def outlook(self, full: Pass, thin: Pass, *, studies: int) -> str:
-        """A sentence on why the thin pass has to do, and how far it will get."""
-        left, needed, thinly = self._budget.remaining(), self.seconds(full) * studies, self.seconds(thin) * studies
-        text = f"a full first pass of {studies} studies needs {needed:.0f} s and {left:.0f} s are left: every {THIN}nd"
-        text += f" sagittal slice and the fastest members first, {thinly:.0f} s"
-        short = "" if self._budget.fits(thinly) else f"; enough for about {int(studies * left / thinly)} of them"
-        return text + short
+    def shortage(self, full: FirstPass, reduced: FirstPass, *, studies: int) -> str:
+        """A sentence on why the reduced pass is used, and how many studies it will reach."""
+        left = self._budget.remaining()
+        full_seconds, seconds = (self.first_pass_seconds(item) * studies for item in (full, reduced))
+        text = f"a full first pass of {studies} studies needs {full_seconds:.0f} s and {left:.0f} s are left: "
+        text += f"every {reduced.stride}nd sagittal slice and the fastest members first, {seconds:.0f} s"
+        return (
+            text if self._budget.fits(seconds) else f"{text}; enough for about {int(studies * left / seconds)} of them"
+        )
 
-    def how_many(self, seconds_each: float, *, most: int) -> int:
-        """How many studies may be taken together before the time is up, 0 when not even one.
+    def affordable_studies(self, seconds_each: float, *, most: int) -> int:
+        """How many studies can be processed together before the time is up, 0 when not even one.
 
         Several at once may use a quarter of the time at most, since their grades come together at the end.
         """
@@ -106,32 +108,22 @@ class Plan:
         return next(fitting, int(self._budget.fits(seconds_each)))
 
     def next_member(self, members: Sequence[MemberSpec]) -> MemberSpec:
-        """The member that gains most per second; the first of those that gain alike."""
+        """The member that gains most per second; the first of those that gain the same."""
         return max(members, key=lambda spec: spec.gain / max(self.member_seconds(spec), 1e-6))
 
 
-def grading(spec: MemberSpec) -> str:
-    """The name of the stage in which a member grades."""
-    return f"grade {spec.name}"
-
-
 def first_members(members: Sequence[MemberSpec]) -> tuple[MemberSpec, ...]:
-    """The fewest best members that together grade every condition: the heaviest member of each."""
+    """The fewest best members that together grade every condition: the one with the largest weight for each."""
     chosen: list[MemberSpec] = []
     for group in GROUPS:
         able = [spec for spec in members if group in VIEWS[spec.view].groups]
         if able:
-            best = max(able, key=lambda spec: share(spec, group))
+            best = max(able, key=lambda spec: spec.weight(group))
             chosen += [best] if best not in chosen else []
     return tuple(chosen)
 
 
 def fastest_members(chosen: Sequence[MemberSpec], members: Sequence[MemberSpec]) -> tuple[MemberSpec, ...]:
-    """In place of each member chosen, the fastest of its view."""
+    """In place of each chosen member, the fastest of its view."""
     views = dict.fromkeys(spec.view for spec in chosen)
     return tuple(min((s for s in members if s.view == view), key=lambda s: s.seconds_per_study) for view in views)
-
-
-def share(spec: MemberSpec, group: str) -> float:
-    """A member's ensemble weight for a condition that its view can grade."""
-    return spec.ensemble_weight[VIEWS[spec.view].groups.index(group)]

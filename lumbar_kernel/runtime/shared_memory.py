@@ -1,4 +1,4 @@
-"""A study's pixels in one block of shared memory, so that they cross a process border without being pickled."""
+"""A study's pixels in one block of shared memory, so that they reach another process without being pickled."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from lumbar_kernel.study import Slice, Study
 
 SHARED_FOLDER = Path("/dev/shm")
-"""Where POSIX shared memory lives on Linux; containers often give it 64 MB, and writing past that kills the writer."""
+"""Where Linux keeps POSIX shared memory; containers often limit it to 64 MB, and writing more kills the writer."""
 
 HEADROOM = 1 << 24
 
 
 def pack(study: Study, block_name: str) -> tuple[Study, bool]:
-    """Move the pixels into a new block of that name: the study with empty pixels, and whether a block was made.
+    """Move the pixels into a new block of that name; returns the study with empty pixels, and whether a block was made.
 
-    Without room for a block the study comes back as it is, to be pickled whole.
+    Without room for a block the study is returned unchanged, to be pickled as a whole.
     """
     items = _slices(study)
     size = sum(item.pixels.nbytes for item in items)
@@ -31,7 +31,7 @@ def pack(study: Study, block_name: str) -> tuple[Study, bool]:
     try:
         room = np.ndarray(size // 4, dtype=np.float32, buffer=block.buf)
         np.concatenate([item.pixels.ravel() for item in items], out=room)
-        del room  # the block cannot close while an array looks into it
+        del room  # the block cannot be closed while an array refers to it
     finally:
         block.close()
     empty = np.empty((0, 0), dtype=np.float32)
@@ -53,12 +53,12 @@ def unpack(study: Study, block_name: str) -> Study:
 
 
 def discard(block_name: str) -> None:
-    """Remove a block that a worker may have left behind."""
+    """Remove a block that a reader process may have left behind."""
     try:
         block = shared_memory.SharedMemory(name=block_name)
     except FileNotFoundError:
         return
-    except (ValueError, OSError):  # its maker was killed before giving it a size, or there is no memory to look into it
+    except (ValueError, OSError):  # its creator was killed before sizing it, or there is no memory to map it
         (SHARED_FOLDER / block_name).unlink(missing_ok=True)
         return
     block.close()

@@ -1,4 +1,4 @@
-"""What every step of a grading process has at hand, and the one way to do a step: timed, guarded and announced."""
+"""The stages of one study in a worker, each announced, timed, guarded and checked in the same way."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ from lumbar_kernel.results.study_report import nothing_usable, study_report
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import CPU, device_fault
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
-from lumbar_kernel.runtime.journal import Journal
 from lumbar_kernel.runtime.messages import Message, Note, Shard, Step
+from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.scheduler import Plan
-from lumbar_kernel.runtime.study_loader import ReadResult
+from lumbar_kernel.runtime.scheduler import Scheduler
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, ROWS
 from lumbar_kernel.study import Study
 
@@ -43,16 +42,16 @@ class StudyState:
     Attributes:
         report: its part of the report so far.
         crops: by view.
-        confidence: (25,) how far its rows are trusted for their place.
-        thin: whether its levels were looked for on some of its slices only.
-        said: member → its (25, 3) probabilities.
+        confidence: (25,) confidence in the landmark behind each row, 0 to 1.
+        reduced: whether its levels were localised on some of its sagittal slices only.
+        predictions: member → its (25, 3) probabilities.
     """
 
     report: StudyReport
     crops: dict[str, Crops] = field(default_factory=dict)
     confidence: FloatArray = field(default_factory=lambda: np.zeros(len(ROWS)))
-    thin: bool = False
-    said: dict[str, FloatArray] = field(default_factory=dict)
+    reduced: bool = False
+    predictions: dict[str, FloatArray] = field(default_factory=dict)
 
     @property
     def study_id(self) -> str:
@@ -62,33 +61,31 @@ class StudyState:
 
 @dataclass(eq=False)
 class StageRunner:
-    """What every step of a grading process has at hand.
+    """Runs stages: announces each to the supervisor, times it, guards it, and checks its result.
 
     Attributes:
-        share: what is to be done.
-        tools: the nets.
-        recorder: takes failures and seconds.
-        journal: takes finished work.
-        budget: asked before every step that may be left out.
-        plan: learns what steps take.
-        emit: takes messages to the supervisor.
-        dropped: stages left out for all studies, with the reason.
+        shard: the work of this process; its `given_up` stages are not tried.
+        device: name of the device that grades.
+        recorder: collects failures and seconds.
+        budget: measures how long a stage takes.
+        scheduler: learns from the measured seconds.
+        emit: sends messages to the supervisor.
+        dropped: stages that are skipped for all studies, with the reason.
     """
 
-    share: Shard
-    tools: LoadedModels
+    shard: Shard
+    device: str
     recorder: Recorder
-    journal: Journal
     budget: Budget
-    plan: Plan
+    scheduler: Scheduler
     emit: Callable[[Message], None]
     dropped: dict[str, str] = field(default_factory=dict)
     _on_cpu: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.dropped |= {stage: item.message for (study, stage), item in self.share.given_up.items() if study is None}
+        self.dropped |= {stage: item.message for (study, stage), item in self.shard.given_up.items() if study is None}
 
-    def step(
+    def run(
         self,
         stage: str,
         studies: Sequence[str],
@@ -98,128 +95,144 @@ class StageRunner:
         check: Callable[[T], None] = require_finite,
         effort: float = 1.0,
     ) -> T | None:
-        """Do one stage of some studies.
+        """Run one stage of some studies.
 
         Args:
-            stage: as in the report.
-            studies: ids; an error is that of the study where it is one.
+            stage: name, as in the report.
+            studies: ids; when there is only one, an error is recorded as that study's.
             call: does the work.
-            nets: that it uses; they move to the processor where the accelerator has no room for them.
+            nets: networks that it uses; they move to the processor when the accelerator lacks memory for them.
             check: raises for a result that must not be used.
-            effort: share of the usual work that is to be done.
+            effort: fraction of the usual work.
 
         Returns:
-            What the call returned, None when it failed, which is on record then.
+            What the call returned, None when it failed; the failure is recorded.
         """
-        alone = studies[0] if len(studies) == 1 else None
-        known = self._given_up(stage, alone)
-        if known is not None:
-            self.recorder.add(alone, known)
+        only_study = studies[0] if len(studies) == 1 else None
+        if (known := self._known_failure(stage, only_study)) is not None:
+            self.recorder.add(only_study, known)
             return None
         name = f"{stage} on {CPU}" if stage in self._on_cpu else stage
         self.emit(Step(stage, tuple(studies), self.recorder.stages))
-        began, result, fine = self.budget.elapsed(), None, False
+        began, result, succeeded = self.budget.elapsed(), None, False
         try:
-            with self.recorder.timed(name), self.recorder.guard(alone, name, passing=(torch.cuda.OutOfMemoryError,)):
-                told = with_injected_faults(name, studies, call)
-                check(told)
-                result, fine = told, True
+            with (
+                self.recorder.timed(name),
+                self.recorder.guard(only_study, name, passing=(torch.cuda.OutOfMemoryError,)),
+            ):
+                value = with_injected_faults(name, studies, call)
+                check(value)
+                result, succeeded = value, True
         except torch.cuda.OutOfMemoryError as error:
             reason = " ".join(str(error).split())
         else:
-            if not fine:
+            if not succeeded:
                 self._require_device()
-            self.plan.learn(stage, self.budget.elapsed() - began, studies=effort * max(1, len(studies)))
+            self.scheduler.learn(stage, self.budget.elapsed() - began, studies=effort * max(1, len(studies)))
             return result
-        if self._make_room(stage, nets, reason):
-            return self.step(stage, studies, call, nets=nets, check=check, effort=effort)
+        if self._free_memory(stage, nets, reason):
+            return self.run(stage, studies, call, nets=nets, check=check, effort=effort)
         return None
 
-    def _given_up(self, stage: str, study_id: str | None) -> Failure | None:
-        """Why a stage is not to be tried, for this study or for all."""
+    def _known_failure(self, stage: str, study_id: str | None) -> Failure | None:
+        """Why a stage must not be tried for this study, or for any study; None when it may be."""
         if stage in self.dropped:
             return Failure(stage, "Dropped", self.dropped[stage])
-        return self.share.given_up.get((study_id, stage)) if study_id else None
+        return self.shard.given_up.get((study_id, stage)) if study_id else None
 
-    def _make_room(self, stage: str, nets: Sequence[nn.Module], reason: str) -> bool:
-        """Move a stage's nets to the processor if time allows, else leave the stage out from now on."""
+    def _free_memory(self, stage: str, nets: Sequence[nn.Module], reason: str) -> bool:
+        """Move the stage's networks to the processor if time allows, else skip the stage from now on."""
         can_move = bool(nets) and stage not in self._on_cpu
-        if can_move and self.plan.fits_on_cpu(stage, studies=len(self.share.studies)):
+        if can_move and self.scheduler.fits_on_cpu(stage, studies=len(self.shard.studies)):
             self._on_cpu.add(stage)
             for net in nets:
                 net.to(CPU)
-            self.recorder.add(None, Failure(stage, "OutOfMemoryError", f"goes on on the processor: {reason}"))
+            self.recorder.add(None, Failure(stage, "OutOfMemoryError", f"continues on the processor: {reason}"))
             return True
         self.dropped[stage] = f"no memory: {reason}"
-        self.recorder.add(None, Failure(stage, "OutOfMemoryError", f"left out from here on: {reason}"))
+        self.recorder.add(None, Failure(stage, "OutOfMemoryError", f"skipped from here on: {reason}"))
         return False
 
     def _require_device(self) -> None:
         """After an error: end this process if its accelerator no longer works, so that another device takes over."""
-        device = str(self.tools.device)
-        if device != CPU and (fault := device_fault(device)) is not None:
-            msg = f"{device} has stopped working: {fault}"
+        if self.device != CPU and (fault := device_fault(self.device)) is not None:
+            msg = f"{self.device} has stopped working: {fault}"
             self.emit(Note(msg))
             raise SystemExit(msg)
 
 
-def prepare(result: ReadResult, desk: StageRunner, *, stride: int = 1, pictures: Path | None = None) -> StudyState:
-    """Localise and crop one study; whatever fails leaves it with fewer views, down to none.
+def prepare(
+    result: ReadResult, runner: StageRunner, models: LoadedModels, *, stride: int = 1, pictures: Path | None = None
+) -> StudyState:
+    """Localise and crop one study; each failure leaves it with fewer views, down to none.
 
     Args:
-        result: what came of reading it.
-        desk: for the steps; its journal takes the study unless it is thin.
-        stride: of the sagittal slices on which the levels are looked for; above 1 the study is thin.
-        pictures: folder for a picture of it, if there is to be one.
+        result: outcome of reading the study.
+        runner: runs the stages.
+        models: localisers.
+        stride: levels are localised on every `stride`-th sagittal slice; above 1 the study counts as reduced.
+        pictures: folder for a picture of the study, None for no picture.
     """
-    work = _cropped(result, desk, stride=stride, pictures=pictures)
-    if not work.thin:
-        desk.journal.add_study(work.report, work.confidence, work.crops)
-    return work
-
-
-def _cropped(result: ReadResult, desk: StageRunner, *, stride: int, pictures: Path | None) -> StudyState:
-    recorder, tools = desk.recorder, desk.tools
+    recorder = runner.recorder
     study_id, study = result.files.study_id, result.study
     if study is None:
         recorder.note(study_id, "read", DicomError(result.error or "the reader gave no reason"))
         return StudyState(StudyReport(study_id=study_id, failures=recorder.failures(study_id)))
     if not study.series:
         recorder.note(study_id, "read", StudyError(nothing_usable(study)))
+    state = StudyState(StudyReport(study_id=study_id), reduced=stride > 1)
     landmarks: Landmarks | None = None
     views: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
-    work = StudyState(study_report(study, (), recorder.failures(study_id)), thin=stride > 1)
     if study.series:
-        landmarks = desk.step(
-            "localise", [study_id], lambda: _located(study, desk, stride), nets=tools.sagittal, effort=1 / stride
+        landmarks = runner.run(
+            "localise",
+            [study_id],
+            lambda: _localise(study, runner, models, stride),
+            nets=models.sagittal,
+            effort=1 / stride,
         )
     if landmarks is not None:
-        found = landmarks
-        views = (
-            desk.step("axial", [study_id], lambda: axial_views(study, found, tools.axial), nets=tools.axial) or views
-        )
-        work.crops = desk.step("crop", [study_id], lambda: cut_crops(study, found, views)) or {}
-        work.confidence = row_confidence(found)
+        views = _crop(study, landmarks, state, runner, models)
         if pictures is not None:
-            desk.step("pictures", [study_id], lambda: draw_study(study, found, views, pictures))
-    work.report = study_report(study, views, recorder.failures(study_id), landmarks=landmarks)
-    if work.thin:
-        told = f"levels looked for on every {stride}nd sagittal slice only, for want of time"
-        work.report = replace(work.report, missing=(*work.report.missing, told))
-    return work
+            _draw(study, landmarks, views, runner, pictures)
+    report = study_report(study, views, recorder.failures(study_id), landmarks=landmarks)
+    if state.reduced:
+        reason = f"levels localised on every {stride}nd sagittal slice only, for lack of time"
+        report = replace(report, missing=(*report.missing, reason))
+    state.report = report
+    return state
 
 
-def _located(study: Study, desk: StageRunner, stride: int) -> Landmarks | None:
-    """Landmarks, or None with a note: a study without visible levels is a fact, not a fault of the program."""
+def _localise(study: Study, runner: StageRunner, models: LoadedModels, stride: int) -> Landmarks | None:
+    """Landmarks, or None with a note: a study without visible levels is a finding, not a program error."""
     try:
-        return localise(thinned(study, stride), desk.tools.sagittal)
+        return localise(every_nth_slice(study, stride), models.sagittal)
     except LocalisationError as error:
-        desk.recorder.note(study.study_id, "localise", error)
+        runner.recorder.note(study.study_id, "localise", error)
         return None
 
 
-def thinned(study: Study, stride: int) -> Study:
-    """The study with every so-manieth slice of its sagittal series, the middle one of each among them."""
+def _crop(
+    study: Study, landmarks: Landmarks, state: StudyState, runner: StageRunner, models: LoadedModels
+) -> tuple[AxialView | None, ...]:
+    """Find the axial views, cut the crops of all views into the state, and return the axial views."""
+    none_found: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
+    ids = [study.study_id]
+    views = runner.run("axial", ids, lambda: axial_views(study, landmarks, models.axial), nets=models.axial)
+    found = views or none_found
+    state.crops = runner.run("crop", ids, lambda: cut_crops(study, landmarks, found)) or {}
+    state.confidence = row_confidence(landmarks)
+    return found
+
+
+def _draw(
+    study: Study, landmarks: Landmarks, views: tuple[AxialView | None, ...], runner: StageRunner, folder: Path
+) -> None:
+    runner.run("pictures", [study.study_id], lambda: draw_study(study, landmarks, views, folder))
+
+
+def every_nth_slice(study: Study, stride: int) -> Study:
+    """The study with every `stride`-th slice of its sagittal series, always including the middle one."""
     return replace(
         study,
         series=tuple(

@@ -1,4 +1,4 @@
-"""`predict`: the process that owns clock and file, and can finish the file whatever the grading processes do."""
+"""`predict`: the process that owns clock and file, and finishes the file whatever happens to the workers."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Update
-from lumbar_kernel.runtime.workers import WorkerPool, graded
+from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
 from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
 
 PUBLISH_EVERY_SECONDS = 5.0
-"""How long new grades may wait for the file."""
+"""Longest time before new grades are written to the file."""
 
 POLL_SECONDS = 0.5
 
 ENDING_SHARE = 0.7
-"""Of the reserve, for the supervisor's end; what is before is for the step that a grading process may be in."""
+"""Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
 
 SLOW_START = 3.0
-"""The end is kept at least a third as long as the way to the first file took: a starved machine is slow at both."""
+"""The ending gets at least a third of the time that the first file took: an overloaded machine is slow at both."""
 
 
 @dataclass(eq=False)
 class _State:
-    """What the grading processes have told so far, and what became of them."""
+    """What the workers have reported so far, and how they ended."""
 
     grades: dict[str, FloatArray]
     reports: dict[str, StudyReport]
@@ -55,11 +55,11 @@ class _State:
 
     @property
     def failed(self) -> tuple[Failure, ...]:
-        """What failed in grading processes that came to their end, of no study in particular."""
+        """Failures of finished workers that belong to no particular study."""
         return tuple(failure for done in self.done for failure in done.recorder.failures(None))
 
     def take(self, message: Message) -> None:
-        """Learn from one message."""
+        """Store one message."""
         if isinstance(message, Update):
             self.grades[message.report.study_id] = message.grades
             self.reports[message.report.study_id] = message.report
@@ -73,7 +73,7 @@ class _State:
 
 
 def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, started: float | None = None) -> Report:
-    """Grade every study in a folder and keep a valid `submission.csv` on disk from the first moment on.
+    """Grade every study in a folder, with a valid `submission.csv` on disk from the first moment.
 
     Args:
         config: paths and options.
@@ -81,11 +81,11 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         started: reading of the clock at which the budget began, now when None.
 
     Returns:
-        The report, which also lies beside the submission as `report.json`.
+        The report, which is also written beside the submission as `report.json`.
 
     Raises:
-        ConfigError: nothing can be graded: a path is wrong, or there is no study in the folder.
-        KernelError: the run was strict and met an unexpected exception; what was graded by then is on disk.
+        ConfigError: nothing can be graded: a path is wrong, or the folder holds no study.
+        KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
     studies = find_studies(config.data, split=config.split)
@@ -100,9 +100,9 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     write_submission(state.grades, config.submission_path)
     logger.info("a first submission of %d studies is on disk", len(studies))
     if config.workers == 0:
-        _run_here(config, studies, state, budget)
+        _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
-        _run_beside(config, studies, state, budget)
+        _run_workers(config, studies, state, budget)
     _publish(config, state)
     report = _report(config, state, budget)
     try:
@@ -119,7 +119,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
 
 
 def _publish(config: Config, state: _State) -> None:
-    """Put the grades as they stand on disk; while it takes no more, the last good file stays."""
+    """Write the present grades; if the disk refuses them, the last good file stays."""
     try:
         write_submission(state.grades, config.submission_path)
         state.unwritten = ()
@@ -129,22 +129,22 @@ def _publish(config: Config, state: _State) -> None:
 
 
 def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
-    """What is on disk from the first second: the prior, or in a resumed run what the interrupted one had reached."""
+    """The grades written first: the prior, or in a resumed run the grades of the interrupted one."""
     grades = {study_id: prior() for study_id in study_ids}
     if config.resume and config.submission_path.is_file():
         try:
-            told = load_submission(config.submission_path)
+            previous = load_submission(config.submission_path)
         except (SubmissionError, ValueError, OSError) as error:
-            logger.warning("%s cannot be taken over: %s", config.submission_path, error)
+            logger.warning("%s cannot be reused: %s", config.submission_path, error)
             return grades
         for study_id in study_ids:
-            if all(row in told for row in row_ids(study_id)):
-                grades[study_id] = np.array([told[row] for row in row_ids(study_id)])
+            if all(row in previous for row in row_ids(study_id)):
+                grades[study_id] = np.array([previous[row] for row in row_ids(study_id)])
     return grades
 
 
 def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
-    """Study ids as the sample submission orders them, then the others in the order found."""
+    """Study ids in the order of the sample submission, then the others in the order found."""
     found = [item.study_id for item in studies]
     if config.split != "test":
         return found
@@ -153,27 +153,27 @@ def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]
     return list(dict.fromkeys([*order, *found]))
 
 
-def _run_here(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
-    """Grade in this process: slower to start and without protection, but a debugger can follow."""
+def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
+    """Grade in this process: without protection against hanging stages, but easy to debug."""
     device = _devices(config, state, budget)[0]
-    state.take(graded(config, Shard(0, tuple(studies), device), budget, state.take))
+    state.take(grade_shard(config, Shard(0, tuple(studies), device), budget, state.take))
     state.seconds = state.done[0].recorder.stages
 
 
-def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
-    """Grade in processes of their own and publish what they tell, until all is done or the time is up."""
+def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
+    """Grade in workers and write what they report, until all is done or the time is up."""
     published = budget.elapsed()
     ending = max(ENDING_SHARE * config.reserve, published / SLOW_START)
     devices = _devices(config, state, budget)
     with (
         tqdm(total=len(studies), unit="study", disable=not config.progress) as bar,
-        WorkerPool(config, studies, devices, budget) as graders,
+        WorkerPool(config, studies, devices, budget) as workers,
     ):
         try:
-            while graders.busy and (left := budget.margin() - ending) > 0:
-                if config.strict and (graders.failures or state.failed):
+            while workers.busy and (left := budget.margin() - ending) > 0:
+                if config.strict and (workers.failures or state.failed):
                     break
-                for message in graders.messages(min(POLL_SECONDS, left)):
+                for message in workers.messages(min(POLL_SECONDS, left)):
                     state.take(message)
                 bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
                 if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
@@ -181,14 +181,14 @@ def _run_beside(config: Config, studies: Sequence[StudyFiles], state: _State, bu
                     state.dirty, published = False, budget.elapsed()
         finally:
             _publish(config, state)
-            state.notes += graders.unfinished
-            state.cut_short = graders.busy
-            state.failures += graders.failures
-            state.seconds = graders.seconds
+            state.notes += workers.unfinished
+            state.cut_short = workers.busy
+            state.failures += workers.failures
+            state.seconds = workers.seconds
 
 
 def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
-    """The devices that grade; those that were asked for and do not work are on record."""
+    """The devices that grade; requested devices that do not work are recorded."""
     found = find_devices(config.device, seconds=min(PROBE_SECONDS, budget.remaining()))
     for name, reason in found.broken.items():
         logger.warning("%s does not work and is left out: %s", name, reason)
@@ -197,21 +197,21 @@ def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
 
 
 def _report(config: Config, state: _State, budget: Budget) -> Report:
-    """The record of the run, with the exit code that follows from it."""
+    """The report of the run, with its exit code."""
     studies = tuple(state.reports[study_id] for study_id in state.grades)
     failures = (*state.failures, *state.unwritten, *state.failed)
-    left_out = [told.members_failed for told in state.ready] + [told.members_failed for told in state.done]
-    failed = {name: reason for own in left_out for name, reason in own.items()}
+    reported = [*(item.members_failed for item in state.ready), *(item.members_failed for item in state.done)]
+    failed = {name: reason for members in reported for name, reason in members.items()}
     whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
     complete = bool(state.done) and all(done.complete for done in state.done) and not state.cut_short
     first, *others = [done.members for done in state.done] or [()]
     return Report(
         version=__version__,
         weights_sha256=state.ready[0].weights_sha256 if state.ready else "",
-        device=", ".join(dict.fromkeys(told.device for told in state.ready)) or "none",
+        device=", ".join(dict.fromkeys(message.device for message in state.ready)) or "none",
         studies=studies,
         stages={name: round(value, 3) for name, value in state.seconds.items()},
-        members=() if state.cut_short else tuple(name for name in first if all(name in own for own in others)),
+        members=() if state.cut_short else tuple(name for name in first if all(name in other for other in others)),
         members_failed=failed,
         failures=failures,
         plan=tuple(dict.fromkeys(state.notes)),

@@ -1,13 +1,11 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumbar_kernel.errors import WeightsError
-from lumbar_kernel.grading.ensemble import Ensemble, blend_with_prior, scale_max_severe
-from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.grading.ensemble import Ensemble, blend_with_prior, combine, row_confidence, scale_max_severe
+from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, group_of, prior, row_index
 
 SEEDS = st.integers(0, 10_000)
@@ -23,7 +21,7 @@ def member(seed, *, silent=()):
 
 def test_an_empty_ensemble_gives_the_prior():
     np.testing.assert_allclose(Ensemble().result(), prior())
-    assert not Ensemble().said.any()
+    assert not Ensemble().graded.any()
 
 
 @given(SEEDS)
@@ -42,7 +40,7 @@ def test_one_member_is_its_own_mean_whatever_its_weight():
     expected = member(0)
     expected[4] = prior()[4]
     np.testing.assert_allclose(ensemble.result(), expected)
-    assert ensemble.said.sum() == 24
+    assert ensemble.graded.sum() == 24
 
 
 def test_weights_count_row_by_row_and_order_does_not_matter():
@@ -69,7 +67,7 @@ def test_impossible_probabilities_are_refused_and_leave_no_trace(bad):
     grades[7, 0] = bad
     with pytest.raises(ValueError, match=ROWS[7]):
         ensemble.add(grades)
-    assert not ensemble.said.any()
+    assert not ensemble.graded.any()
 
 
 @pytest.mark.parametrize("weights", [-1, np.nan, np.inf, np.ones(24), np.full(25, -1.0)])
@@ -82,57 +80,6 @@ def test_half_precision_members_are_welcome():
     ensemble = Ensemble()
     ensemble.add(member(0).astype(np.float16))
     np.testing.assert_allclose(ensemble.result().sum(axis=1), 1, rtol=1e-12)
-
-
-@given(SEEDS)
-def test_the_default_calibration_changes_nothing(seed):
-    np.testing.assert_allclose(Calibration().apply(member(seed)), member(seed), atol=1e-7)
-
-
-def test_calibration_reaches_its_own_group_only():
-    entry = {FORAMINAL: {"temperature": 2.0, "bias": [0.0, 0.0, 0.5]}}
-    before = member(3)
-    after = Calibration.from_dict(entry).apply(before)
-    foraminal = np.array([group_of(row) == FORAMINAL for row in ROWS])
-    np.testing.assert_allclose(after[~foraminal], before[~foraminal], atol=1e-7)
-    shifted = before[foraminal] ** 0.5 * np.exp([0, 0, 0.5])
-    np.testing.assert_allclose(after[foraminal], shifted / shifted.sum(axis=1, keepdims=True), rtol=1e-6)
-
-
-def test_a_temperature_keeps_the_order_and_survives_certainty():
-    certain = np.tile([1.0, 0.0, 0.0], (25, 1))
-    cold = Calibration.from_dict({CANAL: {"temperature": 0.01}}).apply(certain)
-    assert np.isfinite(cold).all()
-    assert (cold.argmax(axis=1) == 0).all()
-
-
-def test_calibration_survives_the_manifest():
-    entry = {CANAL: {"temperature": 0.8, "bias": [0, 0.1, -0.2]}, "max_severe_factor": 1.25}
-    calibration = Calibration.from_dict(entry)
-    assert calibration.max_severe_factor == 1.25
-    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
-    assert Calibration.from_dict({}) == Calibration()
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"canal": {}},
-        {CANAL: 1.0},
-        {CANAL: {"temprature": 1.0}},
-        {CANAL: {"temperature": 0}},
-        {CANAL: {"temperature": float("nan")}},
-        {CANAL: {"temperature": "1"}},
-        {CANAL: {"bias": [0, 0]}},
-        {CANAL: {"bias": 0}},
-        {CANAL: {"bias": [0, 0, None]}},
-        {"max_severe_factor": -1},
-        {"max_severe_factor": True},
-    ],
-)
-def test_a_damaged_calibration_is_a_weights_error(entry):
-    with pytest.raises(WeightsError, match=r"canal|max_severe_factor"):
-        Calibration.from_dict(entry)
 
 
 @given(SEEDS, st.floats(1.01, 4))
@@ -159,3 +106,46 @@ def test_confidence_runs_from_the_prior_to_the_grade():
 def test_a_confidence_outside_zero_to_one_is_refused(confidence):
     with pytest.raises(ValueError, match="confidence"):
         blend_with_prior(member(0), confidence)
+
+
+def unsure(landmarks, *, level, foramen):
+    return Landmarks(**{**landmarks.__dict__, "confidence": level, "foramen_confidence": foramen})
+
+
+def test_unsure_levels_and_foramina_lower_the_confidence_of_their_rows(landmarks):
+    level, foramen = np.array([1.0, 1.0, 0.1, 1.0, 1.0]), np.ones((5, 2))
+    foramen[4, 1] = 0.0
+    confidence = dict(zip(ROWS, row_confidence(unsure(landmarks, level=level, foramen=foramen)), strict=True))
+    for row, value in confidence.items():
+        if row.endswith("l3_l4"):
+            assert value < 0.5
+        elif row == "right_neural_foraminal_narrowing_l5_s1":
+            assert value == 0.5
+        else:
+            assert value == 1.0
+    assert any(group_of(row) == FORAMINAL for row in confidence)
+
+
+def test_members_are_combined_by_weight_then_calibrated_and_blended_with_the_prior(untrained):
+    manifest = read_manifest(untrained)
+    axial, sagittal = (
+        next(spec for spec in manifest.members if spec.view == view) for view in ("axial_t2", "sagittal_t2")
+    )
+    predictions = {sagittal.name: member(1), axial.name: member(2)}
+    combined = combine(predictions, manifest, np.ones(25))
+    assert combined.members == tuple(spec.name for spec in manifest.members if spec.name in predictions)
+    canal = np.array([group_of(row) == CANAL for row in ROWS])
+    foraminal = np.array([group_of(row) == FORAMINAL for row in ROWS])
+    expected = (axial.weight(CANAL) * member(2) + sagittal.weight(CANAL) * member(1))[canal]
+    np.testing.assert_allclose(combined.grades[canal], expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
+    # neither view shows the foramina
+    assert not combined.graded[foraminal].any()
+    np.testing.assert_allclose(combined.grades[foraminal], prior()[foraminal])
+    unsure_grades = combine(predictions, manifest, np.zeros(25)).grades
+    np.testing.assert_allclose(unsure_grades, prior())
+
+
+def test_without_members_the_prior_remains(untrained):
+    combined = combine({}, read_manifest(untrained), np.ones(25))
+    np.testing.assert_allclose(combined.grades, prior())
+    assert (combined.members, combined.graded.any()) == ((), False)

@@ -22,12 +22,12 @@ class Says(nn.Module):
 
     def forward(self, pictures):
         columns = WINDOW_SHAPE[1] // STRIDE
-        said = torch.full((len(pictures), 2, columns * WINDOW_SHAPE[0] // STRIDE + 1), 1e-9)
-        said[:, :, -1] = 1.0
+        predicted = torch.full((len(pictures), 2, columns * WINDOW_SHAPE[0] // STRIDE + 1), 1e-9)
+        predicted[:, :, -1] = 1.0
         for side, (row, column) in enumerate(self.places):
-            said[:, side, row * columns + column] = 1.0
-            said[:, side, -1] = 1e-9
-        return said.log()
+            predicted[:, side, row * columns + column] = 1.0
+            predicted[:, side, -1] = 1e-9
+        return predicted.log()
 
 
 def block(axes, heights):

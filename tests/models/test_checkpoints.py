@@ -2,16 +2,19 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from lumbar_kernel import Config, predict
 from lumbar_kernel.errors import WeightsError
-from lumbar_kernel.models.checkpoints import load_models
+from lumbar_kernel.models.checkpoints import load_localiser, load_member, load_models
+from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.report import EXIT_DEGRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.schema import prior
 from tests.dicom_files import write_stack
 
 MEMBER = "tiny_sagittal_t1"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -24,10 +27,6 @@ def data(tmp_path):
     """One small study."""
     write_stack(tmp_path / "data" / "7" / "1", [(float(x), 0.0, 0.0) for x in (-4, 0, 4)], SeriesDescription="T1")
     return tmp_path / "data"
-
-
-def config_of(weights, tmp_path, **options):
-    return Config(data=tmp_path, output=tmp_path / "out", weights=weights, workers=0, progress=False, **options)
 
 
 def damage(path, how):
@@ -49,46 +48,46 @@ def rewrite(weights, **changes):
     (weights / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_everything_of_the_manifest_is_loaded(untrained, tmp_path):
-    tools, failed = load_models(config_of(untrained, tmp_path), "cpu")
+def test_everything_of_the_manifest_is_loaded(untrained):
+    models, failed = load_models(untrained, "cpu")
     assert failed == {}
-    assert set(tools.members) == set(json.loads((untrained / "manifest.json").read_text())["members"])
-    assert (len(tools.sagittal), len(tools.axial)) == (1, 1)
+    assert set(models.members) == set(json.loads((untrained / "manifest.json").read_text())["members"])
+    assert (len(models.sagittal), len(models.axial)) == (1, 1)
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "empty", "a folder"])
-def test_a_broken_member_is_left_out_with_its_reason(weights, tmp_path, how):
+def test_a_broken_member_is_left_out_with_its_reason(weights, how):
     damage(weights / f"{MEMBER}.safetensors", how)
-    tools, failed = load_models(config_of(weights, tmp_path), "cpu")
+    models, failed = load_models(weights, "cpu")
     assert set(failed) == {MEMBER}
     assert f"{MEMBER}.safetensors" in failed[MEMBER]
-    assert set(tools.members) == {"tiny_axial_t2", "tiny_sagittal_t2"}
+    assert set(models.members) == {"tiny_axial_t2", "tiny_sagittal_t2"}
     with pytest.raises(WeightsError):
-        load_models(config_of(weights, tmp_path, strict=True), "cpu")
+        load_models(weights, "cpu", strict=True)
 
 
 @pytest.mark.parametrize(
     "changes", [{"architecture": "no_such_net"}, {"architecture": ""}, {"in_chans": 3}, {"in_chans": -1}]
 )
-def test_a_member_that_cannot_be_built_is_left_out(weights, tmp_path, changes):
+def test_a_member_that_cannot_be_built_is_left_out(weights, changes):
     rewrite(weights, **changes)
-    tools, failed = load_models(config_of(weights, tmp_path), "cpu")
+    models, failed = load_models(weights, "cpu")
     assert set(failed) == {MEMBER}
-    assert len(tools.members) == 2
+    assert len(models.members) == 2
 
 
-def test_without_the_axial_localiser_the_sagittal_views_remain(weights, tmp_path):
+def test_without_the_axial_localiser_the_sagittal_views_remain(weights):
     damage(weights / "axial.safetensors", "cut")
-    tools, failed = load_models(config_of(weights, tmp_path), "cpu")
+    models, failed = load_models(weights, "cpu")
     assert set(failed) == {"axial localiser"}
-    assert tools.axial == []
-    assert len(tools.members) == 3
+    assert models.axial == []
+    assert len(models.members) == 3
 
 
-def test_the_sagittal_localiser_cannot_be_left_out(weights, tmp_path):
+def test_the_sagittal_localiser_cannot_be_left_out(weights):
     damage(weights / "sagittal.safetensors", "missing")
     with pytest.raises(WeightsError, match=r"sagittal\.safetensors"):
-        load_models(config_of(weights, tmp_path), "cpu")
+        load_models(weights, "cpu")
 
 
 def _break_every_member(weights):
@@ -107,14 +106,14 @@ NOTHING_LEFT = {
 
 
 @pytest.mark.parametrize("what", NOTHING_LEFT)
-def test_where_nothing_can_grade_the_prior_stands_and_the_report_says_why(weights, data, tmp_path, what):
+def test_without_usable_weights_the_prior_is_written_and_the_report_gives_the_reason(weights, data, tmp_path, what):
     NOTHING_LEFT[what](weights)
     report = predict(Config(data=data, output=tmp_path / "out", weights=weights, workers=0, progress=False))
     assert (tmp_path / "out" / "submission.csv").read_text() == submission_text({"7": prior()})
     assert report.exit_code == EXIT_DEGRADED
-    told = [*report.members_failed.values(), *(failure.message for failure in report.failures)]
+    reasons = [*report.members_failed.values(), *(failure.message for failure in report.failures)]
     assert len(report.members_failed) == (3 if what == "no member" else 0)
-    assert any("tiny_" in text or "sagittal.safetensors" in text or "manifest" in text for text in told)
+    assert any("tiny_" in text or "sagittal.safetensors" in text or "manifest" in text for text in reasons)
 
 
 def test_a_wheel_without_weights_leaves_the_prior(data, tmp_path, monkeypatch):
@@ -123,3 +122,34 @@ def test_a_wheel_without_weights_leaves_the_prior(data, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "submission.csv").read_text() == submission_text({"7": prior()})
     assert report.exit_code == EXIT_DEGRADED
     assert "manifest" in report.failures[0].message
+
+
+def test_nets_come_ready_for_use(untrained):
+    manifest = read_manifest(untrained)
+    nets = load_localiser(manifest.sagittal, untrained, device=CPU)
+    nets += [net for spec in manifest.members for net in load_member(spec, untrained, device=CPU)]
+    assert not any(net.training for net in nets)
+    assert {parameter.dtype for net in nets for parameter in net.parameters()} == {torch.float32}
+
+
+def test_a_changed_byte_is_noticed(weights):
+    spec = read_manifest(weights).members[0]
+    raw = bytearray((weights / spec.files[0].file).read_bytes())
+    raw[-1] ^= 1
+    (weights / spec.files[0].file).write_bytes(raw)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        load_member(spec, weights, device=CPU)
+
+
+def test_a_missing_file_is_named(weights):
+    spec = read_manifest(weights).members[0]
+    (weights / spec.files[0].file).unlink()
+    with pytest.raises(WeightsError, match=spec.files[0].file):
+        load_member(spec, weights, device=CPU)
+
+
+def test_weights_of_another_architecture_are_refused(weights):
+    rewrite(weights, architecture="mobilenetv3_small_075")
+    spec = next(item for item in read_manifest(weights).members if item.name == MEMBER)
+    with pytest.raises(WeightsError, match="architecture"):
+        load_member(spec, weights, device=CPU)

@@ -8,9 +8,9 @@ from lumbar_kernel.models.heatmap_net import HeatmapNet
 @pytest.mark.parametrize("shape", [(64, 64), (64, 96)])
 def test_each_landmark_has_one_distribution_over_cells_and_absence(backbone, shape):
     net = HeatmapNet(backbone, points=3).eval()
-    said = net(torch.rand(2, 1, *shape))
-    assert said.shape == (2, 3, shape[0] * shape[1] // 16 + 1)
-    assert torch.allclose(said.exp().sum(dim=2), torch.ones(2, 3), atol=1e-4)
+    predicted = net(torch.rand(2, 1, *shape))
+    assert predicted.shape == (2, 3, shape[0] * shape[1] // 16 + 1)
+    assert torch.allclose(predicted.exp().sum(dim=2), torch.ones(2, 3), atol=1e-4)
 
 
 def test_a_picture_is_judged_alone_in_evaluation():

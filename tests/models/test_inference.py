@@ -6,7 +6,7 @@ from lumbar_kernel.models.inference import run_batch
 
 
 class Tight(nn.Module):
-    """Doubles its pictures, but has no room for more than so many at once."""
+    """Doubles its pictures, but runs out of memory for more than `room` at once."""
 
     def __init__(self, room):
         super().__init__()
@@ -27,7 +27,7 @@ def test_a_batch_is_halved_until_it_fits_and_keeps_its_order():
     assert sum(size for size in net.sizes if size <= 3) == 11
 
 
-def test_one_picture_that_does_not_fit_is_told():
+def test_one_picture_that_does_not_fit_raises():
     with pytest.raises(torch.cuda.OutOfMemoryError):
         run_batch(Tight(0), torch.zeros(4, 1, 2, 2), torch.zeros(4))
 
@@ -41,18 +41,20 @@ class Loud(nn.Module):
         nn.init.constant_(self.convolution.weight, gain)
 
     def forward(self, pictures):
-        said = self.convolution(pictures)
-        self.halves.append(said.dtype == torch.float16)
-        return said
+        predicted = self.convolution(pictures)
+        self.halves.append(predicted.dtype == torch.float16)
+        return predicted
 
 
 @pytest.mark.parametrize(("gain", "halves"), [(1.0, [True]), (1e5, [True, False])])
 def test_half_precision_that_overflows_is_computed_again_in_full(gain, halves):
-    net, pictures = Loud(gain).eval(), torch.rand(3, 1, 4, 4) + 1
-    said = run_batch(net, pictures, mixed=True)
+    # values of fp16 precision, so that only the convolution rounds
+    net, pictures = Loud(gain).eval(), torch.linspace(1, 2, 48).half().float().reshape(3, 1, 4, 4)
+    nn.init.constant_(net.convolution.bias, 0.5)
+    predicted = run_batch(net, pictures, mixed=True)
     assert net.halves == halves
-    assert said.dtype == torch.float32
-    assert torch.allclose(said, run_batch(net, pictures, mixed=False), rtol=1e-3)
+    assert predicted.dtype == torch.float32
+    assert torch.allclose(predicted, run_batch(net, pictures, mixed=False), rtol=1e-3)
 
 
 def test_the_processor_computes_in_full_precision():

@@ -33,20 +33,20 @@ class Clock:
 
 def messages(dataset, trained, tmp_path, *, seconds=None, step=0.0, **options):
     config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False, **options)
-    said = []
+    emitted = []
     budget = Budget(seconds, reserve=0.0, clock=Clock(step))
     recorder = Recorder(strict=config.strict)
-    share = Shard(0, tuple(find_studies(dataset)), "cpu")
-    done = run(config, share, recorder=recorder, budget=budget, emit=said.append)
-    return [*[message for message in said if not isinstance(message, Step)], done]
+    shard = Shard(0, tuple(find_studies(dataset)), "cpu")
+    done = run(config, shard, recorder=recorder, budget=budget, emit=emitted.append)
+    return [*[message for message in emitted if not isinstance(message, Step)], done]
 
 
 def test_messages_come_in_order_and_grades_only_gain_members(dataset, trained, tmp_path):
-    said = messages(dataset, trained, tmp_path)
-    assert isinstance(said[0], Ready)
-    assert isinstance(said[-1], Done)
-    assert said[-1].complete
-    updates = [message for message in said if isinstance(message, Update)]
+    reported = messages(dataset, trained, tmp_path)
+    assert isinstance(reported[0], Ready)
+    assert isinstance(reported[-1], Done)
+    assert reported[-1].complete
+    updates = [message for message in reported if isinstance(message, Update)]
     for study in {update.report.study_id for update in updates}:
         members = [set(update.report.members) for update in updates if update.report.study_id == study]
         assert all(before <= after for before, after in itertools.pairwise(members))
@@ -62,18 +62,18 @@ def test_every_update_is_a_valid_set_of_grades(dataset, trained, tmp_path):
 
 
 def test_without_time_nothing_is_read(dataset, trained, tmp_path):
-    said = messages(dataset, trained, tmp_path, seconds=1, step=2)
-    assert [type(message) for message in said] == [Ready, Note, Note, Done]
-    assert not said[-1].complete
+    reported = messages(dataset, trained, tmp_path, seconds=1, step=2)
+    assert [type(message) for message in reported] == [Ready, Note, Note, Done]
+    assert not reported[-1].complete
 
 
 def test_more_time_never_gives_less(dataset, trained, tmp_path):
     runs = [messages(dataset, trained, tmp_path, seconds=seconds, step=4) for seconds in (12, 28, 400)]
-    updates = [sum(isinstance(message, Update) for message in said) for said in runs]
-    members = [len(said[-1].members) for said in runs]
+    updates = [sum(isinstance(message, Update) for message in reported) for reported in runs]
+    members = [len(reported[-1].members) for reported in runs]
     assert updates == sorted(updates)
     assert members == sorted(members)
-    assert [said[-1].complete for said in runs][::2] == [False, True]
+    assert [reported[-1].complete for reported in runs][::2] == [False, True]
     assert members[0] < members[-1]
 
 
@@ -95,8 +95,8 @@ def test_strict_lets_the_first_exception_through(dataset, trained, tmp_path, mon
     monkeypatch.setattr("lumbar_kernel.runtime.stages.cut_crops", broken)
     with pytest.raises(ZeroDivisionError):
         messages(dataset, trained, tmp_path, strict=True)
-    said = messages(dataset, trained, tmp_path)
-    failures = [f for m in said if isinstance(m, Update) for f in m.report.failures]
+    reported = messages(dataset, trained, tmp_path)
+    failures = [f for m in reported if isinstance(m, Update) for f in m.report.failures]
     assert {(f.stage, f.type) for f in failures} == {("crop", "ZeroDivisionError")}
 
 
@@ -107,30 +107,30 @@ def whole_journal(dataset, trained, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
         patch.setattr(Journal, "remove", lambda _: None)
-        said = messages(dataset, trained, folder)
-    return (folder / "journal.jsonl").read_bytes(), last_grades(said)
+        reported = messages(dataset, trained, folder)
+    return (folder / "journal.jsonl").read_bytes(), last_grades(reported)
 
 
-def last_grades(said):
+def last_grades(reported):
     """Study → its last grades and what the report says of it."""
-    return {m.report.study_id: (m.grades.tobytes(), m.report) for m in said if isinstance(m, Update)}
+    return {m.report.study_id: (m.grades.tobytes(), m.report) for m in reported if isinstance(m, Update)}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.45, 0.5, 0.55, 0.7, 0.85, 0.97, 1.0])
 def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
     dataset, trained, tmp_path, monkeypatch, whole_journal, share
 ):
-    raw, wanted = whole_journal
+    raw, expected = whole_journal
     (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
     monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
     graded = []
     monkeypatch.setattr(pipeline, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw))
-    said = messages(dataset, trained, tmp_path, resume=True)
-    assert last_grades(said) == wanted
+    reported = messages(dataset, trained, tmp_path, resume=True)
+    assert last_grades(reported) == expected
     # What the journal holds is not done again.
     kept = [line for line in raw[: round(share * len(raw))].splitlines(keepends=True) if line.endswith(b"\n")]
     assert len(graded) == raw.count(b'"graded"') - sum(b'"graded"' in line for line in kept)
-    assert said[-1].complete
+    assert reported[-1].complete
     assert not (tmp_path / "journal.jsonl").exists()
 
 
@@ -142,11 +142,11 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
     (tmp_path / "journal.jsonl").write_bytes(b"".join(begun))
     monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
     if not ample:
-        monkeypatch.setattr(pipeline.Plan, "fits_also", lambda *_, **__: False)
+        monkeypatch.setattr(pipeline.Scheduler, "members_fit", lambda *_, **__: False)
     updates = [m for m in messages(dataset, trained, tmp_path, resume=True) if isinstance(m, Update)]
     second = next(i for i, m in enumerate(updates) if m.report.study_id != updates[0].report.study_id)
-    wanted = whole_journal[1][updates[0].report.study_id]
-    assert ((updates[second - 1].grades.tobytes(), updates[second - 1].report) == wanted) == ample
+    expected = whole_journal[1][updates[0].report.study_id]
+    assert ((updates[second - 1].grades.tobytes(), updates[second - 1].report) == expected) == ample
 
 
 def test_other_weights_begin_anew(dataset, trained, tmp_path, whole_journal):
@@ -156,8 +156,8 @@ def test_other_weights_begin_anew(dataset, trained, tmp_path, whole_journal):
     manifest = json.loads((changed / "manifest.json").read_text())
     manifest["members"].pop("canal_t2")
     (changed / "manifest.json").write_text(json.dumps(manifest))
-    said = messages(dataset, changed, tmp_path, resume=True)
-    assert all("canal_t2" not in report.members for _, report in last_grades(said).values())
+    reported = messages(dataset, changed, tmp_path, resume=True)
+    assert all("canal_t2" not in report.members for _, report in last_grades(reported).values())
 
 
 def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, trained, tmp_path, monkeypatch):
@@ -180,13 +180,13 @@ def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_stud
     add_study = Journal.add_study
     monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
     monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
-    monkeypatch.setattr(pipeline.Plan, "choose", lambda _, full, thin, **__: thin)
-    said = messages(dataset, trained, tmp_path)
-    (note,) = [message.text for message in said if isinstance(message, Note)]
+    monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, full, reduced, **__: reduced)
+    reported = messages(dataset, trained, tmp_path)
+    (note,) = [message.text for message in reported if isinstance(message, Note)]
     assert "every 2nd sagittal slice" in note
-    thin = [message.report for message in said if isinstance(message, Update)][:2]
-    assert all("every 2nd" in report.missing[0] and report.graded_rows == 25 for report in thin)
-    # Time was left after all: the thin studies were done once more, and only that counts as finished work.
-    assert recorded == [report.study_id for report in thin]
-    assert last_grades(said) == whole_journal[1]
-    assert said[-1].complete
+    reduced = [message.report for message in reported if isinstance(message, Update)][:2]
+    assert all("every 2nd" in report.missing[0] and report.graded_rows == 25 for report in reduced)
+    # Time was left after all: the reduced studies were graded again in full, and only that counts as finished work.
+    assert recorded == [report.study_id for report in reduced]
+    assert last_grades(reported) == whole_journal[1]
+    assert reported[-1].complete

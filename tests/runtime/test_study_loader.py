@@ -13,34 +13,14 @@ import pytest
 
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.runtime import shared_memory, study_loader
-from lumbar_kernel.runtime.study_loader import StudyLoader, read_in_process
-from lumbar_kernel.study import SeriesFiles, Study, StudyFiles
-from tests.dicom_files import write_stack
+from lumbar_kernel.runtime import reader_process, shared_memory, study_loader
+from lumbar_kernel.runtime.study_loader import StudyLoader
+from lumbar_kernel.study import SeriesFiles, StudyFiles
 from tests.real_data import unpack
+from tests.runtime.conftest import same
 
-LATERAL = [(float(x), 0.0, 0.0) for x in (-4, 0, 4)]
 PATIENCE = 60.0
-"""Seconds that a busy machine may take to start a worker."""
-
-
-@pytest.fixture
-def studies(tmp_path):
-    """Four small studies, the last one with files that cannot be read."""
-    made = []
-    for number in range(3):
-        paths = write_stack(tmp_path / str(number), LATERAL, SeriesDescription="T1", RescaleSlope=number + 1)
-        made.append(StudyFiles(str(number), (SeriesFiles("s", None, tuple(paths)),)))
-    (tmp_path / "bad.dcm").write_text("no image")
-    return [*made, StudyFiles("3", (SeriesFiles("s", None, (tmp_path / "bad.dcm",)),))]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_behind():
-    """No test may leave a worker or a block of shared memory."""
-    yield
-    assert multiprocessing.active_children() == []
-    assert list(Path("/dev/shm").glob(f"lumbar_{os.getpid()}_*")) == []
+"""Seconds that a busy machine may take to start a reader."""
 
 
 class SilentPath(type(Path())):
@@ -64,7 +44,7 @@ def stuck(tmp_path):
 
 
 def readers_of(study: StudyFiles) -> list[int]:
-    """The worker processes that have the study's only file open."""
+    """The reader processes that have the study's only file open."""
     (path,) = study.series[0].paths
     folders = [Path(f"/proc/{child.pid}/fd") for child in multiprocessing.active_children()]
     return [int(folder.parent.name) for folder in folders if any(_leads_to(link, path) for link in folder.iterdir())]
@@ -82,18 +62,6 @@ def wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def same(one: Study, other: Study) -> bool:
-    slices = [[item for series in study.series for item in series.slices] for study in (one, other)]
-    return (one.study_id, one.problems, [series.role for series in one.series]) == (
-        other.study_id,
-        other.problems,
-        [series.role for series in other.series],
-    ) and all(
-        np.array_equal(a.pixels, b.pixels) and a.plane.origin.tolist() == b.plane.origin.tolist()
-        for a, b in zip(*slices, strict=True)
-    )
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -134,7 +102,7 @@ def test_a_reader_is_iterated_once(studies):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_worker_costs_its_study_and_the_rest_go_on(studies, stuck, workers):
+def test_a_killed_reader_loses_its_study_and_the_rest_continue(studies, stuck, workers):
     victim = stuck("victim")
     with StudyLoader([studies[0], victim, *studies[1:3]], workers=workers, ahead=2) as reader:
         results = iter(reader)
@@ -142,7 +110,7 @@ def test_a_killed_worker_costs_its_study_and_the_rest_go_on(studies, stuck, work
         wait_until(lambda: readers_of(victim))
         os.kill(readers_of(victim)[0], signal.SIGKILL)
         lost, *rest = results
-    assert (lost.study, lost.error) == (None, "the worker process died (exit code -9)")
+    assert (lost.study, lost.error) == (None, "the reader process died (exit code -9)")
     assert [same(result.study, read_study(result.files)) for result in rest] == [True, True]
 
 
@@ -159,7 +127,7 @@ def test_a_study_that_found_no_memory_here_is_read_again_and_a_broken_one_is_not
         return shared_memory.unpack(*arguments)
 
     monkeypatch.setattr(study_loader, "MEMORY_PAUSES", (0.01, 0.01))
-    monkeypatch.setattr(study_loader, "unpack", scarce)
+    monkeypatch.setattr(reader_process, "unpack", scarce)
     with StudyLoader(studies, workers=1, ahead=1, timeout=60) as reader:
         results = list(reader)
     assert [result.study is None for result in results] == [tries == 0, *(False for _ in studies[1:])]
@@ -170,7 +138,7 @@ def test_a_study_that_never_finds_memory_is_given_up(studies, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(study_loader, "MEMORY_PAUSES", (0.01, 0.01))
-    monkeypatch.setattr(study_loader, "unpack", none_left)
+    monkeypatch.setattr(reader_process, "unpack", none_left)
     with StudyLoader(studies[:1], workers=1, ahead=1, timeout=60) as reader:
         (result,) = reader
     assert result.study is None
@@ -183,21 +151,6 @@ def test_a_study_past_its_time_is_given_up_and_the_rest_go_on(studies, stuck):
     assert [result.study is None for result in results] == [False, True, False]
     assert "longer than 2 s" in results[1].error
     assert results[1].seconds >= 2
-
-
-class HungryPath(type(Path())):
-    """A file that takes more memory than there is, as a decoder that believes a broken header would."""
-
-    def stat(self, **options):
-        return bytearray(1 << 40)
-
-
-def test_a_file_that_takes_too_much_memory_is_refused_by_name(studies, tmp_path):
-    paths = (*studies[0].series[0].paths, HungryPath(tmp_path / "big.dcm"))
-    with StudyLoader([StudyFiles("0", (SeriesFiles("s", None, paths),))], workers=1, ahead=0) as reader:
-        (result,) = reader
-    assert len(result.study.series[0].slices) == 3
-    assert result.study.problems == (f"{tmp_path.name}/big.dcm: the header cannot be read: MemoryError",)
 
 
 def test_no_more_than_ahead_studies_are_in_work(studies, stuck):
@@ -224,42 +177,8 @@ def test_leaving_early_stops_everything(studies, stuck, error):
     assert multiprocessing.active_children() == []
 
 
-def test_pixels_survive_the_block_and_the_block_does_not(studies):
-    study, name = read_study(studies[1]), f"lumbar_{os.getpid()}_test"
-    packed, in_block = shared_memory.pack(study, name)
-    assert in_block
-    assert packed.series[0].slices[0].pixels.size == 0
-    assert same(shared_memory.unpack(packed, name), study)
-    with pytest.raises(FileNotFoundError):
-        shared_memory.unpack(packed, name)
-
-
-def test_a_block_left_behind_is_discarded_and_a_missing_one_is_no_matter(studies):
-    name = f"lumbar_{os.getpid()}_test"
-    shared_memory.pack(read_study(studies[1]), name)
-    shared_memory.discard(name)
-    shared_memory.discard(name)
-
-
-def test_without_room_for_a_block_the_study_travels_whole(studies, monkeypatch):
-    monkeypatch.setattr(shared_memory, "HEADROOM", 1 << 60)
-    study = read_study(studies[1])
-    packed, in_block = shared_memory.pack(study, "lumbar_never")
-    assert (packed is study, in_block) == (True, False)
-
-
-def test_what_reading_raises_becomes_the_error(monkeypatch, studies):
-    def fail(files):
-        msg = "a header out of a dream"
-        raise ValueError(msg)
-
-    monkeypatch.setattr("lumbar_kernel.runtime.study_loader.read_study", fail)
-    result = read_in_process(studies[0])
-    assert (result.study, result.error) == (None, "ValueError: a header out of a dream")
-
-
 @pytest.mark.real
-def test_a_real_study_is_the_same_through_a_worker(tmp_path_factory):
+def test_a_real_study_is_the_same_through_a_reader_process(tmp_path_factory):
     root = unpack("rsna_dicom", "study_4646740.zip", into=tmp_path_factory.mktemp("real"))
     folders = sorted((root / "train_images" / "4646740").iterdir())
     files = StudyFiles("4646740", tuple(SeriesFiles(f.name, None, tuple(sorted(f.iterdir()))) for f in folders))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lumbar_kernel import Config, Report, predict
+from lumbar_kernel import Config, predict
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
@@ -42,13 +42,14 @@ def test_every_row_of_every_study_is_graded(run, dataset):
     grades = grades_of(config.submission_path)
     assert list(grades) == sample
     assert np.allclose([sum(row) for row in grades.values()], 1, atol=1e-6)
-    assert report.exit_code in (EXIT_GRADED, EXIT_DEGRADED)
+    assert [study.graded_rows for study in report.studies] == [len(ROWS)] * 2
+    assert report.exit_code == EXIT_GRADED
     assert set(report.members) == {spec.name for spec in read_manifest().members}
 
 
 def test_the_report_beside_the_submission_is_the_one_returned(run):
     config, report = run
-    assert Report.from_json(config.report_path.read_text()).to_json() == report.to_json()
+    assert config.report_path.read_text(encoding="utf-8") == report.to_json()
     assert {"load weights", "localise", "crop"} <= set(report.stages)
     assert [len(study.series) for study in report.studies] == [3, 3]
     assert report.studies[0].landmarks is not None
@@ -76,12 +77,12 @@ def test_no_time_leaves_the_prior(dataset, trained, tmp_path):
 def test_a_short_budget_is_kept(dataset, trained, tmp_path):
     began = time.monotonic()
     report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, seconds=2))
-    assert time.monotonic() - began < 2 + 9  # the grading process gets three grace periods to stop
+    assert time.monotonic() - began < 2
+    assert 0 < report.margin_seconds < 1.5
     assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
-    assert report.budget_seconds == 2
 
 
-def test_broken_weights_leave_the_prior_and_say_so(dataset, tmp_path):
+def test_broken_weights_leave_the_prior_and_are_reported(dataset, tmp_path):
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "manifest.json").write_text("{}")
@@ -113,7 +114,7 @@ def _kill_when_it_starts(done):
         time.sleep(0.05)
 
 
-def test_a_killed_grading_process_leaves_a_valid_file(dataset, trained, tmp_path):
+def test_a_killed_worker_leaves_a_valid_file(dataset, trained, tmp_path):
     done = threading.Event()
     killer = threading.Thread(target=_kill_when_it_starts, args=(done,))
     killer.start()
@@ -157,7 +158,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_study_costs_itself_only_and_is_named(run, tmp_path, name):
+def test_a_damaged_study_loses_only_its_own_grades_and_is_named(run, tmp_path, name):
     config, _ = run
     damage, sentence, rows = DAMAGE[name]
     data = shutil.copytree(config.data, tmp_path / "data")
@@ -166,8 +167,8 @@ def test_a_damaged_study_costs_itself_only_and_is_named(run, tmp_path, name):
     harmed = Config(data=data, output=tmp_path / "out", weights=config.weights, progress=False, workers=0)
     report = predict(harmed)
     entry = next(study for study in report.studies if study.study_id == first.name)
-    told = [*entry.missing, *(failure.message for failure in entry.failures)]
-    assert any(sentence in text for text in told), told
+    reasons = [*entry.missing, *(failure.message for failure in entry.failures)]
+    assert any(sentence in text for text in reasons), reasons
     assert rows is None or entry.graded_rows == rows
     before, after = grades_of(config.submission_path), grades_of(harmed.submission_path)
     assert len(after) == 50
@@ -188,7 +189,7 @@ def test_the_report_is_json_for_machines(run):
     assert {"version", "weights_sha256", "device", "studies", "exit_code"} <= set(entry)
 
 
-def test_a_strict_run_raises_what_a_soft_one_records(dataset, tmp_path):
+def test_a_strict_run_raises_what_a_tolerant_one_records(dataset, tmp_path):
     weights = tmp_path / "weights"
     weights.mkdir()
     (weights / "manifest.json").write_text("{}")

@@ -19,22 +19,22 @@ class Files:
         self.study_id = str(study_id)
 
 
-def fake_process(_, share, __, sender):
+def fake_process(_, shard, __, sender):
     """Does what a grading process does, without grading: dies or hangs at studies whose names say so."""
     os.setpgid(0, 0)
-    if share.device.startswith("broken"):
+    if shard.device.startswith("broken"):
         os._exit(7)
-    sender.send(Ready(share.device, "", {}))
-    for files in share.studies:
+    sender.send(Ready(shard.device, "", {}))
+    for files in shard.studies:
         name = files.study_id
-        if (name, "localise") in share.given_up or (None, "localise") in share.given_up:
+        if (name, "localise") in shard.given_up or (None, "localise") in shard.given_up:
             continue
         sender.send(Step("localise", (name,), {"localise": 1.0}))
         if name.startswith("dies"):
             os._exit(9)
         if name.startswith("hangs"):
             time.sleep(1000)
-        sender.send(Update(np.full((25, 3), 1 / 3), StudyReport(name, members=(share.device,))))
+        sender.send(Update(np.full((25, 3), 1 / 3), StudyReport(name, members=(shard.device,))))
     recorder = Recorder()
     sender.send(Done(recorder))
 
@@ -45,13 +45,13 @@ def run(names, devices, tmp_path, **options):
     found, done = {}, []
     with WorkerPool(
         config, [Files(n) for n in names], devices, Budget(None, reserve=0.0), entry=fake_process
-    ) as graders:
-        while graders.busy:
-            for message in graders.messages(0.5):
+    ) as workers:
+        while workers.busy:
+            for message in workers.messages(0.5):
                 if isinstance(message, Update):
                     found[message.report.study_id] = message.report.members[0]
                 done += [message] if isinstance(message, Done) else []
-    return found, done, graders.failures
+    return found, done, workers.failures
 
 
 @pytest.mark.parametrize("devices", [("cpu",), ("cuda:0", "cuda:1"), ("a", "b", "c")])
@@ -59,11 +59,11 @@ def run(names, devices, tmp_path, **options):
 def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
     studies = [Files(number) for number in range(count)]
     dealt = shards(studies, devices)
-    assert sorted((item for share in dealt for item in share.studies), key=studies.index) == studies
-    assert all(share.studies for share in dealt)
-    for share in dealt:
-        for start in range(0, len(share.studies), STUDIES_AT_ONCE):
-            block = [studies.index(item) for item in share.studies[start : start + STUDIES_AT_ONCE]]
+    assert sorted((item for shard in dealt for item in shard.studies), key=studies.index) == studies
+    assert all(shard.studies for shard in dealt)
+    for shard in dealt:
+        for start in range(0, len(shard.studies), STUDIES_AT_ONCE):
+            block = [studies.index(item) for item in shard.studies[start : start + STUDIES_AT_ONCE]]
             assert block[0] % STUDIES_AT_ONCE == 0
             assert block == list(range(block[0], block[0] + len(block)))
 

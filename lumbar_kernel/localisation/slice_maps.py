@@ -1,0 +1,64 @@
+"""Heatmaps of sagittal slices, with the position of every cell in patient mm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
+from lumbar_kernel.models.inference import run_batch
+from lumbar_kernel.resampling import PixelGrid, centred_grid, normalise, sample, upright_axes
+from lumbar_kernel.study import Slice
+
+FRAME = 256
+"""Rows and columns of the square frame that every sagittal slice is brought to."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceMaps:
+    """Predicted heatmaps of one slice.
+
+    Attributes:
+        grid: the frame the slice was brought to.
+        maps: (landmarks, cells, cells) probability of each landmark in each cell; sums to less than 1.
+    """
+
+    grid: PixelGrid
+    maps: NDArray[np.float32]
+
+    def cell_centres(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
+        """Patient points of heatmap cells: two (n,) index arrays → (n, 3) mm LPS."""
+        cells = np.stack([rows, columns], axis=-1).astype(np.float64)
+        return self.grid.to_mm((cells + 0.5) * STRIDE - 0.5)
+
+
+def frame_of(item: Slice) -> PixelGrid:
+    """The square frame around a sagittal slice, upright, its longer side filling the frame."""
+    down, right = upright_axes(item.plane, sagittal=True)
+    return centred_grid(
+        item.plane.centre, down=down, right=right, spacing=max(item.plane.extent_mm) / FRAME, shape=(FRAME, FRAME)
+    )
+
+
+def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, batch_size: int = 32) -> list[SliceMaps]:
+    """Maps of sagittal slices, averaged over nets, one entry per slice."""
+    grids = [frame_of(item) for item in slices]
+    pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
+    maps = heatmaps(pictures, nets, batch_size=batch_size)
+    return [SliceMaps(grid=grid, maps=of_slice) for grid, of_slice in zip(grids, maps, strict=True)]
+
+
+def heatmaps(pictures: NDArray[np.float32], nets: Sequence[HeatmapNet], *, batch_size: int = 32) -> NDArray[np.float32]:
+    """Probabilities of (n, rows, columns) pictures, averaged over nets: (n, landmarks, rows / 4, columns / 4)."""
+    cells = (pictures.shape[1] // STRIDE, pictures.shape[2] // STRIDE)
+    blocks = []
+    for start in range(0, len(pictures), batch_size):
+        block = torch.from_numpy(pictures[start : start + batch_size])[:, None]
+        mean = torch.stack([run_batch(net, block).exp() for net in nets]).mean(dim=0)[:, :, :-1]
+        blocks.append(mean.reshape(len(block), -1, *cells).numpy())
+    return np.concatenate(blocks)

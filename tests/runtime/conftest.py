@@ -1,0 +1,46 @@
+"""Small studies on disk, shared by the tests of the loader and its parts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lumbar_kernel.study import SeriesFiles, Study, StudyFiles
+from tests.dicom_files import write_stack
+
+LATERAL = [(float(x), 0.0, 0.0) for x in (-4, 0, 4)]
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """Four small studies, the last one with files that cannot be read."""
+    made = []
+    for number in range(3):
+        paths = write_stack(tmp_path / str(number), LATERAL, SeriesDescription="T1", RescaleSlope=number + 1)
+        made.append(StudyFiles(str(number), (SeriesFiles("s", None, tuple(paths)),)))
+    (tmp_path / "bad.dcm").write_text("no image")
+    return [*made, StudyFiles("3", (SeriesFiles("s", None, (tmp_path / "bad.dcm",)),))]
+
+
+def same(one: Study, other: Study) -> bool:
+    slices = [[item for series in study.series for item in series.slices] for study in (one, other)]
+    return (one.study_id, one.problems, [series.role for series in one.series]) == (
+        other.study_id,
+        other.problems,
+        [series.role for series in other.series],
+    ) and all(
+        np.array_equal(a.pixels, b.pixels) and a.plane.origin.tolist() == b.plane.origin.tolist()
+        for a, b in zip(*slices, strict=True)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind():
+    """No test may leave a reader or a block of shared memory."""
+    yield
+    assert multiprocessing.active_children() == []
+    assert list(Path("/dev/shm").glob(f"lumbar_{os.getpid()}_*")) == []

@@ -1,0 +1,21 @@
+import dataclasses
+
+import pytest
+
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
+from lumbar_kernel.study import Series, Study
+from tests.conftest import make_slice
+
+
+def test_slices_of_a_role_come_series_after_series():
+    first, second, other = make_slice(), make_slice(), make_slice()
+    series = (Series("1", AXIAL_T2, (first,)), Series("2", SAGITTAL_T1, (other,)), Series("3", AXIAL_T2, (second,)))
+    study = Study("7", series)
+    assert all(a is b for a, b in zip(study.slices(AXIAL_T2), (first, second), strict=True))
+    assert len(study.slices(SAGITTAL_T1)) == 1
+    assert Study("7", ()).slices(AXIAL_T2) == ()
+
+
+def test_a_study_cannot_be_changed_on_the_way():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Study("7", ()).study_id = "8"

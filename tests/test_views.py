@@ -1,0 +1,30 @@
+import pytest
+
+from lumbar_kernel.schema import GROUPS, LEVELS, SUBARTICULAR
+from lumbar_kernel.views import VIEWS, level_and_side
+
+
+def test_the_views_together_show_every_condition():
+    assert {group for view in VIEWS.values() for group in view.groups} == set(GROUPS)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_level_is_cut_once_a_side_in_order(name):
+    view = VIEWS[name]
+    order = level_and_side(view)
+    sides = [0, 1] if view.sided else [None]
+    assert order == [(level, side) for level in range(len(LEVELS)) for side in sides]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_crops_have_a_middle_slice_and_no_finer_pixels_than_their_detail(name):
+    geometry = VIEWS[name].geometry
+    assert geometry.slices % 2 == 1
+    assert geometry.spacing <= geometry.resolution
+    assert all(size % 2 == 0 for size in geometry.shape)
+
+
+def test_only_axial_crops_show_the_recesses_and_they_are_sided():
+    showing = {name for name, view in VIEWS.items() if SUBARTICULAR in view.groups}
+    assert showing == {"axial_t2"}
+    assert VIEWS["axial_t2"].sided
