@@ -112,6 +112,13 @@ def normalise(image: NDArray[np.float32], *, low: float = 1.0, high: float = 99.
     return scaled
 
 
+def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image as bytes: its 0.5th and 99.5th percentiles become 0 and 255, in kernel and training alike."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    scaled: NDArray[np.uint8] = np.clip((image - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+    return scaled
+
+
 def with_neighbours(slices: Sequence[Slice], item: Slice) -> tuple[Slice, Slice, Slice]:
     """A slice between its neighbours in its own block, caudal or right one first; itself where there is none."""
     below, above = item, item

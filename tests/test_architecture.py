@@ -59,8 +59,13 @@ THIRD_PARTY = ("torch", "timm", "pydicom", "numpy", "pandas", "cv2", "tqdm", "sa
 BROAD = ("Exception", "BaseException")
 
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
-OUTSIDE = {"training": ("training", NAME), "benchmarks": ("benchmarks", NAME), "tests": ("tests", "training", NAME)}
-"""What may import what outside the package; tests may also import benchmarks and the wheel builder."""
+OUTSIDE = {
+    "evaluation": ("evaluation", NAME),
+    "training": ("training", "evaluation", NAME),
+    "benchmarks": ("benchmarks", "evaluation", NAME),
+    "tests": ("tests", "training", "benchmarks", "evaluation", NAME),
+}
+"""What the folders beside the package may import; no two of them import each other."""
 
 
 def place_of(file):
@@ -156,6 +161,18 @@ def test_imports_run_one_way(file):
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_nothing_by_themselves(room):
     assert list(imported(ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize("folder", OUTSIDE)
+def test_folders_beside_the_package_are_no_circle(folder):
+    own = {"training", "benchmarks", "evaluation", "tests", NAME}
+    wrong = [
+        (str(path.relative_to(ROOT)), name)
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if (top := name.partition(".")[0]) in own and top not in OUTSIDE[folder]
+    ]
+    assert wrong == []
 
 
 def test_no_test_module_imports_another():

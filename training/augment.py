@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HIDDEN_FROM = 25.0
-"""Mean distance, in pixels beyond the room round the points, from which `hide` covers a half-plane."""
+"""Mean distance, in pixels beyond the margin around the points, from which `hide` covers a half-plane."""
 
 BOX = (5.0, 35.0)
 """Range of half the sides of the boxes that `hide` covers, pixels."""
@@ -17,7 +17,7 @@ BOX = (5.0, 35.0)
 
 @dataclass(frozen=True)
 class Spatial:
-    """How far pictures are moved: fractions of the picture, degrees, factors around 1."""
+    """Ranges of the spatial augmentation: fractions of the picture, degrees, factors around 1."""
 
     shift: float
     degrees: float
@@ -71,13 +71,13 @@ def vary_signal(picture: NDArray, rng: np.random.Generator, *, strength: float =
 def hide(picture: NDArray, points: NDArray, rng: np.random.Generator, *, room: float) -> NDArray[np.float32]:
     """Cover parts of a picture that are at least `room` pixels away from its points.
 
-    Up to three half-planes and three boxes go, so that a net cannot count levels by what lies far from the spine.
+    Up to three half-planes and three boxes are covered, so that levels cannot be counted by distant structures.
 
     Args:
         picture: (rows, columns), values about 0..1.
         points: (n, 2) row and column; NaN where a point is not shown.
         rng: draws what is covered.
-        room: pixels round the points that stay.
+        room: pixels around the points that stay visible.
     """
     covered = picture.astype(np.float32)
     shown = points[~np.isnan(points).any(axis=1)]
@@ -99,7 +99,7 @@ def hide(picture: NDArray, points: NDArray, rng: np.random.Generator, *, room: f
 
 
 def _filling(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """What stands in a covered half-plane: nothing, an even grey or blotches of a random size."""
+    """Contents of a covered half-plane: black, an even grey or blotches of a random size."""
     if rng.random() < 0.5:
         return np.full(shape, max(rng.uniform(-0.1, 0.5), 0), np.float32)
     blotches = rng.uniform(0, 1.2, (int(rng.integers(2, 40)),) * 2).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Ensemble weights and what remains to be fitted: `python -m training.calibrate DATA_DIR WEIGHTS`.
+"""Fit ensemble weights and calibration: `python -m training.calibrate DATA_DIR WEIGHTS`.
 
-Temperature, bias, study-maximum factor, and what each member gains, by which a short run chooses.
+Fits temperature, bias and study-maximum factor, and measures what each member gains, by which a short run chooses.
 
-Fitted on out-of-fold rows of the shipped ensemble. A step is kept only where it helps when it is fitted on the other
-folds. The study-maximum factor needs all five canal levels of many studies, which no pack gives: it is fitted on the
-canal predictions of `oof/`, which other people's models made for the challenge's own labels.
+All are fitted on out-of-fold rows of the shipped ensemble. A step is kept only if it helps when it is fitted on the
+other folds. The study-maximum factor needs all five canal levels of many studies, which no pack gives: it is fitted on
+the canal predictions of `oof/`, which other models made for the challenge's own labels.
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ from numpy.typing import NDArray
 from lumbar_kernel.grading.ensemble import scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
-from lumbar_kernel.results.metric import TERMS, StudyTerms, load_solution, study_terms
+from lumbar_kernel.results.metric import TERMS, StudyTerms, load_solution, study_terms, weighted_log_loss
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
 from training.evaluate import other_models
-from training.evaluation_metrics import Graded, weighted_log_loss
-from training.member_predictions import Setting, Verdict, grading, member_shares, verdicts
+from training.evaluation_metrics import GradedRows
+from training.member_predictions import (
+    EvaluationSettings,
+    MemberPredictions,
+    ensemble_weights,
+    grade_packs,
+    predict_packs,
+)
 
 SMALLEST_GAIN = 0.001
-"""What a step must gain out of fold to be kept."""
+"""Smallest out-of-fold gain for which a step is kept."""
 
 FACTORS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
@@ -40,25 +46,25 @@ Fitted = TypeVar("Fitted")
 Shift = tuple[float, tuple[float, float, float]]
 
 
-def fit(rows: Graded) -> Shift:
+def fit(rows: GradedRows) -> Shift:
     """Temperature and bias that minimise the weighted log loss of some rows; the bias of the mildest grade stays 0."""
     logits = torch.from_numpy(np.log(np.maximum(rows.probabilities, 1e-9)))
     labels = torch.from_numpy(rows.labels.astype(np.int64))
     weight = torch.tensor(SEVERITY_WEIGHTS, dtype=logits.dtype)
-    cold = torch.zeros((), dtype=logits.dtype, requires_grad=True)
+    log_scale = torch.zeros((), dtype=logits.dtype, requires_grad=True)
     shift = torch.zeros(2, dtype=logits.dtype, requires_grad=True)
-    optimiser = torch.optim.LBFGS([cold, shift], max_iter=100, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([log_scale, shift], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        moved = logits * torch.exp(cold) + torch.cat([shift.new_zeros(1), shift])
+        moved = logits * torch.exp(log_scale) + torch.cat([shift.new_zeros(1), shift])
         loss = torch.nn.functional.cross_entropy(moved, labels, weight=weight)
         loss.backward()
         return loss
 
     optimiser.step(closure)
     moderate, severe = shift.detach().tolist()
-    return float(torch.exp(-cold.detach())), (0.0, moderate, severe)
+    return float(torch.exp(-log_scale.detach())), (0.0, moderate, severe)
 
 
 def with_shift(group: str, shift: Shift, start: Calibration) -> Calibration:
@@ -72,83 +78,83 @@ def with_shift(group: str, shift: Shift, start: Calibration) -> Calibration:
 def across_folds(
     folds: NDArray, fit_on: Callable[[NDArray[np.bool_]], Fitted], loss: Callable[[NDArray[np.bool_], Fitted], float]
 ) -> float:
-    """Mean loss over the folds, each judged by what was fitted on the others, weighted by its rows."""
+    """Mean loss over the folds, each with what was fitted on the others, weighted by its rows."""
     parts = [((folds == fold), fit_on(folds != fold)) for fold in np.unique(folds)]
-    return float(np.average([loss(mine, fitted) for mine, fitted in parts], weights=[mine.sum() for mine, _ in parts]))
+    return float(np.average([loss(held, fitted) for held, fitted in parts], weights=[held.sum() for held, _ in parts]))
 
 
-def fitted_shares(
-    manifest: Manifest, said: Mapping[str, Verdict]
+def fitted_weights(
+    manifest: Manifest, packs: Mapping[str, MemberPredictions]
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Member → condition → ensemble weight, for views with several members; equal where fitting does not hold.
+    """Member → condition → ensemble weight, for views with several members; equal weights where fitting does not help.
 
-    The weights of a view's members sum to what they summed to before, so that other views keep their say. Beside them
+    The weights of a view's members keep their sum, so that other views keep their influence. The second result is
     member → gain: how far the mean loss of the conditions falls when the member joins the others of its view.
     """
     found: dict[str, dict[str, float]] = {}
     gains: dict[str, float] = {}
     print("| rows | members | each | equal weights | fitted on the other folds | weights | kept |")
     print("|---|---|---|---|---|---|---|")
-    for name, everywhere in said.items():
-        verdict = everywhere.where_all_judge()
-        before = member_shares(manifest, verdict.view, verdict.group)
+    for name, everywhere in packs.items():
+        members = everywhere.where_all_predict()
+        before = ensemble_weights(manifest, members.view, members.group)
         if len(before) < 2:
             continue
         options = [dict(zip(before, split, strict=True)) for split in _splits(len(before))]
-        rows = [verdict.together(option) for option in options]
+        rows = [members.combined(option) for option in options]
         alone = [weighted_log_loss(rows[k].labels, rows[k].probabilities) for k in _corners(options)]
-        equal, after, best = _share_gain(rows)
+        equal, after, best = _weight_gain(rows)
         kept = equal - after > SMALLEST_GAIN
         chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
-        for member, share in chosen.items():
-            found.setdefault(member, {})[verdict.group] = round(share * sum(before.values()), 4)
-        for member, fall in losses_without(verdict).items():
-            gains[member] = round(gains.get(member, 0.0) + fall / len(GROUPS), 4)
+        for member, weight in chosen.items():
+            found.setdefault(member, {})[members.group] = round(weight * sum(before.values()), 4)
+        for member, rise in losses_without(members).items():
+            gains[member] = round(gains.get(member, 0.0) + rise / len(GROUPS), 4)
         each = ", ".join(f"{loss:.4f}" for loss in alone)
-        weights = ", ".join(f"{share:.2f}" for share in chosen.values())
+        weights = ", ".join(f"{weight:.2f}" for weight in chosen.values())
         cells = (name, ", ".join(before), each, f"{equal:.4f}", f"{after:.4f}", weights, "yes" if kept else "no")
         print(f"| {' | '.join(cells)} |")
     return found, gains
 
 
-def losses_without(verdict: Verdict) -> dict[str, float]:
+def losses_without(members: MemberPredictions) -> dict[str, float]:
     """How much the loss of equally weighted members rises when each of them is left out."""
 
-    def loss(members: Iterable[str]) -> float:
-        rows = verdict.together(dict.fromkeys(members, 1.0))
+    def loss(names: Iterable[str]) -> float:
+        rows = members.combined(dict.fromkeys(names, 1.0))
         return weighted_log_loss(rows.labels, rows.probabilities)
 
-    names = list(verdict.said)
-    together = loss(names)
-    return {member: loss([name for name in names if name != member]) - together for member in names}
+    everyone = list(members.predictions)
+    combined = loss(everyone)
+    return {member: loss([name for name in everyone if name != member]) - combined for member in everyone}
 
 
 def _splits(members: int, *, parts: int = 10) -> list[tuple[float, ...]]:
-    """Every way to share one among members in tenths, the most equal first."""
+    """Every set of member weights in tenths that sums to one, the most equal first."""
     whole = [s for s in itertools.product(range(parts + 1), repeat=members) if sum(s) == parts]
     return [tuple(k / parts for k in split) for split in sorted(whole, key=lambda s: (max(s) - min(s), s))]
 
 
 def _corners(options: Sequence[Mapping[str, float]]) -> list[int]:
-    """Where each member has all the weight."""
+    """Indices of the options in which one member has all the weight."""
     return [k for name in options[0] for k, option in enumerate(options) if option[name] == 1.0]
 
 
-def _share_gain(rows: Sequence[Graded]) -> tuple[float, float, int]:
+def _weight_gain(rows: Sequence[GradedRows]) -> tuple[float, float, int]:
     """Loss with the most equal weights and with those of the other folds, and the best of all."""
 
-    def loss(mine: NDArray[np.bool_], index: int) -> float:
-        return weighted_log_loss(rows[index].labels[mine], rows[index].probabilities[mine])
+    def loss(chosen: NDArray[np.bool_], index: int) -> float:
+        return weighted_log_loss(rows[index].labels[chosen], rows[index].probabilities[chosen])
 
-    def best(mine: NDArray[np.bool_]) -> int:
-        return min(range(len(rows)), key=lambda index: loss(mine, index))
+    def best(chosen: NDArray[np.bool_]) -> int:
+        return min(range(len(rows)), key=lambda index: loss(chosen, index))
 
     fold = rows[0].fold
     return across_folds(fold, lambda _: 0, loss), across_folds(fold, best, loss), best(np.ones(len(fold), bool))
 
 
-def calibrated(graded: dict[str, tuple[str, Graded]]) -> Calibration:
-    """Temperature and bias of each condition where they help out of fold; prints what was tried."""
+def calibrated(graded: dict[str, tuple[str, GradedRows]]) -> Calibration:
+    """Temperature and bias of each condition where they help out of fold; prints all that was tried."""
     chosen = Calibration()
     print("\n| rows | as they are | calibrated, fitted on the other folds | kept |")
     print("|---|---|---|---|")
@@ -161,12 +167,13 @@ def calibrated(graded: dict[str, tuple[str, Graded]]) -> Calibration:
     return chosen
 
 
-def _gain(group: str, rows: Graded) -> tuple[float, float]:
-    """Loss as it is, and calibrated by what the other folds say; the same weighting of folds in both."""
+def _gain(group: str, rows: GradedRows) -> tuple[float, float]:
+    """Loss without and with the calibration fitted on the other folds; both weight the folds alike."""
 
-    def loss(mine: NDArray[np.bool_], shift: Shift) -> float:
-        own = rows.select(mine)
-        return weighted_log_loss(own.labels, with_shift(group, shift, Calibration()).of_group(own.probabilities, group))
+    def loss(chosen: NDArray[np.bool_], shift: Shift) -> float:
+        held = rows.select(chosen)
+        shifted = with_shift(group, shift, Calibration()).of_group(held.probabilities, group)
+        return weighted_log_loss(held.labels, shifted)
 
     unchanged: Shift = (1.0, (0.0, 0.0, 0.0))
     before = across_folds(rows.fold, lambda _: unchanged, loss)
@@ -174,7 +181,7 @@ def _gain(group: str, rows: Graded) -> tuple[float, float]:
 
 
 def max_severe_factor(data: Path) -> float:
-    """The smallest factor that helps out of fold on every canal model of `oof/`; 1 without them or where none holds."""
+    """The smallest factor that helps out of fold on every canal model of `oof/`; 1 without such models."""
     models = other_models(data, CANAL)
     if not models:
         return 1.0
@@ -183,9 +190,9 @@ def max_severe_factor(data: Path) -> float:
     chosen: list[float] = []
     print("\n| canal model | canal + any severe, factor 1 | factor of the other folds | factor of all | kept |")
     print("|---|---|---|---|---|")
-    for name, said in models.items():
-        own = {row: grade for row, grade in solution.items() if row in said and group_of(row) == CANAL}
-        terms = [study_terms(own, scaled(said, factor), groups=(CANAL,)) for factor in FACTORS]
+    for name, predicted in models.items():
+        labels = {row: grade for row, grade in solution.items() if row in predicted and group_of(row) == CANAL}
+        terms = [study_terms(labels, scaled(predicted, factor), groups=(CANAL,)) for factor in FACTORS]
         before, after, overall = _factor_gain(terms, folds.loc[terms[0].studies].to_numpy())
         kept = before - after > SMALLEST_GAIN
         chosen.append(overall if kept else 1.0)
@@ -193,51 +200,51 @@ def max_severe_factor(data: Path) -> float:
     return min(chosen)
 
 
-def scaled(said: Mapping[str, NDArray[np.float64]], factor: float) -> dict[str, NDArray[np.float64]]:
+def scaled(predicted: Mapping[str, NDArray[np.float64]], factor: float) -> dict[str, NDArray[np.float64]]:
     """The canal rows of a submission after the study-maximum rule."""
-    studies = sorted({row.partition("_")[0] for row in said})
+    studies = sorted({row.partition("_")[0] for row in predicted})
     found: dict[str, NDArray[np.float64]] = {}
     for study in studies:
         names = list(row_ids(study))
-        grades = np.array([said.get(name, usual) for name, usual in zip(names, prior(), strict=True)])
+        grades = np.array([predicted.get(name, default) for name, default in zip(names, prior(), strict=True)])
         grades = scale_max_severe(grades / grades.sum(axis=1, keepdims=True), factor)
-        found |= {name: row for name, row in zip(names, grades, strict=True) if name in said}
+        found |= {name: row for name, row in zip(names, grades, strict=True) if name in predicted}
     return found
 
 
 def _factor_gain(terms: Sequence[StudyTerms], folds: NDArray) -> tuple[float, float, float]:
     """Canal plus any-severe loss at factor 1 and at the factor of the other folds, and the best factor of all."""
 
-    def loss(mine: NDArray[np.bool_], index: int) -> float:
+    def loss(chosen: NDArray[np.bool_], index: int) -> float:
         columns = [TERMS.index(CANAL), TERMS.index("any_severe")]
-        sums = [values[mine][:, columns].sum(axis=0) for values in (terms[index].losses, terms[index].weights)]
+        sums = [values[chosen][:, columns].sum(axis=0) for values in (terms[index].losses, terms[index].weights)]
         return float((sums[0] / sums[1]).sum())
 
-    def best(mine: NDArray[np.bool_]) -> int:
-        return min(range(len(FACTORS)), key=lambda index: loss(mine, index))
+    def best(chosen: NDArray[np.bool_]) -> int:
+        return min(range(len(FACTORS)), key=lambda index: loss(chosen, index))
 
     everyone = np.ones(len(folds), bool)
     return across_folds(folds, lambda _: 0, loss), across_folds(folds, best, loss), FACTORS[best(everyone)]
 
 
 def main() -> None:
-    """Fit, print what was tried, and write what holds into the manifest."""
+    """Fit, print what was tried, and write what helps into the manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder with manifest.json, changed in place")
     arguments = parser.parse_args()
     path = arguments.weights / MANIFEST
     manifest = read_manifest(arguments.weights)
-    said = verdicts(Setting(arguments.data, manifest, out_of_fold=True))
+    packs = predict_packs(EvaluationSettings(arguments.data, manifest, out_of_fold=True))
     entry = json.loads(path.read_text())
-    shares, gains = fitted_shares(manifest, said)
-    for member, own in shares.items():
-        entry["members"][member]["ensemble_weight"] |= own
+    weights, gains = fitted_weights(manifest, packs)
+    for member, by_group in weights.items():
+        entry["members"][member]["ensemble_weight"] |= by_group
     for member, gain in gains.items():
         entry["members"][member]["gain"] = gain
     path.write_text(json.dumps(entry, indent=1) + "\n")
     weighted = replace(read_manifest(arguments.weights), calibration=Calibration())
-    chosen = replace(calibrated(grading(weighted, said)), max_severe_factor=max_severe_factor(arguments.data))
+    chosen = replace(calibrated(grade_packs(weighted, packs)), max_severe_factor=max_severe_factor(arguments.data))
     path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")
 
 

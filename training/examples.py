@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 HELD_OUT_STUDIES = frozenset({"100206310", "4646740", "44036939"})
-"""The complete real studies to check on: never trained on, in whatever pack their slices stand."""
+"""The complete real studies: never trained on, in any pack that holds their slices."""
 
 FOLDS = 4
 
 WIDER = 1.5
-"""Crops with grades are stored this much wider than the grader's window."""
+"""Factor by which stored crops are wider than the grader's window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class LandmarkExamples:
     Attributes:
         images: (n, rows, columns) uint8.
         points: (n, landmarks, 2) float32 row and column; NaN where the picture does not show the landmark.
-        known: (n, landmarks) bool; False where nobody said whether the landmark is shown.
+        known: (n, landmarks) bool; False where it is unknown whether the landmark is visible.
         group: (n,) patient or study, the unit of every split.
         fold: (n,) int8.
         source: (n,) name of the pack.
@@ -44,7 +44,7 @@ class LandmarkExamples:
 
 @dataclass(frozen=True, eq=False)
 class GradeExamples:
-    """Crops with grades, for a grader; cut wider than the grader's window so that jitter has something to show.
+    """Crops with grades, for a grader; cut wider than the grader's window, to leave room for jitter.
 
     Attributes:
         images: (n, slices, rows, columns) uint8, on the canonical side (a right side is mirrored to a left one).
@@ -75,7 +75,7 @@ def save(examples: Examples, path: Path) -> None:
 
 
 def load_any(path: Path) -> Examples:
-    """Read what `save` wrote; the fields tell the kind."""
+    """Read what `save` wrote; the kind follows from the fields."""
     with np.load(path) as stored:
         values = {name: stored[name] for name in stored.files}
     return LandmarkExamples(**values) if "points" in values else GradeExamples(**values)

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Member:
-    """A member to export: its runs, and the share it gets for each condition."""
+    """A member to export: its runs, and its weight for each condition."""
 
     runs: tuple[str, ...]
     view: str
@@ -48,8 +48,8 @@ class Member:
 
 LOCALISERS = {"sagittal": (("sagittal", "sagittal_1"), 10), "axial": (("axial_points",), 2)}
 
-# Equal shares within a view; training.calibrate fits them. The sagittal T2 member never saw a reader's grade: it
-# speaks up where there is no axial slice, and hardly where there is.
+# Equal weights within a view; training.calibrate fits them. The sagittal T2 member was never trained on a reader's
+# grade: its small weight counts only where there is no axial slice.
 MEMBERS = {
     "foraminal_t1": Member(("foraminal_0", "foraminal_1"), "sagittal_t1", 1, {FORAMINAL: 0.5}),
     "foraminal_t1_lite": Member(("foraminal_lite_0", "foraminal_lite_1"), "sagittal_t1", 1, {FORAMINAL: 0.5}),
@@ -72,7 +72,7 @@ def export_file(run: Path, weights: Path) -> dict[str, object]:
 
 
 def _with_architecture(files: list[dict]) -> dict[str, object]:
-    """One architecture of all files, taken out of their entries."""
+    """The common architecture of all files, moved out of their entries."""
     names = {item.pop("architecture") for item in files}
     if len(names) != 1:
         msg = f"the checkpoints of one member must share an architecture, not {sorted(names)}"
@@ -123,7 +123,7 @@ def _stages_of(files: StudyFiles, sagittal: list[HeatmapNet], axial: list[Heatma
 
 
 def main() -> None:
-    """Export the runs that the tables above name, uncalibrated; a run that is not finished is left out and named."""
+    """Export the runs of the tables above, uncalibrated; unfinished runs are left out with a warning."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("weights", type=Path)
@@ -134,10 +134,10 @@ def main() -> None:
         stale.unlink()
 
     def exported(names: tuple[str, ...]) -> list[dict]:
-        there = [name for name in names if (arguments.runs / name / "result.json").exists()]
-        for name in sorted(set(names) - set(there)):
+        finished = [name for name in names if (arguments.runs / name / "result.json").exists()]
+        for name in sorted(set(names) - set(finished)):
             logger.warning("run %s is not finished, left out", name)
-        return [export_file(arguments.runs / name, arguments.weights) for name in there]
+        return [export_file(arguments.runs / name, arguments.weights) for name in finished]
 
     manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
     for name, (runs, points) in LOCALISERS.items():

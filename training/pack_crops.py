@@ -14,27 +14,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from evaluation.real_slices import pictures
 from lumbar_kernel import schema
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.localisation.level_decoding import STEP_MM
 from lumbar_kernel.views import VIEWS, CropGeometry
 from training.examples import WIDER, GradeExamples
-from training.packs import AXIAL_FIELD_MM, LEVEL_INDEX, pictures
+from training.packs import AXIAL_FIELD_MM, LEVEL_INDEX
 
 FORAMEN_STEP_MM = 30.0
 """Assumed mean cranio-caudal distance of neighbouring foramina; 28.5 and 29.3 mm on the two labelled studies."""
 
 BOX_REACH_MM = 9.0
-"""A box whose middle is so near a marked disc margin means that level; 95 % lie within."""
+"""A box belongs to the level of a marked disc margin within this distance; 95 % do."""
 
 SAC_HALF_MM, SAC_MM, DISC_HALF_MM = 9.0, 6.0, 3.0
-"""Where fluid is looked for: half the window across the sac, the brightest part of it, half the height of a disc."""
+"""Region of the fluid: half the window across the sac, the brightest part of it, half the height of a disc."""
 
 GRADE_INDEX = {name: index for index, name in enumerate(schema.SEVERITY_NAMES)}
 
 
 def foramina(data: Path) -> GradeExamples:
-    """One crop per marked foramen of `sagittal_t1`; a sagittal slice looks alike on both sides, so none is mirrored."""
+    """One crop per marked foramen of `sagittal_t1`; sagittal slices look alike on both sides, so none is mirrored."""
     pack, geometry = data / "sagittal_t1", VIEWS["sagittal_t1"].geometry
     table = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
     table = table[table["label"].isin(GRADE_INDEX)]
@@ -106,11 +107,11 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
     pack, geometry = data / "sudirman_sagittal", VIEWS["sagittal_t2"].geometry
     boxes, table = (pd.read_csv(pack / f"{name}.csv") for name in ("boxes", "points"))
     narrow = dict(iter(boxes[boxes["finding"] == "stenosis"].groupby("image")))
-    judged, by_image = set(boxes["image"]), dict(iter(table[table["weighting"] == "t2"].groupby("image")))
+    annotated, by_image = set(boxes["image"]), dict(iter(table[table["weighting"] == "t2"].groupby("image")))
     crops, levels, groups, folds, boxed = [], [], [], [], []
     for path, picture in pictures(pack):
         name = Path(path).name
-        if name not in judged or name not in by_image:
+        if name not in annotated or name not in by_image:
             continue
         rows = by_image[name].sort_values("level")
         places = rows[["y_rel", "x_rel"]].to_numpy() * picture.shape
@@ -131,16 +132,16 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
 def canal(data: Path) -> GradeExamples:
     """The crops of `boxed_canals` with weak grades: Normal/Mild without a box, by rank of the fluid left with one.
 
-    That pack's readers boxed three times as many levels as the challenge's called narrow, and did not say how narrow.
-    Of each level's boxed crops those with the least fluid get Severe, the next Moderate, the rest Normal/Mild, so many
-    that all crops of the level together have the challenge's shares.
+    The readers of that pack boxed three times as many levels as those of the challenge graded narrow, without severity.
+    Of each level's boxed crops those with the least fluid get Severe, the next Moderate, the rest Normal/Mild, in such
+    numbers that all crops of the level together have the challenge's label shares.
     """
     examples, boxed = boxed_canals(data)
     left, labels = fluid_left(examples.images[:, 0]), np.zeros_like(examples.labels)
     for level, counts in enumerate(schema.LABEL_COUNTS[schema.CANAL]):
-        mine = examples.level == level
-        severe, moderate = (round(mine.sum() * counts[grade] / sum(counts)) for grade in (2, 1))
-        narrow = np.flatnonzero(mine & boxed)
+        at_level = examples.level == level
+        severe, moderate = (round(at_level.sum() * counts[grade] / sum(counts)) for grade in (2, 1))
+        narrow = np.flatnonzero(at_level & boxed)
         narrow = narrow[np.argsort(left[narrow], kind="stable")]
         labels[narrow[:severe]], labels[narrow[severe : severe + moderate]] = 2, 1
     return replace(examples, labels=labels)
@@ -150,7 +151,7 @@ def fluid_left(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Brightness of the sac at the disc relative to the brightest height of the same crop, (n, rows, columns) → (n,).
 
     Fluid is bright on T2; where the sac is crowded the brightest millimetres of a row go dark. On Sudirman's slices
-    a box is told from none by this alone with an area under the curve of .87, .86, .84, .79 and .53, L1/L2 to L5/S1.
+    this alone separates boxes from none with an area under the curve of .87, .86, .84, .79 and .53, L1/L2 to L5/S1.
     """
     mm = VIEWS["sagittal_t2"].geometry.spacing
     middle, half, across = (np.array(crops.shape[1:]) - 1) / 2, SAC_HALF_MM / mm, round(SAC_MM / mm)
@@ -167,7 +168,7 @@ def _cut(
     mm_per_pixel: tuple[float, float],
     geometry: CropGeometry,
 ) -> NDArray[np.uint8]:
-    """A crop around a pixel, `WIDER` than the grader's window, on the grader's spacing; edges are mirrored in."""
+    """A crop around a pixel, `WIDER` than the grader's window, on the grader's spacing; edges are mirrored."""
     rows, columns = stored_shape(geometry)
     scale_row, scale_column = (geometry.spacing / mm for mm in mm_per_pixel)
     matrix = np.array(

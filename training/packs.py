@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from evaluation.real_slices import letterbox, pictures, true_size
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import POSTERIOR, unit
+from lumbar_kernel.geometry import posterior_direction
 from lumbar_kernel.localisation.landmarks import POINTS, disc_normals
 from lumbar_kernel.localisation.slice_maps import FRAME
 from training.examples import LandmarkExamples
@@ -24,47 +24,16 @@ AXIAL_FIELD_MM = 170.0
 17.1 … 14.0 mm from L1/L2 to L4/L5 with a between-study deviation of 17 %."""
 
 AWAY_SLICES = 2
-"""From so many slices away on, 9 mm as a rule, a marked foramen is no longer shown."""
+"""Number of slices, usually 9 mm, from which a marked foramen is no longer visible."""
 
-SQUARED = ("spider_midsagittal",)
-"""Packs whose pictures were stretched along one side, up to nine times; in a square frame all look natural again."""
 
 HALF_DISC_OF_STEP = 0.48
-"""From the centre of a disc to its posterior margin, as a share of the step between discs: about 16 mm of 34."""
+"""Distance from the centre of a disc to its posterior margin, as a fraction of the step between discs: 16 of 34 mm."""
 
 SMALLEST_DISC = 0.0008
-"""Of a picture's area; smaller pieces of a mask are no discs."""
+"""Fraction of a picture's area; smaller pieces of a mask are not discs."""
 
 LEVEL_INDEX = {level: index for index, level in enumerate(schema.LEVELS)}
-
-
-def pictures(pack: Path, archive: str = "slices.zip") -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Every picture of a pack's archive as (name, grey pixels)."""
-    with zipfile.ZipFile(pack / archive) as files:
-        for name in sorted(files.namelist()):
-            if name.endswith((".jpg", ".png")):
-                picture = cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
-                yield name, picture
-
-
-def letterbox(picture: NDArray[np.uint8], *, rows: float, columns: float) -> tuple[NDArray[np.uint8], float, float]:
-    """A picture of `rows` × `columns` square pixels, centred in the localiser's frame.
-
-    Returns:
-        The frame, (FRAME, FRAME) uint8, and the height and width that the picture takes in it.
-    """
-    scale = FRAME / max(rows, columns)
-    height, width = round(rows * scale), round(columns * scale)
-    frame = np.zeros((FRAME, FRAME), np.uint8)
-    top, left = (FRAME - height) // 2, (FRAME - width) // 2
-    frame[top : top + height, left : left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    return frame, height, width
-
-
-def true_size(picture: NDArray[np.uint8], pack: str) -> tuple[int, int]:
-    """Height and width of a pack's picture in square pixels."""
-    rows, columns = picture.shape
-    return (max(rows, columns),) * 2 if pack in SQUARED else (rows, columns)
 
 
 def _to_frame(x_rel: NDArray[np.float64], y_rel: NDArray[np.float64], height: float, width: float) -> NDArray:
@@ -97,11 +66,10 @@ class _LandmarkList:
 
 
 def sagittal_t1(data: Path) -> LandmarkExamples:
-    """Marked foramina, and what a mark says of its neighbourhood.
+    """Marked foramina, and what each mark implies for other landmarks.
 
-    On a slice with a marked foramen the disc margin of that level is out of the picture. A foramen that the reader
-    marked two or more slices away on the same side is out of the picture too: that is how the net learns where along
-    the slices a foramen is.
+    On a slice with a marked foramen the disc margin of that level is not visible. A foramen that the reader marked two
+    or more slices away on the same side is not visible either: so the network learns the slice position of foramina.
     """
     pack = data / "sagittal_t1"
     marks = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
@@ -126,7 +94,7 @@ def sagittal_t1(data: Path) -> LandmarkExamples:
 
 
 def _slices_by_foramen(marks: pd.DataFrame) -> dict[tuple[object, object, int], float]:
-    """Instance number of the marked slice by series, condition (which tells the side) and level index."""
+    """Instance number of the marked slice by series, condition (which gives the side) and level index."""
     levels = marks["level"].map(LEVEL_INDEX)
     keys = zip(marks["series_id"], marks["condition"], levels, strict=True)
     return dict(zip(keys, marks["instance_number"].astype(float), strict=True))
@@ -204,7 +172,7 @@ class SpaceSlice:
 def space_slices(data: Path) -> Iterator[SpaceSlice]:
     """The slices of `spider_t2`, patient by patient; levels are counted from the patient's lowest disc.
 
-    Counted slice by slice instead, a curved spine moves up by a level where a slice misses its lowest disc.
+    Counted slice by slice instead, a curved spine moves up by a level where a slice landmark_errors its lowest disc.
     """
     pack = data / "spider_t2"
     files = dict(pictures(pack))
@@ -216,14 +184,14 @@ def space_slices(data: Path) -> Iterator[SpaceSlice]:
     for patient, stems in sorted(by_patient.items()):
         stems.sort(key=lambda stem: int(stem.rpartition("slice")[2]))
         margins = disc_margins(np.stack([files[f"masks/{stem}.png"] for stem in stems]))
-        for stem, mine in zip(stems, margins, strict=True):
-            yield SpaceSlice(patient, files[f"images/{stem}.jpg"], mine)
+        for stem, of_slice in zip(stems, margins, strict=True):
+            yield SpaceSlice(patient, files[f"images/{stem}.jpg"], of_slice)
 
 
 def spider_space(data: Path) -> LandmarkExamples:
     """Posterior disc margins taken from the masks of near-mid-sagittal T2-SPACE slices.
 
-    A level counts where the canal's mask lies behind its disc; elsewhere the slice is too lateral to say.
+    A level counts where the mask has canal behind its disc; elsewhere the slice is too lateral.
     """
     found = _LandmarkList("spider_t2")
     for item in space_slices(data):
@@ -239,7 +207,7 @@ def spider_space(data: Path) -> LandmarkExamples:
 
 
 def tianchi(data: Path) -> LandmarkExamples:
-    """Posterior disc margins guessed from the marked disc centres: half a disc behind, in the plane of the disc."""
+    """Posterior disc margins estimated from the marked disc centres: half a disc behind, in the plane of the disc."""
     pack = data / "tianchi_t2"
     table = pd.read_csv(pack / "points.csv")
     discs = table[(table["kind"] == "disc") & table["level"].isin(LEVEL_INDEX)]
@@ -263,9 +231,8 @@ def _behind(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Posterior margins of five discs from their centres, (5, 2) row and column each."""
     in_patient = np.stack([np.zeros(5), centres[:, 1], -centres[:, 0]], axis=1)
     normal = disc_normals(in_patient)
-    behind = unit(POSTERIOR - (normal @ POSTERIOR)[:, None] * normal)
     step = np.linalg.norm(np.diff(centres, axis=0), axis=1).mean()
-    moved = in_patient + HALF_DISC_OF_STEP * step * behind
+    moved = in_patient + HALF_DISC_OF_STEP * step * posterior_direction(normal)
     return np.stack([-moved[:, 2], moved[:, 1]], axis=1)
 
 
@@ -307,7 +274,7 @@ def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> Landm
     Args:
         data: the folder of packs.
         spacing: mm per pixel of the examples.
-        shape: rows and columns of the examples; what the crop does not show is mirrored in.
+        shape: rows and columns of the examples; what lies outside the crop is mirrored.
     """
     pack = data / "axial_t2_crops"
     table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
@@ -332,7 +299,7 @@ def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> Landm
 
 
 def landmark_packs(data: Path) -> list[LandmarkExamples]:
-    """All sagittal packs that are there."""
+    """All sagittal packs that exist."""
     builders = {
         "sagittal_t1": sagittal_t1,
         "spider_midsagittal": lambda d: midsagittal(d, "spider_midsagittal"),

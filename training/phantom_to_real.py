@@ -1,7 +1,7 @@
-"""What nets that learnt from phantoms alone reach on real images: `python -m training.phantom_to_real DATA_DIR RUNS`.
+"""Accuracy on real images of networks trained on phantoms alone: `python -m training.phantom_to_real DATA_DIR RUNS`.
 
 RUNS holds runs of `train_landmarks` and `train_grader` with `--sources phantom`, named as in `recipe.sh`: `sagittal`,
-`axial_points`, `foraminal_0`, `axial_0`. Whatever is there is measured on whatever of `shared/data` is there.
+`axial_points`, `foraminal_0`, `axial_0`. The runs that exist are measured on the parts of `shared/data` that exist.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import localise
@@ -26,27 +27,26 @@ from lumbar_kernel.schema import LEVEL_NAMES, SIDES
 from lumbar_kernel.views import VIEWS
 from training import train_grader, train_landmarks
 from training.evaluate import locations, print_locations, print_losses
-from training.evaluation_metrics import Graded, loss_figure
+from training.evaluation_metrics import GradedRows, loss_metric
 from training.examples import select
-from training.held_out_studies import complete_studies
-from training.member_predictions import graded_packs
-from training.predictions import Judges, graded, slices_for, window_grades
+from training.member_predictions import graded_crop_packs
+from training.predictions import FoldCheckpoints, rows_of_head, slices_for, window_grades
 
 logger = logging.getLogger(__name__)
 
 LOCALISERS = {"sagittal": "sagittal", "axial_points": "axial"}
 GRADERS = {"sagittal_t1": ("foraminal_0", "foraminal"), "axial_t2": ("axial_0", "axial")}
-"""Run and task by what it is for: localisers by the name of their run, graders by their view."""
+"""Run and task: localisers by the name of their run, graders by their view."""
 
 
 @dataclass(frozen=True, eq=False)
 class Nets:
-    """The nets of the runs that are there.
+    """The networks of the runs that exist.
 
     Attributes:
         localisers: by the keys of `LOCALISERS`.
         graders: by view.
-        mixed: names of runs that saw other images than phantoms.
+        mixed: names of runs that were trained on more than phantoms.
     """
 
     localisers: dict[str, HeatmapNet]
@@ -55,18 +55,18 @@ class Nets:
 
 
 def load_nets(runs: Path) -> Nets:
-    """The averaged weights of the finished runs; raises SystemExit when there is none."""
+    """The averaged weights of the finished runs; raises SystemExit without any."""
     localisers, graders, mixed = {}, {}, []
     for name, task in LOCALISERS.items():
         if settings := _settings(runs / name):
             points = train_landmarks.TASKS[task].points
-            localisers[name] = _ready(HeatmapNet(settings["backbone"], points=points), runs / name)
-            mixed += [] if _phantoms_alone(settings) else [name]
+            localisers[name] = _load(HeatmapNet(settings["backbone"], points=points), runs / name)
+            mixed += [] if _only_phantoms(settings) else [name]
     for view, (name, task) in GRADERS.items():
         if settings := _settings(runs / name):
             heads, in_chans = len(VIEWS[view].groups), train_grader.TASKS[task].in_chans
-            graders[view] = _ready(GradeNet(settings["backbone"], in_chans=in_chans, heads=heads), runs / name)
-            mixed += [] if _phantoms_alone(settings) else [name]
+            graders[view] = _load(GradeNet(settings["backbone"], in_chans=in_chans, heads=heads), runs / name)
+            mixed += [] if _only_phantoms(settings) else [name]
     if not localisers and not graders:
         names = ", ".join([*LOCALISERS, *(name for name, _ in GRADERS.values())])
         msg = f"{runs} holds no finished run named {names}; train some with --sources phantom"
@@ -79,35 +79,35 @@ def _settings(run: Path) -> dict[str, str] | None:
     return json.loads(path.read_text())["settings"] if path.is_file() else None
 
 
-def _phantoms_alone(settings: dict[str, str]) -> bool:
+def _only_phantoms(settings: dict[str, str]) -> bool:
     return settings.get("sources") == "phantom" and settings.get("start", "None") == "None"
 
 
-def _ready(net: torch.nn.Module, run: Path) -> torch.nn.Module:
+def _load(net: torch.nn.Module, run: Path) -> torch.nn.Module:
     net.load_state_dict(torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"])
     return net.eval()
 
 
-def grading(data: Path, nets: Nets, fold: int | None) -> dict[str, tuple[str, Graded]]:
-    """Figure name → condition and graded rows of the packs of graded crops; both sides' canals are averaged."""
+def grade_packs(data: Path, nets: Nets, fold: int | None) -> dict[str, tuple[str, GradedRows]]:
+    """Metric name → condition and graded rows of the packs of graded crops; both sides' canals are averaged."""
     rows = {}
-    for name, view, group, examples in graded_packs(data):
+    for name, view, group, examples in graded_crop_packs(data):
         if view in nets.graders:
             chosen = examples if fold is None else select(examples, examples.fold == fold)
             shown = slices_for(chosen, train_grader.TASKS[GRADERS[view][1]].in_chans)
             head = VIEWS[view].groups.index(group)
-            said = window_grades(nets.graders[view], shown, VIEWS[view].geometry.shape)[:, head]
-            rows[name] = group, graded(chosen, said, head)
+            predicted = window_grades(nets.graders[view], shown, VIEWS[view].geometry.shape)[:, head]
+            rows[name] = group, rows_of_head(chosen, predicted, head)
     return rows
 
 
 @dataclass(frozen=True)
-class Miss:
-    """How far from its label a landmark of a complete study was found.
+class LandmarkError:
+    """Distance between a localised landmark of a complete study and its label.
 
     Attributes:
         study, landmark, level: which; the landmark names its side.
-        in_plane_mm: distance in the plane that the label was made on.
+        in_plane_mm: distance in the plane of the label.
         across_mm: distance along its normal.
     """
 
@@ -118,8 +118,8 @@ class Miss:
     across_mm: float
 
 
-def misses(data: Path, nets: Nets) -> Iterator[Miss]:
-    """Canal and foramina, and recesses where a net for them is there, of every complete labelled study."""
+def landmark_errors(data: Path, nets: Nets) -> Iterator[LandmarkError]:
+    """Errors of canal and foramina, and of recesses with a network for them, in every complete labelled study."""
     sagittal_normal = np.array([1.0, 0.0, 0.0])
     for study, truth in complete_studies(data):
         try:
@@ -131,35 +131,39 @@ def misses(data: Path, nets: Nets) -> Iterator[Miss]:
         if "axial_points" in nets.localisers:
             views = axial_views(study, found, [nets.localisers["axial_points"]])
         for level, name in enumerate(LEVEL_NAMES):
-            yield _miss(study.study_id, "canal", name, found.canal[level] - truth.canal[level], sagittal_normal)
+            yield _landmark_error(
+                study.study_id, "canal", name, found.canal[level] - truth.canal[level], sagittal_normal
+            )
             for side, word in enumerate(SIDES):
                 offset = found.foramina[level, side] - truth.foramina[level, side]
-                yield _miss(study.study_id, f"{word} foramen", name, offset, sagittal_normal)
+                yield _landmark_error(study.study_id, f"{word} foramen", name, offset, sagittal_normal)
                 view = views[level]
                 if view is not None:
                     offset = view.recesses[side] - truth.recesses[level, side]
-                    yield _miss(study.study_id, f"{word} recess", name, offset, view.item.plane.normal)
+                    yield _landmark_error(study.study_id, f"{word} recess", name, offset, view.item.plane.normal)
 
 
-def _miss(study: str, landmark: str, level: str, offset: NDArray[np.float64], normal: NDArray[np.float64]) -> Miss:
+def _landmark_error(
+    study: str, landmark: str, level: str, offset: NDArray[np.float64], normal: NDArray[np.float64]
+) -> LandmarkError:
     across = float(offset @ normal)
-    return Miss(study, landmark, level, float(np.linalg.norm(offset - across * normal)), abs(across))
+    return LandmarkError(study, landmark, level, float(np.linalg.norm(offset - across * normal)), abs(across))
 
 
-def print_misses(found: list[Miss]) -> None:
-    """One line a study and kind of landmark: how far off the levels were, and how many within 6 mm."""
+def print_landmark_errors(found: list[LandmarkError]) -> None:
+    """One line per study and kind of landmark: the errors of the levels, and how many are within 6 mm."""
     print("\n| complete study | landmark | mm in the plane, L1/L2 to L5/S1 | mm across it | within 6 mm in the plane |")
     print("|---|---|---|---|---|")
-    for study, landmark in dict.fromkeys((miss.study, miss.landmark) for miss in found):
-        mine = [miss for miss in found if (miss.study, miss.landmark) == (study, landmark)]
-        plane = ", ".join(f"{miss.in_plane_mm:.1f}" for miss in mine)
-        across = ", ".join(f"{miss.across_mm:.1f}" for miss in mine)
-        near = sum(miss.in_plane_mm < 6 for miss in mine)
-        print(f"| {study} | {landmark} | {plane} | {across} | {near} of {len(mine)} |")
+    for study, landmark in dict.fromkeys((error.study, error.landmark) for error in found):
+        levels = [error for error in found if (error.study, error.landmark) == (study, landmark)]
+        plane = ", ".join(f"{error.in_plane_mm:.1f}" for error in levels)
+        across = ", ".join(f"{error.across_mm:.1f}" for error in levels)
+        near = sum(error.in_plane_mm < 6 for error in levels)
+        print(f"| {study} | {landmark} | {plane} | {across} | {near} of {len(levels)} |")
 
 
 def main() -> None:
-    """Measure, print the tables, and write the figures as JSON where asked."""
+    """Measure, print the tables, and write the metrics as JSON where requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("runs", type=Path, metavar="RUNS")
@@ -168,25 +172,25 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if not arguments.data.is_dir():
-        raise SystemExit(f"the real data are needed: {arguments.data} is no folder laid out as shared/data")
+        raise SystemExit(f"the real data are needed: {arguments.data} is not a folder with the layout of shared/data")
     nets = load_nets(arguments.runs)
     for name in nets.mixed:
-        logger.warning("run %s saw more than phantoms: its figures say nothing of transfer", name)
-    rows = grading(arguments.data, nets, arguments.fold)
-    losses = {name: loss_figure(graded_rows) for name, (_, graded_rows) in rows.items()}
+        logger.warning("run %s was trained on more than phantoms: its metrics do not measure phantom-to-real", name)
+    rows = grade_packs(arguments.data, nets, arguments.fold)
+    losses = {name: loss_metric(graded_rows) for name, (_, graded_rows) in rows.items()}
     print_losses(arguments.data, rows, losses)
     places, found = {}, []
     if "sagittal" in nets.localisers:
-        own = ((0 if arguments.fold is None else arguments.fold, nets.localisers["sagittal"]),)
-        places, _ = locations(arguments.data, Judges(own, out_of_fold=arguments.fold is not None))
+        localiser = ((0 if arguments.fold is None else arguments.fold, nets.localisers["sagittal"]),)
+        places, _ = locations(arguments.data, FoldCheckpoints(localiser, out_of_fold=arguments.fold is not None))
         print_locations(places)
-        found = list(misses(arguments.data, nets))
-        print_misses(found)
+        found = list(landmark_errors(arguments.data, nets))
+        print_landmark_errors(found)
     if not losses and not places and not found:
-        raise SystemExit(f"{arguments.data} holds no pack that these runs can be measured on")
+        raise SystemExit(f"{arguments.data} holds no pack on which these runs can be measured")
     if arguments.json:
-        figures = losses | places | {"complete_studies": [miss.__dict__ for miss in found]}
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        metrics = losses | places | {"complete_studies": [error.__dict__ for error in found]}
+        arguments.json.write_text(json.dumps(metrics, indent=1) + "\n")
 
 
 if __name__ == "__main__":

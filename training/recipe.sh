@@ -1,7 +1,7 @@
 #!/bin/sh
-# The whole story in order: prepare, train, export, calibrate, measure. Every step resumes, so a restart costs nothing.
-# PACKS is a folder laid out as shared/data; COMPETITION, where you have it, the competition's own folder.
-# About 3.5 hours on two cores with the packs and the phantoms; see training/README.md.
+# All steps in order: prepare, train, export, calibrate, measure. Every step can be resumed after an interruption.
+# PACKS is a folder with the layout of shared/data; COMPETITION, if you have it, the competition's own folder.
+# About 3.5 hours on two cores with the packs and the phantoms; see docs/training.md.
 set -eu
 
 PACKS=${PACKS:-../shared/data}
@@ -15,14 +15,14 @@ if [ -n "$COMPETITION" ]; then
     python -m training.competition "$COMPETITION" "$CACHE" --folds "$PACKS/rsna_tables/folds.csv"
 fi
 
-# run NAME COMMAND...: unless the run is finished already
+# run NAME COMMAND...: unless the run is already finished
 run() {
     name=$1
     shift
     [ -f "$RUNS/$name/result.json" ] || python -m "training.$1" "$2" "$CACHE" "$RUNS/$name" $3
 }
 
-# Phantoms teach the slices that no pack has: lateral T2 and the midline.
+# Phantoms supply the slices that no pack has: lateral T2 and the midline.
 run sagittal train_landmarks sagittal "--fold 0 --steps 3400"
 run sagittal_1 train_landmarks sagittal "--fold 1 --steps 3400"
 run axial_points train_landmarks axial "--steps 500"

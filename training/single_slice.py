@@ -1,4 +1,4 @@
-"""Single pictures of the packs as one-slice studies, and the kernel's own localising on them."""
+"""Single pictures of the packs as sagittal slices, and the kernel's own localisation on them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.geometry import CRANIAL, POSTERIOR, SlicePlane
 from lumbar_kernel.grading.ensemble import SURE
-from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
+from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.study import Slice
 
 FIELD_MM = 280.0
-"""Assumed longer side of a sagittal field of view; the second decoding of a picture corrects it by the steps found."""
+"""Assumed longer side of a sagittal field of view; the second decoding corrects it by the measured steps."""
 
 BATCH = 64
 
@@ -26,7 +26,7 @@ def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, f
     """A picture as a sagittal slice in the patient, anterior at its left.
 
     Args:
-        picture: grey pixels, of whatever size.
+        picture: grey pixels of any size.
         rows: height of the original in square pixels, so that a squashed picture gets its shape back.
         columns: width of the original.
         field_mm: length of the longer side.
@@ -50,8 +50,8 @@ class Levels:
     Attributes:
         points: (5, 2) row and column, relative to the picture.
         confidence: (5,) of each level, 0..1.
-        step_mm: mean distance of neighbouring levels that were both seen, in the millimetres of the slice; None when
-            there is no such pair.
+        step_mm: mean distance of neighbouring levels that are both visible, in the millimetres of the slice; None
+            when there is no such pair.
     """
 
     points: NDArray[np.float64]
@@ -60,12 +60,12 @@ class Levels:
 
 
 def levels_on(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, channels: range) -> list[Levels | None]:
-    """The five levels on each slice by itself; None where no chain can be seen.
+    """The five levels on each slice by itself; None where no plausible row of levels is found.
 
     Args:
         slices: from `sagittal_slice`.
         nets: localisers.
-        channels: landmarks of the net that make the chain: disc margins, or foramina on a lateral slice.
+        channels: landmarks of the network that are decoded: disc margins, or foramina on a lateral slice.
     """
     found: list[Levels | None] = []
     for start in range(0, len(slices), BATCH):
@@ -75,22 +75,22 @@ def levels_on(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, channels: 
 
 
 def _levels(item: Slice, maps: SliceMaps, channels: range) -> Levels | None:
-    """Levels decoded twice: in the assumed field of view, then in the one that makes the mean step usual."""
+    """Levels decoded twice: in the assumed field of view, then in the one that gives the mean step its usual length."""
     try:
         points, confidence = decode_levels(gather([maps], channels=channels))
-        step = _seen_step(points, confidence)
+        step = _visible_step(points, confidence)
         if step is not None:
             scale = STEP_MM / step
             points, confidence = decode_levels(gather([_scaled(maps, scale)], channels=channels))
             points = points / scale
-            step = _seen_step(points, confidence)
+            step = _visible_step(points, confidence)
     except LocalisationError:
         return None
     return Levels((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape), confidence, step)
 
 
-def _seen_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:
-    """Mean step between neighbours that both were seen rather than bridged."""
+def _visible_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:
+    """Mean step between neighbours that are both visible rather than bridged."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     seen = (confidence[:-1] > SURE) & (confidence[1:] > SURE)
     return float(steps[seen].mean()) if seen.any() else None

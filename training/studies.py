@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.study_truth import StudyTruth
 from lumbar_kernel.grading.crops import cut_crops
 from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, nearest_slice, window_of
 from lumbar_kernel.localisation.landmarks import POINTS, Landmarks
 from lumbar_kernel.localisation.slice_maps import frame_of
-from lumbar_kernel.resampling import centred_grid, sample
+from lumbar_kernel.resampling import centred_grid, sample, to_bytes
 from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
 from lumbar_kernel.study import Slice, Study
 from lumbar_kernel.views import VIEWS, level_and_side
@@ -21,7 +22,7 @@ SLICES_PER_SERIES = 5
 POINTS_SHAPE = (160, 160)
 
 SHOWN_MM, HIDDEN_MM = 4.0, 8.0
-"""A slice shows a landmark within the first distance and does not beyond the second; between, nobody says."""
+"""A slice shows a landmark within the first distance and does not beyond the second; between, it is unknown."""
 
 KINDS = {
     "sagittal": LandmarkExamples,
@@ -30,35 +31,14 @@ KINDS = {
     "canal": GradeExamples,
     "axial": GradeExamples,
 }
-"""Kinds of example by the name that the trainers look for."""
+"""Kinds of example by the names that the training scripts use."""
 
 KIND_OF_VIEW = {"sagittal_t1": "foramina", "sagittal_t2": "canal", "axial_t2": "axial"}
 
 
-@dataclass(frozen=True, eq=False)
-class StudyTruth:
-    """What is true of a study, mm LPS; NaN or -1 where nobody said.
-
-    Attributes:
-        disc_margin: (5, 3) posterior disc margins.
-        canal: (5, 3) middle of the sac at each disc.
-        disc_normal: (5, 3) cranial unit normals.
-        foramina: (5, 2, 3) level, side.
-        recesses: (5, 2, 3) level, side.
-        grades: (25,) grade 0..2 of `schema.ROWS`, -1 unknown.
-    """
-
-    disc_margin: NDArray[np.float64]
-    canal: NDArray[np.float64]
-    disc_normal: NDArray[np.float64]
-    foramina: NDArray[np.float64]
-    recesses: NDArray[np.float64]
-    grades: NDArray[np.int64]
-
-
 @dataclass(frozen=True)
 class Origin:
-    """Where examples come from: patient or study, its fold, the name of the source."""
+    """Origin of examples: patient or study, its fold, the name of the source."""
 
     group: str
     fold: int
@@ -69,27 +49,27 @@ def examples_of(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.
     """All kinds of example that a study can give, by the names of `KINDS`.
 
     Args:
-        study: with whatever series it has.
+        study: with the series that it has.
         truth: its landmarks and grades.
-        origin: written on every example.
+        origin: stored with every example.
         rng: chooses the sagittal slices.
     """
     views = true_views(study, truth)
-    made: dict[str, Examples] = {}
+    examples: dict[str, Examples] = {}
     if study.slices(SAGITTAL_T1) or study.slices(SAGITTAL_T2):
-        made["sagittal"] = _sagittal(study, truth, origin, rng)
+        examples["sagittal"] = _sagittal(study, truth, origin, rng)
     if any(view is not None for view in views):
-        made["axial_points"] = _axial_points(views, origin)
+        examples["axial_points"] = _axial_points(views, origin)
     known = _known(truth)
     for view, crops in cut_crops(study, _filled(truth), views, wider=WIDER).items():
         present = crops.present & known[view]
         if present.any():
-            made[KIND_OF_VIEW[view]] = _grades(crops.images, present, view, truth, origin)
-    return made
+            examples[KIND_OF_VIEW[view]] = _grades(crops.images, present, view, truth, origin)
+    return examples
 
 
 def _known(truth: StudyTruth) -> dict[str, NDArray[np.bool_]]:
-    """Which crops of each view are centred on a landmark that somebody marked."""
+    """Which crops of each view are centred on a labelled landmark."""
     return {
         "sagittal_t1": ~np.isnan(truth.foramina[:, :, 0]).ravel(),
         "sagittal_t2": ~np.isnan(truth.canal[:, 0]),
@@ -98,7 +78,7 @@ def _known(truth: StudyTruth) -> dict[str, NDArray[np.bool_]]:
 
 
 def _filled(truth: StudyTruth) -> Landmarks:
-    """The truth in the shape that the localiser returns; unknown points stand anywhere, their crops are dropped."""
+    """The truth in the shape that the localiser returns; unknown points get a placeholder, their crops are dropped."""
 
     def filled(points: NDArray) -> NDArray:
         anywhere = np.nanmean(np.where(np.isnan(truth.canal), np.nan, truth.canal), axis=0)
@@ -116,7 +96,7 @@ def _filled(truth: StudyTruth) -> Landmarks:
 
 
 def true_views(study: Study, truth: StudyTruth) -> tuple[AxialView | None, ...]:
-    """The axial evidence of each level with the true recesses; a recess that nobody marked mirrors the other."""
+    """The axial evidence of each level with the true recesses; an unlabelled recess mirrors the other."""
     slices = study.slices(AXIAL_T2)
     views: list[AxialView | None] = []
     for level, canal in enumerate(truth.canal):
@@ -138,16 +118,16 @@ def _sagittal(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Ge
         slices = study.slices(role)
         for index in rng.choice(len(slices), min(SLICES_PER_SERIES, len(slices)), replace=False):
             grid = frame_of(slices[index])
-            place, judged = _shown(slices[index], truth)
-            frames.append(_bytes(sample(slices[index], grid)))
+            place, is_known = _shown(slices[index], truth)
+            frames.append(to_bytes(sample(slices[index], grid)))
             points.append(grid.to_pixel(place))
-            known.append(judged)
+            known.append(is_known)
             weighting.append(name)
     return _landmarks(frames, points, known, weighting, origin)
 
 
 def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray, NDArray]:
-    """Where a slice shows each landmark, (POINTS, 3) mm with NaN where it does not, and whether that is sure."""
+    """Where a slice shows each landmark, (POINTS, 3) mm with NaN where it does not, and whether that is known."""
     place, known = np.full((POINTS, 3), np.nan), np.ones(POINTS, bool)
     for level in range(len(LEVELS)):
         for channel, candidates in ((level, truth.disc_margin[level][None]), (5 + level, truth.foramina[level])):
@@ -172,7 +152,7 @@ def _axial_points(views: tuple[AxialView | None, ...], origin: Origin) -> Landma
         grid = centred_grid(
             middle, down=view.grid.down, right=view.grid.right, spacing=WINDOW_SPACING_MM, shape=POINTS_SHAPE
         )
-        frames.append(_bytes(sample(view.item, grid)))
+        frames.append(to_bytes(sample(view.item, grid)))
         points.append(grid.to_pixel(view.recesses))
         known.append(np.ones(2, bool))
     return _landmarks(frames, points, known, ["t2"] * len(frames), origin)
@@ -193,7 +173,7 @@ def _landmarks(frames: list, points: list, known: list, weighting: list[str], or
 
 def _grades(images: NDArray, present: NDArray, view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:
     groups = VIEWS[view].groups
-    order = [place for place, there in zip(level_and_side(VIEWS[view]), present, strict=True) if there]
+    order = [place for place, exists in zip(level_and_side(VIEWS[view]), present, strict=True) if exists]
     rows = [[row_index(g, level, None if g == CANAL else side) for g in groups] for level, side in order]
     n = len(order)
     return GradeExamples(
@@ -205,8 +185,3 @@ def _grades(images: NDArray, present: NDArray, view: str, truth: StudyTruth, ori
         fold=np.full(n, origin.fold, np.int8),
         source=np.full(n, origin.source),
     )
-
-
-def _bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = np.percentile(image, [0.5, 99.7])
-    return np.clip((image - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)

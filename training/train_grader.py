@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lumbar_kernel.models.grade_net import GradeNet, to_input
+from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from lumbar_kernel.views import VIEWS
 from training.augment import Spatial, draw_matrix, vary_signal, warp
-from training.evaluation_metrics import weighted_log_loss
 from training.examples import GradeExamples, concatenate, load_grades, select
 from training.predictions import slices_for, window_grades
 from training.pretrained import start_from_imagenet
@@ -24,7 +24,7 @@ from training.trainer import Pools, Trainer, example_files, run_parser, write_re
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained: view, examples with the share of each source, whether slices come one by one."""
+    """A training task: view, examples with the weight of each source, slices per input."""
 
     view: str
     files: tuple[str, ...]
@@ -37,7 +37,7 @@ class Task:
 SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BORDER_REFLECT_101)
 
 ALONE = 0.15
-"""How often the middle slice stands in for its neighbours, as it does at the edge of a series and in single slices."""
+"""How often the middle slice replaces its neighbours, as at the edge of a series and in single slices."""
 
 TASKS = {
     "foraminal": Task(
@@ -65,7 +65,7 @@ TASKS = {
 
 
 class Sampler:
-    """Draws augmented batches of the training folds, each source with its share."""
+    """Draws augmented batches of the training folds, each source with its weight."""
 
     def __init__(
         self, examples: GradeExamples, task: Task, *, fold: int, batch: int, seed: int, mixed: float = 0.0
@@ -75,7 +75,7 @@ class Sampler:
         self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """Pictures, levels, labels, labels of the pictures mixed in and the share of the first ones.
+        """Pictures, levels, labels, labels of the pictures mixed in, and the fraction of the first ones.
 
         The same step gives the same batch.
         """
@@ -84,12 +84,12 @@ class Sampler:
         pictures = to_input(np.stack([self._picture(index, rng) for index in chosen]))
         level, labels = (values[chosen].astype(np.int64) for values in (self.examples.level, self.examples.labels))
         partner = _partners(level, rng)
-        share = np.where(rng.random(self.batch) < self.mixed, rng.beta(0.4, 0.4, self.batch), 1.0).astype(np.float32)
-        broad = share[:, None, None, None]
+        fraction = np.where(rng.random(self.batch) < self.mixed, rng.beta(0.4, 0.4, self.batch), 1.0).astype(np.float32)
+        broad = fraction[:, None, None, None]
         pictures = broad * pictures + (1 - broad) * pictures[partner]
         return (
             torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last),
-            *(torch.from_numpy(values) for values in (level, labels, labels[partner], share)),
+            *(torch.from_numpy(values) for values in (level, labels, labels[partner], fraction)),
         )
 
     def _picture(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -101,34 +101,34 @@ class Sampler:
         matrix = draw_matrix(rng, self.task.spatial, stack.shape[1:], self.shape)
         moved = np.stack([warp(one, matrix, self.shape, border=self.task.spatial.border) for one in stack])
         varied = vary_signal(moved / np.float32(255), rng, strength=0.7)
-        if rng.random() < 0.3:  # a hidden patch, so that no single texture decides
+        if rng.random() < 0.3:  # hide a patch, so that no single texture decides
             rows, columns = (rng.integers(0, size - size // 4) for size in self.shape)
             varied[:, rows : rows + self.shape[0] // 4, columns : columns + self.shape[1] // 4] = varied.mean()
         return varied
 
 
 def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """For each example of a batch another of its level, to be mixed with; itself where it is the only one."""
+    """For each example of a batch another of its level to mix with; itself where it is the only one."""
     partner = np.arange(len(level))
     for value in np.unique(level):
-        mine = np.flatnonzero(level == value)
-        partner[mine] = rng.permutation(mine)
+        same_level = np.flatnonzero(level == value)
+        partner[same_level] = rng.permutation(same_level)
     return partner
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-    """Cross-entropy with the metric's weights 1/2/4, per head divided by the weights that took part."""
-    images, level, labels, others, share = batch
+    """Cross-entropy with the metric's weights 1/2/4, per head divided by the sum of the weights used."""
+    images, level, labels, others, fraction = batch
     logits = model(images, level)
     weight = torch.tensor(SEVERITY_WEIGHTS, device=logits.device)
     total = logits.new_zeros(())
     for head in range(labels.shape[1]):
-        entropy, took_part = logits.new_zeros(()), logits.new_zeros(())
-        for wanted, part in ((labels[:, head], share), (others[:, head], 1 - share)):
-            counts = part * (wanted >= 0) * weight[wanted.clamp(min=0)]
-            entropy = entropy + (counts * F.cross_entropy(logits[:, head], wanted.clamp(min=0), reduction="none")).sum()
-            took_part = took_part + counts.sum()
-        total = total + entropy / took_part.clamp(min=1e-6)
+        entropy, weight_sum = logits.new_zeros(()), logits.new_zeros(())
+        for target, part in ((labels[:, head], fraction), (others[:, head], 1 - fraction)):
+            counts = part * (target >= 0) * weight[target.clamp(min=0)]
+            entropy = entropy + (counts * F.cross_entropy(logits[:, head], target.clamp(min=0), reduction="none")).sum()
+            weight_sum = weight_sum + counts.sum()
+        total = total + entropy / weight_sum.clamp(min=1e-6)
     return total / labels.shape[1]
 
 
@@ -139,19 +139,19 @@ def predict(model: GradeNet, examples: GradeExamples, task: Task) -> NDArray[np.
 
 def measure(model: GradeNet, examples: GradeExamples, task: Task) -> dict[str, float]:
     """Weighted log loss of each head on each source."""
-    said = predict(model, examples, task)
-    figures = {}
+    predicted = predict(model, examples, task)
+    metrics = {}
     for source in np.unique(examples.source):
         for head, group in enumerate(VIEWS[task.view].groups):
-            mine = (examples.source == source) & (examples.labels[:, head] >= 0)
-            figures[f"{source}_{group}"] = weighted_log_loss(examples.labels[mine, head], said[mine, head])
-    return figures
+            chosen = (examples.source == source) & (examples.labels[:, head] >= 0)
+            metrics[f"{source}_{group}"] = weighted_log_loss(examples.labels[chosen, head], predicted[chosen, head])
+    return metrics
 
 
 def main() -> None:
-    """Train until the steps are done; a restart continues; predictions of the fold left out go to `oof.npz`."""
+    """Train until the steps are done; a restart continues; predictions of the left-out fold go to `oof.npz`."""
     parser = run_parser(main.__doc__, TASKS, batch=64)
-    parser.add_argument("--mixed", type=float, default=0.0, help="share of examples that another is mixed into")
+    parser.add_argument("--mixed", type=float, default=0.0, help="fraction of examples that are mixed with another")
     parser.add_argument("--drop-rate", type=float, default=0.3, help="dropout before the classifier")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
@@ -173,7 +173,7 @@ def main() -> None:
         seed=arguments.fold + 1,
         mixed=arguments.mixed,
     )
-    figures = trainer.fit(
+    metrics = trainer.fit(
         sampler,
         loss,
         measure=lambda m: measure(m, validation, task),
@@ -187,7 +187,7 @@ def main() -> None:
         group=validation.group,
         source=validation.source,
     )
-    write_result(arguments.run, vars(arguments), figures)
+    write_result(arguments.run, vars(arguments), metrics)
 
 
 if __name__ == "__main__":

@@ -21,19 +21,19 @@ from training.trainer import Pools, Trainer, example_files, run_parser, write_re
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained: which examples, on what frame, how far pictures are moved."""
+    """A training task: examples, frame, and spatial augmentation."""
 
     files: tuple[str, ...]
     shape: tuple[int, int]
     points: int
     spatial: Spatial
-    draw: dict[str, float]  # share of each source in a batch
+    draw: dict[str, float]  # weight of each source in a batch
     sigma: float = 1.0  # of the target, in heatmap cells
-    hidden: float = 0.0  # share of pictures with parts covered away from the points
+    hidden: float = 0.0  # fraction of pictures with parts hidden away from the points
 
 
 ROOM = 9.0
-"""Pixels round the points that are never covered: a disc and its neighbouring corners."""
+"""Pixels around the points that are never hidden: a disc and its neighbouring corners."""
 
 TASKS = {
     # Scale and shift cover fields of view from 220 to 380 mm and spines off the middle of the frame.
@@ -65,39 +65,39 @@ TASKS = {
 
 
 def targets(points: NDArray, shape: tuple[int, int], *, sigma: float) -> NDArray[np.float32]:
-    """What the net should say: (landmarks, 2) rows and columns → (landmarks, cells + 1), each summing to 1.
+    """Target distributions: (landmarks, 2) rows and columns → (landmarks, cells + 1), each summing to 1.
 
     A Gaussian over the cells around the point; all on the last entry, absence, where the point is NaN or outside.
     """
     rows, columns = shape[0] // STRIDE, shape[1] // STRIDE
-    wanted = np.zeros((len(points), rows * columns + 1), np.float32)
+    target = np.zeros((len(points), rows * columns + 1), np.float32)
     cells = (points + 0.5) / STRIDE - 0.5
     for index, (row, column) in enumerate(cells):
         if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):  # NaN compares false
-            wanted[index, -1] = 1
+            target[index, -1] = 1
             continue
         down = np.exp(-0.5 * ((np.arange(rows) - row) / sigma) ** 2)
         along = np.exp(-0.5 * ((np.arange(columns) - column) / sigma) ** 2)
         spot = np.outer(down, along)
-        wanted[index, :-1] = (spot / spot.sum()).ravel()
-    return wanted
+        target[index, :-1] = (spot / spot.sum()).ravel()
+    return target
 
 
 class Sampler:
-    """Draws augmented batches of the training folds, each source with its share."""
+    """Draws augmented batches of the training folds, each source with its weight."""
 
     def __init__(self, examples: LandmarkExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
         self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
         self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """Pictures, targets and which landmarks were judged; the same step gives the same batch."""
+        """Pictures, targets and which landmarks are known; the same step gives the same batch."""
         rng = np.random.default_rng((self.seed, step))
         chosen = self.pools.draw(rng, self.batch)
-        pictures, wanted, known = zip(*(self._example(int(index), rng) for index in chosen), strict=True)
+        pictures, target, known = zip(*(self._example(int(index), rng) for index in chosen), strict=True)
         return (
             torch.from_numpy(np.stack(pictures))[:, None].contiguous(memory_format=torch.channels_last),
-            torch.from_numpy(np.stack(wanted)),
+            torch.from_numpy(np.stack(target)),
             torch.from_numpy(np.stack(known)),
         )
 
@@ -114,38 +114,38 @@ class Sampler:
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-    """Cross-entropy between wanted and said distributions, averaged over the landmarks that somebody judged."""
-    pictures, wanted, known = batch
-    entropy = -(wanted * model(pictures)).sum(dim=2)
+    """Cross-entropy between target and predicted distributions, averaged over the known landmarks."""
+    pictures, target, known = batch
+    entropy = -(target * model(pictures)).sum(dim=2)
     return (entropy * known).sum() / known.sum().clamp(min=1)
 
 
 @torch.no_grad()
 def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[str, float]:
-    """Validation figures per source: share of shown landmarks within 2, 3 and 6 % of the frame, and false alarms."""
+    """Validation metrics per source: visible landmarks within 2, 3 and 6 % of the frame, and false alarms."""
     device = next(model.parameters()).device
     found = []
     for start in range(0, len(examples.images), 64):
         block = examples.images[start : start + 64]
         matrix = np.array([[1, 0, (task.shape[1] - block.shape[2]) / 2], [0, 1, (task.shape[0] - block.shape[1]) / 2]])
         pictures = np.stack([normalise(warp(p, matrix, task.shape, border=0).astype(np.float32)) for p in block])
-        said = model(torch.from_numpy(pictures)[:, None].to(device)).exp().cpu().numpy()
-        found.append(said)
-    said = np.concatenate(found)
+        block_maps = model(torch.from_numpy(pictures)[:, None].to(device)).exp().cpu().numpy()
+        found.append(block_maps)
+    maps = np.concatenate(found)
     cells = (task.shape[0] // STRIDE, task.shape[1] // STRIDE)
-    best = np.stack(np.unravel_index(said[:, :, :-1].argmax(2), cells), axis=2)
+    best = np.stack(np.unravel_index(maps[:, :, :-1].argmax(2), cells), axis=2)
     offset = (np.array(task.shape) - examples.images.shape[1:]) / 2
     distance = np.linalg.norm((best + 0.5) * STRIDE - 0.5 - (examples.points + offset), axis=2) / task.shape[0]
-    shown = ~np.isnan(distance)
-    figures = {}
+    visible = ~np.isnan(distance)
+    metrics = {}
     for source in np.unique(examples.source):
-        mine = (examples.source == source)[:, None]
+        of_source = (examples.source == source)[:, None]
         for limit in (2, 3, 6):
-            figures[f"{source}_{limit}"] = float((distance[mine & shown] < limit / 100).mean())
-        missing = mine & ~shown & examples.known
+            metrics[f"{source}_{limit}"] = float((distance[of_source & visible] < limit / 100).mean())
+        missing = of_source & ~visible & examples.known
         if missing.any():
-            figures[f"{source}_false"] = float((said[:, :, -1][missing] < 0.5).mean())
-    return figures
+            metrics[f"{source}_false"] = float((maps[:, :, -1][missing] < 0.5).mean())
+    return metrics
 
 
 def main() -> None:
@@ -167,13 +167,13 @@ def main() -> None:
     validation = select(examples, held)
     trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
-    figures = trainer.fit(
+    metrics = trainer.fit(
         sampler,
         loss,
         measure=lambda m: measure(m, validation, task),
         measure_every=max(arguments.steps // 10, 1),
     )
-    write_result(arguments.run, vars(arguments), figures)
+    write_result(arguments.run, vars(arguments), metrics)
 
 
 if __name__ == "__main__":

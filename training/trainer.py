@@ -1,4 +1,4 @@
-"""What every training run shares: schedule, moving average of weights, checkpoints to resume from, a log."""
+"""The training loop of every run: schedule, moving average of weights, resumable checkpoints, a log."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
     parser.add_argument("cache", type=Path, help="folder of prepared examples")
     parser.add_argument("run", type=Path, help="folder of this run; a restart continues it")
     parser.add_argument(
-        "--sources", choices=SOURCES, default=SOURCES[0], help="real leaves the phantoms out, phantom all else"
+        "--sources", choices=SOURCES, default=SOURCES[0], help="real leaves out the phantoms, phantom all others"
     )
-    parser.add_argument("--fold", type=int, default=0, help="left out of training and measured on")
+    parser.add_argument("--fold", type=int, default=0, help="left out of training and used for validation")
     parser.add_argument("--backbone", default="mobilenetv3_small_100", help="timm model name")
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights, see pretrained.py")
     parser.add_argument("--steps", type=int, default=3000)
@@ -42,36 +42,36 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
 
 
 def example_files(cache: Path, names: Iterable[str], sources: str) -> list[Path]:
-    """The files of examples that are there and wanted; raises FileNotFoundError where there is none.
+    """The example files to train on; raises FileNotFoundError if none exists.
 
     Args:
         cache: folder of prepared examples.
-        names: of the files, those of phantoms beginning so.
+        names: of the files; those of phantoms begin with "phantom".
         sources: one of `SOURCES`.
     """
-    wanted = [name for name in names if sources == "all" or name.startswith("phantom") == (sources == "phantom")]
-    files = [path for name in wanted if (path := cache / f"{name}.npz").exists()]
+    chosen = [name for name in names if sources == "all" or name.startswith("phantom") == (sources == "phantom")]
+    files = [path for name in chosen if (path := cache / f"{name}.npz").exists()]
     if not files:
-        msg = f"{cache} holds none of {', '.join(wanted)}; training.prepare and training.phantoms write them"
+        msg = f"{cache} holds none of {', '.join(chosen)}; training.prepare and training.phantoms write them"
         raise FileNotFoundError(msg)
     return files
 
 
 class Pools:
-    """Training examples by source, drawn so that each source has its share of a batch.
+    """Training examples by source, drawn so that each source has its fraction of a batch.
 
     Args:
         sources: (n,) source of each example.
         folds: (n,) fold of each example.
-        shares: source → weight in the draw; a source without examples is passed over.
+        weights: source → weight in the draw; sources without examples are ignored.
         fold: left out.
     """
 
-    def __init__(self, sources: NDArray, folds: NDArray, shares: Mapping[str, float], *, fold: int) -> None:
-        found = {name: np.flatnonzero((folds != fold) & (sources == name)) for name in shares}
+    def __init__(self, sources: NDArray, folds: NDArray, weights: Mapping[str, float], *, fold: int) -> None:
+        found = {name: np.flatnonzero((folds != fold) & (sources == name)) for name in weights}
         self.pools = {name: pool for name, pool in found.items() if len(pool)}
-        weights = np.array([shares[name] for name in self.pools])
-        self.weights = weights / weights.sum()
+        chosen = np.array([weights[name] for name in self.pools])
+        self.weights = chosen / chosen.sum()
         logger.info("training pools %s", {name: len(pool) for name, pool in self.pools.items()})
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.intp]:
@@ -90,7 +90,7 @@ class Trainer:
 
     Args:
         model: trained in place.
-        run: folder of the run; `last.pt` in it is what a restart continues from, `log.jsonl` the record.
+        run: folder of the run, with the checkpoint `last.pt` and the record `log.jsonl`.
         steps: length of the whole run.
         lr: highest learning rate.
         ema: decay of the moving average.
@@ -119,7 +119,7 @@ class Trainer:
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["steps"] != self.steps:
-            logger.warning("%s was a run of %s steps, starting anew", path, state["steps"])
+            logger.warning("%s was a run of %s steps, starting afresh", path, state["steps"])
             return
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -157,13 +157,13 @@ class Trainer:
         Args:
             batch: tensors of a step, given the step number (so a resumed run sees the same data).
             loss: scalar loss of the model on a batch.
-            measure: figures of the averaged model on validation data.
+            measure: metrics of the averaged model on validation data.
             measure_every: steps between measurements; the last step always measures.
 
         Returns:
-            The last figures.
+            The last metrics.
         """
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         running, started = 0.0, time.monotonic()
         while self.step < self.steps:
             tensors = tuple(t.to(self.device, non_blocking=True) for t in batch(self.step))
@@ -171,24 +171,24 @@ class Trainer:
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
                 value = loss(self.model, tensors)
             self.optimiser.zero_grad(set_to_none=True)
-            self.scaler.scale(value).backward()  # half precision would round small gradients to nothing
+            self.scaler.scale(value).backward()  # half precision would round small gradients to zero
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
             self.scaler.step(self.optimiser)
             self.scaler.update()
             self.schedule.step()
             self.step += 1
-            self._follow()
+            self._update_average()
             running += (float(value.detach()) - running) * 0.05
             if self.step % measure_every == 0 or self.step == self.steps:
-                figures = measure(self.average)
-                self._log({"step": self.step, "loss": running, "seconds": time.monotonic() - started, **figures})
+                metrics = measure(self.average)
+                self._log({"step": self.step, "loss": running, "seconds": time.monotonic() - started, **metrics})
             if self.step % self.save_every == 0 or self.step == self.steps:
                 self.save()
-        return figures or measure(self.average)
+        return metrics or measure(self.average)
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _update_average(self) -> None:
         """Move the averaged weights towards the trained ones, faster at the start."""
         decay = min(self.ema, (1 + self.step) / (10 + self.step))
         for target, source in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
@@ -204,7 +204,7 @@ class Trainer:
             log.write(json.dumps(entry) + "\n")
 
 
-def write_result(run: Path, settings: dict[str, object], figures: dict[str, float]) -> None:
-    """Leave `result.json` in a finished run: what it was told and what came of it; the export looks for it."""
-    told = {key: str(value) for key, value in settings.items()}
-    (run / "result.json").write_text(json.dumps({"settings": told, "figures": figures}, indent=1) + "\n")
+def write_result(run: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:
+    """Write `result.json` of a finished run, its settings and metrics; the export needs it."""
+    as_text = {key: str(value) for key, value in settings.items()}
+    (run / "result.json").write_text(json.dumps({"settings": as_text, "figures": metrics}, indent=1) + "\n")

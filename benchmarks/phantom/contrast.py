@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.phantom.section import Finding, Section, at_least, unknown
+from evaluation.study_truth import StudyTruth
 from lumbar_kernel.geometry import LEFT, POSTERIOR, unit
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Slice, Study
-from training.studies import StudyTruth
 
 Points = NDArray[np.float64]
 Signals = Mapping[str, Mapping[str, float]]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from benchmarks.phantom.section import Finding, Section, at_most
+from evaluation import real_slices
 from lumbar_kernel.localisation.axial import nearest_slice
 from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.resampling import centred_grid, nearest_sagittal, normalise, sample, upright_axes
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Slice, Study
-from training import packs
 
 Picture = NDArray[np.uint8]
 Statistics = Mapping[str, NDArray[np.float64]]
@@ -131,7 +131,7 @@ def _framed(item: Slice, squashed: int | None) -> Picture:
         return _stored(sample(item, grid))
     height, width = item.plane.extent_mm
     pixels = cv2.resize(item.pixels, (squashed, squashed), interpolation=cv2.INTER_AREA)
-    return packs.letterbox(_stored(pixels), rows=height, columns=width)[0]
+    return real_slices.letterbox(_stored(pixels), rows=height, columns=width)[0]
 
 
 def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
@@ -139,20 +139,20 @@ def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
     if (data / "sagittal_t1").is_dir():
         table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str}).drop_duplicates("image")
         rows = table.set_index("image")
-        for name, picture in list(packs.pictures(data / "sagittal_t1"))[:: _stride(len(rows))]:
+        for name, picture in list(real_slices.pictures(data / "sagittal_t1"))[:: _stride(len(rows))]:
             if name in rows.index:
                 row = rows.loc[name]
-                frame = packs.letterbox(picture, rows=row["rows"], columns=row["columns"])[0]
+                frame = real_slices.letterbox(picture, rows=row["rows"], columns=row["columns"])[0]
                 yield FORAMINA_T1, row["study_id"], "sagittal_t1", frame
     for pack in ("sudirman_sagittal", "spider_midsagittal"):
         if (data / pack).is_dir():
-            for name, picture in list(packs.pictures(data / pack))[: 2 * LARGEST]:
-                height, width = packs.true_size(picture, pack)
-                frame = packs.letterbox(picture, rows=height, columns=width)[0]
+            for name, picture in list(real_slices.pictures(data / pack))[: 2 * LARGEST]:
+                height, width = real_slices.true_size(picture, pack)
+                frame = real_slices.letterbox(picture, rows=height, columns=width)[0]
                 view = MIDDLE_T1 if "_t1." in name else MIDDLE_T2
                 yield view, f"{pack}-{Path(name).name.split('_')[0]}", pack, frame
     if (data / "axial_t2_crops").is_dir():
-        crops = list(packs.pictures(data / "axial_t2_crops", "crops.zip"))
+        crops = list(real_slices.pictures(data / "axial_t2_crops", "crops.zip"))
         for name, picture in crops[:: _stride(len(crops))]:
             height = picture.shape[0] // 3
             frame = cv2.resize(picture[height : 2 * height], CROP_SHAPE[::-1], interpolation=cv2.INTER_LINEAR)

@@ -22,9 +22,9 @@ from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
 from lumbar_kernel.localisation.axial import nearest_slice
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.resampling import centred_grid, nearest_sagittal, normalise, sample, upright_axes
+from lumbar_kernel.results.metric import study_interval, weighted_log_loss
 from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_WEIGHTS
 from lumbar_kernel.study import Slice, Study
-from training.evaluation_metrics import interval, weighted_log_loss
 
 MOST_GAIN = 0.02
 """What a probe's weighted log loss may be below that of the best constant per level."""
@@ -228,7 +228,7 @@ def judge(name: str, group: str, features: FloatArray, grades: NDArray[np.int64]
         return weighted_log_loss(labels, constant[chosen]) - weighted_log_loss(labels, followed[chosen])
 
     every = np.arange(len(rows.labels))
-    low, high = interval(rows.study, gain, draws=300)
+    low, high = study_interval(rows.study, gain, draws=300)
     level = weighted_log_loss(rows.labels, constant)
     note = f"95 % interval {low:.3f} to {high:.3f}; constant {level:.3f}; n {len(every)}"
     return at_most(f"{name}: {group.replace('_', ' ')}", gain(every), MOST_GAIN, note)

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from benchmarks.phantom import contrast, cost, files, labels, likeness, literature, probes
 from benchmarks.phantom.examine import Examined, Geometry, each, examine, geometry
 from benchmarks.phantom.section import Section, tally
+from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.phantom import dataset_study
 from lumbar_kernel.results.pictures import draw_gallery
-from training.held_out_studies import complete_studies
 
 SEED = 700
 """Training phantoms start at seed 1,000,000."""

@@ -5,45 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
-from lumbar_kernel import Config, predict
-from lumbar_kernel.phantom import write_dataset
-from lumbar_kernel.results.metric import PARTS, bootstrap_interval, constant_submission, load_solution, score
-from lumbar_kernel.results.submission import load_submission
-
-SEED = 500
-"""Training phantoms start at seed 1,000,000."""
-
-
-def phantom_score(
-    folder: Path, *, studies: int, seed: int = SEED, weights: Path | None = None, reader_noise: float = 0.0
-) -> dict[str, object]:
-    """Make studies, grade them with the whole kernel, and score them.
-
-    Args:
-        folder: for studies and results.
-        studies: how many.
-        seed: of the first.
-        weights: other than the package's own.
-        reader_noise: how much the readers who graded the truth disagree; 0 for exact grades.
-
-    Returns:
-        The official metric with its parts and 95 % intervals, the per-level prior's, and seconds per study.
-    """
-    data = folder / "data"
-    write_dataset(data, studies=studies, seed=seed, workers=2, reader_noise=reader_noise)
-    config = Config(data=data, output=folder / "out", weights=weights, progress=False, strict=True)
-    report = predict(config)
-    solution, submission = load_solution(data / "truth.csv"), load_submission(config.submission_path)
-    return {
-        "score": asdict(score(solution, submission)),
-        "interval": bootstrap_interval(solution, submission, seed=0),
-        "prior": asdict(score(solution, constant_submission(solution))),
-        "seconds_per_study": report.seconds / studies,
-        "studies": studies,
-    }
+from evaluation.phantom_score import SEED, phantom_score
+from lumbar_kernel.results.metric import PARTS
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ import pydicom
 from pydicom.uid import RLELossless
 from tqdm import tqdm
 
+from benchmarks.robustness.dicom_files import write_enhanced
 from benchmarks.robustness.mutations import KINDS
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.headers import read_headers, read_identity
@@ -39,7 +40,6 @@ from lumbar_kernel.errors import DicomError
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.runtime.study_loader import read_in_process
 from lumbar_kernel.study import Study
-from tests.dicom_files import write_enhanced
 
 SEED = 1234
 BATCH = 20

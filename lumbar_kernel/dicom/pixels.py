@@ -49,7 +49,7 @@ def _check_encoding(dataset: Any, path: Path) -> None:
 
 
 def _stored_values(dataset: Any) -> NDArray[Any]:
-    """Decoded stored values with correct sign and unused bits; MONOCHROME1 inverted, so that bright is a strong signal."""
+    """Decoded stored values with correct sign and unused bits, MONOCHROME1 inverted."""
     stored: NDArray[Any] = dataset.pixel_array
     if stored.dtype.kind not in "iu":
         return -stored if dataset.PhotometricInterpretation == "MONOCHROME1" else stored

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.resampling import centred_grid, nearest_sagittal, sample, upright_axes, with_neighbours
+from lumbar_kernel.resampling import centred_grid, nearest_sagittal, sample, to_bytes, upright_axes, with_neighbours
 from lumbar_kernel.schema import (
     AXIAL_T2,
     SAGITTAL_T1,
@@ -81,14 +81,8 @@ def cut_slices(
     down, right = upright_axes(middle.plane, sagittal=SUBARTICULAR not in view.groups)
     rows, columns = (2 * round(size * wider / 2) for size in geometry.shape)
     grid = centred_grid(centre, down=down, right=right, spacing=geometry.spacing, shape=(rows, columns))
-    crop = np.stack([_to_bytes(sample(item, grid, resolution=geometry.resolution)) for item in slices])
+    crop = np.stack([to_bytes(sample(item, grid, resolution=geometry.resolution)) for item in slices])
     return crop[:, :, ::-1] if mirrored else crop
-
-
-def _to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = np.percentile(image, [0.5, 99.5])
-    scaled: NDArray[np.uint8] = np.clip((image - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
-    return scaled
 
 
 def _cut_foramina(slices: Sequence[Slice], landmarks: Landmarks, *, wider: float) -> Crops:
@@ -103,7 +97,7 @@ def _cut_foramina(slices: Sequence[Slice], landmarks: Landmarks, *, wider: float
 
 
 def _slice_weight(slices: Sequence[Slice], point: FloatArray, *, spread_mm: float = 3.0) -> NDArray[np.float32]:
-    """Gaussian weight of the distance of each slice from the landmark; 0 for a slice repeated in place of a missing one."""
+    """Gaussian in the distance of each slice from the landmark; 0 for a repeated slice in place of a missing one."""
     distance = np.array([float(item.plane.distance(point)) for item in slices])
     weight = np.exp(-0.5 * (distance / spread_mm) ** 2)
     middle = len(slices) // 2

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,3 +194,37 @@ def _divide(losses: FloatArray, weights: FloatArray) -> FloatArray:
     """Losses over weights, NaN where nothing was scored."""
     quotients: FloatArray = np.divide(losses, weights, out=np.full(np.shape(losses), np.nan), where=weights > 0)
     return quotients
+
+
+def weighted_log_loss(labels: NDArray[np.integer[Any]], probabilities: FloatArray) -> float:
+    """The metric's loss of the rows of one condition: labels (n,) 0..2, probabilities (n, 3)."""
+    weight = np.array(SEVERITY_WEIGHTS)[labels]
+    picked = np.clip(probabilities[np.arange(len(labels)), labels], 1e-15, 1)
+    return float(-(weight * np.log(picked)).sum() / weight.sum())
+
+
+def study_interval(
+    group: NDArray[np.str_], statistic: Callable[[NDArray[np.intp]], float], *, draws: int = 1000
+) -> tuple[float, float]:
+    """95 % bootstrap interval of a statistic of rows when whole studies are drawn with replacement.
+
+    Args:
+        group: (n,) study of each row.
+        statistic: of the rows with these indices; draws for which it is NaN are ignored.
+        draws: number of bootstrap draws.
+
+    Returns:
+        Lower and upper bound, NaN where the statistic is never defined.
+    """
+    rng = np.random.default_rng(0)
+    order = np.argsort(group, kind="stable")
+    members = np.split(order, np.flatnonzero(group[order][1:] != group[order][:-1]) + 1)
+    values = []
+    for _ in range(draws):
+        chosen = rng.integers(0, len(members), len(members))
+        values.append(statistic(np.concatenate([members[k] for k in chosen])))
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)

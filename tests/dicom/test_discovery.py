@@ -2,11 +2,11 @@ import os
 
 import pytest
 
+from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel.dicom.discovery import find_studies, natural_key, sample_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import ROWS
-from tests.dicom_files import write_stack
 from tests.permissions import run_bound_by_permissions
 
 LATERAL = [(float(x), 0.0, 0.0) for x in (-6, -2, 2, 6)]

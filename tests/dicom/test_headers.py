@@ -15,11 +15,11 @@ import numpy as np
 import pydicom
 import pytest
 
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, dataset_of, save, write_enhanced, write_slice
 from lumbar_kernel.dicom.headers import FRAME_LIMIT, read_headers, read_identity
 from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, looks_like_dicom
 from lumbar_kernel.errors import DicomError
-from tests.dicom_files import AXIAL, SAGITTAL, dataset_of, save, write_enhanced, write_slice
 from tests.real_data import SHARED, unpack
 
 RAMP = np.arange(48, dtype=np.uint16).reshape(6, 8)

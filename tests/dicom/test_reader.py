@@ -8,12 +8,20 @@ import numpy as np
 import pydicom
 import pytest
 
+from benchmarks.robustness.dicom_files import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    tilted_axial,
+    write_enhanced,
+    write_slice,
+    write_stack,
+)
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import StudyFiles
-from tests.dicom_files import AXIAL, CORONAL, SAGITTAL, tilted_axial, write_enhanced, write_slice, write_stack
 from tests.real_data import SHARED, unpack
 
 LATERAL = [(float(x), 0.0, 0.0) for x in (-8, -4, 0, 4, 8)]

@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 
+from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel import Config, predict
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.checkpoints import load_localiser, load_member, load_models
@@ -11,7 +12,6 @@ from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.report import EXIT_DEGRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.schema import prior
-from tests.dicom_files import write_stack
 
 MEMBER = "tiny_sagittal_t1"
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel.study import SeriesFiles, Study, StudyFiles
-from tests.dicom_files import write_stack
 
 LATERAL = [(float(x), 0.0, 0.0) for x in (-4, 0, 4)]
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.models.checkpoints import load_localiser, load_member
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import SAGITTAL_T1
 from tests.pack_files import write_packs
 from tests.real_data import SHARED
 from training import phantom_to_real
-from training.held_out_studies import complete_studies
 
 CPU = torch.device("cpu")
 

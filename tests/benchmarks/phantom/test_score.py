@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.phantom.score import phantom_score
+from evaluation.phantom_score import phantom_score
 
 
 @pytest.mark.slow

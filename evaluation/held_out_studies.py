@@ -1,4 +1,4 @@
-"""The complete labelled studies of the challenge in `rsna_dicom/`, to measure and look at, never to train on."""
+"""The complete labelled studies of the challenge in `rsna_dicom/`: for measuring and viewing, never for training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from evaluation.study_truth import StudyTruth, truth_of
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.study import Study
-from training.competition import truth_of
-from training.studies import StudyTruth
 
 TABLES = ("train.csv", "train_label_coordinates.csv", "train_series_descriptions.csv")
 
@@ -31,10 +30,10 @@ def complete_studies(data: Path) -> Iterator[tuple[Study, StudyTruth]]:
                 file.extractall(folder)
         shutil.copy(data / "rsna_tables" / TABLES[2], folder)
         for files in find_studies(Path(folder), split="train"):
-            if not files.series:  # named by the table alone
+            if not files.series:  # named only by the table
                 continue
             study = read_study(files)
-            mine = labels[labels["study_id"] == study.study_id].iloc[0].to_dict()
-            truth = truth_of(study, marks[marks["study_id"] == study.study_id], mine)
+            row = labels[labels["study_id"] == study.study_id].iloc[0].to_dict()
+            truth = truth_of(study, marks[marks["study_id"] == study.study_id], row)
             if truth is not None:
                 yield study, truth

@@ -1,0 +1,1 @@
+"""What training and benchmarks share: real slices and studies with their truth, phantoms scored."""

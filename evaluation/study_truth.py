@@ -1,0 +1,81 @@
+"""The ground truth of a study in patient mm, from the competition's label tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lumbar_kernel.geometry import posterior_direction
+from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM, disc_normals
+from lumbar_kernel.schema import CANAL, CONDITION_NAMES, FORAMINAL, LEVEL_NAMES, ROWS, SEVERITY_NAMES, SIDES
+from lumbar_kernel.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTruth:
+    """Ground truth of a study, mm LPS; NaN or -1 where it is not labelled.
+
+    Attributes:
+        disc_margin: (5, 3) posterior disc margins.
+        canal: (5, 3) middle of the sac at each disc.
+        disc_normal: (5, 3) cranial unit normals.
+        foramina: (5, 2, 3) level, side.
+        recesses: (5, 2, 3) level, side.
+        grades: (25,) grade 0..2 of `schema.ROWS`, -1 unknown.
+    """
+
+    disc_margin: NDArray[np.float64]
+    canal: NDArray[np.float64]
+    disc_normal: NDArray[np.float64]
+    foramina: NDArray[np.float64]
+    recesses: NDArray[np.float64]
+    grades: NDArray[np.int64]
+
+
+CONDITION_OF_NAME = {name: condition for condition, name in CONDITION_NAMES.items()}
+
+
+def marked_points(study: Study, marks: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """The labelled points of a study, mm LPS: "canal" (5, 3), "foramina" and "recesses" (5, 2, 3), NaN elsewhere.
+
+    Args:
+        study: with the labelled series.
+        marks: rows of `train_label_coordinates.csv`; x is the column and y the row, in pixels of the file.
+    """
+    places = {(series.series_id, item.instance_number): item.plane for series in study.series for item in series.slices}
+    points = {name: np.full((5, 2, 3), np.nan) for name in ("canal", "foramina", "recesses")}
+    for mark in marks.itertuples():
+        plane = places.get((str(mark.series_id), int(mark.instance_number)))
+        if plane is None:
+            continue
+        condition = CONDITION_OF_NAME[mark.condition]
+        name = "canal" if condition == CANAL else "foramina" if FORAMINAL in condition else "recesses"
+        side = 1 if condition.startswith(SIDES[1]) else 0
+        points[name][LEVEL_NAMES.index(mark.level), side] = plane.to_mm(np.array([mark.y, mark.x]))
+    points["canal"] = points["canal"][:, 0]
+    return points
+
+
+def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[str, object]) -> StudyTruth | None:
+    """A study's truth from the two label tables; None when fewer than three canal points are marked."""
+    points = marked_points(study, marks)
+    canal = points["canal"]
+    labelled = ~np.isnan(canal[:, 0])
+    if labelled.sum() < 3:
+        return None
+    levels = np.arange(5)
+    filled = np.stack([np.interp(levels, levels[labelled], canal[labelled, axis]) for axis in range(3)], axis=1)
+    normal = disc_normals(filled + 1e-6 * np.outer(-levels, [0, 0, 1]))
+    grades = [SEVERITY_NAMES.index(str(labels[row])) if labels.get(row) in SEVERITY_NAMES else -1 for row in ROWS]
+    return StudyTruth(
+        disc_margin=canal - CANAL_BEHIND_MARGIN_MM * posterior_direction(normal),
+        canal=canal,
+        disc_normal=normal,
+        foramina=points["foramina"],
+        recesses=points["recesses"],
+        grades=np.array(grades),
+    )

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS
+from tests.training.conftest import graded_rows
+from training import calibrate
+from training.examples import GradeExamples
+from training.member_predictions import MemberPredictions
+
+
+def test_calibration_takes_back_what_a_member_overstates():
+    sharp, honest = graded_rows(4000, sharpen=2.0), graded_rows(4000)
+    weighted = np.array([1.0, 2.0, 4.0])
+    temperature, bias = calibrate.fit(sharp)
+    # The weighted loss wants the probabilities times the weights, so that is what the bias should say.
+    assert temperature == pytest.approx(2.0, abs=0.25)
+    assert bias == pytest.approx(np.log(weighted), abs=0.3)
+    chosen = calibrate.calibrated({"canal": (CANAL, sharp), "foraminal": (FORAMINAL, honest)})
+    assert chosen.temperature[GROUPS.index(CANAL)] != 1.0
+
+
+def test_a_step_that_does_not_hold_is_dropped():
+    ideal = graded_rows(400)
+    weighted = ideal.probabilities * (1, 2, 4)
+    rows = ideal.replace(weighted / weighted.sum(axis=1, keepdims=True))
+    assert calibrate.calibrated({"canal": (CANAL, rows)}) == Calibration()
+
+
+def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
+    labels = np.array([0, 0, 0, 1, 2] * 20, np.int8)
+    count = len(labels)
+    examples = GradeExamples(
+        images=np.zeros((count, 1, 2, 2), np.uint8),
+        labels=labels[:, None],
+        level=np.zeros(count, np.int8),
+        row_id=np.array([[f"{k}_row"] for k in range(count)]),
+        group=np.array([str(k) for k in range(count)]),
+        fold=np.zeros(count, np.int8),
+        source=np.full(count, "axial_t2_crops"),
+    )
+    knows = np.where(np.arange(3) == labels[:, None], 0.8, 0.1)[:, None]
+    guesses = np.full((count, 1, 3), 1 / 3)
+    verdict = MemberPredictions("sagittal_t1", FORAMINAL, examples, {"knows": knows, "guesses": guesses})
+    rises = calibrate.losses_without(verdict)
+    assert rises["knows"] > 0.1 > 0 > rises["guesses"]

@@ -1,0 +1,46 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
+from lumbar_kernel.phantom import make_phantom, write_dataset
+from lumbar_kernel.schema import SEVERITY_NAMES
+from training import competition
+from training.examples import GradeExamples
+from training.studies import KINDS
+
+
+@pytest.fixture(scope="module")
+def train_split(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train_split")
+    write_dataset(folder, studies=1, seed=31, split="train")
+    return folder
+
+
+def test_the_competition_layout_gives_the_examples_that_the_truth_gives(train_split, tmp_path):
+    assert competition.prepare(train_split, tmp_path, folds={}, workers=1) == 1
+    labels = pd.read_csv(train_split / "train.csv").iloc[0]
+    for kind in KINDS:
+        examples = competition.load_any(tmp_path / f"rsna_{kind}.npz")
+        assert isinstance(examples, KINDS[kind])
+        if isinstance(examples, GradeExamples):
+            for ids, grades in zip(examples.row_id, examples.labels, strict=True):
+                for row, grade in zip(ids, grades, strict=True):
+                    told = labels[row.partition("_")[2]]
+                    assert grade == (SEVERITY_NAMES.index(told) if told in SEVERITY_NAMES else -1)
+
+
+def test_marked_points_come_back_in_millimetres(train_split):
+    files = competition.find_studies(train_split, split="train")[0]
+    study = competition.read_study(files)
+    marks = pd.read_csv(train_split / "train_label_coordinates.csv", dtype={"study_id": str})
+    truth = competition.truth_of(study, marks, {})
+    # The phantom of the same seed, made in memory, says where the points are.
+    seed = np.random.SeedSequence(31).spawn(1)[0]
+    wanted = make_phantom(seed, study_id=files.study_id, roles=()).truth
+    if np.linalg.norm(np.nanmean(truth.canal, axis=0) - wanted.canal.mean(axis=0)) > 30:
+        pytest.fail("the phantom on disk is not the one in memory")
+    assert np.nanmax(np.abs(truth.canal - wanted.canal)[:, 1:]) < 4
+    assert (truth.grades == -1).all()
+    gap = np.linalg.norm(truth.canal - truth.disc_margin, axis=1)
+    assert np.allclose(gap[~np.isnan(gap)], CANAL_BEHIND_MARGIN_MM)
