@@ -1,15 +1,113 @@
+from __future__ import annotations
+
 import os
 
 import pytest
 
-from benchmarks.robustness.dicom_files import write_stack
+from benchmarks.robustness.dicom_files import (
+    write_slice,
+    write_stack,
+)
 from lumbar_kernel.dicom.discovery import find_studies, natural_key, sample_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.schema import ROWS
+from lumbar_kernel.schema import ROWS, SAGITTAL_T2
+from tests.dicom.conftest import LATERAL, only_study, shape
 from tests.permissions import run_bound_by_permissions
 
-LATERAL = [(float(x), 0.0, 0.0) for x in (-6, -2, 2, 6)]
+
+def test_competition_folder_gives_studies_and_roles_in_numeric_order(competition):
+    studies = find_studies(competition)
+    assert shape(studies) == {"9": {"2": 5, "3": 3}, "10": {"2": 5}, "11": {}}
+    assert [study.study_id for study in studies] == ["9", "10", "11"]
+    assert [series.role for series in studies[0].series] == [SAGITTAL_T2, None]
+    assert [path.name for path in studies[0].series[0].paths] == [f"{i}.dcm" for i in range(1, 6)]
+
+
+def test_images_folder_given_directly_is_the_same(competition):
+    assert find_studies(competition / "test_images") == find_studies(competition)
+
+
+def test_sample_submission_adds_studies_for_the_test_split_only(competition):
+    (competition / "sample_submission.csv").write_text("row_id,normal_mild\n12_spinal_canal_stenosis_l1_l2,1\n")
+    assert [study.study_id for study in find_studies(competition)] == ["9", "10", "11", "12"]
+    assert "12" not in shape(find_studies(competition, split="train"))
+
+
+def test_unreadable_files_still_make_a_study_in_the_competition_folder(tmp_path):
+    folder = tmp_path / "test_images" / "5" / "6"
+    folder.mkdir(parents=True)
+    (folder / "1.dcm").write_text("not an image")
+    study = only_study(tmp_path)
+    assert (study.study_id, study.series) == ("5", ())
+    assert "not a DICOM file" in study.problems[0]
+
+
+def test_study_folder_given_directly_is_named_after_itself(tmp_path):
+    for number in (1, 2):
+        write_stack(tmp_path / "77" / str(number), LATERAL, StudyInstanceUID="1.7", SeriesInstanceUID=f"1.7.{number}")
+    assert shape(find_studies(tmp_path / "77")) == {"77": {"1": 5, "2": 5}}
+
+
+def test_single_series_folder_takes_its_study_from_the_uid(tmp_path):
+    write_stack(tmp_path / "flat", LATERAL, StudyInstanceUID="1.7", SeriesInstanceUID="1.7.1")
+    assert shape(find_studies(tmp_path / "flat")) == {"1.7": {"flat": 5}}
+
+
+@pytest.mark.parametrize("nest", [".", "export/more"])
+def test_bare_study_folders_side_by_side_are_named_after_themselves(tmp_path, nest):
+    for study in ("8", "70"):
+        uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.1"}
+        write_stack(tmp_path / nest / study / "s", LATERAL, **uids)
+    assert shape(find_studies(tmp_path)) == {"8": {"s": 5}, "70": {"s": 5}}
+
+
+def test_study_folders_that_hold_their_files_directly_are_studies(tmp_path):
+    for study in ("8", "70"):
+        for series in (1, 2):
+            uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.{series}"}
+            write_slice(tmp_path / study / f"{series}.dcm", **uids)
+    assert shape(find_studies(tmp_path)) == {"8": {"1.8.1": 1, "1.8.2": 1}, "70": {"1.70.1": 1, "1.70.2": 1}}
+
+
+def test_flat_folder_with_two_studies_is_told_apart_by_uids(tmp_path):
+    for number in range(8):
+        uid = f"1.{number % 2}"
+        write_slice(tmp_path / f"{number}", StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.{number % 4 // 2}")
+    assert shape(find_studies(tmp_path)) == {"1.0": {"1.0.0": 2, "1.0.1": 2}, "1.1": {"1.1.0": 2, "1.1.1": 2}}
+
+
+def test_files_without_uids_are_grouped_by_folder(tmp_path):
+    for series in ("a", "b"):
+        write_stack(tmp_path / "9" / series, LATERAL, StudyInstanceUID=None, SeriesInstanceUID=None)
+    assert shape(find_studies(tmp_path)) == {"9": {"a": 5, "b": 5}}
+    assert shape(find_studies(tmp_path / "9" / "a")) == {"a": {"a": 5}}
+
+
+def test_what_is_no_dicom_is_passed_over_and_a_broken_file_stays_with_its_series(tmp_path):
+    write_stack(tmp_path / "4" / "s", LATERAL)
+    (tmp_path / "4" / "s" / "broken.dcm").write_bytes(b"")
+    for name in ("DICOMDIR", "notes.txt", ".hidden.dcm", "4/readme"):
+        (tmp_path / name).write_text("nothing to see")
+    assert shape(find_studies(tmp_path)) == {"4": {"s": 6}}
+
+
+def test_empty_folder_has_no_studies_and_a_missing_one_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert find_studies(tmp_path) == ()
+    with pytest.raises(ConfigError, match="nowhere"):
+        find_studies(tmp_path / "nowhere")
+
+
+def test_linked_folders_are_followed_and_loops_end(tmp_path):
+    write_stack(tmp_path / "store" / "s", LATERAL)
+    (tmp_path / "data" / "test_images").mkdir(parents=True)
+    (tmp_path / "data" / "test_images" / "4").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "loop").symlink_to(tmp_path / "data")
+    assert shape(find_studies(tmp_path / "data")) == {"4": {"s": 5}}
+
+
+FOLDER_POSITIONS = [(float(x), 0.0, 0.0) for x in (-6, -2, 2, 6)]
 
 INSPECT = """
 import sys
@@ -28,7 +126,9 @@ def images(tmp_path):
     for study in ("5", "7"):
         for series in ("1", "2"):
             uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.{series}"}
-            write_stack(tmp_path / "test_images" / study / series, LATERAL, SeriesDescription=f"T{series}", **uids)
+            write_stack(
+                tmp_path / "test_images" / study / series, FOLDER_POSITIONS, SeriesDescription=f"T{series}", **uids
+            )
     return tmp_path / "test_images"
 
 
@@ -68,7 +168,7 @@ def test_links_that_lead_back_change_nothing(images, target, layout):
 
 
 def test_links_side_by_side_do_not_multiply(tmp_path):
-    write_stack(tmp_path / "data" / "20" / "s", LATERAL)
+    write_stack(tmp_path / "data" / "20" / "s", FOLDER_POSITIONS)
     for number in range(20):  # 2^20 ways down
         for name in "ab":
             folder = tmp_path / "data" / str(number)

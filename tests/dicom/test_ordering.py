@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.robustness.dicom_files import (
+    AXIAL,
+    SAGITTAL,
+    tilted_axial,
+    write_slice,
+    write_stack,
+)
+from tests.dicom.conftest import LATERAL, UPWARD, only_study, xs
+
+
+def test_slices_are_sorted_by_position_not_by_instance(tmp_path):
+    shuffled = [LATERAL[i] for i in (3, 0, 4, 2, 1)]
+    write_stack(tmp_path / "1" / "2", shuffled, SeriesDescription="T1")
+    assert xs(only_study(tmp_path)) == [-8, -4, 0, 4, 8]
+
+
+@pytest.mark.parametrize("orientation", [SAGITTAL, (0, -1, 0, 0, 0, -1)])
+def test_sagittal_slices_run_right_to_left_however_they_were_acquired(tmp_path, orientation):
+    for name, positions in (("a", LATERAL), ("b", LATERAL[::-1])):
+        write_stack(tmp_path / name / "2", positions, orientation=orientation, SeriesDescription="T1")
+        assert xs(only_study(tmp_path / name)) == [-8, -4, 0, 4, 8]
+
+
+def test_axial_slices_rise_whichever_way_their_normal_points(tmp_path):
+    for name, orientation in (("a", AXIAL), ("b", (-1, 0, 0, 0, 1, 0))):
+        write_stack(tmp_path / name / "2", UPWARD[::-1], orientation=orientation, SeriesDescription="T2")
+        study = only_study(tmp_path / name)
+        assert [item.plane.origin[2] for item in study.series[0].slices] == [0, 4, 8]
+
+
+def test_tilted_axial_blocks_stay_together_although_they_overlap_in_height(tmp_path):
+    low, high = [(0.0, 0.0, z) for z in (0.0, 4.0, 8.0)], [(0.0, 0.0, z) for z in (6.0, 10.0, 14.0)]
+    for name, positions, degrees in (("high", high, 0), ("low", low, 20)):
+        for i, position in enumerate(positions):
+            path = tmp_path / "1" / "2" / f"{name}{i}.dcm"
+            write_slice(path, position=position, orientation=tilted_axial(degrees), SeriesDescription="T2")
+    assert [item.plane.origin[2] for item in only_study(tmp_path).series[0].slices] == [0, 4, 8, 6, 10, 14]
+
+
+def test_a_repeated_slice_is_dropped_for_the_lower_instance(tmp_path):
+    write_stack(tmp_path / "1" / "2", [*LATERAL, LATERAL[2]], SeriesDescription="T1")
+    study = only_study(tmp_path)
+    assert [item.instance_number for item in study.series[0].slices] == [1, 2, 3, 4, 5]
+    assert "1 slices repeat" in study.problems[0]

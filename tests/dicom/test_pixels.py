@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.robustness.dicom_files import (
+    write_slice,
+)
+from lumbar_kernel.dicom.headers import read_headers
+from lumbar_kernel.dicom.pixels import read_frames
+from lumbar_kernel.errors import DicomError
+from tests.dicom.conftest import RAMP, only, pixels_of
+
+
+def test_compressed_pixels_far_longer_than_the_image_are_refused(tmp_path):
+    path = write_slice(tmp_path / "1.dcm", np.random.default_rng(0).integers(0, 9999, (300, 300), np.uint16), rle=True)
+    raw = path.read_bytes()
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    path.write_bytes(raw.replace(rows + b"\x2c\x01", rows + b"\x02\x00"))
+    with pytest.raises(DicomError, match=r"1\.dcm: \d+ bytes of compressed pixels for an image of 1200"):
+        pixels_of(only(path))
+
+
+def test_a_picture_that_pillow_finds_too_large_is_refused(tmp_path, monkeypatch):
+    class DecompressionBombError(Exception):
+        pass
+
+    def too_large(dataset):
+        raise DecompressionBombError("exceeds limit")
+
+    (header,) = read_headers(write_slice(tmp_path / "1.dcm"))
+    monkeypatch.setattr("lumbar_kernel.dicom.pixels._stored_values", too_large)
+    monkeypatch.setitem(sys.modules, "PIL.Image", SimpleNamespace(DecompressionBombError=DecompressionBombError))
+    with pytest.raises(DicomError, match=r"1\.dcm: .*exceeds limit"):
+        pixels_of(header)
+
+
+@pytest.mark.parametrize("rle", [False, True])
+def test_truncated_pixels_are_refused_with_the_transfer_syntax(tmp_path, rle):
+    path = write_slice(tmp_path / "1.dcm", RAMP, rle=rle)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DicomError, match="RLE Lossless" if rle else "Explicit VR Little Endian"):
+        pixels_of(only(path))
+
+
+def test_rle_decodes_to_what_was_stored(tmp_path):
+    pixels = pixels_of(only(write_slice(tmp_path / "1.dcm", RAMP, rle=True)))
+    assert pixels.dtype == np.float32
+    assert np.array_equal(pixels, RAMP)
+
+
+def test_rescale_is_applied_when_present_and_ignored_when_it_would_blank(tmp_path):
+    scaled = only(write_slice(tmp_path / "1.dcm", RAMP, RescaleSlope=2, RescaleIntercept=-5))
+    blank = only(write_slice(tmp_path / "2.dcm", RAMP, RescaleSlope=0, RescaleIntercept=3))
+    assert np.array_equal(pixels_of(scaled), RAMP * 2.0 - 5)
+    assert np.array_equal(pixels_of(blank), RAMP)
+
+
+def test_signed_pixels_keep_their_sign(tmp_path):
+    signed = RAMP.astype(np.int16) - 24
+    assert np.array_equal(pixels_of(only(write_slice(tmp_path / "1.dcm", signed))), signed)
+
+
+def test_bits_above_the_stored_ones_do_not_count(tmp_path):
+    twelve = {"BitsStored": 12, "HighBit": 11}
+    unsigned = only(write_slice(tmp_path / "1.dcm", RAMP | 0x3000, **twelve))
+    negative = only(
+        write_slice(tmp_path / "2.dcm", np.full((6, 8), 0x0FFF, np.uint16), PixelRepresentation=1, **twelve)
+    )
+    assert np.array_equal(pixels_of(unsigned), RAMP)
+    assert np.all(pixels_of(negative) == -1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_monochrome1_comes_out_with_much_signal_bright(tmp_path, dtype):
+    stored = RAMP.astype(dtype)
+    pixels = pixels_of(only(write_slice(tmp_path / "1.dcm", stored, PhotometricInterpretation="MONOCHROME1")))
+    assert np.all(np.diff(pixels.ravel()) == -1)
+    assert np.iinfo(dtype).min <= pixels.min() <= pixels.max() <= np.iinfo(dtype).max
+
+
+def test_frames_of_two_files_are_not_mixed(tmp_path):
+    headers = [only(write_slice(tmp_path / f"{name}.dcm")) for name in "ab"]
+    with pytest.raises(ValueError, match="one file at a time"):
+        read_frames(headers)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+
+from benchmarks.robustness.dicom_files import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    write_slice,
+    write_stack,
+)
+from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2
+from tests.dicom.conftest import COUNTS, LATERAL, only_study, real_roles, xs
+
+
+@pytest.mark.parametrize(
+    ("tags", "role"),
+    [
+        ({"SeriesDescription": "SAG T1 TSE"}, SAGITTAL_T1),
+        ({"SeriesDescription": "Sag T2 T12-S1"}, SAGITTAL_T2),
+        ({"SeriesDescription": "t2_tirm_sag"}, SAGITTAL_T2),
+        ({"EchoTime": 95, "RepetitionTime": 3500}, SAGITTAL_T2),
+        ({"EchoTime": 11, "RepetitionTime": 600}, SAGITTAL_T1),
+        ({"EchoTime": 45, "RepetitionTime": 4000, "InversionTime": 160}, SAGITTAL_T2),
+        ({"EchoTime": 9, "RepetitionTime": 2200, "InversionTime": 860}, SAGITTAL_T1),
+    ],
+)
+def test_headers_name_the_role_where_no_table_does(tmp_path, tags, role):
+    write_stack(tmp_path / "1" / "2", LATERAL, **tags)
+    assert [series.role for series in only_study(tmp_path).series] == [role]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "description"),
+    [(CORONAL, "T2"), (AXIAL, "T1 ax"), (SAGITTAL, "PD sag"), (SAGITTAL, "3-plane loc T2"), (SAGITTAL, "localizer")],
+)
+def test_series_that_no_role_wants_are_told(tmp_path, orientation, description):
+    write_stack(tmp_path / "1" / "2", LATERAL, orientation=orientation, SeriesDescription=description)
+    study = only_study(tmp_path)
+    assert study.series == ()
+    assert "no role wants it" in study.problems[-1]
+
+
+def test_scout_in_three_planes_has_no_role(tmp_path):
+    for i, orientation in enumerate([SAGITTAL, AXIAL, CORONAL]):
+        write_slice(tmp_path / "1" / "2" / f"{i}.dcm", orientation=orientation, SeriesDescription="T2")
+    study = only_study(tmp_path)
+    assert study.series == ()
+    assert "in several planes" in study.problems[0]
+
+
+def test_remnant_loses_to_a_fuller_series_but_counts_alone(tmp_path):
+    write_stack(tmp_path / "1" / "2", LATERAL[:2], SeriesDescription="T2", SeriesInstanceUID="1.2")
+    assert len(only_study(tmp_path).series) == 1
+    write_stack(tmp_path / "1" / "3", LATERAL, SeriesDescription="T2", SeriesInstanceUID="1.3")
+    study = only_study(tmp_path)
+    assert [series.series_id for series in study.series] == ["3"]
+    assert "only 2 slices" in study.problems[0]
+
+
+def spine(*, canal: float, fat: float) -> np.ndarray:
+    """A sagittal drawing of 300 × 300 mm: grey body, upright canal 13 mm wide, fat under the skin of the back."""
+    image = np.full((150, 150), 400.0)
+    image[:, 74:81] = canal
+    image[:, 115:135] = fat
+    image[:, 135:] = 10
+    return (image + np.random.default_rng(0).normal(0, 10, image.shape)).clip(0).astype(np.uint16)
+
+
+@pytest.mark.parametrize("t2_fat", [900, 60])
+def test_stripped_sagittal_series_are_told_apart_by_their_fluid(tmp_path, t2_fat):
+    drawings = {"a": spine(canal=1000, fat=t2_fat), "b": spine(canal=150, fat=1000)}
+    for name, image in drawings.items():
+        for i, position in enumerate(LATERAL):
+            path = tmp_path / "1" / name / f"{i}.dcm"
+            uid = f"1.{ord(name)}"
+            write_slice(
+                path, image, position=position, orientation=SAGITTAL, PixelSpacing=[2, 2], SeriesInstanceUID=uid
+            )
+    roles = {series.series_id: series.role for series in only_study(tmp_path).series}
+    assert roles == {"a": SAGITTAL_T2, "b": SAGITTAL_T1}
+    shutil.rmtree(tmp_path / "1" / "a")
+    assert only_study(tmp_path).series[0].role == SAGITTAL_T1
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("study_id", COUNTS)
+def test_real_studies_stripped_of_every_hint_get_the_roles_of_the_tables(real, tmp_path, study_id):
+    (folder,) = real.glob(f"*_images/{study_id}")
+    hints = ("SeriesDescription", "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "ProtocolName")
+    for path in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        for hint in hints:
+            if hint in dataset:
+                del dataset[hint]
+        target = tmp_path / study_id / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(target)
+    study = only_study(tmp_path)
+    assert study.study_id == study_id
+    assert {series.series_id: series.role for series in study.series} == {
+        series_id: real_roles()[series_id] for series_id in COUNTS[study_id]
+    }
+
+
+@pytest.mark.parametrize("odd", [{"SeriesDescription": "localizer"}, {"SeriesDescription": "T1", "EchoTime": 5}])
+def test_one_odd_header_does_not_decide_what_a_series_is(tmp_path, odd):
+    write_stack(tmp_path / "1" / "2", LATERAL, SeriesDescription="T2 sag")
+    write_slice(tmp_path / "1" / "2" / "3.dcm", position=LATERAL[2], orientation=SAGITTAL, InstanceNumber=3, **odd)
+    study = only_study(tmp_path)
+    assert [series.role for series in study.series] == [SAGITTAL_T2]
+    assert xs(study) == [-8, -4, 0, 4, 8]
