@@ -1,4 +1,4 @@
-# The doors of the project; `make` lists them. Variables: DATA, OUT, BUDGET (seconds), LAYOUT (new or flat).
+# The commands of the project; `make` lists them. Variables: DATA, OUT, BUDGET (seconds), LAYOUT (new or flat).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -19,11 +19,11 @@ LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(THIN)/bin/lumbar-kernel
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
-# Exit code 3 means a valid submission with something missing, which the summary has just said: no failure of make.
+# Exit code 3 means a valid submission with something missing, which the summary names: not a failure of make.
 submission: $(THIN)/.stamp $(if $(DATA),,demo) ## grade DATA (or phantoms in demo/) from the wheel, without a network
 	$(LUMBAR) predict $(or $(DATA),demo) --out $(OUT) --pictures 3 $(if $(BUDGET),--seconds $(BUDGET)) || test $$? -eq 3
 
-phantom: demo ## make STUDIES phantom studies (seed SEED) in demo/
+phantom: demo ## generate STUDIES phantom studies (seed SEED) in demo/
 
 check: .venv/.stamp ## lint, formatting, types
 	$(PYTHON) -m ruff check .
@@ -33,18 +33,18 @@ check: .venv/.stamp ## lint, formatting, types
 test: .venv/.stamp ## all tests
 	$(PYTHON) -m pytest
 
-wheel: .venv/.stamp ## build the wheel and prove it in an environment of its own
+wheel: .venv/.stamp ## build the wheel and verify it in a separate environment
 	$(PYTHON) build_wheel.py
 
 replay: $(DATASET)/SHA256SUMS ## run the notebook on DATA (or phantoms) as Kaggle does
 	$(PYTHON) -m benchmarks.kaggle.replay $(if $(DATA),--data $(DATA)) $(if $(LAYOUT),--layout $(LAYOUT))
 
-train: .venv/.stamp ## train everything again, see training/README.md
+train: .venv/.stamp ## retrain everything, see docs/training.md
 	PATH="$(CURDIR)/.venv/bin:$$PATH" sh training/recipe.sh
 
-clean: ## remove what was built; .venv stays
+clean: ## remove everything built except .venv
 	rm -rf build dist out demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find lumbar_kernel tests training benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find lumbar_kernel tests training benchmarks evaluation -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp: pyproject.toml
 	test -x $(PYTHON) || $(HOST_PYTHON) -m venv .venv
@@ -58,7 +58,7 @@ $(THIN)/.stamp: $(DATASET)/SHA256SUMS .venv/.stamp
 	$(PYTHON) -m benchmarks.kaggle.offline install $(THIN) $(DATASET)/*.whl
 	touch $@
 
-# Made beside its place and moved there whole, so that an interrupted run leaves no half a data set.
+# Written to build/ and then moved, so that an interrupted run leaves no partial data set.
 demo: | $(THIN)/.stamp
 	rm -rf build/demo
 	$(LUMBAR) phantom build/demo --studies $(STUDIES) --seed $(SEED) --split test

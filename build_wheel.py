@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parent
 LARGEST_FILE = 15_000_000
 LARGEST_SUM = 60_000_000
 EPOCH = 1_580_601_600
-"""2 February 2020: the moment that every member of the wheel carries, unless SOURCE_DATE_EPOCH says otherwise."""
+"""2 February 2020: the date of every member of the wheel, unless SOURCE_DATE_EPOCH is set."""
 ZIP_DATE = (2020, 2, 2, 0, 0, 0)
 COMPANIONS = ("*.md", "LICENSE*")
-"""Files beside the weights that are text for people and need no hash."""
+"""Text files beside the weights, which need no hash."""
 DATA_SET_TITLE = "Lumbar Kernel Wheel"
 DATA_SET_LICENCE = "CC-BY-NC-4.0"
 PROOF_STUDIES = 2
@@ -94,10 +94,10 @@ def build(root: Path, out: Path) -> Path:
 
 
 def repack(source: Path, target: Path) -> None:
-    """Write a wheel again with sorted, uncompressed members of one date.
+    """Rewrite a wheel with sorted, uncompressed members of one date.
 
-    Weights do not compress, and without compression the bytes depend on no zlib version. The metadata folder comes
-    last with RECORD at its end, as the wheel format recommends.
+    Weights do not compress, and without compression the bytes do not depend on the zlib version. The metadata folder
+    comes last with RECORD at its end, as the wheel format recommends.
     """
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         names = sorted(old.namelist(), key=lambda name: (".dist-info/" in name, name.endswith("/RECORD"), name))
@@ -134,7 +134,7 @@ def check_wheel(wheel: Path) -> None:
 
 
 def write_dataset(root: Path, wheel: Path) -> None:
-    """Put the manifest, the data set's metadata and the checksums beside the wheel.
+    """Write the manifest, the data set's metadata and the checksums beside the wheel.
 
     The folder stays flat: Kaggle's client leaves sub-folders out. The data set's name comes from the notebook's
     metadata, so that the two cannot differ.
@@ -153,7 +153,7 @@ def write_dataset(root: Path, wheel: Path) -> None:
 
 
 def prove(wheel: Path) -> None:
-    """Install the wheel in an environment of its own and grade phantoms there, all without a network.
+    """Install the wheel in a separate environment and grade phantoms there, all without a network.
 
     Raises:
         BuildError: a command failed or the submission is not valid.
@@ -179,7 +179,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 def _file_entries(node: Any) -> Iterator[dict[str, Any]]:
-    """Every object in the manifest that names a file and its hash, however deep it lies."""
+    """Every object in the manifest that names a file and its hash, at any depth."""
     if isinstance(node, dict):
         if "file" in node and "sha256" in node:
             yield node
@@ -215,7 +215,7 @@ def _record_hash(content: bytes) -> str:
 
 
 def main() -> int:
-    """Build and, unless told otherwise, prove the wheel; returns the exit code."""
+    """Build the wheel and, unless skipped, verify it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder that gets kaggle-dataset/")
     parser.add_argument("--skip-proof", action="store_true", help="do not install and run the wheel")

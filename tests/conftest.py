@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import safetensors.torch
@@ -156,3 +157,8 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="session")
 def wheel(project):
     return build_wheel.build(project, project / "dist")
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(ROOT / "inference.ipynb", as_version=4)

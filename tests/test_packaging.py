@@ -5,28 +5,17 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import zipfile
 
 import pytest
 
 import build_wheel
-from benchmarks.kaggle import offline
-from benchmarks.kaggle.check import check_submission, study_ids
-from lumbar_kernel.schema import SUBMISSION_COLUMNS, row_ids
 from tests.conftest import ROOT, write_weights
 
 
 @pytest.fixture
 def weights(tmp_path):
     return write_weights(tmp_path / "weights", member=b"m" * 300, localiser=b"l" * 200)
-
-
-@pytest.fixture(scope="module")
-def thin(wheel, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("thin") / "environment"
-    offline.install(folder, wheel)
-    return folder
 
 
 def test_matching_weights_pass(weights):
@@ -128,63 +117,3 @@ def test_a_new_build_leaves_no_older_wheel_behind(project, wheel, tmp_path):
     stale.write_bytes(b"old")
     build_wheel.build(project, tmp_path)
     assert [path.name for path in stale.parent.glob("*.whl")] == [wheel.name]
-
-
-def test_the_thin_environment_imports_the_wheel_and_not_the_checkout(thin):
-    assert offline.imported_from(thin).startswith(str(thin))
-
-
-def test_the_thin_environment_without_the_wheel_lacks_the_package(tmp_path):
-    offline.make_thin(tmp_path / "environment")
-    assert offline.imported_from(tmp_path / "environment") == ""
-
-
-def test_neither_the_thin_environment_nor_its_children_reach_the_network(thin):
-    offline.check_offline(thin)
-
-
-def test_the_guard_alone_refuses_addresses_and_names(thin):
-    lookup = "import socket; socket.getaddrinfo('example.invalid', 443)"
-    for code in (
-        offline.PROBE,
-        f"try:\n    {lookup}\nexcept OSError as error:\n    assert 'guard' in str(error), error",
-    ):
-        subprocess.run([offline.thin_python(thin), "-c", code], check=True)
-
-
-def test_the_guard_lets_loopback_through(thin):
-    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
-    subprocess.run([offline.thin_python(thin), "-c", code], check=True)
-
-
-def write_answer(folder, change=lambda rows: rows):
-    """A data folder of two studies with an answer, the rows of which may be changed."""
-    text = "study_id,series_id,series_description\n8,1,Axial T2\n8,2,Sagittal T1\n9,3,Axial T2\n"
-    (folder / "test_series_descriptions.csv").write_text(text)
-    rows = change([[row, "0.5", "0.25", "0.25"] for study in ("8", "9") for row in row_ids(study)])
-    lines = [",".join(row) for row in [SUBMISSION_COLUMNS, *rows]]
-    (folder / "submission.csv").write_text("\n".join(lines))
-    return folder / "submission.csv"
-
-
-def test_a_right_answer_passes_the_check(tmp_path):
-    answer = write_answer(tmp_path)
-    assert study_ids(tmp_path) == ["8", "9"]
-    assert check_submission(answer, tmp_path) == 50
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda rows: rows[1:],
-        lambda rows: [*rows, rows[0]],
-        lambda rows: [[rows[0][0], "0.5", "0.5", "0.5"], *rows[1:]],
-        lambda rows: [[rows[0][0], "nan", "0.5", "0.5"], *rows[1:]],
-        lambda rows: [[rows[0][0], "-1", "1", "1"], *rows[1:]],
-        lambda rows: [["7" + rows[0][0], *rows[0][1:]], *rows[1:]],
-    ],
-    ids=["missing", "twice", "sum", "nan", "negative", "foreign"],
-)
-def test_a_wrong_answer_fails_the_check(tmp_path, change):
-    with pytest.raises(ValueError, match=r"rows|sum to 1"):
-        check_submission(write_answer(tmp_path, change), tmp_path)

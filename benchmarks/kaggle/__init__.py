@@ -1,1 +1,1 @@
-"""The notebook rehearsed as the platform runs it, without a network."""
+"""Rehearsal of the notebook as the platform runs it, without a network."""

@@ -1,4 +1,4 @@
-"""Whether a `submission.csv` answers a folder in the competition's layout, judged apart from the code that wrote it."""
+"""Check a `submission.csv` against a folder in the competition's layout, independently of the code that wrote it."""
 
 from __future__ import annotations
 

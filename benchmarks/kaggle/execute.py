@@ -1,4 +1,4 @@
-"""Executes a notebook the way Kaggle does: parameters after the cell tagged so, one kernel, stop at the first error.
+"""Execute a notebook as Kaggle does: parameters after the tagged cell, one kernel, stop at the first error.
 
 Runs as a script inside the thin environment of the replay, so it uses nothing of this repository.
 """
@@ -38,7 +38,7 @@ def main() -> int:
     """Execute and save the notebook, also when a cell fails; returns 1 then."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("executed", type=Path, help="where the notebook with its outputs goes")
+    parser.add_argument("executed", type=Path, help="path for the notebook with its outputs")
     parser.add_argument("--kernel", default="python3")
     parser.add_argument("--parameters", type=json.loads, default={}, help="as a JSON object")
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Refuses every connection that leaves this machine; a thin environment loads it at start, whatever Python runs there.
+"""Refuse every connection that leaves this machine; every Python process of a thin environment loads this at start.
 
-An audit hook sees each socket call of the interpreter, cannot be taken out again and holds in child processes that
-run the same environment. Native code that opens sockets by itself is beyond it: that is what the network namespace of
-`benchmarks.kaggle.offline` is for. The code keeps to the standard library, since it runs before anything else.
+An audit hook sees each socket call of the interpreter, cannot be removed and applies to child processes of the same
+environment. It cannot see native code that opens sockets by itself, for which `benchmarks.kaggle.offline` has a network
+namespace. The code keeps to the standard library, since it runs before anything else.
 """
 
 from __future__ import annotations

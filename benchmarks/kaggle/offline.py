@@ -1,10 +1,10 @@
 """A thin environment that holds nothing but the installed wheel, and commands in it with the network off.
 
-    python -m benchmarks.kaggle.offline install FOLDER WHEEL     make or refresh the environment
+    python -m benchmarks.kaggle.offline install FOLDER WHEEL     create or refresh the environment
     python -m benchmarks.kaggle.offline run COMMAND ...          run a command without a network
 
-The environment borrows torch and the other libraries from the interpreter that makes it, by links that leave
-`lumbar_kernel` out: what imports there was in the wheel, never in the checkout.
+The environment borrows torch and the other libraries from the interpreter that creates it, by links that leave out
+`lumbar_kernel`: what is imported there comes from the wheel, never from the checkout.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def make_thin(folder: Path) -> None:
 
 
 def install(folder: Path, wheel: Path) -> None:
-    """Make a thin environment and install the wheel there, from the file alone.
+    """Create a thin environment and install the wheel there, without an index.
 
     Raises:
         RuntimeError: the package can be imported before it is installed, or afterwards from somewhere else.
@@ -99,9 +99,9 @@ def namespace() -> tuple[str, ...]:
 
 
 def without_network(command: Sequence[str | Path]) -> list[str]:
-    """The command with the network taken away as far as this machine allows.
+    """The command without a network, as far as this machine allows.
 
-    Where namespaces are forbidden, the guard inside a thin environment alone holds.
+    Where namespaces are forbidden, only the guard inside a thin environment applies.
     """
     return [*namespace(), *map(str, command)]
 
@@ -117,7 +117,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def check_offline(folder: Path) -> None:
-    """Try to get out of a thin environment, directly and from a child; raises CalledProcessError when that works."""
+    """Try to reach the network from a thin environment and from a child of it; raises CalledProcessError on success."""
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROBE!r}], check=True)"
     for code in (PROBE, child):
         subprocess.run(without_network([thin_python(folder), "-c", code]), check=True, cwd=folder, env=environment())
@@ -137,7 +137,7 @@ def _libraries() -> list[Path]:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="A thin environment with the wheel alone, and no network.")
+    parser = argparse.ArgumentParser(description="A thin environment with only the wheel, without a network.")
     commands = parser.add_subparsers(dest="command", required=True)
     installer = commands.add_parser("install", help="make the environment and install the wheel")
     installer.add_argument("folder", type=Path)

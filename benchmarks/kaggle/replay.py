@@ -52,7 +52,7 @@ class Replay:
     seconds: float
 
 
-def lay_out(root: Path, data: Path, dataset: Path, *, layout: str, unpacked: bool = False) -> None:
+def mount_inputs(root: Path, data: Path, dataset: Path, *, layout: str, unpacked: bool = False) -> None:
     """Mount the competition's folder and the data set below `root` by links.
 
     Args:
@@ -60,7 +60,7 @@ def lay_out(root: Path, data: Path, dataset: Path, *, layout: str, unpacked: boo
         data: folder in the competition's layout.
         dataset: what `build_wheel.py` made for the upload.
         layout: a key of `LAYOUTS`.
-        unpacked: show the wheel as the folder that Kaggle makes of archives.
+        unpacked: show the wheel as a folder, as Kaggle unpacks archives.
     """
     competition, attached = (root / place for place in LAYOUTS[layout])
     competition.parent.mkdir(parents=True, exist_ok=True)
@@ -109,11 +109,11 @@ def replay(
         cap: seconds after which the notebook and all its children are killed.
 
     Raises:
-        ReplayError: a cell failed or the time was up; the message holds the end of what the notebook said.
+        ReplayError: a cell failed or the time was up; the message holds the end of the notebook's log.
     """
     thin, mounts, working = scratch / "environment", scratch / "input", scratch / "working"
     offline.make_thin(thin)
-    lay_out(mounts, data, dataset, layout=layout, unpacked=unpacked)
+    mount_inputs(mounts, data, dataset, layout=layout, unpacked=unpacked)
     working.mkdir()
     source, executed = scratch / "notebook.ipynb", working / "__notebook__.ipynb"
     nbformat.write(instrument(notebook, scratch), source)
@@ -141,10 +141,10 @@ def replay(
         status = _wait(process, cap)
         seconds = time.monotonic() - began
         log.seek(0)
-        said = log.read()[-4000:]
+        log = log.read()[-4000:]
     if status != 0:
         reason = f"was killed after {cap:.0f} s" if status is None else f"failed with exit code {status}"
-        msg = f"the notebook {reason}:\n{said}"
+        msg = f"the notebook {reason}:\n{log}"
         raise ReplayError(msg)
     return Replay(working=working, notebook=executed, seconds=seconds)
 
@@ -168,7 +168,7 @@ def _wait(process: subprocess.Popen[bytes], cap: float) -> int | None:
 
 
 def _write_kernel(folder: Path, python: Path) -> None:
-    """A kernel specification that runs one interpreter, whatever kernels this machine has."""
+    """A kernel specification that runs one interpreter, independent of the kernels installed on this machine."""
     home = folder / "kernels" / KERNEL
     home.mkdir(parents=True)
     call = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]

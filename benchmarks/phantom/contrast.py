@@ -1,4 +1,4 @@
-"""Whether tissues stand in the order of brightness that each weighting gives them."""
+"""Whether tissues have the order of brightness that each weighting gives them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.phantom.section import Finding, Section, at_least, unknown
+from benchmarks.phantom.findings import Finding, Section, at_least, unknown
 from evaluation.study_truth import StudyTruth
-from lumbar_kernel.geometry import LEFT, POSTERIOR, unit
+from lumbar_kernel.geometry import LEFT, POSTERIOR, posterior_direction
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Slice, Study
@@ -33,23 +33,23 @@ ORDER = {
     STIR: (("csf", "marrow", 1.0), ("marrow", "fat", 0.8), ("csf", "muscle", 1.0)),
     AXIAL_T2: (("csf", "fat", 0.8), ("fat", "muscle", 1.0), ("csf", "disc", 1.0)),
 }
-"""Brighter region, darker region, and the ratio that their signals must at least have: below 1 where the textbook says
-"about as bright" and the coil shades, and where one of the two complete real studies lies below it."""
+"""Brighter region, darker region, and the least ratio of their signals: below 1 where the textbook says "about as
+bright" and the coil shades, and where one of the two complete real studies is below it."""
 
 HOLDS_IN = 0.8
-"""Share of the studies in which an order has to hold; shading, saturation bands and streaks of fat upset some."""
+"""Fraction of the studies in which an order has to hold; shading, saturation bands and fat streaks change some."""
 
 ANTERIOR_MM, BEHIND_MM, BESIDE_MM = 15.0, 30.0, 18.0
-"""Middle of a body or disc in front of the posterior margin; back muscle behind and beside the canal."""
+"""Middle of a body or disc in front of the posterior margin; back muscle behind and lateral of the canal."""
 
 SKIN_FAT_MM = (25.0, 130.0)
-"""How far behind the canal the brightest stretch of a T1 slice is taken for fat, of which lean backs have little."""
+"""Distance behind the canal at which the brightest part of a T1 slice counts as fat; lean backs have little."""
 
 READ_AS = {"csf": (85.0, 3.0), "muscle": (25.0, 3.0)}
 """Percentile and radius in mm of a region that something else runs through: roots, streaks of fat."""
 
 STIR_RATIO = 3.0
-"""Fluid over fat from which a series counts as fat-suppressed where nobody says."""
+"""Ratio of fluid to fat from which a series counts as fat-suppressed where this is not known."""
 
 NONE_HEALTHY = (False,) * 5
 
@@ -60,7 +60,7 @@ NEAR_MM = 4.0
 def spots(study: Study, truth: PhantomTruth | StudyTruth, *, healthy: Sequence[bool]) -> dict[str, Points]:
     """Points (n, 3) in mm inside regions, which the landmarks lead to."""
     normal, canal, margin = truth.disc_normal, truth.canal, truth.disc_margin
-    behind = unit(POSTERIOR - (normal @ POSTERIOR)[:, None] * normal)
+    behind = posterior_direction(normal)
     between = 0.5 * (canal[:-1] + canal[1:])
     sides = np.concatenate([between + BEHIND_MM * behind[1:] + sign * BESIDE_MM * LEFT for sign in (1, -1)])
     return {
@@ -95,13 +95,13 @@ def signals(
     healthy: Sequence[bool] = NONE_HEALTHY,
     suppressed: bool | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Signal of each region in each weighting of a study; what no slice shows is left out.
+    """Signal of each region in each weighting of a study; regions that no slice shows are left out.
 
     Args:
         study: the images.
         truth: of the study.
         healthy: (5,) whether the nucleus of each disc is young.
-        suppressed: whether its sagittal T2 series is fat-suppressed; None lets fluid and fat tell.
+        suppressed: whether its sagittal T2 series is fat-suppressed; None decides by fluid and fat.
     """
     regions, found = spots(study, truth, healthy=healthy), {}
     for role in (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2):
@@ -145,12 +145,12 @@ def _around(item: Slice, point: Points, radius_mm: float, percentile: float) -> 
 
 
 def order(found: Sequence[Signals], real: Sequence[Signals]) -> Section:
-    """How often tissues stand in the right order, phantoms beside real studies."""
+    """How often tissues have the right order, in phantoms and real studies."""
     findings = []
     for weighting in WEIGHTINGS:
         for bright, dark, least in ORDER[weighting]:
             ratio, true = _ratios(found, weighting, bright, dark), _ratios(real, weighting, bright, dark)
-            what = f"{weighting}: {bright} {'>' if least == 1 else '≥'} {dark}, share of studies"
+            what = f"{weighting}: {bright} {'>' if least == 1 else '≥'} {dark}, fraction of studies"
             findings.append(_order(what, ratio, true, least))
     return Section("Order of brightness", tuple(findings))
 
@@ -158,7 +158,7 @@ def order(found: Sequence[Signals], real: Sequence[Signals]) -> Section:
 def _order(what: str, ratio: NDArray[np.float64], real: NDArray[np.float64], least: float) -> Finding:
     if not len(ratio):
         return unknown(what.replace("_", " "), f"≥ {HOLDS_IN}", "not exposed, or no such series")
-    note = f"median ratio {np.median(ratio):.2f}, at least {least} wanted; n {len(ratio)}"
+    note = f"median ratio {np.median(ratio):.2f}, at least {least} expected; n {len(ratio)}"
     if len(real):
         note += f"; real {', '.join(f'{value:.2f}' for value in real)}"
     return at_least(what.replace("_", " "), float((ratio >= least).mean()), HOLDS_IN, note)

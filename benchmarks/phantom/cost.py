@@ -1,4 +1,4 @@
-"""What one study costs: processor seconds and peak memory, measured in a process of its own."""
+"""The cost of one study: processor seconds and peak memory, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.phantom.section import Section, at_most
+from benchmarks.phantom.findings import Section, at_most
 
 SECONDS, MEGABYTES = 1.5, 400.0
 

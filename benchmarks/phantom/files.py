@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from benchmarks.phantom.section import Finding, Section, at_least, at_most, near
+from benchmarks.phantom.findings import Finding, Section, at_least, at_most, near
 from lumbar_kernel.phantom import PhantomTruth, write_dataset
 from lumbar_kernel.phantom.write import Row
 from lumbar_kernel.schema import AXIAL_T2, CONDITION_NAMES, FORAMINAL, LEVEL_NAMES, SAGITTAL_T2, SIDES, SUBARTICULAR
@@ -61,7 +61,7 @@ def round_trips(folder: Path, rows: Sequence[Row], truth: PhantomTruth) -> list[
 
 
 def _step(header: pydicom.Dataset) -> float:
-    """From slice to slice in mm; some headers only tell the thickness, as in the challenge."""
+    """Slice step in mm; some headers only hold the thickness, as in the challenge."""
     return float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or "nan")
 
 
@@ -111,7 +111,7 @@ class Acquisition:
 
 
 def acquisition(folder: Path, role: str, *, suppressed: bool) -> Acquisition:
-    """How the series in a folder was taken; fat suppression is told, since stripped headers do not."""
+    """Acquisition of the series in a folder; fat suppression is an argument, since stripped headers do not hold it."""
     paths = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem))
     headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
     first, last = headers[0], headers[-1]
@@ -134,7 +134,7 @@ def acquisition(folder: Path, role: str, *, suppressed: bool) -> Acquisition:
 
 
 def styles(taken: Sequence[Sequence[Acquisition]]) -> Section:
-    """Acquisition styles of many studies beside those of the challenge, counted on its 1,975 studies."""
+    """Acquisition of many studies compared with that of the challenge, counted on its 1,975 studies."""
     series = [item for study in taken for item in study]
     sagittal = [item for item in series if item.role != AXIAL_T2]
     axial = [item for item in series if item.role == AXIAL_T2]
@@ -143,25 +143,25 @@ def styles(taken: Sequence[Sequence[Acquisition]]) -> Section:
     complete = [len({item.role for item in study}) == 3 for study in taken]
     chance = 2 / float(np.sqrt(len(taken)))
 
-    def share(what: str, values: Sequence[bool], wanted: float, tolerance: float) -> Finding:
-        allowed = tolerance + chance * float(np.sqrt(wanted * (1 - wanted)))
-        return near(what, float(np.mean(values)), wanted, allowed, f"n {len(values)}")
+    def share(what: str, values: Sequence[bool], expected: float, tolerance: float) -> Finding:
+        allowed = tolerance + chance * float(np.sqrt(expected * (1 - expected)))
+        return near(what, float(np.mean(values)), expected, allowed, f"n {len(values)}")
 
     def told(what: str, values: Sequence[float]) -> Finding:
         return Finding(what, float(np.mean(values)), "", None, f"n {len(values)}")
 
     steps = np.array([item.step_mm for item in sagittal])
     return Section(
-        "Acquisition beside the challenge's",
+        "Acquisition compared with the challenge",
         (
             near("sagittal step, median mm", float(np.nanmedian(steps)), 4.5, 0.3, f"SD {np.nanstd(steps):.2g}"),
             share("sagittal series that run right to left", [item.rightwards for item in sagittal], 0.64, 0.08),
             share("sagittal matrices that are not square", [i.rows != i.columns for i in sagittal], 0.135, 0.06),
             share("studies with several axial series", several, 0.17, 0.08),
-            told("axial series of several tilted blocks, share", [item.blocks > 1 for item in axial]),
+            told("axial series of several tilted blocks, fraction", [item.blocks > 1 for item in axial]),
             share("fat-suppressed sagittal T2", fluid, 0.15, 0.10),
             share("studies with all three roles", complete, 0.998, 0.03),
-            told("RLE Lossless series, share", [item.rle for item in series]),
+            told("RLE Lossless series, fraction", [item.rle for item in series]),
             near("slices of a sagittal series, mean", float(np.mean([i.slices for i in sagittal])), 15.5, 2.5),
             told("slices of an axial series, mean", [item.slices for item in axial]),
         ),
@@ -175,7 +175,7 @@ def tree_hashes(folder: Path) -> Mapping[str, str]:
 
 
 def determinism(*, studies: int, seed: int, workers: Sequence[int] = (1, 2, 3)) -> Section:
-    """Whether data sets of one seed are the same to the byte whatever the number of processes."""
+    """Whether data sets of one seed are identical to the byte for any number of processes."""
     hashes = []
     for count in workers:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,12 @@
-"""Fits the phantom's cut-points to the competition's shares of grades: `python -m benchmarks.phantom.fit_thresholds`.
+"""Fit the phantom's grade thresholds to the competition's label shares: `python -m benchmarks.phantom.fit_thresholds`.
 
-Measures many phantoms (geometry only, no images) and writes `lumbar_kernel/phantom/cuts.py`. Needed after any change
-of a mechanism or a measure, and never for anything else: grades stay comparable as long as that file stays.
+Measures many phantoms (geometry only, no images) and writes `lumbar_kernel/phantom/grade_thresholds.py`. Needed after
+any change of a mechanism or a measure, and only then: grades stay comparable as long as that file stays.
 """
 
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import NormalDist
 
@@ -19,6 +17,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import make_truth
 from lumbar_kernel.phantom.measure import MEASURES, SCALED, score
+from lumbar_kernel.processes import process_pool
 
 FIRST_SEED = 50_000_000
 PROBITS = np.arange(-2.0, 3.01, 0.5)
@@ -29,7 +28,8 @@ SHARES = {
     schema.FORAMINAL: ((96.4, 3.2), (91.0, 8.6), (77.0, 20.9), (61.2, 31.9), (64.2, 25.8)),
     schema.SUBARTICULAR: ((93.0, 5.6), (82.7, 13.2), (67.1, 23.0), (45.1, 31.6), (71.4, 20.5)),
 }
-"""Normal/mild and moderate, per cent, L1/L2 to L5/S1: the competition's training labels (design note, table 3.5)."""
+"""Normal/mild and moderate, per cent, L1/L2 to L5/S1: all 1,975 studies of the challenge, where `schema.LABEL_COUNTS`
+has the folds that may be trained on."""
 
 HEAD = '''"""Frozen scales and thresholds of the grades, written by `benchmarks.phantom.fit_thresholds`; do not edit.
 
@@ -55,7 +55,7 @@ def _measured(seed: int) -> FloatArray:
 def measure_many(studies: int, workers: int) -> dict[str, FloatArray]:
     """Measures (studies, 5) by name of `studies` phantoms of the ordinary cohort."""
     seeds = range(FIRST_SEED, FIRST_SEED + studies)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         rows = np.stack(list(tqdm(pool.map(_measured, seeds, chunksize=8), total=studies, unit="study")))
     return {name: rows[:, i] for i, name in enumerate(MEASURES)}
 
@@ -68,18 +68,18 @@ def fit_scales(measures: dict[str, FloatArray]) -> dict[str, tuple[float, float]
     }
 
 
-def fit_cuts(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Cut-points (25, 2) and scores at `PROBITS` (25, n) from scores (studies, 25)."""
+def fit_thresholds(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Thresholds (25, 2) and scores at `PROBITS` (25, n) from scores (studies, 25)."""
     below = [100 * NormalDist().cdf(float(z)) for z in PROBITS]
-    cuts, knots = np.zeros((len(schema.ROWS), 2)), np.zeros((len(schema.ROWS), len(PROBITS)))
+    thresholds, knots = np.zeros((len(schema.ROWS), 2)), np.zeros((len(schema.ROWS), len(PROBITS)))
     for group, shares in SHARES.items():
         for level, (normal, moderate) in enumerate(shares):
             sides = (None,) if group == schema.CANAL else (0, 1)
             rows = [schema.row_index(group, level, side) for side in sides]
             pooled = scores[:, rows].ravel()
-            cuts[rows] = np.percentile(pooled, [normal, normal + moderate])
+            thresholds[rows] = np.percentile(pooled, [normal, normal + moderate])
             knots[rows] = np.percentile(pooled, below)
-    return cuts, knots
+    return thresholds, knots
 
 
 def _table(name: str, values: FloatArray, comment: str) -> str:
@@ -88,16 +88,16 @@ def _table(name: str, values: FloatArray, comment: str) -> str:
 
 
 def written(measures: dict[str, FloatArray], *, version: int) -> str:
-    """The text of `cuts.py` for measured phantoms."""
+    """The text of `grade_thresholds.py` for measured phantoms."""
     scales = fit_scales(measures)
     studies = len(next(iter(measures.values())))
     scores = np.array([score({k: v[i] for k, v in measures.items()}, scales=scales) for i in range(studies)])
-    cuts, knots = fit_cuts(scores)
+    thresholds, knots = fit_thresholds(scores)
     lines = "\n".join(f'    "{name}": ({mean}, {spread}),' for name, (mean, spread) in scales.items())
     parts = [
         HEAD.format(studies=studies, first=FIRST_SEED, version=version),
         f'SCALES = {{\n{lines}\n}}\n"""Mean and standard deviation by which each measure enters a score."""\n\n',
-        _table("CUTS", cuts, "Scores from which a row of `schema.ROWS` is moderate, and severe."),
+        _table("THRESHOLDS", thresholds, "Scores from which a row of `schema.ROWS` is moderate, and severe."),
         f"\nPROBITS = np.array(({', '.join(str(float(x)) for x in PROBITS)}))\n\n",
         _table("QUANTILES", knots, "Scores of each row of `schema.ROWS` at the normal deviates `PROBITS`."),
     ]

@@ -1,4 +1,4 @@
-"""Labels of phantoms beside the challenge's: shares of each grade, and how grades go together."""
+"""Labels of phantoms compared with the challenge's: label shares, and correlations of grades."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.phantom.section import Finding, Section, at_most, near
+from benchmarks.phantom.findings import Finding, Section, at_most, near
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LEVEL_NAMES, SEVERITY_NAMES, SIDES, SUBARTICULAR, row_index
 
 Grades = NDArray[np.int64]
@@ -22,7 +22,7 @@ SHARES = {
 
 POINTS = 2.0
 FULL = 5000
-"""Studies that the tolerance of two points is meant for; fewer are allowed the chance that comes with them."""
+"""Studies for which the tolerance of two points is intended; fewer get their sampling error on top."""
 
 ADJACENT = {
     CANAL: (0.32, 0.45, 0.40, 0.18),
@@ -37,35 +37,37 @@ WITH_CANAL = {FORAMINAL: 0.28, SUBARTICULAR: 0.51}
 
 CORRELATION_TOLERANCE = 0.10
 EXPLAINED_AT_MOST = 0.7
-"""Share of the variance of a score's ranks that one size may explain; more, and the grade is that size in disguise."""
+"""Fraction of the variance of a score's ranks that one size may explain; with more, the size alone gives the grade."""
 
 ANY_SEVERE = (0.18, 0.03)
-"""Share of studies with severe canal stenosis at any level."""
+"""Fraction of studies with severe canal stenosis at any level."""
 
 
 def columns(group: str, level: int) -> list[int]:
-    """Where the grades of a condition at a level stand in (25,) grades, left then right."""
+    """Indices of a condition's grades at a level in (25,) grades, left then right."""
     return [row_index(group, level, side) for side in (range(len(SIDES)) if group != CANAL else (None,))]
 
 
 def marginals(grades: Grades) -> Section:
-    """Shares of the grades of (n, 25) labels, -1 where there is none, beside the challenge's."""
+    """Label shares of (n, 25) labels, -1 where there is none, compared with the challenge's."""
     findings = []
     for group in GROUPS:
         for level, name in enumerate(LEVEL_NAMES):
             mine = grades[:, columns(group, level)]
             mine = mine[mine >= 0]
             for grade, severity in enumerate(SEVERITY_NAMES):
-                wanted = SHARES[group][level][grade]
+                expected = SHARES[group][level][grade]
                 note = f"n {mine.size}"
                 what = f"{group.replace('_', ' ')} {name}, {severity}, %"
                 found = float(100 * (mine == grade).mean())
-                findings.append(near(what, found, wanted, _tolerance(wanted, len(grades)), note))
+                findings.append(near(what, found, expected, _tolerance(expected, len(grades)), note))
     severe = (grades[:, [columns(CANAL, level)[0] for level in range(5)]] == 2).any(axis=1).mean()
-    wanted, tolerance = ANY_SEVERE
-    tolerance += float(np.sqrt(wanted * (1 - wanted))) * _chance(len(grades))
-    findings.append(near("any severe canal, share of studies", float(severe), wanted, tolerance, f"n {len(grades)}"))
-    return Section("Label shares beside the challenge's", tuple(findings))
+    expected, tolerance = ANY_SEVERE
+    tolerance += float(np.sqrt(expected * (1 - expected))) * _chance(len(grades))
+    findings.append(
+        near("any severe canal, fraction of studies", float(severe), expected, tolerance, f"n {len(grades)}")
+    )
+    return Section("Label shares compared with the challenge", tuple(findings))
 
 
 def _tolerance(percent: float, studies: int) -> float:
@@ -78,11 +80,11 @@ def _chance(studies: int) -> float:
 
 
 def correlations(grades: Grades) -> Section:
-    """Rank correlations between (n, 25) grades beside the challenge's, which are those of readers' labels."""
+    """Rank correlations between (n, 25) grades compared with those of the challenge's labels."""
     by_group = {group: np.stack([grades[:, columns(group, level)] for level in range(5)], axis=1) for group in GROUPS}
     findings = []
-    for group, wanted in ADJACENT.items():
-        for level, value in enumerate(wanted):
+    for group, expected in ADJACENT.items():
+        for level, value in enumerate(expected):
             pair = f"{LEVEL_NAMES[level]} with {LEVEL_NAMES[level + 1]}"
             one, other = by_group[group][:, level], by_group[group][:, level + 1]
             findings.append(_correlation(f"{group.replace('_', ' ')}, {pair}", one, other, value))
@@ -92,15 +94,15 @@ def correlations(grades: Grades) -> Section:
     for group, value in WITH_CANAL.items():
         canal = np.broadcast_to(by_group[CANAL], by_group[group].shape)
         findings.append(_correlation(f"canal with {group.replace('_', ' ')}", canal, by_group[group], value))
-    return Section("Rank correlations of grades beside the challenge's", tuple(findings))
+    return Section("Rank correlations of grades compared with the challenge", tuple(findings))
 
 
-def _correlation(what: str, one: Grades, other: Grades, wanted: float) -> Finding:
+def _correlation(what: str, one: Grades, other: Grades, expected: float) -> Finding:
     known = (one >= 0) & (other >= 0)
     if min(np.ptp(one[known]), np.ptp(other[known])) == 0:
-        return Finding(what, float("nan"), f"{wanted:.2f}", None, "one grade only")
+        return Finding(what, float("nan"), f"{expected:.2f}", None, "one grade only")
     found = float(spearmanr(one[known], other[known])[0])
-    return near(what, found, wanted, CORRELATION_TOLERANCE + _chance(len(one)), f"n {known.sum()}")
+    return near(what, found, expected, CORRELATION_TOLERANCE + _chance(len(one)), f"n {known.sum()}")
 
 
 def single_causes(scores: NDArray[np.float64], sizes: Sequence[Mapping[str, NDArray[np.float64]]]) -> Section:

@@ -1,4 +1,4 @@
-"""Sizes of phantoms beside those of people: what the literature and the challenge's own labels say."""
+"""Sizes of phantoms compared with those of people, from the literature and the challenge's own labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.phantom.section import Finding, Section, at_least, near, unknown
+from benchmarks.phantom.findings import Finding, Section, at_least, near, unknown
 from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM
 from lumbar_kernel.phantom import Anatomy, PhantomTruth
 from lumbar_kernel.phantom.bones import SAG
@@ -30,8 +30,8 @@ SPREAD_RANGE = (0.5, 2.0)
 
 MEASURED_AT_LEAST = 30
 
-WORN = (0.944, 0.934, 0.910, 0.868, 0.873)
-"""Mean share of its young height that a disc keeps, from the Pfirrmann mix of a population of 55 ± 15 years."""
+DEGENERATED = (0.944, 0.934, 0.910, 0.868, 0.873)
+"""Mean fraction of its young height that a disc keeps, from the Pfirrmann mix of a population of 55 ± 15 years."""
 
 SUPINE = 0.92
 """Lordosis lying over lordosis standing."""
@@ -60,12 +60,12 @@ def _expected(name: str, places: tuple[str, ...], mean: Sequence[float], spread:
     return Expected(name, places, tuple(float(x) for x in mean), tuple(spreads.tolist()), source)
 
 
-def _worn(young: Sequence[float]) -> NDArray[np.float64]:
-    return np.array(young) * WORN
+def _degenerated(young: Sequence[float]) -> NDArray[np.float64]:
+    return np.array(young) * DEGENERATED
 
 
 POSTERIOR_BODY = (28.8, 29.3, 29.0, 27.9, 26.3)
-POSTERIOR_DISC = _worn((6.0, 6.9, 7.6, 8.2, 6.8))
+POSTERIOR_DISC = _degenerated((6.0, 6.9, 7.6, 8.2, 6.8))
 SEGMENTS = np.array((1.2, 5.9, 9.1, 12.7, 21.6)) * SUPINE
 SEGMENT_SPREAD = np.array((3.6, 4.1, 4.2, 5.1, 7.7))
 
@@ -76,7 +76,7 @@ MEANS = (
         GAPS,
         np.array(POSTERIOR_BODY[1:]) + 0.5 * (POSTERIOR_DISC[:-1] + POSTERIOR_DISC[1:]),
         2.5,
-        "posterior body height and half the worn discs beside it; Cook 2021, Panjabi 1992",
+        "posterior body height and half the adjacent degenerated discs; Cook 2021, Panjabi 1992",
     ),
     _expected(
         "disc_plane_angle",
@@ -111,9 +111,13 @@ MEANS = (
     _expected("pedicle_width", BODIES, (8.7, 8.9, 10.3, 12.9, 16.1), 1.8, "Zindrick 1987, Cook 2021"),
     _expected("bony_canal_depth", BODIES, (17.5, 16.8, 16.3, 16.5, 15.6), 2.1, "Cook 2021, Griffith 2016"),
     _expected("bony_canal_width", BODIES, (22.5, 23, 24, 25.5, 28.2), 2.6, "Cook 2021"),
-    _expected("disc_height_anterior", DISCS, _worn((8.5, 10.3, 12.3, 14.3, 15.3)), 1.9, "two MRI series, worn"),
-    _expected("disc_height_middle", DISCS, _worn((8.6, 9.9, 10.9, 12.1, 11.3)), 1.9, "two MRI series, worn"),
-    _expected("disc_height_posterior", DISCS, POSTERIOR_DISC, 1.5, "two MRI series, worn"),
+    _expected(
+        "disc_height_anterior", DISCS, _degenerated((8.5, 10.3, 12.3, 14.3, 15.3)), 1.9, "two MRI series, degenerated"
+    ),
+    _expected(
+        "disc_height_middle", DISCS, _degenerated((8.6, 9.9, 10.9, 12.1, 11.3)), 1.9, "two MRI series, degenerated"
+    ),
+    _expected("disc_height_posterior", DISCS, POSTERIOR_DISC, 1.5, "two MRI series, degenerated"),
     _expected("disc_depth", DISCS, (30.2, 32.0, 32.9, 33.1, 31.3), 2.5, "MRI of 14"),
     _expected("disc_width", DISCS, (42, 45, 48, 51, 51), 3.2, "endplate and 1 to 2 mm"),
     _expected("segment_angle", DISCS, SEGMENTS, SEGMENT_SPREAD, "n = 324, supine: Sci Rep 2022"),
@@ -136,7 +140,7 @@ MEANS = (
 
 @dataclass(frozen=True)
 class ExpectedShare:
-    """How often something should be so: a quantity, the test on it, the share wanted and a tolerance on it."""
+    """Expected frequency of a finding: a quantity, the test on it, the expected fraction and its tolerance."""
 
     what: str
     name: str
@@ -185,10 +189,10 @@ BUILT = {
     "joint_angle": "facet_angle",
     "slip": "slip",
 }
-"""Field of an anatomy → quantity; bone is built exactly so, soft parts as far as they find room."""
+"""Field of an anatomy → quantity; bone is built exactly so, soft tissue as far as there is room."""
 
 PFIRRMANN_NUCLEUS = np.array([0.8875, 0.606, 0.355, 0.03])
-"""Signal of a nucleus at and below which a disc is of grade II, III, IV and V: the design's cuts of wear."""
+"""Signal of a nucleus at and below which a disc is of grade II, III, IV and V: thresholds of degeneration."""
 
 CONUS_ZERO = 1.13
 """An anatomy counts discs, 3.0 at the middle of L1/L2; the literature's coordinate, 1 at the upper end of L1, is
@@ -254,7 +258,7 @@ def _from_frame(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
     }
 
     def opened(disc: int, share: float, sign: float) -> NDArray[np.float64]:
-        """The edge of a disc in patient mm at a share of its depth, sign 1 for its upper one."""
+        """The edge of a disc in patient mm at a fraction of its depth, sign 1 for its upper one."""
         behind = -share * 0.5 * (depth[disc] + depth[disc + 1])
         half = 0.5 * anatomy.disc_height[disc] - 0.5 * np.tan(np.radians(anatomy.disc_wedge[disc])) * behind
         return frame.to_patient(np.array([0.0, behind, frame.disc_s[disc] + sign * half]))
@@ -268,7 +272,7 @@ def _from_frame(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
 
 
 def _from_measures(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
-    """Measures as they are named, those of both sides as one array (levels, sides)."""
+    """Measures by name, those of both sides as one array (levels, sides)."""
     measures = dict(getattr(truth, "measures", {}))
     measures["narrowest_sac_depth"] = measures.pop("sac_depth")  # the literature's is that of a healthy sac
     left, right = (f"_{side}" for side in SIDES)
@@ -278,12 +282,12 @@ def _from_measures(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
 
 
 def compare(found: Sequence[Quantities]) -> Section:
-    """Means, spreads and shares of many phantoms beside the literature's."""
+    """Means, spreads and fractions of many phantoms compared with the literature."""
     pooled = {name: np.array([item[name] for item in found], dtype=float) for name in found[0]}
     findings = [finding for expected in MEANS for finding in _means(expected, pooled.get(expected.name))]
     findings += [_share(expected, pooled.get(expected.name)) for expected in SHARES]
     count = sum(finding.passed is not None for finding in findings)
-    return Section("Sizes beside the literature", (*findings, at_least("measured", count, MEASURED_AT_LEAST)))
+    return Section("Sizes compared with the literature", (*findings, at_least("measured", count, MEASURED_AT_LEAST)))
 
 
 def _means(expected: Expected, values: NDArray[np.float64] | None) -> list[Finding]:
@@ -300,7 +304,7 @@ def _means(expected: Expected, values: NDArray[np.float64] | None) -> list[Findi
         finding = near(what, float(mine.mean()), mean, tolerance, note)
         low, high = (limit * spread for limit in SPREAD_RANGE)
         passed = bool(finding.passed) and bool(low <= mine.std() <= high)
-        findings.append(Finding(what, finding.found, finding.wanted, passed, note))
+        findings.append(Finding(what, finding.found, finding.expected, passed, note))
     return findings
 
 

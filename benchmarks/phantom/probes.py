@@ -1,6 +1,6 @@
-"""Classifiers that must not be able to grade: they see headers, histograms, or pictures without the spine.
+"""Shortcut probes: classifiers of headers, histograms, or pictures without the spine, which must not be able to grade.
 
-A phantom on which they succeed gives its grades away by something that no reader looks at.
+If they succeed, the phantoms reveal their grades by something that no radiologist uses.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from benchmarks.phantom.findings import Finding, Section, at_most
 from benchmarks.phantom.labels import columns
-from benchmarks.phantom.section import Finding, Section, at_most
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
 from lumbar_kernel.localisation.axial import nearest_slice
@@ -32,17 +32,17 @@ MOST_GAIN = 0.02
 FOLDS = 5
 BINS = 24
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How far a probe's verdict may be followed; the choice is made on other folds, so that a useless one does no harm."""
+"""Temperatures of a probe's prediction; chosen on other folds, so that a useless probe does not lower the score."""
 
 PATCH_MM, PATCH_PIXELS = 48.0, 16
 PATCH_BESIDE_MM = 54.0
-"""Middle of an off-spine patch beside the canal: its inner edge is 30 mm away, outside joints and pedicles."""
+"""Middle of an off-spine patch lateral of the canal: its inner edge is 30 mm away, outside joints and pedicles."""
 
 MASKED_PIXELS = 24
 AXIAL_MASK_MM = ((-48.0, 50.0), (-32.0, 32.0))
 SAGITTAL_MASK_MM = (-55.0, 62.0)
 """Hidden around the canal: from front to back and, on axial slices, from patient right to left; the same box in every
-study, so that its own shape tells nothing."""
+study, so that its shape carries no information."""
 
 AXIAL_FIELD_MM, SAGITTAL_FIELD_MM = 150.0, 220.0
 
@@ -53,7 +53,7 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Clues:
+class ProbeInputs:
     """What the probes may see of one study.
 
     Attributes:
@@ -68,9 +68,9 @@ class Clues:
     masked: NDArray[np.float32]
 
 
-def clues(study: Study, truth: PhantomTruth, folder: Path, rng: np.random.Generator) -> Clues:
-    """The clues of a phantom, whose files lie in `folder/<series>/`."""
-    return Clues(
+def probe_inputs(study: Study, truth: PhantomTruth, folder: Path, rng: np.random.Generator) -> ProbeInputs:
+    """The probe inputs of a phantom with its files in `folder/<series>/`."""
+    return ProbeInputs(
         header=_header(study, folder),
         histogram=np.concatenate([_histogram(study, role) for role in (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2)]),
         off_spine=np.stack([_off_spine(study, truth, level, rng) for level in range(len(LEVELS))]),
@@ -97,7 +97,7 @@ def _header(study: Study, folder: Path) -> dict[str, float]:
 
 
 def _number(value: object) -> float:
-    """A number as it is, a word as a number of its own."""
+    """A number unchanged, a word as a number."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -113,7 +113,7 @@ def _histogram(study: Study, role: str) -> NDArray[np.float32]:
 
 
 def _off_spine(study: Study, truth: PhantomTruth, level: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A patch of the level's axial slice at a random place beside the spine."""
+    """A patch of the level's axial slice at a random place lateral of the spine."""
     slices = study.slices(AXIAL_T2)
     index = nearest_slice(slices, truth.canal[level], normal=truth.disc_normal[level])
     side, shift = rng.choice((-1.0, 1.0)), rng.uniform(-25, 25)
@@ -168,8 +168,8 @@ def _hidden(
     return normalise(picture).ravel()
 
 
-def probe(found: Sequence[Clues], grades: NDArray[np.int64]) -> Section:
-    """Every probe on every condition, from the clues of n studies and their (n, 25) labels."""
+def probe(found: Sequence[ProbeInputs], grades: NDArray[np.int64]) -> Section:
+    """Every probe on every condition, from the inputs of n studies and their (n, 25) labels."""
     names = sorted(set().union(*(item.header for item in found)))
     header = np.array([[item.header.get(name, np.nan) for name in names] for item in found], dtype=float)
     by_level = {
@@ -178,7 +178,7 @@ def probe(found: Sequence[Clues], grades: NDArray[np.int64]) -> Section:
         OFF_SPINE: np.stack([item.off_spine for item in found]),
         MASKED: np.stack([item.masked for item in found]),
     }
-    findings = [judge(name, group, features, grades) for name, features in by_level.items() for group in GROUPS]
+    findings = [probe_finding(name, group, features, grades) for name, features in by_level.items() for group in GROUPS]
     return Section("Shortcut probes: weighted log loss below the constant per level", tuple(findings))
 
 
@@ -205,8 +205,8 @@ def _rows(features: FloatArray, grades: NDArray[np.int64], group: str) -> _Rows:
     return _Rows(features[study, level], level, study, fold, labels[known])
 
 
-def judge(name: str, group: str, features: FloatArray, grades: NDArray[np.int64]) -> Finding:
-    """One probe on one condition, cross-validated by study: how far below the best constant per level its loss lies.
+def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[np.int64]) -> Finding:
+    """One probe on one condition, cross-validated by study: its loss compared with the best constant per level.
 
     Args:
         name: of the probe.
@@ -221,7 +221,7 @@ def judge(name: str, group: str, features: FloatArray, grades: NDArray[np.int64]
         table = _constant(rows, ~held)
         constant[held] = table[rows.level[held]]
         said[held] = _fitted(rows, ~held, table, reduced=name in PIXEL_PROBES)
-    followed = _followed(rows, constant, said)
+    followed = _shrunk(rows, constant, said)
 
     def gain(chosen: NDArray[np.intp]) -> float:
         labels = rows.labels[chosen]
@@ -263,8 +263,8 @@ def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced
     return said / said.sum(axis=1, keepdims=True)
 
 
-def _followed(rows: _Rows, constant: FloatArray, said: FloatArray) -> FloatArray:
-    """The constant moved towards the verdict as far as serves the other folds best."""
+def _shrunk(rows: _Rows, constant: FloatArray, said: FloatArray) -> FloatArray:
+    """The constant moved towards the prediction by the amount that is best on the other folds."""
     mixed = np.zeros_like(said)
     for fold in range(FOLDS):
         held = rows.fold == fold

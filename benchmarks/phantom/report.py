@@ -1,8 +1,8 @@
-"""Whether the phantom earns trust: `python -m benchmarks.phantom.report [--data DATA_DIR] [--probes] [--json FILE]`.
+"""Realism of the phantom: `python -m benchmarks.phantom.report [--data DATA_DIR] [--probes] [--json FILE]`.
 
-Tables in markdown, one a question: sizes beside the literature, labels beside the challenge's, order of brightness,
-labels through files and back, acquisition, determinism, cost; with DATA_DIR, laid out as `shared/data`, pictures
-beside real ones; with --probes, classifiers that must not be able to grade. Exit code 1 when anything is not as wanted.
+Prints Markdown tables: sizes compared with the literature, labels compared with the challenge, order of brightness,
+round trips of labels through files, acquisition, determinism, cost; with DATA_DIR (layout of `shared/data`) pictures
+compared with real ones; with --probes classifiers that must not be able to grade. Exit code 1 if a finding fails.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.phantom import contrast, cost, files, labels, likeness, literature, probes
-from benchmarks.phantom.examine import Examined, Geometry, each, examine, geometry
-from benchmarks.phantom.section import Section, tally
+from benchmarks.phantom import contrast, cost, files, labels, literature, probes, realism
+from benchmarks.phantom.findings import Section, count_passed
+from benchmarks.phantom.measurements import Geometry, MeasuredPhantom, each, geometry, measure_phantom
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.phantom import dataset_study
 from lumbar_kernel.results.pictures import draw_gallery
@@ -41,7 +41,7 @@ def geometry_sections(made: list[Geometry]) -> Iterator[Section]:
     yield labels.single_causes(np.array([item.scores for item in made]), ruled)
 
 
-def image_sections(made: list[Examined], data: Path | None) -> Iterator[Section]:
+def image_sections(made: list[MeasuredPhantom], data: Path | None) -> Iterator[Section]:
     """What images and files show."""
     real = () if data is None else complete_studies(data)
     bright = [contrast.signals(study, truth) for study, truth in real]
@@ -49,17 +49,17 @@ def image_sections(made: list[Examined], data: Path | None) -> Iterator[Section]
     yield files.geometry([trip for item in made for trip in item.trips], len(made))
     yield files.styles([item.taken for item in made])
     if data is not None:
-        pictures: dict[str, list[likeness.Statistics]] = {view: [] for view in likeness.VIEWS}
+        pictures: dict[str, list[realism.Statistics]] = {view: [] for view in realism.VIEWS}
         for view, found in (pair for item in made for pair in item.pictures):
             pictures[view].append(found)
-        yield likeness.likeness(pictures, likeness.real_samples(data))
+        yield realism.realism(pictures, realism.real_samples(data))
 
 
 def main() -> int:
-    """Print the sections and whether all is as wanted."""
+    """Print the sections and the number of findings that pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truths", type=int, default=1000, help="phantoms without images, for sizes and labels")
-    parser.add_argument("--studies", type=int, default=40, help="phantoms with images; the probes want 200")
+    parser.add_argument("--studies", type=int, default=40, help="phantoms with images; the probes need 200")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--data", type=Path, metavar="DATA_DIR", help="real slices to compare with")
@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    def made(job: object, count: int, unit: str) -> list:
+    def measure_all(job: object, count: int, unit: str) -> list:
         return list(
             tqdm(each(partial(job, seed=arguments.seed), count, workers=arguments.workers), total=count, unit=unit)
         )
@@ -79,20 +79,22 @@ def main() -> int:
         draw_gallery((*real, *((item.study, item.truth) for item in phantoms)), arguments.gallery)
     sections = []
     if arguments.truths:
-        sections += geometry_sections(made(geometry, arguments.truths, "truth"))
+        sections += geometry_sections(measure_all(geometry, arguments.truths, "truth"))
     if arguments.studies:
-        studies = made(examine, arguments.studies, "study")
+        studies = measure_all(measure_phantom, arguments.studies, "study")
         sections += image_sections(studies, arguments.data)
         sections += [files.determinism(studies=4, seed=arguments.seed), cost.cost(studies=8)]
         if arguments.probes:
-            sections += [probes.probe([item.clues for item in studies], np.array([item.grades for item in studies]))]
+            sections += [
+                probes.probe([item.probe_inputs for item in studies], np.array([item.grades for item in studies]))
+            ]
     for section in sections:
         print(section.markdown(), end="\n\n")
-    passed, asked = tally(sections)
-    print(f"{passed} of {asked} findings as wanted.")
+    passed, checked = count_passed(sections)
+    print(f"{passed} of {checked} findings as expected.")
     if arguments.json:
         arguments.json.write_text(json.dumps([section.as_dict() for section in sections], indent=1) + "\n")
-    return 0 if passed == asked else 1
+    return 0 if passed == checked else 1
 
 
 if __name__ == "__main__":

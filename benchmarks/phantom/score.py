@@ -16,8 +16,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--studies", type=int, default=100)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--reader-noise", type=float, default=0.0, help="of the truth; 1 is like that of real readers")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    parser.add_argument(
+        "--reader-noise", type=float, default=0.0, help="rater noise of the truth; 1 is like that of real radiologists"
+    )
+    parser.add_argument("--json", type=Path, help="write the metrics here as well")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = phantom_score(
@@ -28,7 +30,7 @@ def main() -> None:
     for name in PARTS:
         low, high = figures["interval"][name]
         print(f"| {name} | {figures['score'][name]:.3f} ({low:.3f} to {high:.3f}) | {figures['prior'][name]:.3f} |")
-    print(f"\n{figures['seconds_per_study']:.1f} s a study, everything included")
+    print(f"\n{figures['seconds_per_study']:.1f} s per study, everything included")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -1,1 +1,1 @@
-"""Runs that are killed, cut short or harmed, and files that are broken, on purpose."""
+"""Robustness tests: runs that are killed, cut short or disturbed, and broken files."""

@@ -1,10 +1,10 @@
-"""Whether the promise holds: `python -m benchmarks.robustness.faults kills|budgets|faults`.
+"""Robustness of whole runs: `python -m benchmarks.robustness.faults kills|budgets|faults`.
 
-`kills` sends SIGKILL to the whole process group of a run at random moments, checks what lies on disk, resumes into the
-next kill, and compares the end with that of an undisturbed run. `budgets` gives runs ever more seconds, from none to
-ample, and measures how much of the deadline was left and how good the grades are. `faults` makes every stage raise,
-hang, give NaN, run out of memory or die, for one study and for all, and checks that the file is valid, that the report
-names stage and study with a cause, and that the other studies keep their bytes.
+`kills` sends SIGKILL to the whole process group of a run at random moments, checks the files on disk, resumes until
+the next kill, and compares the result with that of an undisturbed run. `budgets` gives runs increasing budgets, from no
+time to ample, and measures the time left and the score. `faults` makes every stage raise, hang, return NaN, run out of
+memory or die, for one study and for all, and checks that the file is valid, that the report names stage and study with
+a cause, and that the other studies keep their bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SEED = 900
 FIRST_FILE_LIMIT_SECONDS = 60.0
 
 STAGES = ("read", "localise", "axial", "crop", "grade axial_t2", "grade foraminal_t1_lite")
-"""The stages that a study goes through; one member of the first pass and one of the later ones."""
+"""The stages of a study, with one member of the first pass and one of the later passes."""
 
 FAULTS = ("raise", "hang", NAN, "memory", "kill")
 
@@ -63,7 +63,7 @@ def run_through(data: Path, out: Path, *options: str, environment: Mapping[str, 
 
 
 def kill_within(data: Path, out: Path, delay: float, *options: str) -> bool:
-    """Start a run and kill its process group so many seconds after its first file; whether it was still at work."""
+    """Start a run, kill its process group so many seconds after its first file; whether it was still running."""
     process = subprocess.Popen(
         command(data, out, *options), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -80,7 +80,7 @@ def kill_within(data: Path, out: Path, delay: float, *options: str) -> bool:
 
 
 def is_valid(submission: Path, data: Path) -> bool:
-    """Whether a complete, valid submission lies there."""
+    """Whether the folder holds a complete, valid submission."""
     try:
         return check_submission(submission, data) > 0
     except (OSError, ValueError):
@@ -179,7 +179,7 @@ def is_named(stage: str, studies: Sequence[str], report: Path) -> bool:
 
 
 def main() -> None:
-    """Make phantoms, break runs, print what came of it."""
+    """Generate phantoms, disturb runs, print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("kills", "budgets", "faults"))
     parser.add_argument("--studies", type=int, default=40)
@@ -225,7 +225,7 @@ Row = TypeVar("Row", bound=Mapping[str, object])
 
 
 def print_table(rows: Iterable[Row]) -> Iterator[Row]:
-    """Rows as Markdown, each as soon as it is there; hands them on."""
+    """Print rows as Markdown, each as soon as it is known, and yield them."""
     for number, row in enumerate(rows):
         if number == 0:
             print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")

@@ -1,4 +1,4 @@
-"""Whether broken files can hurt: `python -m benchmarks.robustness.fuzz --count 10000`.
+"""Robustness against broken files: `python -m benchmarks.robustness.fuzz --count 10000`.
 
 Phantom files, uncompressed, RLE and multi-frame, are broken in every way of `benchmarks.robustness.mutations` and read
 one by one in a process with a memory limit and a time cap; then each batch of them takes the place of files in a
@@ -38,7 +38,7 @@ from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.phantom import write_dataset
-from lumbar_kernel.runtime.study_loader import read_in_process
+from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import Study
 
 SEED = 1234
@@ -46,7 +46,7 @@ BATCH = 20
 """Broken files that one study gets."""
 
 FRAMES_SHARE = 0.1
-"""One in so many parts of the files that are broken is a multi-frame one."""
+"""Fraction of the broken files that are multi-frame files."""
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of address space that the reading process may take beyond what it has after its imports."""
@@ -60,7 +60,7 @@ Place = tuple[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file or study: `read`, `refused` or a fault, processor seconds, bytes of peak memory."""
+    """Outcome of one file or study: `read`, `refused` or a fault, processor seconds, bytes of peak memory."""
 
     verdict: str
     reason: str
@@ -70,7 +70,7 @@ class Outcome:
 
 @dataclass
 class Row:
-    """What came of one kind of mutation."""
+    """Results of one kind of mutation."""
 
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -83,8 +83,8 @@ class Row:
         return [*counts, f"{slowest:.2f} s", f"{peak / 2**20:.0f} MiB"]
 
 
-def judge_file(path: Path) -> tuple[str, str]:
-    """Read one file as the study reader does: verdict and reason."""
+def check_file(path: Path) -> tuple[str, str]:
+    """Read one file as the reader process does: verdict and reason."""
     try:
         read_identity(path)
         headers = read_headers(path)
@@ -99,12 +99,12 @@ def judge_file(path: Path) -> tuple[str, str]:
     return ("read" if right else "wrong pixels"), ""
 
 
-def judge_study(data: Path, wanted: dict[Place, str]) -> tuple[str, str]:
+def check_study(data: Path, wanted: dict[Place, str]) -> tuple[str, str]:
     """Read a study in which some files are broken: the intact ones must all be there, unchanged, in their role."""
     found: dict[Place, str] = {}
     problems: list[str] = []
     for files in find_studies(data):
-        result = read_in_process(files)
+        result = try_read_study(files)
         if result.study is None:
             return "study lost", result.error or ""
         found |= places(result.study)
@@ -124,14 +124,14 @@ def places(study: Study) -> dict[Place, str]:
     }
 
 
-class Judge:
-    """A process that reads what it is told to under limits of time and memory; a new one follows when it dies."""
+class ReaderUnderTest:
+    """A process that reads files under limits of time and memory; replaced when it dies."""
 
     def __init__(self) -> None:
         self._start()
 
     def ask(self, what: str, *arguments: object) -> Outcome:
-        """The outcome of `judge_file` or `judge_study`."""
+        """The outcome of `check_file` or `check_study`."""
         try:
             self._pipe.send((what, arguments))
             if self._pipe.poll(TIME_LIMIT_SECONDS):
@@ -154,17 +154,17 @@ class Judge:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_judging, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve_checks, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
         self._pipe.recv()
 
 
-def _judging(pipe: Connection) -> None:
+def _serve_checks(pipe: Connection) -> None:
     logging.disable(logging.WARNING)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_LIMIT, size + MEMORY_LIMIT))
-    judges = {"file": judge_file, "study": judge_study}
+    judges = {"file": check_file, "study": check_study}
     pipe.send(None)
     while True:
         what, arguments = pipe.recv()
@@ -185,7 +185,7 @@ def _memory(name: str) -> int:
 
 @dataclass(frozen=True)
 class Base:
-    """A sound study: where it lies, its files, and the digest and place of each slice under either layout."""
+    """An intact study: its folder, its files, and the digest and position of each slice in either layout."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -246,7 +246,7 @@ def broken_study(
 
 
 def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row], list[str]]:
-    """Break and read so many files: what came of each kind, and of whole studies, and a line for every fault."""
+    """Break and read `count` files: results of each kind, of whole studies, and a line for every fault."""
     sound, work = bases(folder), folder / "work"
     planes = [(0, 0, z) for z in range(3)]
     frames = write_enhanced(folder / "frames.dcm", np.ones((3, 64, 64), np.uint16), positions=planes).read_bytes()
@@ -259,7 +259,7 @@ def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row],
             faults.append(f"{name}, number {number}: {outcome.verdict}: {outcome.reason}")
             tqdm.write(faults[-1])
 
-    judge = Judge()
+    judge = ReaderUnderTest()
     ways = itertools.cycle(KINDS)
     with suppress(KeyboardInterrupt):  # Ctrl-C ends with what was found
         for start in tqdm(range(0, count, BATCH), unit="study"):

@@ -77,7 +77,7 @@ RLE, DEFLATED, JPEG, JPEG_2000 = SYNTAXES[4], SYNTAXES[3], SYNTAXES[5], SYNTAXES
 
 @dataclass(frozen=True)
 class Element:
-    """One element as it stands in the file; `length` is what it claims, None for the truth."""
+    """One element of the file; `length` is the length it declares, None for the true one."""
 
     tag: int
     vr: bytes
@@ -120,7 +120,7 @@ def with_element(elements: list[Element], new: Element) -> list[Element]:
 
 
 def with_text(elements: list[Element], tag: int, value: str, vr: bytes = b"DS") -> list[Element]:
-    """The elements with a text value, padded as DICOM asks."""
+    """The elements with a text value, padded to even length."""
     old = next((item for item in elements if item.tag == tag), Element(tag, vr, b""))
     raw = value.encode("utf-8", "surrogateescape")
     return with_element(elements, replace(old, value=raw + b" " * (len(raw) % 2)))
@@ -148,7 +148,7 @@ def flip_header_bits(raw: bytes, rng: Random) -> bytes:
 
 
 def truncate(raw: bytes, rng: Random) -> bytes:
-    """The file cut somewhere, as often in the header as in the pixels."""
+    """The file cut at a random place, in the header as often as in the pixels."""
     return raw[: rng.integers(0, 2000 if rng.random() < 0.5 else len(raw))]
 
 
@@ -160,7 +160,7 @@ def overwrite(raw: bytes, rng: Random) -> bytes:
 
 
 def shift(raw: bytes, rng: Random) -> bytes:
-    """A few bytes lost, added or doubled, so that all after them stands in the wrong place."""
+    """A few bytes lost, added or doubled, which shifts everything after them."""
     start, length = int(rng.integers(HEAD, len(raw))), int(rng.integers(1, 33))
     return (
         raw[:start] + raw[start + length :],
@@ -173,7 +173,7 @@ def shift(raw: bytes, rng: Random) -> bytes:
 
 
 def delete_tags(raw: bytes, rng: Random) -> bytes:
-    """One to five elements gone."""
+    """One to five elements missing."""
     elements = split(raw)
     gone = set(rng.choice(len(elements), rng.integers(1, 6), replace=False).tolist())
     return join([item for index, item in enumerate(elements) if index not in gone])
@@ -185,7 +185,7 @@ def delete_meta(raw: bytes, rng: Random) -> bytes:
     return (raw[HEAD:], join(elements), join(elements)[HEAD:])[rng.integers(3)]
 
 
-def nonsense_number(raw: bytes, rng: Random) -> bytes:
+def invalid_number(raw: bytes, rng: Random) -> bytes:
     """Absurd values in the tags that describe the matrix."""
     elements = split(raw)
     for tag in rng.choice(list(NUMBERS), rng.integers(1, 4), replace=False).tolist():
@@ -193,14 +193,14 @@ def nonsense_number(raw: bytes, rng: Random) -> bytes:
     return join(elements)
 
 
-def nonsense_text(raw: bytes, rng: Random) -> bytes:
+def invalid_text(raw: bytes, rng: Random) -> bytes:
     """Absurd values in a place, a spacing, a time, a name."""
     tag = int(rng.choice(list(TEXTS)))
     return join(with_text(split(raw), tag, str(rng.choice(TEXTS[tag]))))
 
 
 def wrong_frames(raw: bytes, rng: Random) -> bytes:
-    """A NumberOfFrames that lies, sometimes with functional groups that agree or not."""
+    """A wrong NumberOfFrames, sometimes with functional groups, consistent or not."""
     elements = with_text(split(raw), NUMBER_OF_FRAMES, str(rng.choice(TEXTS[NUMBER_OF_FRAMES])), b"IS")
     if rng.random() < 0.6:
         elements = with_element(elements, Element(FRAME_GROUPS, b"SQ", _items(int(rng.integers(0, 600)))))
@@ -227,7 +227,7 @@ def wrong_length(raw: bytes, rng: Random) -> bytes:
 
 
 def wrong_size(raw: bytes, rng: Random) -> bytes:
-    """Pixels that are fewer or more than the matrix says."""
+    """Fewer or more pixels than the matrix needs."""
     elements = split(raw)
     pixels = elements[-1]
     size = int(rng.choice((0, 1, 2, len(pixels.value) // 2, len(pixels.value) - 1, 3 * len(pixels.value))))
@@ -276,7 +276,7 @@ def rle_bomb(raw: bytes, rng: Random) -> bytes:
     return join(_encapsulated(elements, RLE, [fragment]))
 
 
-def rle_lies(raw: bytes, rng: Random) -> bytes:
+def rle_wrong_lengths(raw: bytes, rng: Random) -> bytes:
     """RLE headers with wrong counts and places of segments."""
     header = rng.integers(0, (20, 1 << 31)[rng.integers(2)], 16).astype("<u4").tobytes()
     return join(_encapsulated(split(raw), RLE, [header + rng.bytes(int(rng.integers(0, 5000)))]))
@@ -349,7 +349,7 @@ def nested_sequences(raw: bytes, rng: Random) -> bytes:
 # ---- no DICOM at all
 
 
-def foreign(raw: bytes, rng: Random) -> bytes:
+def foreign_file(raw: bytes, rng: Random) -> bytes:
     """Text, nothing, noise, other formats, or just a DICOM prefix."""
     return (
         b"", b"no image\n" * 50, rng.bytes(5000), b"\x89PNG\r\n\x1a\n" + rng.bytes(2000),
@@ -359,7 +359,7 @@ def foreign(raw: bytes, rng: Random) -> bytes:
 
 
 def no_file(path: Path, raw: bytes, rng: Random) -> None:
-    """A folder, pipe, socket, device or link that goes nowhere or round, where a file should be."""
+    """A folder, pipe, socket, device, broken or circular link in place of a file."""
     kind = int(rng.integers(8))
     if kind == 0:
         path.mkdir()
@@ -405,8 +405,8 @@ CHANGES: dict[str, Change] = {
     "shifted": shift,
     "tags gone": delete_tags,
     "meta gone": delete_meta,
-    "nonsense numbers": nonsense_number,
-    "nonsense text": nonsense_text,
+    "nonsense numbers": invalid_number,
+    "nonsense text": invalid_text,
     "wrong frames": wrong_frames,
     "wrong VR": wrong_vr,
     "wrong length": wrong_length,
@@ -414,11 +414,11 @@ CHANGES: dict[str, Change] = {
     "wrong syntax": wrong_syntax,
     "other pixels": other_pixels,
     "RLE bomb": rle_bomb,
-    "RLE lies": rle_lies,
+    "RLE lies": rle_wrong_lengths,
     "JPEG bomb": jpeg_bomb,
     "deflate bomb": deflate_bomb,
     "sequences": nested_sequences,
-    "foreign": foreign,
+    "foreign_file": foreign_file,
 }
 """Mutations that end in the bytes of a file."""
 

@@ -1,4 +1,4 @@
-"""Synthetic lumbar studies with truth: geometry first, images and labels from the same paint."""
+"""Synthetic lumbar studies with truth: geometry first, images and labels from the same painted tissues."""
 
 from lumbar_kernel.phantom.anatomy import Anatomy
 from lumbar_kernel.phantom.contrast import CONTRASTS

@@ -1,4 +1,4 @@
-"""Acquires series from a painted spine in its body: partial volume and texture, then the scanner."""
+"""Acquire series from a painted spine in its body: partial volume and texture, then the scanner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
 from lumbar_kernel.phantom.contrast import SequenceProtocol, Tables, signals
 from lumbar_kernel.phantom.frame import SpineFrame
-from lumbar_kernel.phantom.painting import Scene
+from lumbar_kernel.phantom.painting import PaintedBody
 from lumbar_kernel.phantom.prescription import Prescription, stack_of
 from lumbar_kernel.phantom.scanner import Scanner
 from lumbar_kernel.study import Series, Slice
@@ -31,9 +31,9 @@ RISING_SHARE = 0.64
 """Of the other series, those numbered in the order of the prescription."""
 
 
-def _core(scene: Scene, plane: SlicePlane) -> tuple[slice, slice]:
+def _core(painted: PaintedBody, plane: SlicePlane) -> tuple[slice, slice]:
     """The part of a plane's frame that can hold spine."""
-    points = scene.outline
+    points = painted.outline
     sagittal = plane_of(plane.normal) is Plane.SAGITTAL
     near = np.ones(len(points), dtype=bool) if sagittal else np.abs(plane.distance(points)) < 40
     pixels = plane.to_pixel(points[near] if near.any() else points)
@@ -49,25 +49,25 @@ def depth_step(frame: SpineFrame, plane: SlicePlane, pixel: FloatArray, depth: f
     return np.array([0.5 * float(x[1, 0] - x[0, 0]) for x in (u, v, s)])
 
 
-def _samples(scene: Scene, plane: SlicePlane, window: tuple[slice, slice], thickness: float) -> FloatArray:
+def _samples(painted: PaintedBody, plane: SlicePlane, window: tuple[slice, slice], thickness: float) -> FloatArray:
     """Where in a voxel its four samples lie, (4, 3) mm in spine coordinates: two in each of two sub-slices.
 
     A step through the slice is taken as the same all over the spine, from which it differs by about a tenth of a mm;
     within the slice samples are moved along the two spine axes that it shows.
     """
     middle = np.array([0.5 * (part.start + part.stop - 1) for part in window])
-    deep, quarter = depth_step(scene.frame, plane, middle, 0.25 * thickness), 0.25 * plane.row_spacing
+    deep, quarter = depth_step(painted.frame, plane, middle, 0.25 * thickness), 0.25 * plane.row_spacing
     within = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1]]) * quarter
     moved = np.insert(within, 0 if plane_of(plane.normal) is Plane.SAGITTAL else 2, 0.0, axis=1)
     samples: FloatArray = moved + np.array([1, 1, -1, -1])[:, None] * deep
     return samples
 
 
-def _tissues(scene: Scene, coordinates: tuple[Float32Array, ...], jitter: FloatArray) -> NDArray[np.uint8]:
+def _tissues(painted: PaintedBody, coordinates: tuple[Float32Array, ...], jitter: FloatArray) -> NDArray[np.uint8]:
     """Spine tissues at points moved by `jitter` mm; above the painted part its upper vertebrae repeat."""
-    grid, (u, v, s) = scene.grid, coordinates
-    period = float(scene.frame.body_s[0] - scene.frame.body_s[2])
-    top = float(scene.frame.body_s[0])
+    grid, (u, v, s) = painted.grid, coordinates
+    period = float(painted.frame.body_s[0] - painted.frame.body_s[2])
+    top = float(painted.frame.body_s[0])
     if s.size and float(s.max()) > top:
         s = np.where(s > top, s - np.float32(period) * np.ceil((s - np.float32(top)) / np.float32(period)), s)
     step = np.float32(1 / (grid.u[1] - grid.u[0]))
@@ -81,17 +81,17 @@ def _tissues(scene: Scene, coordinates: tuple[Float32Array, ...], jitter: FloatA
 
 
 def _drawn(
-    scene: Scene, plane: SlicePlane, tables: Tables, protocol: SequenceProtocol, flow: float
+    painted: PaintedBody, plane: SlicePlane, tables: Tables, protocol: SequenceProtocol, flow: float
 ) -> tuple[Float32Array, Float32Array]:
     """Signal of water and of fat at the pixels of one slice: four samples per pixel over two sub-slices."""
-    here = scene.frame.to_spine(plane.origin, *plane.steps, plane.shape)
-    water, lipid = scene.body.signal(here, plane, tables, scene.texture)
-    window = _core(scene, plane)
+    here = painted.frame.to_spine(plane.origin, *plane.steps, plane.shape)
+    water, lipid = painted.body.signal(here, plane, tables, painted.texture)
+    window = _core(painted, plane)
     u, v, s = near = here[0][window], here[1][window], here[2][window]
     wet, greasy, share, fluid = (np.zeros(near[0].shape, np.float32) for _ in range(4))
-    screwed, metal = bool(scene.anatomy.screws.any()), np.zeros(plane.shape, np.float32)
-    for moved in _samples(scene, plane, window, protocol.thickness):
-        ids = _tissues(scene, near, moved)
+    screwed, metal = bool(painted.anatomy.screws.any()), np.zeros(plane.shape, np.float32)
+    for moved in _samples(painted, plane, window, protocol.thickness):
+        ids = _tissues(painted, near, moved)
         wet += cv2.LUT(ids, tables.water)
         greasy += cv2.LUT(ids, tables.fat)
         share += ids != tissue.OUTSIDE
@@ -99,10 +99,10 @@ def _drawn(
         if screwed:
             metal[window] += 0.25 * (ids == tissue.METAL)
     if flow:
-        wet *= 1 - 0.25 * np.float32(flow) * fluid * np.clip(scene.texture.at(u, v, s, FLOW) - 0.3, 0, 1)
-    grain = 1 + np.float32(0.055) * scene.texture.at(*here, GRAIN)
-    for image, painted in ((water, wet), (lipid, greasy)):
-        image[window] = image[window] * (1 - share / 4) + painted / 4
+        wet *= 1 - 0.25 * np.float32(flow) * fluid * np.clip(painted.texture.at(u, v, s, FLOW) - 0.3, 0, 1)
+    grain = 1 + np.float32(0.055) * painted.texture.at(*here, GRAIN)
+    for image, sampled in ((water, wet), (lipid, greasy)):
+        image[window] = image[window] * (1 - share / 4) + sampled / 4
         image *= grain
     if metal.any():
         water, lipid = bent((water, lipid), metal, pixel=plane.row_spacing, upright=protocol.readout_rows)
@@ -110,9 +110,9 @@ def _drawn(
 
 
 def acquire(
-    scene: Scene, plan: Prescription, protocol: SequenceProtocol, series_id: str, rng: np.random.Generator
+    painted: PaintedBody, plan: Prescription, protocol: SequenceProtocol, series_id: str, rng: np.random.Generator
 ) -> tuple[Series, SequenceProtocol]:
-    """One series of a scene; slices in the order of the prescription, numbered either way.
+    """One series of a painted body; slices in the order of the prescription, numbered in either direction.
 
     Returns:
         The series, and its protocol with the prescription's step and thickness.
@@ -120,14 +120,14 @@ def acquire(
     axial = protocol.role == schema.AXIAL_T2
     protocol = replace(protocol, step=plan.step, thickness=plan.thickness)
     stack = stack_of(plan, rng, finest=0.56 if axial else 0.66)
-    tables, scanner = Tables.of(signals(scene.anatomy, protocol, rng)), Scanner.draw(rng, protocol)
+    tables, scanner = Tables.of(signals(painted.anatomy, protocol, rng)), Scanner.draw(rng, protocol)
     flow = float(rng.beta(2, 3)) if protocol.role != schema.SAGITTAL_T1 and rng.random() < 0.5 else 0.0
     count, axis, slices = len(stack.native), protocol.phase_axis, []
     beyond = round(scanner.wrap * stack.drawn[0].shape[axis])
     for native, drawn, number in zip(stack.native, stack.drawn, _numbers(count, rng), strict=True):
         field = widened(drawn, beyond, axis=axis) if beyond else drawn
-        water, fat = _drawn(scene, field, tables, protocol, flow)
-        gain = scanner.gain(field, scene.frame)
+        water, fat = _drawn(painted, field, tables, protocol, flow)
+        gain = scanner.gain(field, painted.frame)
         if axial and scanner.crossing < 1:
             gain = gain * crossed(field, stack.drawn, thickness=plan.thickness, left=scanner.crossing)
         water, fat = water * gain, fat * gain

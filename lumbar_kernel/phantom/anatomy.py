@@ -1,4 +1,4 @@
-"""Draws one patient: sizes, curvature, and what wear makes of them at each level."""
+"""Draw one patient: sizes, curvature, and the effects of degeneration at each level."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom.degeneration import (
+    Degeneration,
     Patient,
-    Wear,
     along_sides,
     draw_herniations,
     draw_modic,
     draw_schmorl,
     draw_slips,
 )
+from lumbar_kernel.phantom.posture import draw_irregularity, draw_scoliosis, draw_tilt
 
 VERTEBRAE = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3")
 FIRST_DISC = 3
-"""Disc j lies below vertebra j; L1/L2 is disc 3 and level l of the schema is disc FIRST_DISC + l."""
+"""Disc j is below vertebra j; L1/L2 is disc 3 and level l of the schema is disc FIRST_DISC + l."""
 
 FIRST_FUSED = 8
 """S1, the uppermost vertebra of a usual sacrum."""
 
-# Millimetres per vertebra, T10 to S3 (design note, section 1.1; thoracic and sacral ends are extrapolated).
+# Millimetres per vertebra, T10 to S3 (thoracic and sacral ends are extrapolated).
 BODY_HEIGHT = np.array([24.0, 25.5, 27.3, 29.0, 29.7, 29.3, 28.2, 26.6, 27.0, 22.0, 18.0])
 BODY_WIDTH = np.array([35.0, 37.0, 39.0, 41.4, 43.0, 44.5, 47.0, 48.5, 49.5, 38.0, 30.0])
 BODY_DEPTH = np.array([29.0, 30.0, 31.0, 32.5, 33.5, 34.5, 35.3, 36.0, 31.0, 17.0, 12.0])
@@ -34,11 +35,11 @@ PEDICLE_WIDTH = np.array([7.0, 7.5, 8.0, 8.7, 8.9, 10.3, 12.9, 16.0, 18.0, 14.0,
 PEDICLE_HEIGHT = np.array([12.5, 12.8, 13.2, 13.8, 14.0, 14.8, 15.6, 16.7, 17.0, 14.0, 12.0])
 """Of a vertebra whose body is 29 mm high."""
 PROCESS = np.array([20.0, 20.0, 20.0, 29.0, 29.0, 29.0, 29.0, np.nan, 14.0, 0.0, 0.0])
-"""How far spinous processes reach behind the canal; that of L5 is drawn for itself, S1 has one where it is free."""
+"""Length of spinous processes behind the canal; that of L5 is drawn separately, S1 has one where it is free."""
 LOWEST_PROCESS, OPEN_ARCH_SHARE = (8.0, 24.0), 0.08
-"""Range of that of L5, and share of people in whom its arch stayed open, without one."""
+"""Range of the process of L5, and fraction of people whose arch of L5 is open, without a process."""
 
-# Millimetres and degrees per lumbar disc, L1/L2 to L5/S1 (sections 1.2 to 1.5).
+# Millimetres and degrees per lumbar disc, L1/L2 to L5/S1.
 DISC_HEIGHT = np.array([5.8, 6.6, 7.2, 7.7, 6.7])
 DISC_WEDGE = np.array([4.0, 4.5, 5.0, 5.3, 6.8])
 SAC_DEPTH = np.array([15.9, 14.6, 13.35, 13.0, 12.1])
@@ -47,19 +48,9 @@ FLAVUM_BASE = np.array([2.5, 2.7, 2.8, 2.9, 2.9])
 GANGLION_WIDTH = np.array([4.2, 4.7, 5.2, 5.7, 6.1])
 ROOT_AREA = np.array([50.0, 45.0, 36.0, 27.0, 18.0])
 TAKE_OFF = np.array([0.50, 0.47, 0.42, 0.36, 0.435])
-"""Share of the sac's width, from the midline, at which the traversing root leaves it above the disc: the marks of
-recesses in the challenge come nearer to the midline from L1/L2 to L4/L5."""
+"""Fraction of the sac's width, from the midline, at which the traversing root leaves it above the disc: the challenge's
+recess labels come closer to the midline from L1/L2 to L4/L5."""
 
-# Degrees by which the posterior walls lean forwards, so that lines from one posterior disc margin to the next lean and
-# vary, each and together, as in 166 patients of SPIDER and 391 of Sudirman (benchmarks.phantom.literature).
-SACRAL_SLOPE, SLOPE_SPREAD = 29.0, 9.5
-LEAN = np.array([-17.6, -16.4, -11.5, -3.0, 10.6])
-"""Of L1 to L5 above a sacrum of the mean slope, without worn discs."""
-LEAN_BY_SLOPE = np.array([-0.3, -0.2, -0.05, 0.2, 0.45])
-"""How much more they lean per degree of slope: a steep sacrum makes the whole hollow deeper."""
-LEAN_SPREAD, LEAN_SHARED = np.array([4.0, 4.0, 4.5, 5.5, 7.0]), 0.5
-"""What is left of their spread, and its correlation from one vertebra to the next: some sacra go on where L5 ends, some
-stand at an angle to it."""
 
 POSTERIOR_FAT = np.array([1.6, 1.6, 1.5, 1.6, 1.6])
 BULGE_FACTOR = np.array([0.65, 0.9, 1.2, 1.4, 1.2])
@@ -70,20 +61,20 @@ JOINT_ANGLE = np.array([26.0, 30.4, 38.7, 47.0, 47.3])
 JOINT_ACROSS = np.array([12.6, 13.5, 15.2, 17.8, 20.5])
 JOINT_BEHIND = np.array([15.4, 15.1, 14.5, 13.6, 12.6])
 FORAMEN_BACK = np.array([6.4, 6.4, 5.8, 5.2, 5.2])
-"""How far behind the posterior wall the capsule of the joint closes a foramen."""
+"""Distance behind the posterior wall at which the joint capsule closes a foramen."""
 FORAMEN_TAPER = np.array([0.65, 0.6, 0.4, 0.2, 0.35])
-"""Share of that depth which is lost at the lower end: foramina look like upturned pears."""
+"""Fraction of that depth which is lost at the lower end: foramina have the shape of inverted pears."""
 
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """One patient in numbers; mm unless said otherwise, sides left then right, levels L1/L2 to L5/S1.
+    """One patient in numbers; mm unless stated otherwise, sides left then right, levels L1/L2 to L5/S1.
 
     Attributes:
         patient: age, sex, body mass and size.
         body_height, body_width, body_depth, canal_width, pedicle_width: (11,) per vertebra T10 to S3.
         disc_height: (10,) posterior height per disc, after degeneration.
-        height_loss: (5,) how much of it was lost.
+        height_loss: (5,) disc height lost by degeneration.
         disc_wedge: (10,) degrees by which a disc opens forwards beyond the curve of the spine.
         nucleus: (10,) signal of the nucleus between 0 (black disc) and 1 (young).
         osteophyte: (10,) spurs at the front rims of both bodies.
@@ -91,32 +82,32 @@ class Anatomy:
         scoliosis: amplitude (mm) and phase of the sideways curve.
         twist: degrees of axial turn per mm of the sideways curve.
         slip: (10,) forward slip of the vertebra above each disc.
-        isthmic: whether the arch of L5 stays behind when its body slips.
+        isthmic: whether the arch of L5 stays in place when its body slips.
         elastic: (2, 3, 5) fine irregularity: amplitude, three wave numbers (per mm) and phase per axis.
         roof: (5,) depth of the bony canal at the disc, midline.
-        sac_depth, sac_width, anterior_fat, posterior_fat: (5,) nominal dural sac and the fat around it.
+        sac_depth, sac_width, anterior_fat: (5,) nominal dural sac and the fat in front of it.
         bulge: (5,) diffuse bulge past the posterior wall.
         side_bulge: (5, 2) bulge and spur into each foramen.
         herniation: (5, 5) size past the wall, sideways place (left positive), half width, shift up, half height.
         flavum: (5, 2) thickness of the ligamentum flavum.
         facet: (5, 2) growth of the superior articular process towards the recess.
-        joint_shift: (5, 2) how far behind its usual place each joint lies.
+        joint_shift: (5, 2) distance of each joint behind its usual place.
         ganglion_shift: (5, 2, 2) backwards and upwards from the usual place of each ganglion.
         joint_angle: (5, 2) degrees between facet joint and sagittal plane.
         joint_gap: (5, 2) width of the fluid line in the joint.
         cyst: (5, 2) radius of a synovial cyst at the joint, 0 for none.
-        modic, schmorl: (5, 3) changes of the endplates, see `wear`.
+        modic, schmorl: (5, 3) changes of the endplates, see `degeneration.py`.
         laminectomy, screws: (11,) bool per vertebra.
-        process: (11,) how far each spinous process reaches behind the canal, 0 for a cleft arch without one.
+        process: (11,) length of each spinous process behind the canal, 0 for an open arch without one.
         crest: height of the sacrum's median crest.
-        remnant: (2,) shares of their depth that are left of the discs S1/S2 and S2/S3.
+        remnant: (2,) remaining fractions of the depth of the discs S1/S2 and S2/S3.
         ganglion: (5,) diameter of the dorsal root ganglion.
         root_area: (5,) area of all roots in the sac, mm².
         roots: (28, 3) place of each root in the sac (two normalised axes) and radius in mm.
         redundancy: amplitude of the waves of the roots next to a stenosis.
         conus: level of the cord's tip as a disc number (3.0 is the disc L1/L2).
         skin_fat, muscle_depth: fat behind the muscles; muscles behind the posterior wall.
-        fatness: share of fat streaks in the back muscles, 0 to 1.
+        fatness: fraction of fat streaks in the back muscles, 0 to 1.
         marrow_fat: fat fraction of the marrow.
         transitional: "", "sacralised" L5 or "lumbarised" S1; then counting from one scan is uncertain.
     """
@@ -142,7 +133,6 @@ class Anatomy:
     sac_depth: FloatArray
     sac_width: FloatArray
     anterior_fat: FloatArray
-    posterior_fat: FloatArray
     bulge: FloatArray
     side_bulge: FloatArray
     herniation: FloatArray
@@ -173,7 +163,7 @@ class Anatomy:
 
     @property
     def numbering_ambiguous(self) -> bool:
-        """Whether the lowest lumbar level cannot be told from this scan alone."""
+        """Whether the lowest lumbar level cannot be identified from this scan alone."""
         return bool(self.transitional)
 
 
@@ -185,34 +175,6 @@ def _draw_roots(rng: np.random.Generator, narrow: float) -> FloatArray:
     settled = rng.uniform(0.35, 0.95) if narrow > 0.85 else rng.uniform(0, 0.3)
     back = back * (1 - 0.55 * settled) + 0.42 * settled * (1 - 0.3 * across**2)
     return np.stack([across, np.clip(back, -0.8, 0.85), rng.uniform(0.6, 1.0, 28)], axis=1)
-
-
-def _draw_tilt(rng: np.random.Generator, wear: Wear, transitional: str) -> FloatArray:
-    """Lean of each body from the sacral slope and the lordosis between neighbours (section 1.4), degrees.
-
-    Patients lie with their legs raised, which turns the pelvis back: the slope is that of the real slices, not that of
-    people who stand, and the curve above makes up for most of what a pelvis differs from another.
-    """
-    slope = float(np.clip(rng.normal(SACRAL_SLOPE, SLOPE_SPREAD), 5, 58))
-    own = rng.normal(0, 1, 5)
-    for upper in range(3, -1, -1):
-        own[upper] = LEAN_SHARED * own[upper + 1] + np.sqrt(1 - LEAN_SHARED**2) * own[upper]
-    lean = np.append(LEAN + LEAN_BY_SLOPE * (slope - SACRAL_SLOPE) + LEAN_SPREAD * own, slope)
-    segment = np.maximum(np.diff(lean) - 1.5 * np.maximum(wear.disc, 0), -4)
-    if transitional == "sacralised":
-        segment[4] *= 0.45
-    lumbar = slope - np.cumsum(segment[::-1])  # L5 up to L1
-    thoracic = lumbar[-1] + np.array([2.5, 3.5, 4.0]) + rng.normal(0, 1.0, 3)  # T12 up to T10
-    sacral = slope + (np.array([6, 16, 15]) if transitional == "lumbarised" else np.array([4, 14, 10]))
-    return np.concatenate([thoracic[::-1], lumbar[::-1], sacral])
-
-
-def _draw_scoliosis(rng: np.random.Generator, patient: Patient) -> tuple[float, float]:
-    """Amplitude in mm and phase of a sideways curve (section 1.4); one mm of amplitude is about 2.3 degrees of Cobb."""
-    cobb = abs(rng.normal(0, 2.5))
-    if rng.random() < np.interp(patient.age, (45, 60), (0.01, 0.11)):
-        cobb += 10 + rng.exponential(8)
-    return float(np.clip(cobb, 0, 40) / 2.3 * rng.choice([-1.0, 1.0])), float(rng.uniform(-0.6, 0.6))
 
 
 def _draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -227,50 +189,49 @@ def _draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[
 
 
 def _draw_processes(rng: np.random.Generator) -> FloatArray:
-    """How far spinous processes reach: that of L5 is short, of any size, and missing where its arch stayed open."""
+    """Lengths of the spinous processes: that of L5 is short, of any size, and missing where its arch is open."""
     reach = PROCESS * np.exp(rng.normal(0, 0.1, len(PROCESS)))
     reach[FIRST_FUSED - 1] = rng.uniform(*LOWEST_PROCESS) if rng.random() < 1 - OPEN_ARCH_SHARE else 0.0
     return reach
-
-
-def _draw_elastic(rng: np.random.Generator) -> FloatArray:
-    waves = rng.normal(0, 1, (2, 3, 5))
-    waves[..., 0] = rng.normal(0, 0.45, (2, 3))
-    waves[..., 1:4] *= np.array([1 / 14, 1 / 14, 1 / 18])
-    waves[..., 4] = rng.uniform(0, 2 * np.pi, (2, 3))
-    return waves
 
 
 def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy:
     """Draw one patient.
 
     Args:
-        rng: the only source of chance.
-        balanced: make moderate and severe narrowing much commoner at every level, for training.
+        rng: the only source of randomness.
+        balanced: make moderate and severe stenosis much more common at every level, for training.
     """
     who, why, how, bone, soft, rare, last = rng.spawn(7)
     patient = Patient.draw(who)
-    wear = Wear.draw(why, patient, balanced=balanced)
-    size, worn, worn_facet = patient.size, np.maximum(wear.disc, 0), np.maximum(wear.facet, 0)
+    degeneration = Degeneration.draw(why, patient, balanced=balanced)
+    size, degenerated, degenerated_facet = (
+        patient.size,
+        np.maximum(degeneration.disc, 0),
+        np.maximum(degeneration.facet, 0),
+    )
     transitional = str(rare.choice(["", "sacralised", "lumbarised"], p=(0.89, 0.09, 0.02)))
     narrow = float(np.exp(bone.normal(0, 0.09))) * (0.85 if rare.random() < 0.07 else 1.0)
-    slip, isthmic = draw_slips(how, patient, wear)
+    slip, isthmic = draw_slips(how, patient, degeneration)
 
-    keep = np.interp(wear.disc, (0.25, 1.0, 2.0, 3.5), (1.0, 0.88, 0.72, 0.42)) * np.exp(how.normal(0, 0.07, 5))
+    keep = np.interp(degeneration.disc, (0.25, 1.0, 2.0, 3.5), (1.0, 0.88, 0.72, 0.42)) * np.exp(how.normal(0, 0.07, 5))
     healthy = DISC_HEIGHT * size * np.exp(bone.normal(0, 0.10) + bone.normal(0, 0.12, 5))
     disc_height = healthy * np.minimum(keep, 1.05)
     if transitional == "sacralised":
         disc_height[4] *= rare.uniform(0.35, 0.6)
     loss = np.maximum(healthy - disc_height, 0)
-    nucleus = np.interp(wear.disc, (-1.8, -0.8, 0.0, 1.0, 2.0), (1.0, 0.75, 0.42, 0.16, 0.03))
+    nucleus = np.interp(degeneration.disc, (-1.8, -0.8, 0.0, 1.0, 2.0), (1.0, 0.75, 0.42, 0.16, 0.03))
 
-    bulge = np.interp(wear.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR
+    bulge = np.interp(degeneration.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR
     bulge = bulge * np.exp(how.normal(0, 0.3) + how.normal(0, 0.28, 5))
     spur = 0.65 * how.exponential(1, (5, 2)) * np.exp(0.7 * along_sides(how, shared=0.8))
-    spur = spur * (0.35 + worn[:, None]) * np.exp(how.normal(0, 0.9))
+    spur = spur * (0.35 + degenerated[:, None]) * np.exp(how.normal(0, 0.9))
     side = 0.25 * bulge[:, None] * np.exp(how.normal(0, 0.5, (5, 2))) + 0.25 * loss[:, None] + 0.95 * spur
     thick = np.exp(0.18 * soft.normal() + 0.10 * soft.normal(size=(5, 1)) + 0.2 * along_sides(soft, shared=0.6))
-    flavum = FLAVUM_BASE[:, None] * thick * (1 + 0.18 * worn[:, None] + 0.16 * worn_facet) + 0.25 * loss[:, None]
+    flavum = (
+        FLAVUM_BASE[:, None] * thick * (1 + 0.18 * degenerated[:, None] + 0.16 * degenerated_facet)
+        + 0.25 * loss[:, None]
+    )
 
     lipomatosis = (
         float(rare.uniform(1.5, 2.6)) if rare.random() < np.interp(patient.body_mass, (26, 40), (0.01, 0.2)) else 1.0
@@ -301,29 +262,28 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         height_loss=loss,
         disc_wedge=np.concatenate([[0, 0, 0], DISC_WEDGE * keep, [2, 0]]),
         nucleus=np.concatenate([np.clip(nucleus[0] + bone.normal(0, 0.15, 3), 0.03, 1), nucleus, [0.35, 0.05]]),
-        osteophyte=np.concatenate([[0.5, 0.5, 0.5], how.exponential(0.3 + 1.1 * worn), [0, 0]]).clip(0, 8),
-        tilt=_draw_tilt(bone, wear, transitional),
-        scoliosis=_draw_scoliosis(rare, patient),
+        osteophyte=np.concatenate([[0.5, 0.5, 0.5], how.exponential(0.3 + 1.1 * degenerated), [0, 0]]).clip(0, 8),
+        tilt=draw_tilt(bone, degeneration, transitional),
+        scoliosis=draw_scoliosis(rare, patient),
         twist=float(rare.uniform(0.5, 1.2)),
         slip=np.concatenate([[0, 0, 0], slip, [0, 0]]),
         isthmic=isthmic,
-        elastic=_draw_elastic(bone),
+        elastic=draw_irregularity(bone),
         roof=roof,
         sac_depth=sac_depth - 0.8 * extra,
         sac_width=SAC_WIDTH * narrow**0.5 * size**0.5 * np.exp(soft.normal(0, 0.06, 5) + soft.normal(0, 0.07)) - extra,
         anterior_fat=anterior + 0.3 * extra,
-        posterior_fat=posterior + 0.5 * extra,
         bulge=bulge,
         side_bulge=SIDE_FACTOR[:, None] * side,
-        herniation=draw_herniations(how, wear, balanced=balanced),
+        herniation=draw_herniations(how, degeneration, balanced=balanced),
         flavum=flavum,
-        facet=FACET_FACTOR[:, None] * worn_facet * np.exp(how.normal(0, 0.35) + how.normal(0, 0.25, (5, 2))),
+        facet=FACET_FACTOR[:, None] * degenerated_facet * np.exp(how.normal(0, 0.35) + how.normal(0, 0.25, (5, 2))),
         joint_shift=how.normal(0, 0.75, (5, 2)) + how.normal(0, 1.2),
         ganglion_shift=soft.normal(0, 0.8, (5, 2, 2)) + soft.normal(0, 0.7, 2),
         joint_angle=JOINT_ANGLE[:, None] + bone.normal(0, 7, (5, 1)) + bone.normal(0, 4, (5, 2)),
         joint_gap=np.where(effusion, soft.uniform(1.2, 2.6, (5, 2)), soft.uniform(0.4, 1.0, (5, 2))),
         cyst=np.where(rare.random((5, 2)) < cyst_chance, rare.uniform(1.8, 4.5, (5, 2)), 0.0),
-        modic=draw_modic(how, wear),
+        modic=draw_modic(how, degeneration),
         schmorl=draw_schmorl(how),
         laminectomy=laminectomy,
         screws=screws,

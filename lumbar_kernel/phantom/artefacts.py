@@ -1,4 +1,4 @@
-"""What goes wrong while a series is taken: wrap, motion, crossing slabs, fat that comes back, metal (section 4.4)."""
+"""Acquisition artefacts: wrap-around, motion, crossing slabs, failed fat suppression, metal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COARSE = 4
 
 
 def widened(plane: SlicePlane, pixels: int, *, axis: int) -> SlicePlane:
-    """A plane with so many more pixels at both ends of an axis (0 rows, 1 columns): what a small field leaves out."""
+    """A plane enlarged by so many pixels at both ends of an axis (0 rows, 1 columns), beyond a small field of view."""
     step = plane.steps[axis]
     rows, columns = plane.shape
     shape = (rows, columns + 2 * pixels) if axis else (rows + 2 * pixels, columns)
@@ -24,7 +24,7 @@ def widened(plane: SlicePlane, pixels: int, *, axis: int) -> SlicePlane:
 
 
 def folded(image: Float32Array, pixels: int, *, axis: int) -> Float32Array:
-    """A widened image in its small field: what lies beyond one end appears at the other."""
+    """A widened image folded into its small field of view: what is beyond one end appears at the other."""
     parts = np.moveaxis(image, axis, 0)
     field = parts[pixels : len(parts) - pixels].copy()
     field[-pixels:] += parts[:pixels]
@@ -37,7 +37,7 @@ def jolted(image: Float32Array, share: float, *, axis: int, rng: np.random.Gener
 
     Args:
         image: magnitudes.
-        share: of the frequencies.
+        share: fraction of the frequencies.
         axis: of the phase encoding, 0 or 1.
         rng: chooses them, and the turn (1 to 2 degrees) and shift (1 to 3 pixels).
     """
@@ -53,9 +53,9 @@ def jolted(image: Float32Array, share: float, *, axis: int, rng: np.random.Gener
 
 
 def crossed(plane: SlicePlane, others: Sequence[SlicePlane], *, thickness: float, left: float) -> Float32Array:
-    """What slabs that cross a slice leave of its signal at each pixel: `left` inside them, 1 elsewhere.
+    """Fraction of a slice's signal that remains where other slabs cross it: `left` inside them, 1 elsewhere.
 
-    Only slabs that are tilted against the slice are counted: those of its own block lie beside it.
+    Only slabs that are tilted against the slice count: those of its own block are parallel to it.
     """
     rows, columns = plane.shape
     down, right = (np.arange(0, n, COARSE, dtype=np.float32)[:, None] for n in (rows, columns))
@@ -79,11 +79,11 @@ def ramp(shape: tuple[int, int], direction: float, place: float) -> Float32Array
 
 
 def bent(images: Sequence[Float32Array], metal: Float32Array, *, pixel: float, upright: bool) -> list[Float32Array]:
-    """Images round metal: void beyond the metal itself, signal pushed along the readout and piled up at its rim.
+    """Images around metal: a void larger than the metal, signal shifted along the readout and piled up at the rim.
 
     Args:
         images: signals of one slice.
-        metal: share of metal at each pixel.
+        metal: fraction of metal at each pixel.
         pixel: mm.
         upright: whether the readout runs from row to row.
     """

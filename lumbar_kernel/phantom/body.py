@@ -1,4 +1,4 @@
-"""The body round the spine: muscles, fat, vessels, kidneys, bowel and skin, cheaply and softly."""
+"""The body around the spine: muscles, fat, vessels, kidneys, bowel and skin, at low cost and resolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import Anatomy
-from lumbar_kernel.phantom.body_outline import HEIGHTS, Trunk, tabled
+from lumbar_kernel.phantom.body_outline import HEIGHTS, BodyOutline, tabled
 from lumbar_kernel.phantom.contrast import Tables
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.texture import Texture
@@ -21,7 +21,7 @@ Ids = NDArray[np.uint8]
 Place = tuple[Float32Array, Float32Array, Float32Array]
 
 LOOPS, ORGANS = 36, 3
-"""Loops of bowel in the belly, and what lies in front of the sacrum."""
+"""Numbers of bowel loops in the belly, and of organs in front of the sacrum."""
 
 COARSE = 2
 """The body is painted this many times coarser than the slice and then enlarged; its texture is as fine as the slice."""
@@ -36,15 +36,15 @@ class Body:
 
     Attributes:
         anatomy, frame: the spine inside.
-        trunk: outline of the trunk.
+        outline: of the body.
         psoas: size factor of the psoas.
-        bowel: (n, 5) u, v, s, radius and a number that picks the filling, of bowel loops and the bladder.
-        vessels: how far left of their usual place aorta and vein lie, mm.
+        bowel: (n, 5) u, v, s, radius and a number that selects the filling, of bowel loops and the bladder.
+        vessels: shift of aorta and vein to the left of their usual place, mm.
     """
 
     anatomy: Anatomy
     frame: SpineFrame
-    trunk: Trunk
+    outline: BodyOutline
     psoas: float
     bowel: NDArray[np.float64]
     vessels: float
@@ -52,11 +52,11 @@ class Body:
     @classmethod
     def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> Body:
         """Draw a body round a spine."""
-        trunk, psoas = Trunk.draw(anatomy, frame, rng), float(rng.uniform(0.8, 1.25))
+        outline, psoas = BodyOutline.draw(anatomy, frame, rng), float(rng.uniform(0.8, 1.25))
         loops = rng.uniform((-90, -150, -110, 6, 0), (90, -68, 130, 18, 1), (LOOPS, 5))
         pelvis = float(frame.disc_s[7])
         organs = rng.uniform((-25, -110, pelvis - 110, 14, 0), (25, -35, pelvis - 35, 30, 1), (ORGANS, 5))
-        return cls(anatomy, frame, trunk, psoas, np.concatenate([loops, organs]), float(rng.normal(0, 4)))
+        return cls(anatomy, frame, outline, psoas, np.concatenate([loops, organs]), float(rng.normal(0, 4)))
 
     def signal(
         self, place: Place, plane: SlicePlane, tables: Tables, texture: Texture
@@ -97,7 +97,7 @@ class Body:
 
         Args:
             place: in spine coordinates.
-            upright: along the spine's own axes; unlike spine coordinates these never jump behind a bent spine.
+            upright: along the spine's own axes; unlike spine coordinates these are continuous behind a bent spine.
         """
         (u, v, s), (x, y, z) = place, upright
         out = np.full(u.shape, tissue.FAT, dtype=np.uint8)
@@ -105,7 +105,7 @@ class Body:
         depth = tabled(s, np.interp(HEIGHTS, self.frame.body_s[::-1], self.anatomy.body_depth[::-1]))
         self._bowel(out, u, v, s)
         self._vessels(out, u, v + depth, s)
-        behind = y - self.trunk.back(side, z)
+        behind = y - self.outline.back(side, z)
         self._muscles(out, u, side, v, s, behind)
         self._pelvis(out, side, v, s)
         self._skin(out, np.abs(x), y, z, behind)
@@ -176,7 +176,7 @@ class Body:
         out[(np.abs(across) < 6) & crest] = tissue.MARROW
 
     def _tail(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
-        """What lies below S3: the end of the sacrum and the tail bone, a tapering plate of five pieces."""
+        """The end of the sacrum and the tail bone below S3, a tapering plate of five pieces."""
         below = float(self.frame.body_s[-1] - self.anatomy.body_height[-1] / 2) - s
         if below.max() < -2:
             return
@@ -186,7 +186,7 @@ class Body:
         out[(edge > 1.2) & (np.abs((below + 1) % 14 - 7) < 6.2)] = tissue.MARROW
 
     def _skin(self, out: Ids, side: Float32Array, y: Float32Array, z: Float32Array, behind: Float32Array) -> None:
-        skin, front = self.trunk.surfaces(side, z)
+        skin, front = self.outline.surfaces(side, z)
         out[(behind > 0) & (behind < 1.6)] = tissue.LIGAMENT
         out[behind >= 1.6] = tissue.SKIN_FAT
         out[(y > skin - 2.2) | (y < front + 2.2)] = tissue.SKIN

@@ -1,4 +1,4 @@
-"""The outline of the trunk round a spine: where back muscles end, and the skin of the back and of the belly."""
+"""The outline of the body around a spine: the end of the back muscles, and the skin of back and belly."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ REACH = 3.0
 """mm up and down in which a height of the table looks for the rearmost part of the back."""
 
 MUSCLE, PLATE = np.array([0.32, 0.75, 1.0, 0.92]), np.array([12.0, 14.0, 0.0, 0.0])
-"""What lies behind the posterior walls 60 mm below L5/S1, there, at L3 and at the chest: muscle as shares of its depth,
-the bone of the sacrum in mm."""
+"""Tissue behind the posterior walls 60 mm below L5/S1, at L5/S1, at L3 and at the chest: muscle as fractions of its
+depth, the bone of the sacrum in mm."""
 
 BED, PRESSED, HOLLOW = (2.0, 14.0), 0.75, (0.2, 0.8)
 """Patients lie on their backs: how far, mm, behind the mean of a free back the bed is, what of the parts beyond it is
 pressed flat, and what is left of the hollow of the loins."""
 
 LEFT = 0.35
-"""Share of the fat of the skin that stays where the bed presses on it."""
+"""Fraction of the subcutaneous fat that remains where the bed presses on it."""
 
 THINNEST = 4.0
 """Least fat between the muscles of the back and its skin, mm."""
@@ -46,14 +46,14 @@ def tabled(z: Float32Array, table: NDArray[np.float64]) -> Float32Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Trunk:
-    """Outline of a trunk, which bends less than the spine in it, tabled over `HEIGHTS`.
+class BodyOutline:
+    """Outline of a body, which bends less than its spine, tabulated over `HEIGHTS`.
 
     Attributes:
         fascia: (heights,) y of the end of the back muscles in the midline, mm.
         skin: (heights,) y of the skin of the back in the midline.
         front: (heights,) y of the skin of the belly in the midline.
-        half_width: half of the trunk's width, mm.
+        half_width: half of the body's width, mm.
     """
 
     fascia: FloatArray
@@ -62,7 +62,7 @@ class Trunk:
     half_width: float
 
     @classmethod
-    def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> Trunk:
+    def draw(cls, anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> BodyOutline:
         """Draw the outline of one patient; the spinous processes reach its fascia."""
         fascia, skin = _pressed(anatomy, frame, rng)
         spine = _smooth(np.interp(HEIGHTS, frame.curve_yz[:, 1], frame.curve_yz[:, 0]), 201)
@@ -106,7 +106,7 @@ def _pressed(anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> t
 
 
 def _rearmost(frame: SpineFrame, thickness: FloatArray) -> FloatArray:
-    """Where (y) what lies so thick, mm, behind the posterior walls (at the places of `MUSCLE`) ends, per height."""
+    """The y, per height, at which tissue of this thickness (mm, at the places of `MUSCLE`) behind the walls ends."""
     low, tilt = frame.disc_s[7], frame.curve_tilt
     depth = np.interp(frame.curve_s, (low - 60, low, 0, 120), thickness)
     y = frame.curve_yz[:, 0] + depth * np.cos(tilt)
@@ -119,7 +119,7 @@ def _rearmost(frame: SpineFrame, thickness: FloatArray) -> FloatArray:
 
 
 def _smooth(table: FloatArray, window: int) -> FloatArray:
-    """A table without bends shorter than the window (odd, mm)."""
+    """The table smoothed over a window (odd, mm)."""
     weights = np.hanning(window + 2)[1:-1]
     smooth: FloatArray = np.convolve(np.pad(table, window // 2, mode="edge"), weights / weights.sum(), mode="valid")
     return smooth

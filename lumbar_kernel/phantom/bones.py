@@ -29,7 +29,7 @@ FUSED = {
 
 
 def _rounded(*shares: NDArray[Any], size: float) -> Float32Array:
-    """Rough distance in mm to a rounded box, negative inside; shares are coordinates over half sizes."""
+    """Rough distance in mm to a rounded box, negative inside; `shares` are coordinates divided by half sizes."""
     total = np.zeros(1, dtype=np.float32)
     for share in shares:
         total = total + np.abs(share * share * share)
@@ -67,7 +67,7 @@ def arch(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
 
 
 def _dorsal_plate(spine: Spine, w: Window, reach: float) -> None:
-    """What has become of laminae and spinous processes of the sacrum: a thin roof with a low crest."""
+    """The fused laminae and spinous processes of the sacrum: a thin roof with a low crest."""
     crest = spine.anatomy.crest * np.exp(-((w.u / 2.5) ** 2)) * (0.6 + 0.4 * np.cos(0.25 * w.s))
     behind = w.v - roof(w.u, spine.roof_depth(w.s))
     plate = np.maximum(np.abs(behind - 1.8 - 0.5 * crest) - 1.8 - 0.5 * crest, np.abs(w.u) - reach)
@@ -75,7 +75,7 @@ def _dorsal_plate(spine: Spine, w: Window, reach: float) -> None:
 
 
 def column(spine: Spine, grid: VoxelGrid) -> None:
-    """All vertebral bodies as one waisted column; discs are cut into it afterwards."""
+    """All vertebral bodies as one waisted column; discs are painted into it afterwards."""
     a, f = spine.anatomy, spine.frame
     w = grid.window((-32, 32), (-46, 1.5), (-1e3, 1e3))
     if w is None:
@@ -134,7 +134,7 @@ def disc_body(spine: Spine, grid: VoxelGrid, disc: int) -> None:
 
 
 def sacrum(spine: Spine, grid: VoxelGrid) -> None:
-    """The fused mass beside the sacral bodies, from the base to S3, with its foramina."""
+    """The fused lateral mass of the sacrum, from the base to S3, with its foramina."""
     a, f, first = spine.anatomy, spine.frame, spine.first_fused
     top = spine.pedicle(first)[1] + 0.46 * spine.pedicle_height(first)
     bottom = float(f.body_s[-1] - a.body_height[-1] / 2)
@@ -219,7 +219,7 @@ def pedicles(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
 
 
 def facet(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
-    """Both articular processes of one joint; wear grows the superior one inwards, forwards and upwards."""
+    """Both articular processes of one joint; degeneration grows the superior one inwards, forwards and upwards."""
     a, middle, level = spine.anatomy, float(spine.frame.disc_s[disc]), spine.lumbar(disc)
     growth, gap = float(a.facet[level, side]), 0.5 * float(a.joint_gap[level, side])
     joint, sign = spine.joint(disc, side), SIDE_SIGN[side]

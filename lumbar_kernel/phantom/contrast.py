@@ -15,7 +15,7 @@ from lumbar_kernel.phantom.anatomy import Anatomy
 Complex64Array = NDArray[np.complex64]
 
 CONTRASTS = ("physics", "perturbed", "random")
-"""Physics as in a scanner; relaxation far off the book; or a random grey for every tissue (design note, 6.11)."""
+"""Physics as in a scanner; relaxation times far from the literature; or a random grey for every tissue."""
 
 SLOWER_AT_3T = 1.18
 """T1 of water tissues at 3 T over that at 1.5 T."""
@@ -23,7 +23,7 @@ SLOWER_AT_3T = 1.18
 
 @dataclass(frozen=True)
 class SequenceProtocol:
-    """How one series is taken.
+    """Acquisition parameters of one series.
 
     Attributes:
         role: one of `schema.SERIES_DESCRIPTIONS`.
@@ -36,7 +36,7 @@ class SequenceProtocol:
         fat_shift: pixels of the acquired matrix by which fat moves along the readout.
         readout_rows: whether the readout runs along a column of the image, from row to row.
         contrast: one of `CONTRASTS`.
-        unsuppressed: share of fat's signal that an uneven suppression leaves where it fails.
+        unsuppressed: fraction of the fat signal that remains where fat suppression fails.
     """
 
     role: str
@@ -72,7 +72,7 @@ UNEVEN_SHARE = 0.1
 def draw_protocol(
     rng: np.random.Generator, role: str, *, field: float, contrast: str = CONTRASTS[0]
 ) -> SequenceProtocol:
-    """Draw the protocol of a series (design note, section 4.3)."""
+    """Draw the protocol of a series."""
     axial = role == schema.AXIAL_T2
     step = float(np.round(rng.uniform(3.6, 5.0) if axial else rng.uniform(3.9, 5.0), 1))
     thickness = float(np.round(step * rng.uniform(0.82, 1.0), 1))
@@ -100,7 +100,7 @@ def _signal(density: float, t1: float, t2: float, protocol: SequenceProtocol) ->
 
 
 def _relaxations(anatomy: Anatomy) -> dict[int, tissue.Relaxation]:
-    """The tissue table with this patient's marrow and discs: a worn nucleus loses water and T2."""
+    """The tissue table with this patient's marrow and discs: a degenerated nucleus loses water and T2."""
     table = dict(tissue.TABLE)
     marrow = table[tissue.MARROW]
     table[tissue.MARROW] = tissue.Relaxation(marrow.density, marrow.t1, marrow.t2, anatomy.marrow_fat)
@@ -114,7 +114,7 @@ def _relaxations(anatomy: Anatomy) -> dict[int, tissue.Relaxation]:
 
 
 def _random_table(anatomy: Anatomy, rng: np.random.Generator) -> Complex64Array:
-    """A grey of its own for every tissue, alike for all discs; air stays dark."""
+    """A random grey for every tissue, the same for all discs; air stays dark."""
     grey = rng.uniform(0.05, 0.95, tissue.N_IDS)
     for first in (tissue.ANNULUS, tissue.INNER, tissue.NUCLEUS):
         grey[first : first + len(anatomy.nucleus)] = grey[first] + rng.normal(0, 0.06, len(anatomy.nucleus))
@@ -126,7 +126,7 @@ def _random_table(anatomy: Anatomy, rng: np.random.Generator) -> Complex64Array:
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """Signals of water and of fat per tissue id as `cv2.LUT` wants them, each (256,) float32."""
+    """Signals of water and of fat per tissue id in the form of `cv2.LUT`, each (256,) float32."""
 
     water: Float32Array
     fat: Float32Array
@@ -141,7 +141,7 @@ class Tables:
 def signals(anatomy: Anatomy, protocol: SequenceProtocol, rng: np.random.Generator) -> Complex64Array:
     """Signal of water (real part) and fat (imaginary) per tissue id, (N_IDS,), the brightest tissue about one.
 
-    Every tissue is a little off the book, those of "perturbed" far; "random" knows no physics at all.
+    Every tissue deviates a little from the literature, with "perturbed" far; "random" follows no physics.
     """
     spread = 0.30 if protocol.contrast == "perturbed" else 0.09
     off = np.exp(rng.normal(0, spread, (tissue.N_IDS, 3)))
@@ -153,7 +153,7 @@ def signals(anatomy: Anatomy, protocol: SequenceProtocol, rng: np.random.Generat
     slow = SLOWER_AT_3T if protocol.field > 2 else 1.0
     pure = tissue.PURE_FAT
     fat_t1 = pure.t1 * slow
-    if protocol.inversion is not None:  # scanners null an effective fat T1 (section 4.2)
+    if protocol.inversion is not None:  # scanners null an effective fat T1
         fat_t1 = (238.0 if protocol.field < 2 else 308.0) * float(np.exp(rng.normal(0, 0.05)))
     fat = _signal(pure.density, fat_t1, pure.t2, protocol)
     fat += protocol.unsuppressed * _signal(pure.density, fat_t1, pure.t2, replace(protocol, inversion=None))

@@ -1,4 +1,4 @@
-"""Degeneration of one patient: latent wear first, then the mechanisms that it causes (design note, section 2)."""
+"""Degeneration of one patient: a latent amount per disc and joint, then the findings that it causes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SITES = (0.0, 7.5, 15.0, 21.0)
 
 @dataclass(frozen=True)
 class Patient:
-    """Who lies in the scanner: age in years, body mass index in kg/m², size as a factor of bone lengths."""
+    """The patient: age in years, body mass index in kg/m², size as a factor of bone lengths."""
 
     female: bool
     age: float
@@ -30,7 +30,7 @@ class Patient:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Patient:
-        """A patient of the kind that is sent to a lumbar scan (section 1)."""
+        """A patient from the population that gets lumbar scans."""
         female = bool(rng.random() < 0.55)
         height = rng.normal(162, 6.5) if female else rng.normal(175, 7)
         size = (height / 169) ** 0.9 * (0.97 if female else 1.03) * rng.normal(1, 0.03)
@@ -39,15 +39,15 @@ class Patient:
 
 
 @dataclass(frozen=True, eq=False)
-class Wear:
-    """Latent wear, about standard normal: discs (5,), facet joints (5, 2)."""
+class Degeneration:
+    """Latent degeneration, about standard normal: discs (5,), facet joints (5, 2)."""
 
     disc: FloatArray
     facet: FloatArray
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, patient: Patient, *, balanced: bool) -> Wear:
-        """Wear that grows with age and is shared along the spine; `balanced` adds to two thirds of the levels."""
+    def draw(cls, rng: np.random.Generator, patient: Patient, *, balanced: bool) -> Degeneration:
+        """Grows with age and correlates along the spine; `balanced` adds to two thirds of the levels."""
         shared = rng.normal()
         smooth, joint, whole = _along(rng), _along(rng), rng.normal()
         disc = -0.35 + 0.04 * (patient.age - 50) + DISC_OFFSET + 0.8 * shared + 0.35 * smooth
@@ -62,7 +62,7 @@ class Wear:
 
 
 def along_sides(rng: np.random.Generator, *, shared: float) -> FloatArray:
-    """Values of unit variance by level and side, (5, 2): sides independent, `shared` of the variance along a side."""
+    """Values of unit variance by level and side, (5, 2): a fraction `shared` of it common to the levels of a side."""
     smooth = np.stack([_along(rng), _along(rng)], axis=1)
     sides: FloatArray = np.sqrt(shared) * smooth + np.sqrt(1 - shared) * rng.normal(size=(5, 2))
     return sides
@@ -76,12 +76,14 @@ def _along(rng: np.random.Generator) -> FloatArray:
     return np.array(values)
 
 
-def draw_herniations(rng: np.random.Generator, wear: Wear, *, balanced: bool) -> FloatArray:
+def draw_herniations(rng: np.random.Generator, degeneration: Degeneration, *, balanced: bool) -> FloatArray:
     """Focal herniations, (5, 5): size past the wall, sideways place (left positive), half width, shift, half height.
 
-    Shift is how far the fragment has wandered up (positive) or down along the canal; all mm, size 0 for none.
+    Shift is the migration of the fragment up (positive) or down along the canal; all mm, size 0 for none.
     """
-    chance = np.interp(wear.disc, (-1.35, -0.45, 0.25, 1.0, 2.5), (0.02, 0.06, 0.18, 0.28, 0.15)) * HERNIATION_FACTOR
+    chance = (
+        np.interp(degeneration.disc, (-1.35, -0.45, 0.25, 1.0, 2.5), (0.02, 0.06, 0.18, 0.28, 0.15)) * HERNIATION_FACTOR
+    )
     if balanced:
         chance = np.maximum(1.5 * chance, 0.25)
     present = rng.random(5) < chance
@@ -94,13 +96,15 @@ def draw_herniations(rng: np.random.Generator, wear: Wear, *, balanced: bool) ->
     return np.stack([np.where(present, size, 0.0), place, rng.uniform(3.0, 6.0, 5), shift, high], axis=1)
 
 
-def draw_slips(rng: np.random.Generator, patient: Patient, wear: Wear) -> tuple[FloatArray, bool]:
+def draw_slips(rng: np.random.Generator, patient: Patient, degeneration: Degeneration) -> tuple[FloatArray, bool]:
     """Forward slip of the upper vertebra at each level, (5,) mm, and whether that of L5/S1 is isthmic."""
     likely = 1 / (1 + np.exp(-(patient.age - 58) / 8))
-    chance = SLIP_CHANCE * (1.35 if patient.female else 0.65) * 1.9 * likely * np.exp(0.35 * wear.facet.mean(axis=1))
+    chance = (
+        SLIP_CHANCE * (1.35 if patient.female else 0.65) * 1.9 * likely * np.exp(0.35 * degeneration.facet.mean(axis=1))
+    )
     forward = np.clip(3 + rng.exponential(2, 5), 0, 9)
     slip = np.where(rng.random(5) < chance, forward, 0.0)
-    back = (rng.random(5) < 0.06 * (wear.disc > 1)) & (slip == 0)
+    back = (rng.random(5) < 0.06 * (degeneration.disc > 1)) & (slip == 0)
     slip = np.where(back, -rng.uniform(2, 4, 5), slip)
     isthmic = bool(rng.random() < 0.04)
     if isthmic:
@@ -108,9 +112,9 @@ def draw_slips(rng: np.random.Generator, patient: Patient, wear: Wear) -> tuple[
     return slip, isthmic
 
 
-def draw_modic(rng: np.random.Generator, wear: Wear) -> FloatArray:
+def draw_modic(rng: np.random.Generator, degeneration: Degeneration) -> FloatArray:
     """Endplate changes, (5, 3): type 0 to 3, then depth in mm in the upper and the lower vertebra."""
-    present = rng.random(5) < 1 / (1 + np.exp(3.6 - 1.1 * wear.disc - MODIC_OFFSET))
+    present = rng.random(5) < 1 / (1 + np.exp(3.6 - 1.1 * degeneration.disc - MODIC_OFFSET))
     kind = np.where(present, rng.choice([1.0, 2.0, 3.0], size=5, p=(0.25, 0.70, 0.05)), 0.0)
     depth = rng.uniform(4, 13, (5, 2)) * (rng.random((5, 2)) < 0.9)
     return np.column_stack([kind, depth * present[:, None]])

@@ -28,28 +28,28 @@ NODE = 3.0
 """mm between the pixels at which coordinates are computed; those between are interpolated."""
 
 TAIL = (np.array([16.0, 32.0, 50.0]), np.array([-12.0, -32.0, -55.0]))
-"""How far below S3 the sacrum's end and the tail bone lie, mm, and by how much less than S3 they lean, degrees."""
+"""Distance of the sacrum's end and the tail bone below S3, mm, and how much less than S3 they lean, degrees."""
 
 BASE_MM = 10.0
-"""How far below the middle of S1 its back leans like the rest of the sacrum already: the promontory is a bend."""
+"""Distance below the middle of S1 from which its back leans like the rest of the sacrum: the promontory is a bend."""
 
 CLOSE_MM = 1e-6
 """Error at which the search for the place of a point ends."""
 
 HANG = 0.6
-"""The arch of a vertebra hangs below its body: so many mm down per mm behind the posterior wall."""
+"""The arch of a vertebra hangs below its body: mm down per mm behind the posterior wall."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpineFrame:
-    """Where every part of one spine lies.
+    """The coordinate system of one spine.
 
     A point of the spine has coordinates u (patient left of the midline), v (behind the line of the posterior body
     walls) and s (upwards along that line), all mm. Sagittal curvature is exact; scoliosis with its twist, slips and
     the fine irregularity of real bodies are a displacement on top of it.
 
     Attributes:
-        anatomy: whose spine it is.
+        anatomy: of the patient.
         body_s: (11,) s of each body's middle, T10 to S3.
         disc_s: (10,) s of each disc's middle.
         curve_s, curve_yz, curve_tilt: the line of the posterior walls, sampled.
@@ -89,7 +89,7 @@ class SpineFrame:
         return place
 
     def displaced(self, u: AnyArray, v: AnyArray, s: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
-        """Coordinates along the straight-bodied curve → coordinates of the spine's own parts, any shape."""
+        """Coordinates along the straight-bodied curve → coordinates of the spine's own parts, of any shape."""
         a = self.anatomy
         amplitude, phase = a.scoliosis
         angle = s * (1 / 45.0) + phase
@@ -131,11 +131,11 @@ class SpineFrame:
         return self.along_axes(self.to_patient(spots))
 
     def upright(self, plane: SlicePlane, shape: tuple[int, int]) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Left, back and up (x, y, z, along the spine's own axes, mm from L3's posterior wall) all over a slice.
+        """x, y, z (left, back, up along the spine's own axes, mm from L3's posterior wall) at the pixels of a slice.
 
         Args:
             plane: of the slice.
-            shape: rows and columns of the points, spread over the slice whatever its matrix.
+            shape: rows and columns of the points, spread over the whole slice.
 
         Returns:
             Three float32 arrays that broadcast to `shape`.

@@ -21,7 +21,7 @@ SCALES = {
 }
 """Mean and standard deviation by which each measure enters a score."""
 
-CUTS = np.array(
+THRESHOLDS = np.array(
     (
         (0.3047, 2.3294),
         (0.2687, 5.5485),

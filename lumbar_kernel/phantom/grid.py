@@ -36,7 +36,7 @@ class VoxelGrid:
 
     @classmethod
     def empty(cls, u: tuple[float, float], v: tuple[float, float], s: tuple[float, float], step: float) -> VoxelGrid:
-        """A grid of nothing over three ranges, voxels of `step` mm on one lattice whatever the ranges."""
+        """An empty grid over three ranges, with voxels of `step` mm on a lattice that is the same for all ranges."""
         across, back, up = (
             (np.arange(np.floor(low / step), np.ceil(high / step)) * step).astype(np.float32) for low, high in (u, v, s)
         )

@@ -13,14 +13,14 @@ from lumbar_kernel.phantom.body import Body
 from lumbar_kernel.phantom.contrast import CONTRASTS, SequenceProtocol, draw_protocol
 from lumbar_kernel.phantom.frame import SpineFrame, build_frame
 from lumbar_kernel.phantom.measure import PhantomTruth, measure
-from lumbar_kernel.phantom.painting import Scene, paint_canal, paint_spine
+from lumbar_kernel.phantom.painting import PaintedBody, paint_canal, paint_spine
 from lumbar_kernel.phantom.prescription import Prescription, prescribe_axial, prescribe_sagittal
 from lumbar_kernel.phantom.spine import Spine
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Study
 
 SHARED_SHARE = 0.85
-"""Share of studies whose two sagittal series show the same slices."""
+"""Fraction of studies whose two sagittal series show the same slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class PhantomStudy:
         truth: landmarks in mm and grades, measured from the painted geometry.
         protocols: one per series of the study, in the same order.
         anatomy: the numbers that the patient was built from.
-        frame: where the spine lies.
+        frame: coordinate system of the spine.
     """
 
     study: Study
@@ -43,7 +43,7 @@ class PhantomStudy:
 
 
 def _stream(seed: int | np.random.SeedSequence, *key: int) -> np.random.Generator:
-    """A generator of its own for each purpose, so that leaving one out does not change the others."""
+    """A separate generator for each purpose, so that leaving one out does not change the others."""
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     return np.random.default_rng(np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, *key)))
 
@@ -76,14 +76,14 @@ def make_phantom(
     roles: tuple[str, ...] = schema.SERIES_DESCRIPTIONS,
     anatomy: Anatomy | None = None,
 ) -> PhantomStudy:
-    """Make one study; the same seed gives the same pixels, truth and numbers whatever roles are asked for.
+    """Make one study; the same seed gives the same pixels, truth and numbers for any choice of roles.
 
     Args:
-        seed: the only source of chance.
+        seed: the only source of randomness.
         study_id: numeric string, also the stem of the series ids.
-        balanced: make narrowing much commoner than in the competition, for training.
+        balanced: make stenosis much more common than in the competition, for training.
         contrast: one of `CONTRASTS`; all but the first are for training.
-        roles: which of `schema.SERIES_DESCRIPTIONS` to take; leaving some out saves their time.
+        roles: which of `schema.SERIES_DESCRIPTIONS` to acquire; fewer take less time.
         anatomy: build this patient instead of drawing one (pose and scanner still follow the seed).
     """
     unknown = set(roles) - set(schema.SERIES_DESCRIPTIONS)
@@ -98,7 +98,7 @@ def make_phantom(
     if not roles:
         return PhantomStudy(Study(study_id, ()), measure(spine, paint_canal(spine)), (), anatomy, frame)
     body, texture = Body.draw(anatomy, frame, _stream(seed, 2)), Texture.draw(_stream(seed, 4))
-    scene = Scene(anatomy, frame, body, texture, paint_spine(spine))
+    painted = PaintedBody(anatomy, frame, body, texture, paint_spine(spine))
     field = 3.0 if _stream(seed, 5).random() < 0.35 else 1.5
     taken = []
     for number, role in enumerate(schema.SERIES_DESCRIPTIONS):
@@ -107,13 +107,13 @@ def make_phantom(
             protocol = draw_protocol(rng, role, field=field, contrast=contrast)
             for part, plan in enumerate(_plans(seed, frame, role)):
                 series_id = f"{study_id}{number + 1}" if part == 0 else f"{study_id}{number + 1}{part}"
-                taken.append(acquire(scene, plan, protocol, series_id, rng))
+                taken.append(acquire(painted, plan, protocol, series_id, rng))
     series, protocols = (tuple(items) for items in zip(*taken, strict=True))
-    return PhantomStudy(Study(study_id, series), measure(spine, scene.grid), protocols, anatomy, frame)
+    return PhantomStudy(Study(study_id, series), measure(spine, painted.grid), protocols, anatomy, frame)
 
 
 def _plans(seed: int | np.random.SeedSequence, frame: SpineFrame, role: str) -> list[Prescription]:
-    """Where the series of a role lie; both sagittal ones share a prescription in most studies."""
+    """Prescriptions of the series of a role; both sagittal series share one in most studies."""
     if role == schema.AXIAL_T2:
         return prescribe_axial(frame, _stream(seed, 6))
     shared = _stream(seed, 7).random() < SHARED_SHARE

@@ -1,4 +1,4 @@
-"""Measures the painted geometry: landmarks in patient mm, free space at each level, and the grades they earn."""
+"""Measure the painted geometry: landmarks in patient mm, free space at each level, and the resulting grades."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC
-from lumbar_kernel.phantom.grade_thresholds import CUTS, SCALES
+from lumbar_kernel.phantom.grade_thresholds import SCALES, THRESHOLDS
 from lumbar_kernel.phantom.grid import SIDE_SIGN, VoxelGrid, wall
 from lumbar_kernel.phantom.spine import Spine
 
@@ -20,8 +20,8 @@ Mask = NDArray[np.bool_]
 Measures = dict[str, FloatArray]
 
 READ_AT = 0.37
-"""Share of the pedicle's width, from its inner side, at which readers mark a foramen: 15 to 19 mm from the midline
-in the competition's marks, L1 to L5."""
+"""Fraction of the pedicle's width, from its inner side, at which radiologists mark a foramen: 15 to 19 mm from the
+midline in the competition's labels, L1 to L5."""
 
 MEASURES = (
     *("sac_area", "root_area", "sac_depth", "crowding", "disc_height", "flavum_left", "flavum_right"),
@@ -35,7 +35,7 @@ MEASURES = (
 
 @dataclass(frozen=True, eq=False)
 class PhantomTruth:
-    """What is true of a phantom by construction; points in mm patient LPS.
+    """Ground truth of a phantom by construction; points in patient mm, LPS.
 
     Attributes:
         disc_margin: (5, 3) posterior disc margin in the mid-sagittal plane.
@@ -45,7 +45,7 @@ class PhantomTruth:
         disc_normal: (5, 3) unit normals of the discs, cranial.
         grades: (25,) 0 to 2 in the order of `schema.ROWS`.
         scores: (25,) measured narrowing behind the grades, larger is worse.
-        measures: (5,) per name of `MEASURES`, what the scores are made of.
+        measures: (5,) per name of `MEASURES`, from which the scores are computed.
         numbering_ambiguous: whether a transitional vertebra makes the counting of levels uncertain.
     """
 
@@ -96,13 +96,13 @@ SCALED: dict[str, Callable[[Measures], tuple[FloatArray, ...]]] = {
     "recess": _both("recess"),
     "free": _both("free"),
 }
-"""What enters scores in units of its spread: one array for the canal, one per side for the others."""
+"""Measures that enter the scores in units of their spread: one array for the canal, one per side for the others."""
 
 
 def score(measures: Measures, *, scales: dict[str, tuple[float, float]] = SCALES) -> FloatArray:
-    """Scores (25,) in the order of `schema.ROWS` from measures (5,) per name (design note, section 6.6).
+    """Scores (25,) in the order of `schema.ROWS` from measures (5,) per name.
 
-    Crowding weighs more than in the note, area less: otherwise the canal's grade is the area of the sac in disguise.
+    Crowding has a large weight and area a small one: otherwise the canal's grade would be determined by the sac's area.
     """
     z = {name: [(x - scales[name][0]) / scales[name][1] for x in part(measures)] for name, part in SCALED.items()}
     scores = np.zeros(25)
@@ -119,8 +119,8 @@ def score(measures: Measures, *, scales: dict[str, tuple[float, float]] = SCALES
 
 
 def grade(scores: FloatArray) -> NDArray[np.int64]:
-    """Grades (..., 25) of measured scores (..., 25) by the frozen cuts."""
-    grades: NDArray[np.int64] = (scores[..., None] >= CUTS).sum(axis=-1).astype(np.int64)
+    """Grades (..., 25) of measured scores (..., 25) by the frozen thresholds."""
+    grades: NDArray[np.int64] = (scores[..., None] >= THRESHOLDS).sum(axis=-1).astype(np.int64)
     return grades
 
 
@@ -243,7 +243,7 @@ class _Spot:
         return self.grid.ids[i, j, k], u, v, s
 
     def _foramen(self, side: int) -> dict[str, float]:
-        """What is left round the ganglion over the pedicle's inner 7 mm.
+        """The free space around the ganglion over the pedicle's inner 7 mm.
 
         Fat share of a 2.5 mm shell, how many of its four quadrants have lost nearly all fat, how much of the
         ganglion's own room is taken; area (mm²) and greatest width (mm) of the opening, and its height between the
@@ -278,7 +278,7 @@ class _Spot:
         }
 
     def foramen_centre(self, side: int) -> tuple[float, float, float]:
-        """Middle of the opening, in the sagittal plane that readers choose for it, spine coordinates."""
+        """Middle of the opening, in the sagittal plane that radiologists choose for it, spine coordinates."""
         ids, _, v, s = self._foramen_block(side)
         opening = np.isin(ids, (tissue.FAT, tissue.GANGLION, tissue.VESSEL, tissue.VEIN)) & (v < 12)[None, :, None]
         _, back, up = self.spine.ganglion_centre(self.disc, side)

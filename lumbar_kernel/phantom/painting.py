@@ -1,4 +1,4 @@
-"""Paints the tissues of one spine on a grid; images and labels come from this same paint."""
+"""Paint the tissues of one spine on a grid, from which both images and labels are taken."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ VOXEL = 0.55
 
 
 def paint(spine: Spine, grid: VoxelGrid, *, roots: bool = True) -> None:
-    """Paint all tissues of the spine in place; what is left OUTSIDE belongs to the background.
+    """Paint all tissues of the spine in place; what remains OUTSIDE belongs to the body around the spine.
 
-    The order matters: later parts cover earlier ones, and the soft parts only take what bone and disc leave free.
+    The order matters: later parts cover earlier ones, and soft tissue only fills what bone and disc leave free.
     """
     lumbar = range(FIRST_DISC, FIRST_DISC + 5)
     soft_tissue.canal(spine, grid)
@@ -72,7 +72,7 @@ def paint_canal(spine: Spine) -> VoxelGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class PaintedBody:
     """A painted spine in its body.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Where the slices of each series lie: sagittal stacks, and axial ones in one block or one tilted block per disc."""
+"""Positions of the slices of each series: sagittal stacks, and axial ones in one block or one tilted block per disc."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MATRICES = ((256, 320, 384, 448, 512, 640), (0.10, 0.24, 0.27, 0.13, 0.20, 0.06)
 
 @dataclass(frozen=True)
 class Prescription:
-    """What two series can share.
+    """Slice positions and field of view, which two series can share.
 
     Attributes:
         places: centre and directions of every slice, in order.
@@ -148,7 +148,7 @@ def _straight_block(frame: SpineFrame, rng: np.random.Generator, step: float, di
 
 
 def prescribe_axial(frame: SpineFrame, rng: np.random.Generator) -> list[Prescription]:
-    """Axial series from below upwards: usually one, sometimes two or three, which share the levels."""
+    """Axial series from below upwards: usually one, sometimes two or three that divide the levels among them."""
     (step, thickness), fov = _spacing(rng, axial=True), float(rng.uniform(150, 215))
     missed = int(rng.choice([0, 1, 2], p=(0.92, 0.04, 0.04)))
     plan = _tilted_blocks if rng.random() < 0.5 else _straight_block
@@ -156,13 +156,13 @@ def prescribe_axial(frame: SpineFrame, rng: np.random.Generator) -> list[Prescri
     shift = rng.normal(-4, 6)
     series = int(rng.choice([1, 2, 3], p=(0.83, 0.155, 0.015)))
     if len(blocks) == 1:
-        cuts = sorted(rng.integers(4, max(len(blocks[0]) - 4, 5), series - 1).tolist())
-        parts = [blocks[0][i:j] for i, j in zip([0, *cuts], [*cuts, len(blocks[0])], strict=True)]
+        boundaries = sorted(rng.integers(4, max(len(blocks[0]) - 4, 5), series - 1).tolist())
+        parts = [blocks[0][i:j] for i, j in zip([0, *boundaries], [*boundaries, len(blocks[0])], strict=True)]
     else:
-        cuts = sorted(rng.choice(np.arange(1, len(blocks)), series - 1, replace=False).tolist())
+        boundaries = sorted(rng.choice(np.arange(1, len(blocks)), series - 1, replace=False).tolist())
         parts = [
             [place for block in blocks[i:j] for place in block]
-            for i, j in zip([0, *cuts], [*cuts, len(blocks)], strict=True)
+            for i, j in zip([0, *boundaries], [*boundaries, len(blocks)], strict=True)
         ]
     height = float(rng.choice([0.8, 0.9])) if rng.random() < 0.15 else 1.0
     return [

@@ -1,4 +1,4 @@
-"""RLE Lossless frames, quickly: pydicom's own encoder would take several times as long as making the study."""
+"""A fast encoder of RLE Lossless frames: pydicom's own would take several times as long as generating the study."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ RUN = 128
 
 
 def rle_frame(pixels: NDArray[np.uint16]) -> bytes:
-    """Encode 16-bit pixels (rows, columns) as DICOM PS3.5, annex G, asks: high bytes first, no run over a row's end.
+    """Encode 16-bit pixels (rows, columns) as in DICOM PS3.5, annex G: high bytes first, no run across rows.
 
-    Only stretches of 128 equal bytes are shortened; that serves the high bytes and the air, which is where room is.
+    Only stretches of 128 equal bytes are compressed, which suffices for the high bytes and the air.
     """
     segments = [_packed(plane) for plane in ((pixels >> 8).astype(np.uint8), (pixels & 255).astype(np.uint8))]
     header = struct.pack("<16L", len(segments), 64, 64 + len(segments[0]), *[0] * 13)

@@ -1,4 +1,4 @@
-"""What a scanner does to the body's signal: coil, saturation, shifted fat, limited matrix, ghosts, noise, scaling."""
+"""Effects of the scanner on the signal: coil, saturation, shifted fat, limited matrix, ghosts, noise, scaling."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lumbar_kernel.phantom.artefacts import jolted
 from lumbar_kernel.phantom.contrast import SequenceProtocol
 from lumbar_kernel.phantom.frame import SpineFrame
 
-WORSE = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
-"""Noise and shading by contrast, as factors (design note, section 6.11)."""
+NOISE_BY_CONTRAST = {"physics": 1.0, "perturbed": 2.0, "random": 2.0}
+"""Noise and shading by contrast, as factors."""
 
 BAND_EDGE, BAND_STEP = 9.0, 4
 """Width, mm, of the edge of a saturation band, and pixels between the places at which it is computed."""
 
-NOISIER = {schema.SAGITTAL_T1: 0.85, schema.SAGITTAL_T2: 1.5, schema.AXIAL_T2: 1.2}
-CRISP = {schema.SAGITTAL_T1: (0.0, 0.6), schema.SAGITTAL_T2: (0.6, 2.0), schema.AXIAL_T2: (0.4, 1.6)}
-"""Noise by role, as factors, and range of the edge enhancement, so that slices look like the real ones at hand
-(`benchmarks.phantom.likeness`)."""
+NOISE_BY_ROLE = {schema.SAGITTAL_T1: 0.85, schema.SAGITTAL_T2: 1.5, schema.AXIAL_T2: 1.2}
+EDGE_ENHANCEMENT = {schema.SAGITTAL_T1: (0.0, 0.6), schema.SAGITTAL_T2: (0.6, 2.0), schema.AXIAL_T2: (0.4, 1.6)}
+"""Noise by role, as factors, and range of the edge enhancement, so that slices resemble the available real ones
+(`benchmarks.phantom.realism`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,20 +33,20 @@ class Scanner:
 
     Attributes:
         tilt: (5,) coefficients of the slow shading.
-        near: how much brighter the coil makes what lies near the back.
-        band: what is left of the signal in the saturation band in front of the spine, None without one.
-        band_place, band_width: distance of the band from the bodies and how far it reaches forwards, mm.
+        near: how much brighter the coil makes tissue near the back.
+        band: remaining signal in the saturation band in front of the spine, None without one.
+        band_place, band_width: distance of the band from the bodies and its width, mm.
         band_turn: angle between the band and the line along the front of the bodies, degrees.
-        taper: share of the measured frequencies that is filtered at the rim.
-        crisp: by how much of itself the scanner's edge enhancement raises the highest frequency.
-        noise: standard deviation, the brightest tissue being one.
-        ghost: strength and place (share of the frame) of a copy along the phase direction.
+        taper: fraction of the measured frequencies that is filtered at the rim.
+        crisp: relative gain of the highest frequency by the scanner's edge enhancement.
+        noise: standard deviation, with the brightest tissue at one.
+        ghost: strength and place (fraction of the frame) of a copy along the phase direction.
         gamma: exponent of the grey scale.
         full: stored value of the brightest tissue.
-        wrap: share of the field by which the body is larger than it along the phase direction, 0 for none.
-        jolt: share of the frequencies measured after the patient moved.
-        crossing: what slabs that cross a slice leave of its signal, 1 for no loss.
-        returned: direction and place of the step behind which suppressed fat comes back, None for none.
+        wrap: fraction of the field by which the body exceeds it along the phase direction, 0 for none.
+        jolt: fraction of the frequencies measured after the patient moved.
+        crossing: fraction of the signal that remains where slabs cross a slice, 1 for no loss.
+        returned: direction and place of the step behind which fat suppression fails, None for none.
     """
 
     tilt: FloatArray
@@ -68,9 +68,11 @@ class Scanner:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, protocol: SequenceProtocol) -> Scanner:
-        """Imperfections of one series (design note, section 4.4)."""
-        worse = WORSE[protocol.contrast]
-        noise = rng.uniform(0.009, 0.030) * NOISIER[protocol.role] * (1.4 if protocol.inversion is not None else 1.0)
+        """Draw the imperfections of one series."""
+        worse = NOISE_BY_CONTRAST[protocol.contrast]
+        noise = (
+            rng.uniform(0.009, 0.030) * NOISE_BY_ROLE[protocol.role] * (1.4 if protocol.inversion is not None else 1.0)
+        )
         chance = 0.4 if protocol.role == schema.AXIAL_T2 else 0.8
         return cls(
             tilt=rng.normal(0, 0.10, 5) * worse,
@@ -80,7 +82,7 @@ class Scanner:
             band_width=float(rng.uniform(50, 140)),
             band_turn=float(rng.normal(0, 4)),
             taper=float(rng.uniform(0.1, 0.5)),
-            crisp=float(rng.uniform(*CRISP[protocol.role])),
+            crisp=float(rng.uniform(*EDGE_ENHANCEMENT[protocol.role])),
             noise=float(noise) * worse,
             ghost=(float(rng.uniform(0.01, 0.05)) if rng.random() < 0.35 else 0.0, float(rng.uniform(0.15, 0.85))),
             gamma=float(np.exp(rng.normal(0, 0.08 if worse == 1 else 0.35))),

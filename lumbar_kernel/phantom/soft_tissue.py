@@ -40,7 +40,7 @@ def foramen(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
 
 
 def protruding_disc(spine: Spine, grid: VoxelGrid, disc: int) -> None:
-    """Bulge, herniation and spurs past the posterior wall, over whatever soft tissue was there."""
+    """Bulge, herniation and spurs past the posterior wall, painted over the soft tissue there."""
     a, middle, level = spine.anatomy, float(spine.frame.disc_s[disc]), spine.lumbar(disc)
     width, depth = spine.disc_size(disc)
     _, outer, _, _ = spine.foramen_box(disc)
@@ -170,14 +170,14 @@ def ganglion(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
 
 
 def _crowd(w: Window, sac: Mask, share: Float32Array) -> None:
-    """Turn CSF between the roots grey where they fill the sac: `share` (s,) of the area that is root."""
+    """Turn CSF between the roots grey where they fill the sac: `share` (s,) is the root fraction of the area."""
     lattice = np.sin(2.9 * w.u + 0.7 * np.sin(1.9 * w.v)) * np.sin(2.7 * w.v + 0.9 * np.sin(2.1 * w.u) + 0.12 * w.s)
     filled = 2.6 * np.clip((share - 0.38) / 0.28, 0, 1) - 1.3
     w.paint(sac & (lattice < filled) & (w.ids == tissue.CSF), tissue.ROOT)
 
 
 def _roots(spine: Spine, w: Window, sac: Mask) -> None:
-    """Roots at fixed places of the sac's own shape, so they crowd where it is narrow; fewer at each level down."""
+    """Roots at fixed places relative to the sac's shape, crowded where it is narrow; fewer at each lower level."""
     a, f = spine.anatomy, spine.frame
     tip = float(np.interp(a.conus, np.arange(10), f.disc_s))
     u, v = w.u[:, 0, 0], w.v[0, :, 0]

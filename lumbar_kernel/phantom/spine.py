@@ -100,7 +100,7 @@ class Spine:
         """The root that leaves the sac 6 mm above a lumbar disc for the foramen below, at each s.
 
         Returns:
-            Share of its way that lies behind it (0 to 1), distance from the midline, and v.
+            Fraction of its way that it has covered (0 to 1), distance from the midline, and v.
         """
         a, level = self.anatomy, self.lumbar(disc)
         top, bottom = self.root_ends(disc)

@@ -1,4 +1,4 @@
-"""Tissues of the phantom: one small integer each, and what magnetic resonance knows about them."""
+"""Tissues of the phantom: one small integer each, and their magnetic resonance properties."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ TABLE = {
     SKIN: Relaxation(0.6, 900, 35, fat=0.2),
     SINUS: Relaxation(0.85, 1300, 150, fat=0.5),
 }
-"""Textbook values at 1.5 T, good to about ten per cent (design note, section 4.1); every study perturbs them."""
+"""Textbook values at 1.5 T, accurate to about ten per cent; every study perturbs them."""

@@ -1,12 +1,10 @@
-"""Writes phantoms the way the competition lays out its data: DICOM folders and tables, with the truth beside them."""
+"""Write phantoms in the competition's layout: DICOM folders and tables, with the truth beside them."""
 
 from __future__ import annotations
 
 import csv
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +22,13 @@ from lumbar_kernel.phantom.contrast import SequenceProtocol
 from lumbar_kernel.phantom.make import PhantomStudy, make_phantom
 from lumbar_kernel.phantom.rater_noise import read_truth
 from lumbar_kernel.phantom.rle import rle_frame
+from lumbar_kernel.processes import process_pool
 from lumbar_kernel.study import Series, Slice
 
 logger = logging.getLogger(__name__)
 
 COMPETITION_SHARE = 0.35
-"""Share of studies whose files have the competition's tags and compression; the others look like a scanner's."""
+"""Fraction of studies whose files have the competition's tags and compression; the others resemble a scanner's."""
 
 MISSING = {schema.SAGITTAL_T1: (0.0, 0.004), schema.SAGITTAL_T2: (0.004, 0.006)}
 """Chance of a study without a series, as a range of one draw; commoner than in the challenge (3 of 1,975), so that a
@@ -47,7 +46,7 @@ TRAIN_CONDITIONS = (
     "right_subarticular_stenosis",
 )
 TRAIN_COLUMNS = ("study_id", *(f"{condition}_{level}" for condition in TRAIN_CONDITIONS for level in schema.LEVELS))
-"""Columns of the competition's train.csv, in its own order."""
+"""Columns of the competition's train.csv, in order."""
 
 Row = tuple[str | int | float, ...]
 
@@ -227,7 +226,7 @@ def _collect(job: Callable[[int], StudyRows], count: int, *, workers: int, progr
     if workers <= 1:
         return list(tqdm(map(job, range(count)), **options))
     # spawned, not forked: the caller may hold threads (torch, OpenCV)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         return list(tqdm(pool.map(job, range(count)), **options))
 
 
@@ -245,17 +244,17 @@ def write_dataset(
     """Write a data set in the competition's layout; the files do not depend on the number of workers.
 
     Args:
-        out: folder to fill; made if missing.
+        out: folder to fill; created if missing.
         studies: how many studies, at most 100,000.
-        seed: the only source of chance; study ids follow from it and are unique within a data set.
-        split: "test" (truth lies beside the images) or "train" (tables as in the competition's training set).
+        seed: the only source of randomness; study ids follow from it and are unique within a data set.
+        split: "test" (truth is written beside the images) or "train" (tables as in the competition's training set).
         workers: processes that draw and write.
         progress: show a bar.
-        balanced: make narrowing much commoner than in the competition.
-        reader_noise: how much the readers behind the tables disagree, see `read_truth`; 0 writes the exact truth.
+        balanced: make stenosis much more common than in the competition.
+        reader_noise: disagreement of the raters behind the tables, see `read_truth`; 0 writes the exact truth.
 
     Raises:
-        ConfigError: for a split or a number of studies that cannot be.
+        ConfigError: for an impossible split or number of studies.
     """
     if split not in ("test", "train"):
         msg = f"unknown split {split!r}; choose 'test' or 'train'"

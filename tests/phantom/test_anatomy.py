@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.phantom import draw_patient
-from lumbar_kernel.phantom.anatomy import FIRST_FUSED, LEAN_BY_SLOPE, SACRAL_SLOPE, VERTEBRAE
+from lumbar_kernel.phantom.anatomy import FIRST_FUSED, VERTEBRAE
+from lumbar_kernel.phantom.posture import LEAN_BY_SLOPE, SACRAL_SLOPE
 
 
 @pytest.fixture(scope="module")

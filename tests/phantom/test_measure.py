@@ -7,7 +7,7 @@ import pytest
 
 from lumbar_kernel import schema
 from lumbar_kernel.phantom import draw_patient, make_phantom, make_truth
-from lumbar_kernel.phantom.grade_thresholds import CUTS
+from lumbar_kernel.phantom.grade_thresholds import THRESHOLDS
 from lumbar_kernel.phantom.measure import grade
 
 SEED, LEVEL = 9, 3
@@ -102,7 +102,7 @@ def test_a_transitional_patient_is_marked_and_numbered_by_construction():
 
 
 def test_grades_are_the_cuts_passed():
-    assert np.array_equal(grade(CUTS[:, 0]), np.ones(25))
-    assert np.array_equal(grade(CUTS[:, 1] + 0.01), np.full(25, 2))
-    assert np.array_equal(grade(CUTS[:, 0] - 0.01), np.zeros(25))
-    assert np.all(CUTS[:, 1] > CUTS[:, 0])
+    assert np.array_equal(grade(THRESHOLDS[:, 0]), np.ones(25))
+    assert np.array_equal(grade(THRESHOLDS[:, 1] + 0.01), np.full(25, 2))
+    assert np.array_equal(grade(THRESHOLDS[:, 0] - 0.01), np.zeros(25))
+    assert np.all(THRESHOLDS[:, 1] > THRESHOLDS[:, 0])

@@ -1,73 +1,13 @@
-"""The notebook and its metadata, and the notebook executed as Kaggle does it."""
-
 import json
-import re
-from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 
 import build_wheel
-from benchmarks.kaggle import execute, replay
+from benchmarks.kaggle import replay
 from benchmarks.kaggle.check import check_submission
-
-ROOT = Path(__file__).resolve().parents[3]
-KERNEL_KEYS = {
-    *("id", "title", "code_file", "language", "kernel_type", "is_private", "enable_gpu", "enable_tpu"),
-    *("enable_internet", "machine_shape", "dataset_sources", "competition_sources", "kernel_sources"),
-    *("model_sources", "keywords"),
-}
-
-
-@pytest.fixture
-def notebook():
-    return nbformat.read(ROOT / "inference.ipynb", as_version=4)
-
-
-@pytest.fixture(scope="module")
-def metadata():
-    return json.loads((ROOT / "kernel-metadata.json").read_text(encoding="utf-8"))
-
-
-def test_the_kernel_is_offline_on_a_gpu_that_kaggle_still_has(metadata):
-    assert metadata["enable_internet"] is False
-    assert metadata["machine_shape"] == "NvidiaTeslaT4"
-    assert metadata["enable_gpu"] is True
-
-
-def test_the_kernel_metadata_is_what_the_client_accepts(metadata):
-    assert set(metadata) == KERNEL_KEYS
-    owner, slug = metadata["id"].split("/")
-    assert re.sub(r"[^a-z0-9]+", "-", metadata["title"].lower()) == slug
-    assert all(source.startswith(f"{owner}/") for source in metadata["dataset_sources"])
-    assert (metadata["language"], metadata["kernel_type"]) == ("python", "notebook")
-    assert (ROOT / metadata["code_file"]).is_file()
-
-
-def test_notebook_and_metadata_name_the_same_competition(notebook, metadata):
-    assert metadata["competition_sources"] == [replay.COMPETITION]
-    assert replay.COMPETITION in notebook.cells[1].source
-
-
-def test_the_notebook_is_valid_small_and_without_outputs(notebook):
-    nbformat.validate(notebook)
-    assert (ROOT / "inference.ipynb").stat().st_size < 20_000
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(code) <= 6
-    assert not [cell for cell in code if cell.outputs or cell.execution_count]
-
-
-def test_parameters_go_behind_the_tagged_cell(notebook):
-    changed = execute.with_parameters(notebook, {"HOURS": 0.5, "DEVICE": "cpu"})
-    assert changed.cells[2].source == "HOURS = 0.5\nDEVICE = 'cpu'"
-    names = {line.split(" = ")[0] for line in changed.cells[1].source.splitlines()}
-    assert {"HOURS", "DEVICE", "STRICT", "PICTURES"} <= names
-
-
-def test_a_notebook_without_parameters_is_refused():
-    with pytest.raises(ValueError, match="0 cells have the tag"):
-        execute.with_parameters(nbformat.v4.new_notebook(), {})
+from tests.conftest import ROOT
 
 
 def only_installing(notebook):

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks.phantom.fit_thresholds import SHARES, fit_cuts, measure_many, written
+from benchmarks.phantom.fit_thresholds import SHARES, fit_thresholds, measure_many, written
 from lumbar_kernel import schema
 from lumbar_kernel.phantom import make_truth
 
 
 def test_cuts_give_the_competitions_shares_at_every_level():
     scores = np.random.default_rng(0).gamma(2.0, size=(4000, 25))
-    cuts, knots = fit_cuts(scores)
-    grades = (scores[..., None] >= cuts).sum(-1)
+    thresholds, knots = fit_thresholds(scores)
+    grades = (scores[..., None] >= thresholds).sum(-1)
     for group, shares in SHARES.items():
         for level, (normal, moderate) in enumerate(shares):
             row = schema.row_index(group, level, None if group == schema.CANAL else 1)
@@ -27,7 +27,7 @@ def test_a_fit_is_written_as_a_module():
     names: dict[str, object] = {}
     exec(written(many, version=7), names)
     assert names["VERSION"] == 7
-    assert names["CUTS"].shape == (25, 2)
+    assert names["THRESHOLDS"].shape == (25, 2)
     assert names["QUANTILES"].shape == (25, len(names["PROBITS"]))
 
 

@@ -1,7 +1,7 @@
-"""How well grades could be told by one who measures instead of knowing them: two rungs below the noise oracle.
+"""Regressions that predict grades from measures of the geometry: two bounds below the noise oracle.
 
-On the first every measure of the painted geometry is known but not the score made of it; on the second the geometry is
-seen in slices as thick as those of a scanner. What is lost from rung to rung says where a grader's error lives.
+The first knows every measure of the painted geometry but not the score computed from them; the second measures the
+geometry in slices as thick as those of a scanner. The loss from one to the next shows where a grader's error arises.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from lumbar_kernel.phantom.painting import VOXEL, paint_canal
 from lumbar_kernel.schema import GROUPS, LEVELS, SEVERITY_WEIGHTS, SIDES
 
 SLICE_MM = 4.0
-"""Distance of the slices in which the second rung sees the geometry, the challenge's usual one."""
+"""Distance of the slices in which the second regression measures the geometry, the challenge's usual one."""
 
 ACROSS, ALONG = 0, 2
 """Axes of a grid that sagittal and axial slices are stacked along."""
 
 FORAMEN = ("fat", "lost_sides", "squeezed", "foramen")
-"""How the names of measures begin that are taken from sagittal slices."""
+"""Prefixes of the measures that are taken from sagittal slices."""
 
 FOLDS = 5
 STRENGTH = 0.03
-"""Of the regression, as scikit-learn's C: of 0.03, 0.1, 0.3 and 1 the best on 400 phantoms."""
+"""Inverse regularisation of the regression (scikit-learn's C): of 0.03, 0.1, 0.3 and 1 the best on 400 phantoms."""
 
 LEAST, SMALLEST = 1e-6, 0.05
-"""Of a probability; of a measure whose logarithm is taken."""
+"""Smallest probability; smallest value of a measure whose logarithm is taken."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One phantom as both rungs know it.
+    """The measures of one phantom that both regressions use.
 
     Attributes:
-        scores: (25,) measured narrowing, which the noise oracle knows.
+        scores: (25,) measured stenosis, which the noise oracle knows.
         fine: measures of the painted geometry.
-        acquired: measures of the same geometry seen in slices.
+        acquired: measures of the same geometry in slices.
     """
 
     scores: FloatArray
@@ -57,7 +57,7 @@ class Measured:
 
 
 def measured(seed: int) -> Measured:
-    """Paint a phantom and measure it as it is and in slices whose places are left to chance."""
+    """Paint a phantom and measure it as it is and in slices at random places."""
     spine = make_spine(seed)
     grid = paint_canal(spine)
     truth = measure(spine, grid)
@@ -78,10 +78,10 @@ def in_slices(grid: VoxelGrid, axis: int, rng: np.random.Generator) -> VoxelGrid
     return replace(grid, ids=np.repeat(commonest, np.diff([*starts, count]), axis=axis))
 
 
-def rung(known: Sequence[Measures], labels: NDArray[np.int64]) -> FloatArray:
-    """What regression says of studies that it was not fitted on, (n, 25, 3), best for the metric's weights.
+def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64]) -> FloatArray:
+    """Predictions of a regression for studies that it was not fitted on, (n, 25, 3), optimal for the metric's weights.
 
-    One multinomial regression per condition and level, since cut-points differ between levels; both sides together.
+    One multinomial regression per condition and level, since thresholds differ between levels; both sides together.
 
     Args:
         known: measures of n studies.
@@ -107,7 +107,7 @@ def rung(known: Sequence[Measures], labels: NDArray[np.int64]) -> FloatArray:
 
 
 def _features(measures: Measures, level: int, *, sides: int) -> FloatArray:
-    """Measures of a level and their logarithms, (sides, features): those of the middle, one's own side, the other."""
+    """Measures of a level and their logarithms, (sides, features): middle, own side, other side."""
     middle = [name for name in MEASURES if not name.endswith(SIDES)]
     sided = [name.removesuffix(SIDES[0]) for name in MEASURES if name.endswith(SIDES[0])]
     found = []

@@ -1,23 +1,15 @@
-"""The sacrum: one bone without joints, with foramina through it, and a slit of a canal behind it."""
-
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lumbar_kernel.phantom import draw_patient, tissue
+from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_FUSED
-from lumbar_kernel.phantom.frame import build_frame
 from lumbar_kernel.phantom.painting import paint_spine
 from lumbar_kernel.phantom.spine import Spine
+from tests.phantom.conftest import SHOWN, spine_of
 
-SEED, SHOWN = 4, (tissue.FAT, tissue.GANGLION, tissue.VESSEL)
 SACRAL_DISC = FIRST_FUSED
-
-
-def spine_of(transitional):
-    anatomy = replace(draw_patient(SEED), transitional=transitional)
-    return Spine(anatomy, build_frame(anatomy, np.random.default_rng(SEED)))
 
 
 @pytest.fixture(scope="module", params=["", "lumbarised"])
@@ -60,35 +52,9 @@ def test_only_a_remnant_is_left_of_the_discs_of_a_sacrum():
     assert np.ptp(left[0.4]) < 0.55 * np.ptp(left[1.0])
 
 
-def test_an_open_arch_has_no_spinous_process():
-    spine = spine_of("")
-    far = {}
-    for reach in (0.0, 10.0, 20.0):
-        process = spine.anatomy.process.copy()
-        process[FIRST_FUSED - 1] = reach
-        grid = paint_spine(Spine(replace(spine.anatomy, process=process), spine.frame))
-        middle = np.abs(grid.s - spine.frame.body_s[FIRST_FUSED - 1] + 10) < 8
-        bone = np.isin(grid.ids[np.abs(grid.u) < 2][:, :, middle], (tissue.MARROW, tissue.CORTEX))
-        far[reach] = grid.v[bone.any(axis=(0, 2))].max()
-    assert far[0.0] + 5 < far[10.0] < far[20.0] - 5
-
-
 def test_the_canal_narrows_to_a_slit(painted):
     spine, _ = painted
     s = np.array([spine.frame.disc_s[7], *spine.frame.body_s[FIRST_FUSED:]], dtype=np.float32)
     depth = spine.roof_depth(s)
     assert np.all(np.diff(depth) <= 0)
     assert depth[-1] < 0.5 * depth[0]
-
-
-def test_lines_between_margins_lean_back_above_and_forward_below():
-    leans = []
-    for seed in range(30):
-        anatomy = draw_patient(seed)
-        frame = build_frame(anatomy, np.random.default_rng(seed))
-        discs = frame.disc_s[3:8]
-        points = frame.to_patient(np.stack([0 * discs, 0 * discs, discs], axis=1))
-        steps = np.diff(points, axis=0)
-        leans.append(np.degrees(np.arctan2(steps[:, 1], -steps[:, 2])))
-    real = np.array([-11.0, -6.9, 1.3, 12.6])
-    assert np.all(np.abs(np.mean(leans, axis=0) - real) < 5)

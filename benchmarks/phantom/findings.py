@@ -1,4 +1,4 @@
-"""A table of findings, each beside what was wanted and whether that holds."""
+"""Tables of findings, each with its expectation and whether it holds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure.
+    """One measured value with its expectation.
 
     Attributes:
-        what: was measured.
-        found: value; NaN where the phantom does not expose what it takes.
-        wanted: in words, with the tolerance.
-        passed: whether it is as wanted; None for a figure that nothing is asked of.
+        what: name of the quantity.
+        found: measured value; NaN where the phantom does not provide it.
+        expected: in words, with the tolerance.
+        passed: whether it is as expected; None for a value without expectation.
         note: counts, spreads, sources.
     """
 
     what: str
     found: float
-    wanted: str
+    expected: str
     passed: bool | None
     note: str = ""
 
@@ -36,19 +36,19 @@ class Section:
 
     @property
     def failed(self) -> tuple[Finding, ...]:
-        """The findings that are not as wanted."""
+        """The findings that are not as expected."""
         return tuple(finding for finding in self.findings if finding.passed is False)
 
     def markdown(self) -> str:
-        """The section as a markdown table, its tally first."""
-        asked = [finding for finding in self.findings if finding.passed is not None]
+        """The section as a markdown table, its count_passed first."""
+        checked = [finding for finding in self.findings if finding.passed is not None]
         lines = [f"## {self.title}", ""]
-        if asked:
-            lines += [f"{len(asked) - len(self.failed)} of {len(asked)} as wanted.", ""]
-        lines += ["| what | found | wanted | verdict | note |", "|---|---|---|---|---|"]
+        if checked:
+            lines += [f"{len(checked) - len(self.failed)} of {len(checked)} as expected.", ""]
+        lines += ["| quantity | found | expected | verdict | note |", "|---|---|---|---|---|"]
         for item in self.findings:
             verdict = {True: "yes", False: "**no**", None: "–"}[item.passed]
-            lines.append(f"| {item.what} | {_figure(item.found)} | {item.wanted} | {verdict} | {item.note} |")
+            lines.append(f"| {item.what} | {_figure(item.found)} | {item.expected} | {verdict} | {item.note} |")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:
@@ -57,9 +57,9 @@ class Section:
         return {"title": self.title, "findings": entries}
 
 
-def near(what: str, found: float, wanted: float, tolerance: float, note: str = "") -> Finding:
+def near(what: str, found: float, expected: float, tolerance: float, note: str = "") -> Finding:
     """A finding that has to lie within a tolerance of a value."""
-    return Finding(what, found, f"{_figure(wanted)} ± {_figure(tolerance)}", abs(found - wanted) <= tolerance, note)
+    return Finding(what, found, f"{_figure(expected)} ± {_figure(tolerance)}", abs(found - expected) <= tolerance, note)
 
 
 def at_most(what: str, found: float, limit: float, note: str = "") -> Finding:
@@ -72,15 +72,15 @@ def at_least(what: str, found: float, limit: float, note: str = "") -> Finding:
     return Finding(what, found, f"≥ {_figure(limit)}", found >= limit, note)
 
 
-def unknown(what: str, wanted: str, note: str) -> Finding:
-    """A finding that could not be made."""
-    return Finding(what, float("nan"), wanted, None, note)
+def unknown(what: str, expected: str, note: str) -> Finding:
+    """A finding that could not be measured."""
+    return Finding(what, float("nan"), expected, None, note)
 
 
-def tally(sections: Sequence[Section]) -> tuple[int, int]:
-    """How many findings are as wanted, and of how many."""
-    asked = [item.passed for section in sections for item in section.findings if item.passed is not None]
-    return sum(asked), len(asked)
+def count_passed(sections: Sequence[Section]) -> tuple[int, int]:
+    """How many findings are as expected, and of how many."""
+    checked = [item.passed for section in sections for item in section.findings if item.passed is not None]
+    return sum(checked), len(checked)
 
 
 def _figure(value: float) -> str:

@@ -1,13 +1,11 @@
-"""Everything that the report wants of one phantom, made, looked at and forgotten in one process."""
+"""All measurements of one phantom for the report: generated, measured and discarded in one process."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +13,12 @@ from numpy.typing import NDArray
 
 from benchmarks.phantom.contrast import signals
 from benchmarks.phantom.files import Acquisition, RoundTrip, acquisition, round_trips
-from benchmarks.phantom.likeness import Statistics, phantom_pictures, statistics
 from benchmarks.phantom.literature import LUMBAR, Quantities, quantities
-from benchmarks.phantom.probes import Clues, clues
+from benchmarks.phantom.probes import ProbeInputs, probe_inputs
+from benchmarks.phantom.realism import Statistics, phantom_pictures, statistics
 from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, read_grades, write_study
 from lumbar_kernel.phantom.write import coordinate_rows
+from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import SAGITTAL_T2
 
 YOUNG = 0.75
@@ -28,7 +27,7 @@ YOUNG = 0.75
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What one phantom is without any image: sizes, (25,) grades as a reader gives them and the (25,) scores behind."""
+    """One phantom without images: sizes, (25,) grades and the (25,) scores behind them."""
 
     quantities: Quantities
     grades: NDArray[np.int64]
@@ -36,16 +35,16 @@ class Geometry:
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
-    """What was found in one phantom with its images and files.
+class MeasuredPhantom:
+    """The measurements of one phantom with its images and files.
 
     Attributes:
         grades: (25,).
         signals: brightness by weighting and region.
-        trips: every label to its file and back.
-        taken: how each series was acquired.
+        trips: round trip of every label to its file and back.
+        taken: acquisition of each series.
         pictures: statistics by view.
-        clues: what the probes may see.
+        probe_inputs: inputs of the probes.
     """
 
     grades: NDArray[np.int64]
@@ -53,7 +52,7 @@ class Examined:
     trips: list[RoundTrip]
     taken: list[Acquisition]
     pictures: list[tuple[str, Statistics]]
-    clues: Clues
+    probe_inputs: ProbeInputs
 
 
 def geometry(index: int, *, seed: int) -> Geometry:
@@ -64,7 +63,7 @@ def geometry(index: int, *, seed: int) -> Geometry:
     return Geometry(quantities(truth, draw_patient(key)), read, truth.scores)
 
 
-def examine(index: int, *, seed: int) -> Examined:
+def measure_phantom(index: int, *, seed: int) -> MeasuredPhantom:
     """Make one study of the data set of a seed, write it, and look at it from every side."""
     phantom = dataset_study(seed, index)
     study, truth = phantom.study, phantom.truth
@@ -77,16 +76,16 @@ def examine(index: int, *, seed: int) -> Examined:
             for series, one in zip(study.series, inverted, strict=True)
         ]
         trips = round_trips(folder, coordinate_rows(phantom), truth)
-        seen = clues(study, truth, folder, np.random.default_rng((seed, index)))
+        seen = probe_inputs(study, truth, folder, np.random.default_rng((seed, index)))
     suppressed = any(item.suppressed for item in taken if item.role == SAGITTAL_T2)
     healthy = phantom.anatomy.nucleus[LUMBAR] > YOUNG
-    return Examined(
+    return MeasuredPhantom(
         grades=truth.grades,
         signals=signals(study, truth, healthy=healthy.tolist(), suppressed=suppressed),
         trips=trips,
         taken=taken,
         pictures=[(view, statistics(p)) for view, p in phantom_pictures(study, truth, suppressed=suppressed)],
-        clues=seen,
+        probe_inputs=seen,
     )
 
 
@@ -95,5 +94,5 @@ def each(job: partial, count: int, *, workers: int) -> Iterator:
     if workers <= 1:
         yield from map(job, range(count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         yield from pool.map(job, range(count), chunksize=4)

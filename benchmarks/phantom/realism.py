@@ -1,4 +1,4 @@
-"""How far pictures of phantoms lie from real ones, view by view, beside how far real ones lie from each other."""
+"""Distance of phantom pictures from real ones, view by view, compared with the distance between real ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from benchmarks.phantom.section import Finding, Section, at_most
+from benchmarks.phantom.findings import Finding, Section, at_most
 from evaluation import real_slices
 from lumbar_kernel.localisation.axial import nearest_slice
 from lumbar_kernel.localisation.slice_maps import frame_of
@@ -30,7 +30,7 @@ AXIAL = "axial T2 at the discs"
 VIEWS = (FORAMINA_T1, MIDDLE_T1, MIDDLE_T2, AXIAL)
 
 JPEG_QUALITY = 90
-"""Real pictures come as JPEG; phantoms go through it too, so that it tells nothing."""
+"""Real pictures are JPEG files; phantoms are compressed alike, so that compression is no difference."""
 
 SQUASHED = 250
 """Rows and columns of the pictures of `sagittal_t1`."""
@@ -87,7 +87,7 @@ def _noise(image: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _spectrum(image: NDArray[np.float32], rings: int = 16) -> NDArray[np.float64]:
-    """Log share of the power in rings of rising spatial frequency, up to Nyquist along the shorter side."""
+    """Log fraction of the power in rings of rising spatial frequency, up to Nyquist along the shorter side."""
     window = np.outer(np.hanning(image.shape[0]), np.hanning(image.shape[1]))
     power = np.abs(np.fft.fft2((image - image.mean()) * window)) ** 2
     frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(size) for size in image.shape), indexing="ij"))
@@ -179,12 +179,12 @@ def distance(one: Sequence[Statistics], other: Sequence[Statistics], name: str, 
     return float(np.mean(np.array(apart) / scale))
 
 
-def likeness(phantoms: Mapping[str, Sequence[Statistics]], real: Mapping[str, Sequence[Sample]]) -> Section:
-    """One finding a view and statistic: phantoms from real pictures, beside real from real.
+def realism(phantoms: Mapping[str, Sequence[Statistics]], real: Mapping[str, Sequence[Sample]]) -> Section:
+    """One finding per view and statistic: phantoms from real pictures, compared with real from real.
 
-    The shift tells how: mean of phantoms less real ones over the lower, middle and upper third of the quantiles or
-    frequencies; for noise over the whole picture and its flattest blocks, then the others. Where a view has two packs,
-    phantoms may lie as far from the real pictures as these packs lie from each other.
+    The shift shows the direction: mean of phantoms minus real ones over the lower, middle and upper third of the
+    quantiles or frequencies; for noise over the whole picture and its flattest blocks, then the others. Where a view
+    has two packs, phantoms may be as far from the real pictures as these packs are from each other.
     """
     findings: list[Finding] = []
     for view in VIEWS:
@@ -215,5 +215,5 @@ def _halves(true: Sequence[Sample], name: str, scale: NDArray[np.float64], count
     """Distance of as many real pictures as there are phantoms from those of other patients."""
     groups = sorted({item.group for item in true})
     first = set(np.random.default_rng(seed).permutation(groups)[: len(groups) // 2])
-    sides = [[item.statistics for item in true if (item.group in first) == wanted] for wanted in (True, False)]
+    sides = [[item.statistics for item in true if (item.group in first) == expected] for expected in (True, False)]
     return distance(sides[0][:count], sides[1], name, scale)
