@@ -116,9 +116,7 @@ def _with_interval(metric: Mapping[str, float], name: str) -> str:
 
 def print_losses(data: Path, graded: Mapping[str, tuple[str, GradedRows]], metrics: Mapping[str, dict]) -> None:
     """One line per metric, with the other models on the same rows."""
-    print(
-        "\n| weighted log loss | kernel (95 % interval) | prior | n | studies | other models on the same rows |"
-    )
+    print("\n| weighted log loss | kernel (95 % interval) | prior | n | studies | other models on the same rows |")
     print("|---|---|---|---|---|---|")
     for name, metric in metrics.items():
         others = []
