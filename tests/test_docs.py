@@ -1,0 +1,76 @@
+"""The documentation names only what exists, and every module is explained."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = (
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "training" / "README.md",
+    ROOT / "weights" / "README.md",
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a Markdown page's headings give, in the spelling of code hosts."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def modules_of_package() -> list[str]:
+    return [path.stem for path in (ROOT / "lumbar_kernel").rglob("*.py") if path.stem not in {"__init__"}]
+
+
+def test_the_readme_fits_on_a_few_screens():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+@pages
+def test_links_lead_to_files_and_headings(page):
+    links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pages
+def test_commands_name_modules_that_run(page):
+    for module in re.findall(r"python -m ((?:training|benchmarks|evaluation|lumbar_kernel)[\w.]*)", page.read_text()):
+        spec = importlib.util.find_spec(module)
+        assert spec is not None, module
+        assert "__main__" in Path(spec.origin).read_text(), module
+
+
+@pages
+def test_make_targets_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^ {4}|\n    )make ([a-z]+)", page.read_text())) <= targets
+
+
+def test_every_module_of_the_package_is_explained_once():
+    explained = ROW.findall((ROOT / "docs" / "how-it-works.md").read_text())
+    assert sorted(explained) == sorted(modules_of_package())
+
+
+def test_every_training_module_is_explained():
+    text = (ROOT / "docs" / "training.md").read_text()
+    names = {path.stem for path in (ROOT / "training").glob("*.py")} - {"__init__"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+@pages
+def test_paths_of_the_repository_exist(page):
+    for path in re.findall(
+        r"`((?:lumbar_kernel|training|benchmarks|evaluation|tests|docs|weights)/[\w./-]*)`", page.read_text()
+    ):
+        assert (ROOT / path).exists(), path
