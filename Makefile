@@ -10,9 +10,9 @@ SEED ?= 7
 
 PYTHON := .venv/bin/python
 DATASET := dist/kaggle-dataset
-THIN := build/environment
+ENVIRONMENT := build/environment
 SOURCES := $(shell find lumbar_kernel weights -type f -not -path '*/__pycache__/*') pyproject.toml build_wheel.py LICENSE README.md
-LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(THIN)/bin/lumbar-kernel
+LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(ENVIRONMENT)/bin/lumbar-kernel
 
 .PHONY: help submission phantom check test wheel replay train clean
 
@@ -20,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 # Exit code 3 means a valid submission with something missing, which the summary names: not a failure of make.
-submission: $(THIN)/.stamp $(if $(DATA),,demo) ## grade DATA (or phantoms in demo/) from the wheel, without a network
+submission: $(ENVIRONMENT)/.stamp $(if $(DATA),,demo) ## grade DATA (or phantoms in demo/) from the wheel, without a network
 	$(LUMBAR) predict $(or $(DATA),demo) --out $(OUT) --pictures 3 $(if $(BUDGET),--seconds $(BUDGET)) || test $$? -eq 3
 
 phantom: demo ## generate STUDIES phantom studies (seed SEED) in demo/
@@ -54,12 +54,12 @@ clean: ## remove everything built except .venv
 $(DATASET)/SHA256SUMS: $(SOURCES) kernel-metadata.json | .venv/.stamp
 	$(PYTHON) build_wheel.py --skip-proof
 
-$(THIN)/.stamp: $(DATASET)/SHA256SUMS .venv/.stamp
-	$(PYTHON) -m benchmarks.kaggle.offline install $(THIN) $(DATASET)/*.whl
+$(ENVIRONMENT)/.stamp: $(DATASET)/SHA256SUMS .venv/.stamp
+	$(PYTHON) -m benchmarks.kaggle.offline install $(ENVIRONMENT) $(DATASET)/*.whl
 	touch $@
 
 # Written to build/ and then moved, so that an interrupted run leaves no partial data set.
-demo: | $(THIN)/.stamp
+demo: | $(ENVIRONMENT)/.stamp
 	rm -rf build/demo
 	$(LUMBAR) phantom build/demo --studies $(STUDIES) --seed $(SEED) --split test
 	mv build/demo demo

@@ -28,7 +28,7 @@ def test_predict_then_score_by_the_command_line(dataset, untrained, tmp_path, ca
     assert 0 < low <= value <= high
 
 
-def test_quiet_says_nothing(dataset, untrained, tmp_path, capsys):
+def test_quiet_prints_nothing(dataset, untrained, tmp_path, capsys):
     options = ["--out", str(tmp_path), "--weights", str(untrained), "--seconds", "0.001", "--quiet"]
     assert main(["predict", str(dataset), *options]) == EXIT_DEGRADED
     assert capsys.readouterr() == ("", "")
@@ -79,7 +79,7 @@ def test_phantom_draws_a_gallery_with_or_without_files(tmp_path, capsys):
         ["phantom", "--studies", "1"],
     ],
 )
-def test_wrong_usage_is_said_in_one_line(arguments, tmp_path, capsys):
+def test_wrong_usage_is_reported_in_one_line(arguments, tmp_path, capsys):
     filled = [word.format(empty=tmp_path) for word in arguments]
     if filled[0] == "predict":
         filled += ["--out", str(tmp_path / "out")]
@@ -89,6 +89,6 @@ def test_wrong_usage_is_said_in_one_line(arguments, tmp_path, capsys):
     assert lines[0].startswith("lumbar-kernel: ")
 
 
-def test_a_missing_file_to_score_is_said_in_one_line(tmp_path, capsys):
+def test_a_missing_file_to_score_is_reported_in_one_line(tmp_path, capsys):
     assert main(["score", str(tmp_path / "no.csv"), str(tmp_path / "none.csv")]) == EXIT_NOTHING
     assert "no.csv" in capsys.readouterr().err

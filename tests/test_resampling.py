@@ -57,7 +57,7 @@ def test_normalise_does_not_see_gain_and_keeps_order():
     assert not normalise(np.zeros((5, 5), np.float32)).any()
 
 
-def test_neighbours_are_the_nearest_of_the_same_block_whatever_the_file_order():
+def test_neighbours_are_the_nearest_of_the_same_block_in_any_file_order():
     stack = [make_slice(AXIAL, origin=(0, 0, z)) for z in (0, 4, 8, 12)]
     tilted = (AXIAL[0], np.array([0, np.cos(0.4), np.sin(0.4)]))
     others = [make_slice(tilted, origin=(0, 0, z)) for z in (3, 5)]

@@ -207,4 +207,4 @@ class Trainer:
 def write_result(run: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:
     """Write `result.json` of a finished run, its settings and metrics; the export needs it."""
     as_text = {key: str(value) for key, value in settings.items()}
-    (run / "result.json").write_text(json.dumps({"settings": as_text, "figures": metrics}, indent=1) + "\n")
+    (run / "result.json").write_text(json.dumps({"settings": as_text, "metrics": metrics}, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """Execute a notebook as Kaggle does: parameters after the tagged cell, one kernel, stop at the first error.
 
-Runs as a script inside the thin environment of the replay, so it uses nothing of this repository.
+Runs as a script inside the wheel-only environment of the replay, so it uses nothing of this repository.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Refuse every connection that leaves this machine; every Python process of a thin environment loads this at start.
+"""Refuse every connection that leaves this machine; loaded by every Python process of a wheel-only environment.
 
 An audit hook sees each socket call of the interpreter, cannot be removed and applies to child processes of the same
 environment. It cannot see native code that opens sockets by itself, for which `benchmarks.kaggle.offline` has a network

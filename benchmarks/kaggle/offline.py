@@ -1,4 +1,4 @@
-"""A thin environment that holds nothing but the installed wheel, and commands in it with the network off.
+"""An environment that holds nothing but the installed wheel, and commands in it with the network off.
 
     python -m benchmarks.kaggle.offline install FOLDER WHEEL     create or refresh the environment
     python -m benchmarks.kaggle.offline run COMMAND ...          run a command without a network
@@ -42,7 +42,7 @@ for address in (("192.0.2.1", 443), ("1.1.1.1", 53)):
 
 
 def thin_python(folder: Path) -> Path:
-    """The interpreter of a thin environment."""
+    """The interpreter of a wheel-only environment."""
     return folder.absolute() / "bin" / "python"
 
 
@@ -63,7 +63,7 @@ def make_thin(folder: Path) -> None:
 
 
 def install(folder: Path, wheel: Path) -> None:
-    """Create a thin environment and install the wheel there, without an index.
+    """Create a wheel-only environment and install the wheel there, without an index.
 
     Raises:
         RuntimeError: the package can be imported before it is installed, or afterwards from somewhere else.
@@ -81,7 +81,7 @@ def install(folder: Path, wheel: Path) -> None:
 
 
 def imported_from(folder: Path) -> str:
-    """The file that the package comes from in a thin environment, empty when it cannot be imported there."""
+    """The file that the package comes from in a wheel-only environment, empty when it cannot be imported there."""
     code = f"import {PACKAGE}; print({PACKAGE}.__file__)"
     call = [thin_python(folder), "-c", code]
     return subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True).stdout.strip()
@@ -101,7 +101,7 @@ def namespace() -> tuple[str, ...]:
 def without_network(command: Sequence[str | Path]) -> list[str]:
     """The command without a network, as far as this machine allows.
 
-    Where namespaces are forbidden, only the guard inside a thin environment applies.
+    Where namespaces are forbidden, only the guard inside a wheel-only environment applies.
     """
     return [*namespace(), *map(str, command)]
 
@@ -117,7 +117,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def check_offline(folder: Path) -> None:
-    """Try to reach the network from a thin environment and from a child of it; raises CalledProcessError on success."""
+    """Try to reach the network from a wheel-only environment and its child; raises CalledProcessError on success."""
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROBE!r}], check=True)"
     for code in (PROBE, child):
         subprocess.run(without_network([thin_python(folder), "-c", code]), check=True, cwd=folder, env=environment())
@@ -137,7 +137,7 @@ def _libraries() -> list[Path]:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="A thin environment with only the wheel, without a network.")
+    parser = argparse.ArgumentParser(description="A wheel-only environment, without a network.")
     commands = parser.add_subparsers(dest="command", required=True)
     installer = commands.add_parser("install", help="make the environment and install the wheel")
     installer.add_argument("folder", type=Path)

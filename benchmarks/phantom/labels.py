@@ -53,13 +53,13 @@ def marginals(grades: Grades) -> Section:
     findings = []
     for group in GROUPS:
         for level, name in enumerate(LEVEL_NAMES):
-            mine = grades[:, columns(group, level)]
-            mine = mine[mine >= 0]
+            own = grades[:, columns(group, level)]
+            own = own[own >= 0]
             for grade, severity in enumerate(SEVERITY_NAMES):
                 expected = SHARES[group][level][grade]
-                note = f"n {mine.size}"
+                note = f"n {own.size}"
                 what = f"{group.replace('_', ' ')} {name}, {severity}, %"
-                found = float(100 * (mine == grade).mean())
+                found = float(100 * (own == grade).mean())
                 findings.append(near(what, found, expected, _tolerance(expected, len(grades)), note))
     severe = (grades[:, [columns(CANAL, level)[0] for level in range(5)]] == 2).any(axis=1).mean()
     expected, tolerance = ANY_SEVERE
@@ -115,14 +115,14 @@ def single_causes(scores: NDArray[np.float64], sizes: Sequence[Mapping[str, NDAr
     pooled = {name: np.array([item[name] for item in sizes], dtype=float) for name in sizes[0]}
     findings = []
     for group in GROUPS:
-        mine = np.stack([scores[:, columns(group, level)] for level in range(5)], axis=1)
+        own = np.stack([scores[:, columns(group, level)] for level in range(5)], axis=1)
         explained = {}
         for name, values in pooled.items():
             if values.shape[1:2] == (5,) and (values.ndim == 2 or group != CANAL):
-                both = np.broadcast_to(values if values.ndim == 3 else values[:, :, None], mine.shape)
+                both = np.broadcast_to(values if values.ndim == 3 else values[:, :, None], own.shape)
                 known = ~np.isnan(both)
                 if np.ptp(both[known]) > 0:
-                    explained[name] = float(spearmanr(mine[known], both[known])[0] ** 2)
+                    explained[name] = float(spearmanr(own[known], both[known])[0] ** 2)
         worst = max(explained, key=lambda name: explained[name])
         note = f"{worst.replace('_', ' ')}, of {len(explained)} sizes"
         findings.append(at_most(f"{group.replace('_', ' ')}, R² of ranks", explained[worst], EXPLAINED_AT_MOST, note))

@@ -240,8 +240,8 @@ def _from_anatomy(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
     found["herniation"] = anatomy.herniation[:, 0]
     found["pfirrmann"] = 1.0 + (anatomy.nucleus[LUMBAR, None] <= PFIRRMANN_NUCLEUS).sum(axis=1)
     if patient := getattr(anatomy, "patient", None):
-        told = {"age": patient.age, "female": patient.female, "bmi": patient.body_mass}
-        found |= {name: np.array(float(value)) for name, value in told.items()}
+        known = {"age": patient.age, "female": patient.female, "bmi": patient.body_mass}
+        found |= {name: np.array(float(value)) for name, value in known.items()}
         found["transitional"] = np.array(float(bool(anatomy.transitional)))
         found["postoperative"] = np.array(float(anatomy.laminectomy.any() or anatomy.screws.any()))
         found["modic"] = anatomy.modic[:, 0]
@@ -298,12 +298,12 @@ def _means(expected: Expected, values: NDArray[np.float64] | None) -> list[Findi
     for index, place in enumerate(expected.places):
         mean, spread = expected.mean[index], expected.spread[index]
         what, tolerance = f"{title} {place}".rstrip(), MEAN_TOLERANCE * spread
-        mine = values if expected.places == WHOLE else values[:, index]
-        mine = mine[~np.isnan(mine)]
-        note = f"SD {mine.std():.2g}, literature {spread:.2g}; n {mine.size}; {expected.source}"
-        finding = near(what, float(mine.mean()), mean, tolerance, note)
+        own = values if expected.places == WHOLE else values[:, index]
+        own = own[~np.isnan(own)]
+        note = f"SD {own.std():.2g}, literature {spread:.2g}; n {own.size}; {expected.source}"
+        finding = near(what, float(own.mean()), mean, tolerance, note)
         low, high = (limit * spread for limit in SPREAD_RANGE)
-        passed = bool(finding.passed) and bool(low <= mine.std() <= high)
+        passed = bool(finding.passed) and bool(low <= own.std() <= high)
         findings.append(Finding(what, finding.found, finding.expected, passed, note))
     return findings
 
@@ -315,6 +315,6 @@ def _share(expected: ExpectedShare, values: NDArray[np.float64] | None) -> Findi
         values = np.nanmax(values, axis=1)
     elif expected.level is not None:
         values = values[:, expected.level]
-    mine = np.abs(values[~np.isnan(values)])
-    share = float(((mine >= expected.low) & (mine < expected.high)).mean())
-    return near(expected.what, share, expected.share, expected.tolerance, f"n {mine.size}; {expected.source}")
+    own = np.abs(values[~np.isnan(values)])
+    share = float(((own >= expected.low) & (own < expected.high)).mean())
+    return near(expected.what, share, expected.share, expected.tolerance, f"n {own.size}; {expected.source}")

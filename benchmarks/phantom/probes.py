@@ -215,13 +215,13 @@ def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[n
         grades: (n, 25) labels, -1 where there is none.
     """
     rows = _rows(features, grades, group)
-    constant, said = np.zeros((2, len(rows.labels), 3))
+    constant, predicted = np.zeros((2, len(rows.labels), 3))
     for fold in range(FOLDS):
         held = rows.fold == fold
         table = _constant(rows, ~held)
         constant[held] = table[rows.level[held]]
-        said[held] = _fitted(rows, ~held, table, reduced=name in PIXEL_PROBES)
-    followed = _shrunk(rows, constant, said)
+        predicted[held] = _fitted(rows, ~held, table, reduced=name in PIXEL_PROBES)
+    followed = _shrunk(rows, constant, predicted)
 
     def gain(chosen: NDArray[np.intp]) -> float:
         labels = rows.labels[chosen]
@@ -258,25 +258,25 @@ def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced
     )
     weight = np.array(SEVERITY_WEIGHTS)[rows.labels[train]]
     model.fit(features[train], rows.labels[train], sample_weight=weight)
-    said = np.full((int((~train).sum()), 3), LEAST)
-    said[:, model.classes_] = model.predict_proba(features[~train])
-    return said / said.sum(axis=1, keepdims=True)
+    predicted = np.full((int((~train).sum()), 3), LEAST)
+    predicted[:, model.classes_] = model.predict_proba(features[~train])
+    return predicted / predicted.sum(axis=1, keepdims=True)
 
 
-def _shrunk(rows: _Rows, constant: FloatArray, said: FloatArray) -> FloatArray:
+def _shrunk(rows: _Rows, constant: FloatArray, predicted: FloatArray) -> FloatArray:
     """The constant moved towards the prediction by the amount that is best on the other folds."""
-    mixed = np.zeros_like(said)
+    mixed = np.zeros_like(predicted)
     for fold in range(FOLDS):
         held = rows.fold == fold
         losses = [
-            weighted_log_loss(rows.labels[~held], _towards(constant[~held], said[~held], share))
+            weighted_log_loss(rows.labels[~held], _towards(constant[~held], predicted[~held], share))
             for share in TEMPERATURES
         ]
-        mixed[held] = _towards(constant[held], said[held], TEMPERATURES[int(np.argmin(losses))])
+        mixed[held] = _towards(constant[held], predicted[held], TEMPERATURES[int(np.argmin(losses))])
     return mixed
 
 
-def _towards(constant: FloatArray, said: FloatArray, share: float) -> FloatArray:
-    logits = (1 - share) * np.log(constant) + share * np.log(said)
+def _towards(constant: FloatArray, predicted: FloatArray, share: float) -> FloatArray:
+    logits = (1 - share) * np.log(constant) + share * np.log(predicted)
     moved = np.exp(logits)
     return moved / moved.sum(axis=1, keepdims=True)

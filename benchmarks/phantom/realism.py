@@ -188,21 +188,21 @@ def realism(phantoms: Mapping[str, Sequence[Statistics]], real: Mapping[str, Seq
     """
     findings: list[Finding] = []
     for view in VIEWS:
-        mine, true = list(phantoms.get(view, ())), list(real.get(view, ()))
-        if len(mine) < 4 or len(true) < 8:
+        own, true = list(phantoms.get(view, ())), list(real.get(view, ()))
+        if len(own) < 4 or len(true) < 8:
             continue
         for name in STATISTICS:
-            findings.append(_finding(view, name, mine, true))
+            findings.append(_finding(view, name, own, true))
     return Section("Distance of pictures from real ones, in standard deviations of real ones", tuple(findings))
 
 
-def _finding(view: str, name: str, mine: Sequence[Statistics], true: Sequence[Sample]) -> Finding:
+def _finding(view: str, name: str, own: Sequence[Statistics], true: Sequence[Sample]) -> Finding:
     every = [item.statistics for item in true]
     scale = np.array([item[name] for item in every]).std(axis=0) + 1e-6
-    found = distance(mine, every, name, scale)
-    halves = np.mean([_halves(true, name, scale, len(mine), seed) for seed in range(SPLITS)])
-    shift = np.mean([item[name] for item in mine], axis=0) - np.mean([item[name] for item in every], axis=0)
-    note = f"real from real {halves:.2f}; {len(mine)} phantom and {len(true)} real pictures; "
+    found = distance(own, every, name, scale)
+    halves = np.mean([_halves(true, name, scale, len(own), seed) for seed in range(SPLITS)])
+    shift = np.mean([item[name] for item in own], axis=0) - np.mean([item[name] for item in every], axis=0)
+    note = f"real from real {halves:.2f}; {len(own)} phantom and {len(true)} real pictures; "
     note += "shift " + ", ".join(f"{part.mean():+.1f}" for part in np.array_split(shift / scale, 3))
     by_source = {source: [s.statistics for s in true if s.source == source] for source in {s.source for s in true}}
     if len(by_source) < 2:

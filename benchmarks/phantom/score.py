@@ -22,17 +22,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the metrics here as well")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = phantom_score(
+        metrics = phantom_score(
             Path(folder), studies=arguments.studies, seed=arguments.seed, reader_noise=arguments.reader_noise
         )
-    print(f"| {figures['studies']} phantom studies | kernel (95 % interval) | prior |")
+    print(f"| {metrics['studies']} phantom studies | kernel (95 % interval) | prior |")
     print("|---|---|---|")
     for name in PARTS:
-        low, high = figures["interval"][name]
-        print(f"| {name} | {figures['score'][name]:.3f} ({low:.3f} to {high:.3f}) | {figures['prior'][name]:.3f} |")
-    print(f"\n{figures['seconds_per_study']:.1f} s per study, everything included")
+        low, high = metrics["interval"][name]
+        print(f"| {name} | {metrics['score'][name]:.3f} ({low:.3f} to {high:.3f}) | {metrics['prior'][name]:.3f} |")
+    print(f"\n{metrics['seconds_per_study']:.1f} s per study, everything included")
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(metrics, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -147,14 +147,14 @@ def faults(
         out = folder / f"fault_{number}"
         study = chosen[0] if len(chosen) == 1 else "*"
         run = run_through(data, out, *options, environment={VARIABLE: f"{stage}:{kind}:{study}"})
-        told = by_study(out / "submission.csv")
+        graded = by_study(out / "submission.csv")
         yield {
             "stage": stage,
             "kind": kind,
             "studies": len(chosen),
             "valid": is_valid(out / "submission.csv", data),
             "named": is_named(stage, chosen, out / "report.json"),
-            "others_same": all(told[name] == wanted[name] for name in names if name not in chosen),
+            "others_same": all(graded[name] == wanted[name] for name in names if name not in chosen),
             "exit_code": run.exit_code,
             "seconds": round(run.seconds, 1),
         }
@@ -174,8 +174,8 @@ def is_named(stage: str, studies: Sequence[str], report: Path) -> bool:
     if entry["members_failed"].get(stage.removeprefix("grade ")):
         return True
     entries = {item["study_id"]: item for item in entry["studies"]}
-    told = [[f["message"] for f in entries[study]["failures"] if f["stage"] == stage] for study in studies]
-    return all(any(messages) for messages in told)
+    messages_of = [[f["message"] for f in entries[study]["failures"] if f["stage"] == stage] for study in studies]
+    return all(any(messages) for messages in messages_of)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ Place = tuple[str, tuple[float, ...]]
 class Outcome:
     """Outcome of one file or study: `read`, `refused` or a fault, processor seconds, bytes of peak memory."""
 
-    verdict: str
+    result: str
     reason: str
     seconds: float
     memory: int
@@ -76,15 +76,15 @@ class Row:
 
     def cells(self) -> list[str]:
         """Count, read, refused, faults, slowest, peak memory."""
-        verdicts = [item.verdict for item in self.outcomes]
-        read, refused = verdicts.count("read"), verdicts.count("refused")
+        results = [item.result for item in self.outcomes]
+        read, refused = results.count("read"), results.count("refused")
         slowest, peak = max(item.seconds for item in self.outcomes), max(item.memory for item in self.outcomes)
-        counts = map(str, (len(verdicts), read, refused, len(verdicts) - read - refused))
+        counts = map(str, (len(results), read, refused, len(results) - read - refused))
         return [*counts, f"{slowest:.2f} s", f"{peak / 2**20:.0f} MiB"]
 
 
 def check_file(path: Path) -> tuple[str, str]:
-    """Read one file as the reader process does: verdict and reason."""
+    """Read one file as the reader process does: result and reason."""
     try:
         read_identity(path)
         headers = read_headers(path)
@@ -137,12 +137,12 @@ class ReaderUnderTest:
             if self._pipe.poll(TIME_LIMIT_SECONDS):
                 outcome: Outcome = self._pipe.recv()
                 return outcome
-            verdict = "hang"
+            result = "hang"
         except (EOFError, OSError):
-            verdict = "process died"
+            result = "process died"
         self._process.kill()
         self._process.join()
-        outcome = Outcome(verdict, f"exit code {self._process.exitcode}", TIME_LIMIT_SECONDS, 0)
+        outcome = Outcome(result, f"exit code {self._process.exitcode}", TIME_LIMIT_SECONDS, 0)
         self._start()
         return outcome
 
@@ -171,10 +171,10 @@ def _serve_checks(pipe: Connection) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before, began = _memory("VmRSS"), time.process_time()
         try:
-            verdict, reason = judges[what](*arguments)
+            result, reason = judges[what](*arguments)
         except Exception as error:  # noqa: BLE001 - to find them is what this is for
-            verdict, reason = "crash", f"{type(error).__module__}.{type(error).__name__}: {error}"
-        pipe.send(Outcome(verdict, reason, time.process_time() - began, _memory("VmHWM") - before))
+            result, reason = "crash", f"{type(error).__module__}.{type(error).__name__}: {error}"
+        pipe.send(Outcome(result, reason, time.process_time() - began, _memory("VmHWM") - before))
 
 
 def _memory(name: str) -> int:
@@ -255,8 +255,8 @@ def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row],
 
     def note(name: str, outcome: Outcome, number: int) -> None:
         table[name].outcomes.append(outcome)
-        if outcome.verdict not in ("read", "refused"):
-            faults.append(f"{name}, number {number}: {outcome.verdict}: {outcome.reason}")
+        if outcome.result not in ("read", "refused"):
+            faults.append(f"{name}, number {number}: {outcome.result}: {outcome.reason}")
             tqdm.write(faults[-1])
 
     judge = ReaderUnderTest()

@@ -1,37 +1,51 @@
 """Ways to break a DICOM file: `KINDS` maps the name of each to a function that puts a broken file at a path.
 
-A mutation works on the bytes of an Explicit VR Little Endian file, whose elements are split and joined here rather
-than by pydicom, which would refuse to write most of this.
+A mutation works on the bytes of an Explicit VR Little Endian file, whose elements `dicom_elements` splits and joins.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import socket
-import struct
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-Random = np.random.Generator
+from benchmarks.robustness.bombs import deflate_bomb, jpeg_bomb, nested_sequences, rle_bomb, rle_wrong_lengths
+from benchmarks.robustness.dicom_elements import (
+    BITS_ALLOCATED,
+    BITS_STORED,
+    COLUMNS,
+    FRAME_GROUPS,
+    HEAD,
+    HIGH_BIT,
+    NUMBER_OF_FRAMES,
+    ORIENTATION,
+    PIXEL_REPRESENTATION,
+    PIXEL_SPACING,
+    POSITION,
+    ROWS,
+    SAMPLES_PER_PIXEL,
+    SHARED_GROUPS,
+    TRANSFER_SYNTAX,
+    UNDEFINED,
+    VRS,
+    Element,
+    Random,
+    flip_bits,
+    items,
+    join,
+    split,
+    with_element,
+    with_number,
+    with_text,
+)
+
 Change = Callable[[bytes, Random], bytes]
 Placing = Callable[[Path, bytes, Random], None]
 
-HEAD = 132
-LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-VRS = (*sorted(LONG_VRS), b"AS", b"AT", b"CS", b"DS", b"FD", b"FL", b"IS", b"LO", b"PN", b"SL", b"SS", b"UI", b"US")
-UNDEFINED = 0xFFFFFFFF
-
-TRANSFER_SYNTAX, PIXEL_DATA, NUMBER_OF_FRAMES = 0x00020010, 0x7FE00010, 0x00280008
-ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED, HIGH_BIT = 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280102
-SAMPLES_PER_PIXEL, PIXEL_REPRESENTATION = 0x00280002, 0x00280103
-PIXEL_SPACING, POSITION, ORIENTATION = 0x00280030, 0x00200032, 0x00200037
-SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
 NUMBERS = {
     ROWS: (0, 1, 17, 4096, 32768, 65535),
     COLUMNS: (0, 1, 17, 4096, 32768, 65535),
@@ -72,74 +86,9 @@ SYNTAXES = (
     "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
     "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.201", "1.2.3",
 )  # fmt: skip
-RLE, DEFLATED, JPEG, JPEG_2000 = SYNTAXES[4], SYNTAXES[3], SYNTAXES[5], SYNTAXES[9]
-
-
-@dataclass(frozen=True)
-class Element:
-    """One element of the file; `length` is the length it declares, None for the true one."""
-
-    tag: int
-    vr: bytes
-    value: bytes
-    length: int | None = None
-
-    def encoded(self) -> bytes:
-        """Its bytes."""
-        length = len(self.value) if self.length is None else self.length
-        tag = struct.pack("<HH", self.tag >> 16, self.tag & 0xFFFF)
-        if self.vr in LONG_VRS:
-            return tag + self.vr + b"\0\0" + struct.pack("<L", length & 0xFFFFFFFF) + self.value
-        return tag + self.vr + struct.pack("<H", min(length, 0xFFFF)) + self.value
-
-
-def split(raw: bytes) -> list[Element]:
-    """The top-level elements of a file; one of undefined length takes the rest."""
-    elements, place = [], HEAD
-    while place < len(raw):
-        group, number, vr, length = struct.unpack_from("<HH2sH", raw, place)
-        place += 8
-        if vr in LONG_VRS:
-            (length,) = struct.unpack_from("<L", raw, place)
-            place += 4
-        undefined = length == UNDEFINED
-        end = len(raw) if undefined else place + length
-        elements.append(Element(group << 16 | number, vr, raw[place:end], UNDEFINED if undefined else None))
-        place = end
-    return elements
-
-
-def join(elements: list[Element]) -> bytes:
-    """A file of these elements."""
-    return b"\0" * 128 + b"DICM" + b"".join(element.encoded() for element in elements)
-
-
-def with_element(elements: list[Element], new: Element) -> list[Element]:
-    """The elements with one replaced or, where it was absent, put in its place."""
-    return sorted([item for item in elements if item.tag != new.tag] + [new], key=lambda item: item.tag)
-
-
-def with_text(elements: list[Element], tag: int, value: str, vr: bytes = b"DS") -> list[Element]:
-    """The elements with a text value, padded to even length."""
-    old = next((item for item in elements if item.tag == tag), Element(tag, vr, b""))
-    raw = value.encode("utf-8", "surrogateescape")
-    return with_element(elements, replace(old, value=raw + b" " * (len(raw) % 2)))
-
-
-def with_number(elements: list[Element], tag: int, value: int) -> list[Element]:
-    """The elements with an unsigned short."""
-    return with_element(elements, Element(tag, b"US", struct.pack("<H", value)))
 
 
 # ---- bytes
-
-
-def flip_bits(raw: bytes, rng: Random, *, start: int = 0, end: int | None = None) -> bytes:
-    """Up to 64 bits changed anywhere, or between two places; mostly few."""
-    changed = np.frombuffer(raw, np.uint8).copy()
-    places = rng.integers(start, min(end or len(raw), len(raw)), int(2 ** rng.uniform(0, 6)))
-    changed[places] ^= (1 << rng.integers(0, 8, len(places))).astype(np.uint8)
-    return changed.tobytes()
 
 
 def flip_header_bits(raw: bytes, rng: Random) -> bytes:
@@ -203,9 +152,9 @@ def wrong_frames(raw: bytes, rng: Random) -> bytes:
     """A wrong NumberOfFrames, sometimes with functional groups, consistent or not."""
     elements = with_text(split(raw), NUMBER_OF_FRAMES, str(rng.choice(TEXTS[NUMBER_OF_FRAMES])), b"IS")
     if rng.random() < 0.6:
-        elements = with_element(elements, Element(FRAME_GROUPS, b"SQ", _items(int(rng.integers(0, 600)))))
+        elements = with_element(elements, Element(FRAME_GROUPS, b"SQ", items(int(rng.integers(0, 600)))))
     if rng.random() < 0.5:
-        elements = with_element(elements, Element(SHARED_GROUPS, b"SQ", _items(1)))
+        elements = with_element(elements, Element(SHARED_GROUPS, b"SQ", items(1)))
     return join(elements)
 
 
@@ -248,102 +197,6 @@ def other_pixels(raw: bytes, rng: Random) -> bytes:
     elements = with_number(with_number(elements, ROWS, 320), COLUMNS, 320)
     vr = {0x7FE00008: b"OF", 0x7FE00009: b"OD"}.get(tag, b"OW")
     return join(with_element(elements, Element(tag, vr, pixels.tobytes())))
-
-
-# ---- bombs
-
-
-def _items(count: int, content: bytes = b"") -> bytes:
-    return (struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content) * count
-
-
-def _encapsulated(elements: list[Element], syntax: str, fragments: list[bytes]) -> list[Element]:
-    value = b"".join(_items(1, item + bytes(len(item) % 2)) for item in (b"", *fragments))
-    value += struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
-    elements = with_text(elements, TRANSFER_SYNTAX, syntax, b"UI")
-    return with_element(elements, Element(PIXEL_DATA, b"OB", value, UNDEFINED))
-
-
-def rle_bomb(raw: bytes, rng: Random) -> bytes:
-    """Runs that unpack to 64 times their size, far more than the matrix holds, or a matrix as large as may be."""
-    segment = b"\x81\x00" * int(10 ** rng.uniform(2, 5.5))
-    segments = int(rng.choice((1, 2, 2, 15)))
-    starts = [64 + index * len(segment) for index in range(segments)] + [0] * (15 - segments)
-    fragment = struct.pack("<16L", segments, *starts) + segment * segments
-    elements = split(raw)
-    if rng.random() < 0.3:
-        elements = with_number(with_number(elements, ROWS, 4096), COLUMNS, 4096)
-    return join(_encapsulated(elements, RLE, [fragment]))
-
-
-def rle_wrong_lengths(raw: bytes, rng: Random) -> bytes:
-    """RLE headers with wrong counts and places of segments."""
-    header = rng.integers(0, (20, 1 << 31)[rng.integers(2)], 16).astype("<u4").tobytes()
-    return join(_encapsulated(split(raw), RLE, [header + rng.bytes(int(rng.integers(0, 5000)))]))
-
-
-@lru_cache
-def _compressed(kind: str) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(np.arange(320 * 320, dtype=np.uint32).reshape(320, 320).astype(np.uint8)).save(stream, kind)
-    return stream.getvalue()
-
-
-def jpeg_bomb(raw: bytes, rng: Random) -> bytes:
-    """A JPEG or JPEG 2000 stream that claims up to 65500 × 65500."""
-    size = int(rng.choice((320, 4096, 12000, 30000, 65500)))
-    kind, marker, form = (("JPEG", b"\xff\xc0", ">HH"), ("JPEG2000", b"\xff\x51", ">LL"))[rng.integers(2)]
-    stream = bytearray(_compressed(kind))
-    start = stream.index(marker) + (5 if kind == "JPEG" else 6)
-    struct.pack_into(form, stream, start, size, size)
-    if kind == "JPEG2000":
-        struct.pack_into(">LL", stream, start + 16, size, size)  # one tile
-    elements = with_number(with_number(split(raw), BITS_ALLOCATED, 8), BITS_STORED, 8)
-    if rng.random() < 0.5 and size <= 4096:
-        elements = with_number(with_number(elements, ROWS, size), COLUMNS, size)
-    elements = with_number(elements, HIGH_BIT, 7)
-    return join(_encapsulated(elements, JPEG if kind == "JPEG" else JPEG_2000, [bytes(stream)]))
-
-
-@lru_cache
-def _deflated_zeros(megabytes: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return b"".join([packer.compress(bytes(1 << 20)) for _ in range(megabytes)]) + packer.flush(zlib.Z_FULL_FLUSH)
-
-
-def deflate_bomb(raw: bytes, rng: Random) -> bytes:
-    """A deflated data set, sound or damaged, or one whose private element unpacks to up to a gigabyte."""
-    elements = with_text(split(raw), TRANSFER_SYNTAX, DEFLATED, b"UI")
-    meta = [item for item in elements if item.tag >> 16 == 2]
-    body = join([item for item in elements if item.tag >> 16 != 2])[HEAD:]
-    megabytes = int(rng.choice((0, 64, 1024)))
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    packed = packer.compress(body) + packer.flush()
-    if megabytes:
-        zeros = Element(0x00090010, b"OB", b"", megabytes << 20).encoded()
-        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-        packed = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH) + _deflated_zeros(megabytes) + packed
-    packed = flip_bits(packed, rng) if rng.random() < 0.3 else packed
-    return join(meta) + packed
-
-
-def nested_sequences(raw: bytes, rng: Random) -> bytes:
-    """Sequences within sequences up to 3000 deep, or one of up to fifty thousand empty items."""
-    tag = int(rng.choice((0x00081140, SHARED_GROUPS, FRAME_GROUPS, 0x00041220, 0x00091001)))
-    if rng.random() < 0.5:
-        undefined = rng.random() < 0.5
-        return join(
-            with_element(
-                split(raw),
-                Element(tag, b"SQ", _items(int(10 ** rng.uniform(2, 4.7))), UNDEFINED if undefined else None),
-            )
-        )
-    start = Element(0x00081140, b"SQ", b"", UNDEFINED).encoded() + struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED)
-    end = struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
-    depth = int(10 ** rng.uniform(1, 3.5))
-    return join(with_element(split(raw), Element(tag, b"SQ", _items(1, start * depth + end * depth))))
 
 
 # ---- no DICOM at all

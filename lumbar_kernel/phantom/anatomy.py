@@ -16,6 +16,7 @@ from lumbar_kernel.phantom.degeneration import (
     draw_modic,
     draw_schmorl,
     draw_slips,
+    draw_surgery,
 )
 from lumbar_kernel.phantom.posture import draw_irregularity, draw_scoliosis, draw_tilt
 
@@ -177,17 +178,6 @@ def _draw_roots(rng: np.random.Generator, narrow: float) -> FloatArray:
     return np.stack([across, np.clip(back, -0.8, 0.85), rng.uniform(0.6, 1.0, 28)], axis=1)
 
 
-def _draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Vertebrae without laminae after decompression, and vertebrae with pedicle screws."""
-    laminectomy, screws = np.zeros(11, bool), np.zeros(11, bool)
-    chance, level, more = rng.random(), int(rng.choice([5, 6, 7], p=(0.2, 0.5, 0.3))), int(rng.integers(1, 3))
-    if chance < 0.065:
-        laminectomy[level : min(level + more, 8)] = True
-    if chance < 0.02:
-        screws[level : min(level + 1 + more, 9)] = True
-    return laminectomy, screws
-
-
 def _draw_processes(rng: np.random.Generator) -> FloatArray:
     """Lengths of the spinous processes: that of L5 is short, of any size, and missing where its arch is open."""
     reach = PROCESS * np.exp(rng.normal(0, 0.1, len(PROCESS)))
@@ -214,6 +204,7 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
     narrow = float(np.exp(bone.normal(0, 0.09))) * (0.85 if rare.random() < 0.07 else 1.0)
     slip, isthmic = draw_slips(how, patient, degeneration)
 
+    # A disc keeps its height until it is clearly degenerated, then loses up to more than half of it.
     keep = np.interp(degeneration.disc, (0.25, 1.0, 2.0, 3.5), (1.0, 0.88, 0.72, 0.42)) * np.exp(how.normal(0, 0.07, 5))
     healthy = DISC_HEIGHT * size * np.exp(bone.normal(0, 0.10) + bone.normal(0, 0.12, 5))
     disc_height = healthy * np.minimum(keep, 1.05)
@@ -222,6 +213,7 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
     loss = np.maximum(healthy - disc_height, 0)
     nucleus = np.interp(degeneration.disc, (-1.8, -0.8, 0.0, 1.0, 2.0), (1.0, 0.75, 0.42, 0.16, 0.03))
 
+    # Lost height has to go somewhere: annulus bulges, and spurs and the folded flavum grow with it.
     bulge = np.interp(degeneration.disc, (-1, 0, 1, 3), (0.1, 0.8, 2.3, 3.8)) * BULGE_FACTOR
     bulge = bulge * np.exp(how.normal(0, 0.3) + how.normal(0, 0.28, 5))
     spur = 0.65 * how.exponential(1, (5, 2)) * np.exp(0.7 * along_sides(how, shared=0.8))
@@ -239,12 +231,15 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
     sac_depth = SAC_DEPTH * narrow * size**0.3 * np.exp(soft.normal(0, (0.13, 0.09, 0.06, 0.06, 0.06)))
     anterior = ANTERIOR_FAT * np.exp(soft.normal(0, 0.2, 5) + soft.normal(0, 0.3))
     posterior = POSTERIOR_FAT * np.exp(soft.normal(0, 0.25, 5) + soft.normal(0, 0.2)) + 0.06 * (patient.body_mass - 27)
+    # The bony canal is built around its soft contents, so that a narrow canal is narrow in all of them.
     posterior = np.clip(posterior, 0.5, 6)
     roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + soft.normal(0, 0.6) + soft.normal(0, 0.5, 5)
+    # Epidural lipomatosis takes the sac's room, most of it in the lower levels.
     extra = (lipomatosis - 1) * np.array([0.6, 0.9, 1.3, 1.7, 2.2])
+    # Fluid and cysts of the joints are signs of instability: more common where a vertebra has slipped.
     effusion = soft.random((5, 2)) < 0.10 + 0.15 * (slip > 0)[:, None]
     cyst_chance = (0.012 + 0.06 * (slip > 0))[:, None] * np.array([0.2, 0.5, 1, 2.5, 1])[:, None]
-    laminectomy, screws = _draw_surgery(rare)
+    laminectomy, screws = draw_surgery(rare)
     lower = np.array([1.9, 0.9]) * np.exp(last.normal(0, 0.3, 2))
     if transitional == "lumbarised":
         lower[0] = 7.0 * size

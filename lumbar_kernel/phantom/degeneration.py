@@ -1,10 +1,11 @@
-"""Degeneration of one patient: a latent amount per disc and joint, then the findings that it causes."""
+"""Degeneration of one patient: a latent amount per disc and joint, then the findings that it causes and surgery."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 
@@ -49,6 +50,8 @@ class Degeneration:
     def draw(cls, rng: np.random.Generator, patient: Patient, *, balanced: bool) -> Degeneration:
         """Grows with age and correlates along the spine; `balanced` adds to two thirds of the levels."""
         shared = rng.normal()
+        # One share for the whole patient, one that neighbours have in common, one of each level alone; with
+        # age they give grades of neighbouring levels a correlation like that of the challenge's labels.
         smooth, joint, whole = _along(rng), _along(rng), rng.normal()
         disc = -0.35 + 0.04 * (patient.age - 50) + DISC_OFFSET + 0.8 * shared + 0.35 * smooth
         disc = disc + 0.4 * rng.normal(size=5)
@@ -81,6 +84,7 @@ def draw_herniations(rng: np.random.Generator, degeneration: Degeneration, *, ba
 
     Shift is the migration of the fragment up (positive) or down along the canal; all mm, size 0 for none.
     """
+    # Falls again in the worst discs: a collapsed disc has no nucleus left to herniate.
     chance = (
         np.interp(degeneration.disc, (-1.35, -0.45, 0.25, 1.0, 2.5), (0.02, 0.06, 0.18, 0.28, 0.15)) * HERNIATION_FACTOR
     )
@@ -98,6 +102,7 @@ def draw_herniations(rng: np.random.Generator, degeneration: Degeneration, *, ba
 
 def draw_slips(rng: np.random.Generator, patient: Patient, degeneration: Degeneration) -> tuple[FloatArray, bool]:
     """Forward slip of the upper vertebra at each level, (5,) mm, and whether that of L5/S1 is isthmic."""
+    # Degenerative slips are rare before the fifties and more common in women.
     likely = 1 / (1 + np.exp(-(patient.age - 58) / 8))
     chance = (
         SLIP_CHANCE * (1.35 if patient.female else 0.65) * 1.9 * likely * np.exp(0.35 * degeneration.facet.mean(axis=1))
@@ -124,3 +129,14 @@ def draw_schmorl(rng: np.random.Generator) -> FloatArray:
     """Schmorl nodes, (5, 3): depth into an endplate (up positive, 0 none), radius and place behind the front, mm."""
     depth = rng.uniform(3, 7, 5) * rng.choice([-1.0, 1.0], 5) * (rng.random(5) < SCHMORL_CHANCE)
     return np.column_stack([depth, rng.uniform(2.5, 5, 5), rng.uniform(-26, -10, 5)])
+
+
+def draw_surgery(rng: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Vertebrae without laminae after decompression, and vertebrae with pedicle screws."""
+    laminectomy, screws = np.zeros(11, bool), np.zeros(11, bool)
+    chance, level, more = rng.random(), int(rng.choice([5, 6, 7], p=(0.2, 0.5, 0.3))), int(rng.integers(1, 3))
+    if chance < 0.065:
+        laminectomy[level : min(level + more, 8)] = True
+    if chance < 0.02:
+        screws[level : min(level + 1 + more, 9)] = True
+    return laminectomy, screws

@@ -31,6 +31,8 @@ def foramen(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
     w = grid.window(mirrored(side, inner - 5, outer + 4), (-9, 16), (bottom - 2, top + 2))
     if w is None:
         return
+    # A foramen is a keyhole: open above, behind the root, and narrow below, where the joint reaches the disc. Beyond
+    # its outer end fat gives way to the psoas, so front and back meet there.
     far = np.clip((np.abs(w.u) - outer + 2) / 6, 0, 1)
     level = spine.lumbar(disc)
     back = np.float32(FORAMEN_BACK[level] + 0.6 * spine.anatomy.joint_shift[level, side])
@@ -58,10 +60,12 @@ def protruding_disc(spine: Spine, grid: VoxelGrid, disc: int) -> None:
         & (w.ids != tissue.MARROW)
         & (w.ids < tissue.NUCLEUS)
     )
+    # Above and below the disc, material that has migrated lies behind the bodies and never in them.
     mask &= (behind > -0.2) | (np.abs(w.s - middle) < half)
     w.paint(mask, tissue.ANNULUS + disc)
     if a.herniation[level, 0] < 3.5 and level < 3:
         return
+    # The posterior longitudinal ligament is lifted off by the disc and then visible as a dark line.
     ligament = (np.abs(behind - reach - 0.3) < 0.35) & (np.abs(w.u) < 7) & (reach > 0.5)
     w.paint(ligament & (w.ids == tissue.FAT), tissue.LIGAMENT)
 
@@ -72,6 +76,7 @@ def flavum(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
     w = grid.window(mirrored(side, 0, 16), (-1, 30), (middle - 14, middle + 12))
     if w is None or a.laminectomy[disc]:
         return
+    # It spans from lamina to lamina, 25 mm, thickest a millimetre below the disc.
     taper = np.clip(1.25 * np.cos(np.pi * (w.s - middle + 1) / 25), 0, 1).astype(np.float32)
     depth = spine.level_profile(w.s, a.roof)
     thickness = a.flavum[level, side] * (0.8 + 0.05 * np.minimum(np.abs(w.u), 10)) * taper
@@ -83,6 +88,7 @@ def _free_span(w: Window, seed: Float32Array) -> tuple[Float32Array, Float32Arra
     """First and last free v of the stretch of fat that holds `seed` (s,) in every column: two (u, s) float32."""
     v, step = w.v[0, :, 0], float(w.v[0, 1, 0] - w.v[0, 0, 0])
     blocked = w.ids != tissue.FAT
+    # The last obstacle in front and the first behind: argmax finds the first True, hence the reversed axis.
     before = blocked & (w.v <= seed)
     after = blocked & (w.v > seed)
     count = len(v)
@@ -106,14 +112,17 @@ def sac(spine: Spine, grid: VoxelGrid, *, roots: bool) -> None:
     w = grid.window((-14, 14), (-3, 28), (end, 1e3))
     if w is None:
         return
+    # The sac ends at S2 like a fingertip: half an ellipse over the last 30 mm.
     taper = np.sqrt(np.clip((w.s - end) / 30, 0, 1)).astype(np.float32)
     half_v = 0.5 * spine.level_profile(w.s, a.sac_depth) * taper
     half_u = 0.5 * spine.level_profile(w.s, a.sac_width) * taper
     gap = np.min(np.abs(w.s[:, None] - f.disc_s[3:8]), axis=1)
     ahead = spine.level_profile(w.s, a.anterior_fat) + np.clip(gap / 12, 0, 1) * np.float32(0.9)
+    # Without laminae nothing holds the sac in front: it widens backwards.
     operated = np.interp(w.s, f.body_s[::-1], 4.0 * a.laminectomy[::-1]).astype(np.float32)
     middle = ahead + half_v + 0.5 * operated
     half_v = half_v + 0.5 * operated
+    # An exponent slightly above two: sacs are a little squarer than ellipses, because dura lies against flat walls.
     shape = (np.abs(w.u / (half_u + 0.01)) ** 2.15 + np.abs((w.v - middle) / (half_v + 0.01)) ** 2.15) ** np.float32(
         1 / 2.15
     )
@@ -121,6 +130,7 @@ def sac(spine: Spine, grid: VoxelGrid, *, roots: bool) -> None:
     front, back = _free_span(w, middle)
     front, back = _tense(front, sign=1.0)[:, None, :], _tense(back, sign=-1.0)[:, None, :]
     clipped = np.maximum(front + DURA_GAP - w.v, w.v - back + DURA_GAP)
+    # A smooth maximum over 1.6 mm instead of a sharp one, because dura has no corners.
     blend = np.clip(1.6 - np.abs(nominal - clipped), 0, None)
     inside = np.maximum(nominal, clipped) + blend * blend / 6.4 < 0
     keep = inside & (w.ids == tissue.FAT)
@@ -152,7 +162,9 @@ def ganglion(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
         return
     across, v, s = spine.ganglion_centre(disc, side)
     radius = 0.5 * float(spine.anatomy.ganglion[spine.lumbar(disc)])
-    slant = (np.abs(w.u) - abs(across)) * np.float32(0.75)  # the root runs outwards and down
+    # The tube is followed along its slant; its middle is then pulled to the middle of the fat that is left, twice,
+    # because a root gives way before it is flattened.
+    slant = (np.abs(w.u) - abs(across)) * np.float32(0.75)
     free = w.ids == tissue.FAT
     here = np.abs(np.abs(w.u[:, 0, 0]) - abs(across)) < 2
     room = free[here]
@@ -171,6 +183,7 @@ def ganglion(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
 
 def _crowd(w: Window, sac: Mask, share: Float32Array) -> None:
     """Turn CSF between the roots grey where they fill the sac: `share` (s,) is the root fraction of the area."""
+    # Sums of sines have no period that an image could show as a grid; the threshold fills a growing share of them.
     lattice = np.sin(2.9 * w.u + 0.7 * np.sin(1.9 * w.v)) * np.sin(2.7 * w.v + 0.9 * np.sin(2.1 * w.u) + 0.12 * w.s)
     filled = 2.6 * np.clip((share - 0.38) / 0.28, 0, 1) - 1.3
     w.paint(sac & (lattice < filled) & (w.ids == tissue.CSF), tissue.ROOT)
@@ -186,10 +199,12 @@ def _roots(spine: Spine, w: Window, sac: Mask) -> None:
     size = count.clip(1)
     mean_u = (sac.sum(axis=1) * u[:, None]).sum(axis=0) / size
     mean_v = (sac.sum(axis=0) * v[:, None]).sum(axis=0) / size
+    # Twice the standard deviation is the half axis of a filled ellipse, so that roots scale with the sac at each s.
     spread_u = 2 * np.sqrt((sac.sum(axis=1) * (u[:, None] - mean_u) ** 2).sum(axis=0) / size)
     spread_v = 2 * np.sqrt((sac.sum(axis=0) * (v[:, None] - mean_v) ** 2).sum(axis=0) / size)
     area = spine.level_profile(w.s, a.root_area)
     share = area / np.maximum(count * step * step, 1.0)
+    # Redundant roots wave above and below a stenosis: the Hann window spreads it by 17 mm to both sides.
     tight = np.convolve(np.clip(share / 0.45 - 0.8, 0, 1), np.hanning(61) / 30, mode="same").clip(0, 1)
     waves = 0.02 + tight * a.redundancy
     alive = np.minimum(area / (np.pi * np.mean(a.roots[:, 2] ** 2)), len(a.roots))
@@ -208,6 +223,7 @@ def _roots(spine: Spine, w: Window, sac: Mask) -> None:
                 near &= there & (w.ids[r, c, index] == tissue.CSF)
                 w.ids[r[near], c[near], index[near]] = tissue.ROOT
     _crowd(w, sac, np.where(below, share, 0).astype(np.float32))
+    # The conus: full width 28 mm above its tip.
     grow = np.clip((w.s - tip) / 28, 0, 1) ** 0.5
     cord = np.hypot((w.u - mean_u) / 4.4, (w.v - mean_v - 0.5) / 3.7) < grow
     w.paint(cord & (w.ids == tissue.CSF), tissue.CORD)

@@ -137,6 +137,7 @@ class Spine:
     def bulging(self, u: Float32Array, disc: int) -> Float32Array:
         """How far the disc as a whole reaches past the posterior wall at u, mm."""
         a, level = self.anatomy, self.lumbar(disc)
+        # The side bulge takes over from 8 to 14 mm, the width of the subarticular zone.
         lateral = np.clip((np.abs(u) - 8) / 6, 0, 1)
         side = np.where(u > 0, a.side_bulge[level, 0], a.side_bulge[level, 1])
         reach: Float32Array = ((1 - lateral) * a.bulge[level] + lateral * side).astype(np.float32)
@@ -146,11 +147,13 @@ class Spine:
         """How far disc material reaches past the posterior wall at u and s (broadcast), mm."""
         a, level, middle = self.anatomy, self.lumbar(disc), self.frame.disc_s[disc]
         bulge = self.bulging(u, disc)
+        # Bulging annulus overhangs the endplates, more so laterally, where spurs carry it.
         spread = 0.5 * a.disc_height[disc] + (0.45 + np.clip((np.abs(u) - 9) / 6, 0, 1)) * bulge
         whole = bulge * np.sqrt(np.clip(1 - ((s - middle) / spread) ** 2, 0, 1))
         size, place, half, shift, high = a.herniation[level]
         focal = size * np.exp(-0.5 * ((u - place) / half) ** 2)
         focal = focal * np.sqrt(np.clip(1 - ((s - middle - shift) / (high + 0.3 * abs(shift))) ** 2, 0, 1))
+        # Added in quadrature: a herniation of a bulging disc reaches less far than the sum of both.
         reach: Float32Array = np.hypot(whole, focal).astype(np.float32)
         return reach
 

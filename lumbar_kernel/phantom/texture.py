@@ -34,6 +34,7 @@ class Texture:
         """Noise at points, float32 of their shape; `nodes` gives the nodes per mm along u, v and s."""
         index = np.zeros(u.shape, dtype=np.int32)
         for values, density in zip((u, v, s), nodes, strict=True):
+            # A power of two wraps by masking, for negative places too.
             node = (values * np.float32(density)).astype(np.int32) & (SIDE - 1)
             index = index * SIDE + node
         return self.values.take(index, mode="wrap")  # no check of bounds: twice as fast

@@ -232,12 +232,12 @@ class GradingRun:
         """Let a member grade the studies that it has not graded; returns whether it graded all of them."""
         for start in range(0, len(states), STUDIES_AT_ONCE):
             block = states[start : start + STUDIES_AT_ONCE]
-            if not _ungraded(spec, block):
+            if not any(state.lacks(spec) for state in block):
                 continue
             if not self.budget.fits(self.scheduler.member_seconds(spec) * len(block)):
                 return False
             self._grade_block((spec,), block)
-        return not _ungraded(spec, states)
+        return not any(state.lacks(spec) for state in states)
 
     def _grade(self, spec: MemberSpec, block: Sequence[StudyState]) -> None:
         """Add one member's probabilities to several studies, from the journal where it holds all of them.
@@ -246,7 +246,7 @@ class GradingRun:
         """
         if spec.stage in self.stages.dropped:
             return
-        ungraded = _ungraded(spec, block)
+        ungraded = [state for state in block if state.lacks(spec)]
         recorded = [self.journal.grades(state.study_id, spec.name) for state in ungraded]
         found = [probabilities for probabilities in recorded if probabilities is not None]
         if len(found) == len(ungraded):
@@ -296,8 +296,3 @@ class GradingRun:
     def _warn(self, text: str) -> None:
         logger.warning(text)
         self.emit(Note(text))
-
-
-def _ungraded(spec: MemberSpec, states: Sequence[StudyState]) -> list[StudyState]:
-    """The studies that a member could grade and has not."""
-    return [state for state in states if spec.view in state.crops and spec.name not in state.predictions]

@@ -19,6 +19,7 @@ from lumbar_kernel.grading.ensemble import row_confidence
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.models.checkpoints import LoadedModels
+from lumbar_kernel.models.manifest import MemberSpec
 from lumbar_kernel.results.pictures import draw_study
 from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.results.study_report import nothing_usable, study_report
@@ -57,6 +58,10 @@ class StudyState:
     def study_id(self) -> str:
         """As in the row ids."""
         return self.report.study_id
+
+    def lacks(self, spec: MemberSpec) -> bool:
+        """Whether a member could grade the study and has not."""
+        return spec.view in self.crops and spec.name not in self.predictions
 
 
 @dataclass(eq=False)

@@ -70,7 +70,7 @@ def test_study_folders_that_hold_their_files_directly_are_studies(tmp_path):
     assert shape(find_studies(tmp_path)) == {"8": {"1.8.1": 1, "1.8.2": 1}, "70": {"1.70.1": 1, "1.70.2": 1}}
 
 
-def test_flat_folder_with_two_studies_is_told_apart_by_uids(tmp_path):
+def test_two_studies_in_a_flat_folder_are_separated_by_uids(tmp_path):
     for number in range(8):
         uid = f"1.{number % 2}"
         write_slice(tmp_path / f"{number}", StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.{number % 4 // 2}")
@@ -188,7 +188,7 @@ def test_a_folder_named_like_a_file_and_things_that_are_no_files_block_nothing(i
 
 
 @pytest.mark.parametrize("below", ["5", "5/1", "5/1/2.dcm"])
-def test_what_may_not_be_read_is_named_in_its_study_and_costs_only_itself(images, close, below):
+def test_an_unreadable_file_is_named_in_its_study_and_the_rest_is_read(images, close, below):
     close(images / below)
     first, second = inspected(images)
     kept = {"5": "[]", "5/1": "[4]", "5/1/2.dcm": "[3, 4]"}[below]
@@ -197,7 +197,7 @@ def test_what_may_not_be_read_is_named_in_its_study_and_costs_only_itself(images
     assert second == "7|[4, 4]"
 
 
-def test_a_closed_folder_outside_the_layout_costs_only_itself(images, close):
+def test_an_unreadable_folder_outside_the_layout_does_not_hide_the_rest(images, close):
     bare = images.rename(images.with_name("bare"))
     close(bare / "5")
     (bare / "7" / "notes").write_text("no suffix, no permission")
@@ -224,7 +224,7 @@ def test_a_broken_table_is_as_good_as_none(images, content):
     assert sample_studies(images.parent) == []
 
 
-def test_the_sample_tells_studies_in_its_order_whatever_its_encoding(tmp_path):
+def test_the_sample_submission_orders_studies_in_any_encoding(tmp_path):
     rows = [f"{study}_{row}" for study in ("9", "a_b", "10") for row in ROWS] + ["nonsense"]
     (tmp_path / "sample_submission.csv").write_bytes(
         b"\xef\xbb\xbfrow_id,x\n" + "\n".join(rows).encode() + b"\n\xff\xe9,1"

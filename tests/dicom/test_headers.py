@@ -31,7 +31,7 @@ def test_rows_and_columns_keep_their_own_spacing(tmp_path):
     assert plane.to_mm(np.array([0.0, 1.0])) == pytest.approx([1, 5, 3])
 
 
-def test_header_says_what_the_tags_say(tmp_path):
+def test_a_header_holds_the_values_of_the_tags(tmp_path):
     tags = {"EchoTime": 90, "RepetitionTime": 3000, "InversionTime": 160, "ScanningSequence": ["SE", "IR"]}
     header = only(write_slice(tmp_path / "7.dcm", SeriesDescription=" T2 sag ", InstanceNumber=4, **tags))
     assert (header.echo_time, header.repetition_time, header.inversion_time) == (90, 3000, 160)
@@ -45,7 +45,7 @@ def test_number_in_the_file_name_stands_in_for_a_missing_instance_number(tmp_pat
 
 
 @pytest.mark.parametrize("missing", ["Modality", "SOPClassUID", "StudyInstanceUID", "SliceThickness", "InstanceNumber"])
-def test_a_missing_tag_that_nothing_needs_is_no_reason_to_refuse(tmp_path, missing):
+def test_a_file_without_a_tag_that_nothing_needs_is_read(tmp_path, missing):
     assert np.array_equal(pixels_of(only(write_slice(tmp_path / "1.dcm", **{missing: None}))), RAMP)
 
 

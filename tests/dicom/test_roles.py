@@ -38,7 +38,7 @@ def test_headers_name_the_role_where_no_table_does(tmp_path, tags, role):
     ("orientation", "description"),
     [(CORONAL, "T2"), (AXIAL, "T1 ax"), (SAGITTAL, "PD sag"), (SAGITTAL, "3-plane loc T2"), (SAGITTAL, "localizer")],
 )
-def test_series_that_no_role_wants_are_told(tmp_path, orientation, description):
+def test_series_without_a_role_are_reported(tmp_path, orientation, description):
     write_stack(tmp_path / "1" / "2", LATERAL, orientation=orientation, SeriesDescription=description)
     study = only_study(tmp_path)
     assert study.series == ()
@@ -72,7 +72,7 @@ def spine(*, canal: float, fat: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("t2_fat", [900, 60])
-def test_stripped_sagittal_series_are_told_apart_by_their_fluid(tmp_path, t2_fat):
+def test_stripped_sagittal_series_are_distinguished_by_their_fluid(tmp_path, t2_fat):
     drawings = {"a": spine(canal=1000, fat=t2_fat), "b": spine(canal=150, fat=1000)}
     for name, image in drawings.items():
         for i, position in enumerate(LATERAL):

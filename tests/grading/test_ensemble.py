@@ -34,7 +34,7 @@ def test_partial_ensembles_are_renormalised(seed):
         np.testing.assert_allclose(ensemble.result().sum(axis=1), 1)
 
 
-def test_one_member_is_its_own_mean_whatever_its_weight():
+def test_one_member_is_its_own_mean_at_any_weight():
     ensemble = Ensemble()
     ensemble.add(member(0, silent=[4]), weights=0.25)
     expected = member(0)
@@ -55,7 +55,7 @@ def test_weights_count_row_by_row_and_order_does_not_matter():
     np.testing.assert_allclose(backwards.result(), expected)
 
 
-def test_a_weight_of_zero_says_nothing():
+def test_a_member_of_weight_zero_has_no_influence():
     ensemble = Ensemble()
     ensemble.add(member(0), weights=0)
     np.testing.assert_allclose(ensemble.result(), prior())

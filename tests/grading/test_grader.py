@@ -51,7 +51,7 @@ def test_absent_crops_stay_without_grade():
 
 
 class Knows(nn.Module):
-    """A net that answers with the brightness of its crop and with the level it was told."""
+    """A net that answers with the brightness of its crop and with the level it was given."""
 
     in_chans = 3
 

@@ -13,7 +13,7 @@ def test_each_landmark_has_one_distribution_over_cells_and_absence(backbone, sha
     assert torch.allclose(predicted.exp().sum(dim=2), torch.ones(2, 3), atol=1e-4)
 
 
-def test_a_picture_is_judged_alone_in_evaluation():
+def test_a_prediction_does_not_depend_on_the_rest_of_its_batch():
     net = HeatmapNet("mobilenetv3_small_050", points=2).eval()
     pictures = torch.rand(3, 1, 64, 64)
     assert torch.allclose(net(pictures)[1:2], net(pictures[1:2]), atol=1e-4)

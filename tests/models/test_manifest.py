@@ -47,7 +47,7 @@ def test_a_broken_manifest_is_refused_with_a_reason(copy, edit):
         read_manifest(copy)
 
 
-def test_figures_to_plan_with_may_be_missing(copy):
+def test_seconds_and_gains_may_be_missing(copy):
     manifest = read_manifest(copy)
     assert manifest.stage_seconds == STAGES
     assert {spec.gain for spec in manifest.members} == {0.0}

@@ -18,19 +18,19 @@ def of(tilts, *names):
     return tilts[:, [VERTEBRAE.index(name) for name in names]].T
 
 
-def test_sacra_are_as_steep_as_asked_and_differ(tilts):
+def test_sacra_have_the_mean_slope_of_people_and_vary(tilts):
     slope = tilts[:, FIRST_FUSED] - 4
     assert np.mean(slope) == pytest.approx(SACRAL_SLOPE, abs=2)
     assert 7.5 < np.std(slope) < 11.5
 
 
-def test_a_steep_sacrum_goes_with_a_deep_hollow(tilts):
+def test_a_steep_sacrum_comes_with_a_deep_lordosis(tilts):
     upper, lower, sacrum = of(tilts, "L2", "L5", "S1")
     assert np.corrcoef(lower - upper, sacrum)[0, 1] > 0.6
     assert 8 < np.std(lower - upper) < 14
 
 
-def test_the_lean_of_the_upper_spine_tells_nothing_of_the_lower(tilts):
+def test_the_lean_of_the_upper_spine_is_independent_of_the_lower(tilts):
     upper, lower = of(tilts, "L2", "L5")
     assert abs(np.corrcoef(upper, lower)[0, 1]) < 0.3
     assert np.all(np.diff(LEAN_BY_SLOPE) > 0)

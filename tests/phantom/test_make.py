@@ -17,7 +17,7 @@ TIME_LIMIT_S = 12.0  # about 1.1 s on a free core; the bound only catches an ord
 MEMORY_LIMIT_MB = 400.0
 
 
-def test_same_seed_gives_same_pixels_and_truth_whatever_roles_are_taken(phantom: PhantomStudy) -> None:
+def test_same_seed_gives_same_pixels_and_truth_for_any_roles(phantom: PhantomStudy) -> None:
     again = make_phantom(8, study_id="4200001", roles=(schema.SAGITTAL_T2,))
     for one, two in zip(phantom.study.slices(schema.SAGITTAL_T2), again.study.slices(schema.SAGITTAL_T2), strict=True):
         assert np.array_equal(one.pixels, two.pixels)

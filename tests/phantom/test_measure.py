@@ -101,7 +101,7 @@ def test_a_transitional_patient_is_marked_and_numbered_by_construction():
     assert np.all(np.diff(truth.disc_margin[:, 2]) < 0)
 
 
-def test_grades_are_the_cuts_passed():
+def test_a_grade_counts_the_thresholds_passed():
     assert np.array_equal(grade(THRESHOLDS[:, 0]), np.ones(25))
     assert np.array_equal(grade(THRESHOLDS[:, 1] + 0.01), np.full(25, 2))
     assert np.array_equal(grade(THRESHOLDS[:, 0] - 0.01), np.zeros(25))

@@ -75,7 +75,7 @@ def test_the_summary_names_what_fell_short_and_only_that():
     assert "study 1:" not in text
 
 
-def test_the_table_says_of_each_study_what_was_used_and_what_was_in_the_way():
+def test_the_table_names_for_each_study_what_was_used_and_what_was_missing():
     graded, failed = full_report().table()
     assert (graded["study_id"], graded["series"], graded["slices"], graded["graded_rows"]) == ("1", 1, 40, 25)
     assert (graded["members"], graded["confidence"], graded["missing"]) == ("axial, sagittal", 0.9, "")

@@ -70,7 +70,7 @@ def test_negative_times_are_refused(seconds, reserve):
         Budget(seconds, reserve=reserve)
 
 
-def test_an_estimate_starts_from_its_figure_and_ends_at_the_measurements():
+def test_an_estimate_starts_from_its_prior_and_ends_at_the_measurements():
     estimate = Estimate(10.0)
     assert estimate.seconds(3) == 30
     estimate.add(2.0)

@@ -68,7 +68,7 @@ def test_a_disk_without_room_for_the_first_file_ends_the_run_with_the_reason(dat
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_disk_that_fills_up_keeps_the_last_good_file_and_says_so(dataset, untrained, small_disk):
+def test_a_disk_that_fills_up_keeps_the_last_good_file_and_is_reported(dataset, untrained, small_disk):
     out = small_disk(64)
     process = subprocess.Popen(
         [sys.executable, *predict_command(dataset, out, "--weights", str(untrained))], stderr=subprocess.PIPE, text=True
@@ -80,10 +80,10 @@ def test_a_disk_that_fills_up_keeps_the_last_good_file_and_says_so(dataset, untr
     with suppress(OSError), (out / "of someone else").open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    _, told = process.communicate(timeout=300)
+    _, log = process.communicate(timeout=300)
     assert process.returncode == EXIT_DEGRADED
-    assert "submission.csv stays as it was: [Errno 28] No space left" in told
-    assert "report.json cannot be written: [Errno 28]" in told
+    assert "submission.csv stays as it was: [Errno 28] No space left" in log
+    assert "report.json cannot be written: [Errno 28]" in log
     assert (out / "submission.csv").read_bytes() == first
     assert check_submission(out / "submission.csv", dataset) == 2 * len(ROWS)
     assert not list(out.glob(".*.part"))
@@ -141,7 +141,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(dataset, untrained, tmp_path):
     assert all(0 <= seconds < 200 for seconds in jumping["stages"].values())
 
 
-def test_names_that_are_no_text_cost_nothing(dataset, untrained, tmp_path):
+def test_names_that_are_not_text_do_not_stop_a_run(dataset, untrained, tmp_path):
     data = tmp_path / "data"
     (first, second) = sorted(path for path in (dataset / "test_images").iterdir() if path.is_dir())
     data.mkdir()

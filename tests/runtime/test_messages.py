@@ -28,6 +28,6 @@ def test_every_message_survives_the_pipe_between_processes():
     assert received.recorder.failures("7") == recorder.failures("7")
 
 
-def test_a_shard_is_graded_in_blocks_and_afresh_unless_it_says_otherwise():
+def test_by_default_a_shard_is_graded_in_blocks_from_the_start():
     shard = Shard(0, (), "cpu")
     assert (shard.resume, shard.one_at_a_time, dict(shard.given_up)) == (False, False, {})

@@ -94,12 +94,12 @@ def test_broken_weights_leave_the_prior_and_are_reported(dataset, tmp_path):
 
 def test_damaged_members_are_left_out_and_named(dataset, trained, tmp_path):
     weights = shutil.copytree(trained, tmp_path / "weights")
-    harmed = [spec for spec in read_manifest(weights).members if spec.view == "sagittal_t1"]
-    for spec in harmed:
+    damaged = [spec for spec in read_manifest(weights).members if spec.view == "sagittal_t1"]
+    for spec in damaged:
         path = weights / spec.files[0].file
         path.write_bytes(path.read_bytes()[:-1])
     report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
-    assert set(report.members_failed) == {spec.name for spec in harmed}
+    assert set(report.members_failed) == {spec.name for spec in damaged}
     assert all("SHA-256" in reason for reason in report.members_failed.values())
     assert report.studies[0].graded_rows == 15
     assert report.exit_code == EXIT_DEGRADED
@@ -151,7 +151,7 @@ DAMAGE = {
     "no T2": (lambda study: _drop(study, 1), "no Sagittal T2", None),
     "no axial": (lambda study: _drop(study, 2), "no Axial T2", None),
     "one file": (_keep_one_file, "no ", None),
-    "truncated": (_truncate, "", 25),
+    "truncated": (_truncate, "pixels cannot be decoded", 25),
     "text named dcm": (lambda study: (next(study.iterdir()) / "999.dcm").write_text("hello"), "999.dcm", 25),
     "empty study": (lambda study: [shutil.rmtree(p) for p in study.iterdir()], "no usable series", 0),
 }
@@ -164,13 +164,13 @@ def test_a_damaged_study_loses_only_its_own_grades_and_is_named(run, tmp_path, n
     data = shutil.copytree(config.data, tmp_path / "data")
     first, second = sorted((data / "test_images").iterdir(), key=lambda path: int(path.name))
     damage(first)
-    harmed = Config(data=data, output=tmp_path / "out", weights=config.weights, progress=False, workers=0)
-    report = predict(harmed)
+    damaged = Config(data=data, output=tmp_path / "out", weights=config.weights, progress=False, workers=0)
+    report = predict(damaged)
     entry = next(study for study in report.studies if study.study_id == first.name)
     reasons = [*entry.missing, *(failure.message for failure in entry.failures)]
     assert any(sentence in text for text in reasons), reasons
     assert rows is None or entry.graded_rows == rows
-    before, after = grades_of(config.submission_path), grades_of(harmed.submission_path)
+    before, after = grades_of(config.submission_path), grades_of(damaged.submission_path)
     assert len(after) == 50
     for row in ROWS:
         assert after[f"{second.name}_{row}"] == pytest.approx(before[f"{second.name}_{row}"], abs=2e-6)

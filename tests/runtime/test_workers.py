@@ -82,7 +82,7 @@ def test_a_device_that_dies_leaves_its_studies_to_the_other(tmp_path):
     assert "exit code 7, on broken" in failures[0].message
 
 
-def test_when_no_device_is_left_the_processor_goes_on(tmp_path):
+def test_when_no_device_is_left_the_processor_continues(tmp_path):
     found, _, failures = run(range(8), ("broken:0", "broken:1"), tmp_path)
     assert found == {str(number): "cpu" for number in range(8)}
     assert len(failures) == 2

@@ -24,14 +24,14 @@ def packs_folder(tmp_path_factory):
 
 
 def graded_rows(n=400, *, sharpen=1.0):
-    """Rows whose labels are drawn from known probabilities, and those probabilities told too sharply or not."""
+    """Rows whose labels are drawn from known probabilities, and those probabilities, sharpened or not."""
     rng = np.random.default_rng(1)
     true = rng.dirichlet((4.0, 1.0, 0.6), n)
     labels = np.array([rng.choice(3, p=row) for row in true])
-    told = true**sharpen / (true**sharpen).sum(axis=1, keepdims=True)
+    predicted = true**sharpen / (true**sharpen).sum(axis=1, keepdims=True)
     study = np.arange(n) // 5
     row_id = np.array([f"{study[k]}_{CANAL}_{LEVELS[k % 5]}" for k in range(n)])
-    return GradedRows(row_id, study.astype(str), (study % 4).astype(np.int8), labels.astype(np.int8), told)
+    return GradedRows(row_id, study.astype(str), (study % 4).astype(np.int8), labels.astype(np.int8), predicted)
 
 
 def grade_examples(groups):

@@ -41,6 +41,6 @@ def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
     )
     knows = np.where(np.arange(3) == labels[:, None], 0.8, 0.1)[:, None]
     guesses = np.full((count, 1, 3), 1 / 3)
-    verdict = MemberPredictions("sagittal_t1", FORAMINAL, examples, {"knows": knows, "guesses": guesses})
-    rises = calibrate.losses_without(verdict)
+    members = MemberPredictions("sagittal_t1", FORAMINAL, examples, {"knows": knows, "guesses": guesses})
+    rises = calibrate.losses_without(members)
     assert rises["knows"] > 0.1 > 0 > rises["guesses"]

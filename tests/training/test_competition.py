@@ -26,8 +26,8 @@ def test_the_competition_layout_gives_the_examples_that_the_truth_gives(train_sp
         if isinstance(examples, GradeExamples):
             for ids, grades in zip(examples.row_id, examples.labels, strict=True):
                 for row, grade in zip(ids, grades, strict=True):
-                    told = labels[row.partition("_")[2]]
-                    assert grade == (SEVERITY_NAMES.index(told) if told in SEVERITY_NAMES else -1)
+                    label = labels[row.partition("_")[2]]
+                    assert grade == (SEVERITY_NAMES.index(label) if label in SEVERITY_NAMES else -1)
 
 
 def test_marked_points_come_back_in_millimetres(train_split):

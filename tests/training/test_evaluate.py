@@ -13,31 +13,31 @@ def run_evaluate(monkeypatch, *arguments):
     evaluate.main()
 
 
-def test_the_command_measures_whatever_packs_are_there(packs_folder, trained, tmp_path, monkeypatch, capsys):
-    run_evaluate(monkeypatch, packs_folder, "--phantoms", 0, "--json", tmp_path / "figures.json")
-    figures = json.loads((tmp_path / "figures.json").read_text())
+def test_the_command_measures_the_packs_that_exist(packs_folder, trained, tmp_path, monkeypatch, capsys):
+    run_evaluate(monkeypatch, packs_folder, "--phantoms", 0, "--json", tmp_path / "metrics.json")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
     for name in ("foraminal_marked", "foraminal_localised", "canal_axial", "subarticular_axial"):
-        assert set(figures[name]) == LOSS_KEYS
-    assert figures["foraminal_marked"]["n"] == 10 * len(SEEDS)
+        assert set(metrics[name]) == LOSS_KEYS
+    assert metrics["foraminal_marked"]["n"] == 10 * len(SEEDS)
     for name in ("t1_localisation", "sudirman_sagittal", "sudirman_sagittal_t1", "tianchi_t2"):
-        assert set(figures[name]) == PLACE_KEYS
-    assert not {"spider_t2", "spider_midsagittal", "phantom"} & set(figures)
+        assert set(metrics[name]) == PLACE_KEYS
+    assert not {"spider_t2", "spider_midsagittal", "phantom"} & set(metrics)
     # The pictures are phantoms, which the shipped weights know: they must find them, T2 slices by themselves in most.
-    assert figures["t1_localisation"]["within_6_percent"] > 0.8
-    assert figures["sudirman_sagittal_t1"]["within_6_percent"] > 0.8
-    assert figures["sudirman_sagittal"]["within_6_percent"] > 0.6
-    assert figures["foraminal_marked"]["loss"] < figures["foraminal_marked"]["prior"]
-    assert 0 <= figures["canal_boxes"]["low"] <= figures["canal_boxes"]["area"] <= figures["canal_boxes"]["high"] <= 1
+    assert metrics["t1_localisation"]["within_6_percent"] > 0.8
+    assert metrics["sudirman_sagittal_t1"]["within_6_percent"] > 0.8
+    assert metrics["sudirman_sagittal"]["within_6_percent"] > 0.6
+    assert metrics["foraminal_marked"]["loss"] < metrics["foraminal_marked"]["prior"]
+    assert 0 <= metrics["canal_boxes"]["low"] <= metrics["canal_boxes"]["area"] <= metrics["canal_boxes"]["high"] <= 1
     assert "foraminal_localised" in capsys.readouterr().out
 
 
 def test_out_of_fold_rows_are_those_of_the_folds_left_out(packs_folder, trained, tmp_path, monkeypatch):
-    run_evaluate(monkeypatch, packs_folder, "--oof", "--phantoms", 0, "--json", tmp_path / "figures.json")
-    figures = json.loads((tmp_path / "figures.json").read_text())
+    run_evaluate(monkeypatch, packs_folder, "--oof", "--phantoms", 0, "--json", tmp_path / "metrics.json")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
     members = [spec for spec in read_manifest(trained).members if spec.view == "sagittal_t1"]
     folds = {file.fold for spec in members for file in spec.files}
-    assert figures["foraminal_marked"]["n"] == 10 * sum(seed % 4 in folds for seed in SEEDS)
+    assert metrics["foraminal_marked"]["n"] == 10 * sum(seed % 4 in folds for seed in SEEDS)
     for spec in members:
-        own = figures["members"][spec.name]["foraminal_marked"]
+        own = metrics["members"][spec.name]["foraminal_marked"]
         assert own["n"] == 10 * sum(seed % 4 in {file.fold for file in spec.files} for seed in SEEDS)
         assert own["low"] <= own["loss"] <= own["high"]

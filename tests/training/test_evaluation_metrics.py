@@ -55,8 +55,8 @@ def test_ranking_is_within_levels():
     level = np.repeat([0, 1], 100).astype(np.int8)
     narrow = np.tile([False, True], 100)
     group = (np.arange(200) // 10).astype(str)
-    told = RankedLevels(group, level, narrow, narrow + 10.0 * level)
-    assert ranking_metric(told)["area"] == 1
+    levels = RankedLevels(group, level, narrow, narrow + 10.0 * level)
+    assert ranking_metric(levels)["area"] == 1
     blind = RankedLevels(group, level, narrow, 1.0 * level)
     assert ranking_metric(blind)["area"] == 0.5
 

@@ -22,7 +22,7 @@ def write_run(run, net, *, backbone, sources="phantom"):
     run.mkdir(parents=True)
     torch.save({"average": net.state_dict()}, run / "last.pt")
     settings = {"backbone": backbone, "sources": sources}
-    (run / "result.json").write_text(json.dumps({"settings": settings, "figures": {}}))
+    (run / "result.json").write_text(json.dumps({"settings": settings, "metrics": {}}))
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +42,20 @@ def run_transfer(monkeypatch, *arguments):
     phantom_to_real.main()
 
 
-def test_runs_are_measured_on_the_packs_that_are_there(runs, tmp_path, monkeypatch, capsys, caplog):
+def test_runs_are_measured_on_the_packs_that_exist(runs, tmp_path, monkeypatch, capsys, caplog):
     data = tmp_path / "packs"
     write_packs(data, seeds=range(60, 62))
-    run_transfer(monkeypatch, data, runs, "--json", tmp_path / "figures.json")
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["foraminal_marked"]["n"] == 20
-    assert figures["t1_localisation"]["within_6_percent"] > 0.8
-    assert {"sudirman_sagittal", "sudirman_sagittal_t1", "tianchi_t2"} < set(figures)
-    assert not {"canal_axial", "spider_t2"} & set(figures)
+    run_transfer(monkeypatch, data, runs, "--json", tmp_path / "metrics.json")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["foraminal_marked"]["n"] == 20
+    assert metrics["t1_localisation"]["within_6_percent"] > 0.8
+    assert {"sudirman_sagittal", "sudirman_sagittal_t1", "tianchi_t2"} < set(metrics)
+    assert not {"canal_axial", "spider_t2"} & set(metrics)
     assert "t1_localisation" in capsys.readouterr().out
     assert [record.args for record in caplog.records] == [("foraminal_0",)]  # it saw real images
 
 
-def test_what_is_missing_is_said(runs, tmp_path, monkeypatch):
+def test_missing_runs_are_reported(runs, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="real data are needed"):
         run_transfer(monkeypatch, tmp_path / "absent", runs)
     with pytest.raises(SystemExit, match="no finished run"):

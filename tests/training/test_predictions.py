@@ -3,7 +3,7 @@ import numpy as np
 from training.predictions import FoldCheckpoints
 
 
-def test_only_checkpoints_that_left_a_fold_out_judge_it():
+def test_a_fold_is_predicted_only_by_checkpoints_that_left_it_out():
     checkpoints = FoldCheckpoints(((0, "a"), (1, "b"), (1, "c")), out_of_fold=True)
     fold = np.array([0, 1, 2, 1], np.int8)
     predicted = {tuple(rows.tolist()): nets for rows, nets in checkpoints.of_rows(fold)}

@@ -13,7 +13,7 @@ def test_the_loss_is_least_for_the_right_answer():
     assert values[2] < values[1] < values[0]
 
 
-def test_mixed_examples_are_judged_by_both_labels_and_mixed_within_their_level():
+def test_mixed_examples_are_trained_on_both_labels_and_mixed_within_their_level():
     labels, others = torch.tensor([[0]]), torch.tensor([[2]])
     logits = torch.log(torch.tensor([[[0.7, 0.1, 0.2]]]))
     shares = [

@@ -25,7 +25,7 @@ def test_sources_choose_the_files(tmp_path):
         example_files(tmp_path, train_grader.TASKS["canal"].files, "phantom")
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
     def trainer(run):
         torch.manual_seed(0)
         return Trainer(torch.nn.Conv2d(1, 1, 3), tmp_path / run, steps=6, lr=0.1, save_every=3)

@@ -6,7 +6,7 @@ from benchmarks.kaggle import offline
 
 
 @pytest.fixture(scope="module")
-def thin(wheel, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("thin") / "environment"
+def wheel_only(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel_only") / "environment"
     offline.install(folder, wheel)
     return folder

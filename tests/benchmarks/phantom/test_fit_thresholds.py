@@ -31,7 +31,7 @@ def test_a_fit_is_written_as_a_module():
     assert names["QUANTILES"].shape == (25, len(names["PROBITS"]))
 
 
-def test_measuring_in_processes_gives_what_one_phantom_says():
+def test_measuring_in_processes_agrees_with_measuring_one_phantom():
     from benchmarks.phantom.fit_thresholds import FIRST_SEED
 
     measured = measure_many(2, 1)

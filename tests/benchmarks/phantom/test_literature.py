@@ -21,7 +21,7 @@ def test_sizes_of_the_literature_pass_and_shifted_ones_fail():
         assert all((item.passed is False) == failing for item in means), section.failed
 
 
-def test_a_phantom_gives_sizes_and_says_what_it_does_not_expose():
+def test_a_phantom_gives_sizes_and_names_those_it_lacks():
     section = literature.compare([measurements.geometry(index, seed=5).quantities for index in range(6)])
     by_name = {item.what: item for item in section.findings}
     assert 25 < by_name["margin step L4"].found < 45

@@ -3,7 +3,7 @@ import numpy as np
 from benchmarks.phantom import measurements, probes, realism, report
 
 
-def test_one_phantom_is_examined_from_every_side():
+def test_one_phantom_is_measured_in_every_respect():
     found = measurements.measure_phantom(0, seed=77)
     sections = list(report.image_sections([found], None))
     assert len(sections) == 3

@@ -15,7 +15,7 @@ def test_the_oracle_beats_the_constant_and_loses_with_noise(scores):
     assert low < much[0].mean < high
 
 
-def test_the_oracle_is_as_good_as_the_design_says(scores):
+def test_the_oracle_is_as_good_as_designed(scores):
     found, _ = score_answers(read(scores, noise=1.0), oracle(scores, noise=1.0))
     for name, expected in (("canal", 0.206), ("foraminal", 0.340), ("subarticular", 0.463)):
         assert getattr(found, name) == pytest.approx(expected, abs=0.09)

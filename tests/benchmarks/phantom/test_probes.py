@@ -5,7 +5,7 @@ from lumbar_kernel.schema import CANAL
 from tests.benchmarks.phantom.conftest import drawn_grades
 
 
-def test_a_probe_finds_a_planted_clue_and_nothing_in_noise():
+def test_a_probe_finds_a_planted_shortcut_and_nothing_in_noise():
     rng = np.random.default_rng(0)
     grades = drawn_grades(rng, 150)
     noise = rng.normal(size=(150, 5, 6))

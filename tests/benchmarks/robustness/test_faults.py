@@ -33,44 +33,46 @@ def test_a_stage_that_kills_its_process_costs_its_study_only(dataset, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def unharmed(dataset, trained, tmp_path_factory):
+def undisturbed(dataset, trained, tmp_path_factory):
     """The submission of a run without faults, by study."""
     config = Config(
-        data=dataset, output=tmp_path_factory.mktemp("unharmed"), weights=trained, workers=0, progress=False
+        data=dataset, output=tmp_path_factory.mktemp("undisturbed"), weights=trained, workers=0, progress=False
     )
     predict(config)
     return by_study(config.submission_path)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "injected",
     [
         (("localise", "raise"), ("grade canal_t2", "nan")),
         (("crop", "memory"), ("grade axial_t2", "raise")),
         (("axial", "nan"), ("read", "nan")),
     ],
 )
-def test_each_study_is_harmed_by_its_own_fault_only(dataset, trained, tmp_path, monkeypatch, unharmed, told):
-    names = list(unharmed)
-    monkeypatch.setenv(VARIABLE, ";".join(f"{stage}:{kind}:{n}" for n, (stage, kind) in zip(names, told, strict=True)))
+def test_each_study_is_affected_by_its_own_fault_only(dataset, trained, tmp_path, monkeypatch, undisturbed, injected):
+    names = list(undisturbed)
+    monkeypatch.setenv(
+        VARIABLE, ";".join(f"{stage}:{kind}:{n}" for n, (stage, kind) in zip(names, injected, strict=True))
+    )
     config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False)
     assert predict(config).exit_code == 3
     assert is_valid(config.submission_path, dataset)
-    for name, (stage, _) in zip(names, told, strict=True):
+    for name, (stage, _) in zip(names, injected, strict=True):
         assert is_named(stage, [name], config.report_path)
 
 
-def test_a_fault_of_one_study_leaves_the_bytes_of_the_other(dataset, trained, tmp_path, monkeypatch, unharmed):
-    first, second = unharmed
+def test_a_fault_of_one_study_leaves_the_bytes_of_the_other(dataset, trained, tmp_path, monkeypatch, undisturbed):
+    first, second = undisturbed
     monkeypatch.setenv(VARIABLE, f"grade axial_t2:nan:{first};crop:raise:{first}")
     config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False)
     predict(config)
     after = by_study(config.submission_path)
-    assert after[second] == unharmed[second]
-    assert after[first] != unharmed[first]
+    assert after[second] == undisturbed[second]
+    assert after[first] != undisturbed[first]
 
 
-def test_without_the_variable_nothing_is_harmed(monkeypatch):
+def test_without_the_variable_no_fault_is_injected(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     assert with_injected_faults("crop", ["1"], lambda: np.ones(2)).sum() == 2
 

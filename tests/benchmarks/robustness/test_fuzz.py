@@ -11,7 +11,7 @@ def test_broken_files_hurt_neither_the_reader_nor_their_study(tmp_path):
     table, faults = fuzz(tmp_path, count=40)
     assert faults == []
     assert all(table[kind].outcomes for kind in KINDS)
-    assert sum(item.verdict == "read" for kind in KINDS for item in table[kind].outcomes) > 2
+    assert sum(item.result == "read" for kind in KINDS for item in table[kind].outcomes) > 2
     assert len(table["study"].outcomes) == 2
 
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.robustness.dicom_elements import join as joined
+from benchmarks.robustness.dicom_elements import split
 from benchmarks.robustness.fuzz import check_file
-from benchmarks.robustness.mutations import CHANGES, split
-from benchmarks.robustness.mutations import join as joined
+from benchmarks.robustness.mutations import CHANGES
 
 BOMBS = ("RLE bomb", "JPEG bomb", "deflate bomb", "sequences")
 """Take seconds to make; the test with the memory limit has some of each."""
@@ -52,6 +53,6 @@ def test_a_file_broken_in_several_ways_is_read_or_refused_by_name(sound, tmp_pat
         except (ValueError, IndexError, struct.error):  # too broken to be broken further
             break
     path.write_bytes(changed)
-    verdict, reason = check_file(path)
-    assert verdict in ("read", "refused"), reason
-    assert (verdict == "read") == (reason == "")
+    result, reason = check_file(path)
+    assert result in ("read", "refused"), reason
+    assert (result == "read") == (reason == "")

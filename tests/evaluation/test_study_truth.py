@@ -1,0 +1,61 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluation.study_truth import marked_points, truth_of
+from lumbar_kernel.phantom import make_phantom
+from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, coordinate_rows
+from lumbar_kernel.schema import ROWS, SEVERITY_NAMES
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return make_phantom(12, study_id="12")
+
+
+@pytest.fixture(scope="module")
+def marks(phantom):
+    return pd.DataFrame(coordinate_rows(phantom), columns=COORDINATE_COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def labels(phantom):
+    return {row: SEVERITY_NAMES[grade] for row, grade in zip(ROWS, phantom.truth.grades, strict=True)}
+
+
+def test_marks_lead_back_to_the_points_in_the_patient(phantom, marks):
+    points = marked_points(phantom.study, marks)
+    for name, true in (("canal", phantom.truth.canal), ("foramina", phantom.truth.foramina)):
+        error = np.linalg.norm(points[name] - true, axis=-1)
+        marked = ~np.isnan(error)
+        assert marked.mean() > 0.7, name
+        assert error[marked].max() < 6, name  # half a slice and a pixel
+
+
+def test_truth_has_the_labelled_grades_and_cranial_normals(phantom, marks, labels):
+    truth = truth_of(phantom.study, marks, labels)
+    assert np.array_equal(truth.grades, phantom.truth.grades)
+    assert np.all(truth.disc_normal[:, 2] > 0.6)
+    assert np.linalg.norm(truth.disc_normal, axis=1) == pytest.approx(np.ones(5))
+    assert np.all(truth.disc_margin[:, 1] < truth.canal[:, 1])  # LPS: the margin lies in front of the canal
+
+
+def test_unlabelled_rows_are_minus_one(phantom, marks, labels):
+    partly = labels | {ROWS[3]: None, ROWS[7]: float("nan")}
+    grades = truth_of(phantom.study, marks, partly).grades
+    assert np.flatnonzero(grades < 0).tolist() == [3, 7]
+
+
+def test_levels_without_a_mark_are_not_a_number_and_two_marks_are_no_truth(phantom, marks, labels):
+    canal = marks["condition"].str.contains("Canal")
+    two = marks[~canal | marks["level"].isin(["L1/L2", "L2/L3"])]
+    assert truth_of(phantom.study, two, labels) is None
+    four = marks[~canal | (marks["level"] != "L5/S1")]
+    truth = truth_of(phantom.study, four, labels)
+    assert np.isnan(truth.canal[4]).all()
+    assert np.isfinite(truth.canal[:4]).all()
+
+
+def test_marks_of_absent_series_are_skipped(phantom, marks):
+    elsewhere = marks.assign(series_id="0")
+    assert all(np.isnan(found).all() for found in marked_points(phantom.study, elsewhere).values())
