@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that `import lumbar_kernel` costs nothing."""
     if name in _HOMES:
+        if name == "predict":
+            import_module("lumbar_kernel.dependencies").require_dependencies()
         return getattr(import_module(_HOMES[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from lumbar_kernel import __version__
 from lumbar_kernel.config import SPLITS
-from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.dependencies import require_dependencies
+from lumbar_kernel.errors import ConfigError, DependencyError, KernelError
 from lumbar_kernel.results.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
 from lumbar_kernel.runtime.budget import process_started
 
@@ -32,7 +33,10 @@ exit code: 0 every row of every study graded, 3 the submission is valid but some
 
 SCORE = """\
 Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
-subarticular grades, and of any severe canal stenosis; lower is better. TRUTH has the columns of train.csv."""
+subarticular grades, and of any severe canal stenosis; lower is better. TRUTH has the columns of train.csv.
+
+A submission that the platform would refuse is refused here: other rows than those of the truth's studies, other
+columns, values that are negative or not finite, rows that do not sum to one."""
 
 PHANTOM = """\
 Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
@@ -58,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(levelname)s %(message)s" if getattr(chosen, "quiet", False) else "%(message)s",
     )
     try:
+        require_dependencies()
         code: int = chosen.command(chosen)
-    except ConfigError as error:
+    except (ConfigError, DependencyError) as error:
         _say(f"lumbar-kernel: {error}", to_error=True)
         return EXIT_USAGE
     except (KernelError, OSError) as error:
@@ -115,6 +120,8 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("submission", type=Path, metavar="SUBMISSION", help="submission.csv")
     add.add_argument("truth", type=Path, metavar="TRUTH", help="train.csv, or truth.csv of a phantom")
     add.add_argument("--draws", type=int, default=1000, help="bootstrap draws of the interval (default: 1000)")
+    add.add_argument("--subset", action="store_true", help="score only the studies that both files hold")
+    add.add_argument("--png", type=Path, metavar="FILE.png", help="draw predicted against observed frequencies")
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -159,7 +166,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         output=chosen.out,
         split=chosen.split,
         seconds=chosen.seconds,
-        study_seconds=chosen.study_seconds or STUDY_SECONDS,
+        study_seconds=STUDY_SECONDS if chosen.study_seconds is None else chosen.study_seconds,
         device=chosen.device,
         weights=chosen.weights,
         workers=chosen.workers,
@@ -176,24 +183,18 @@ def _predict(chosen: argparse.Namespace) -> int:
 
 
 def _score(chosen: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from lumbar_kernel.results.metric import bootstrap_interval, load_solution, score
+    from lumbar_kernel.results.metric import load_solution
+    from lumbar_kernel.results.reliability import draw_reliability, reliability
+    from lumbar_kernel.results.score_report import labels_and_probabilities, score_text, scored_rows
     from lumbar_kernel.results.submission import load_submission
 
     submission, solution = load_submission(chosen.submission), load_solution(chosen.truth)
-    # Only the studies of the submission are scored: a truth file may hold more.
-    scored = {row: label for row, label in solution.items() if row in submission}
-    if not scored:
-        msg = f"no row of {chosen.submission} has a label in {chosen.truth}"
-        raise KernelError(msg)
-    values, interval = asdict(score(scored, submission)), {}
-    if chosen.draws:
-        interval = bootstrap_interval(scored, submission, seed=0, draws=chosen.draws)
-    for name, value in values.items():
-        if name != "counts":
-            low, high = interval.get(name, (float("nan"),) * 2)
-            _say(f"{name:<13} {value:.4f}" + (f"   95 % interval {low:.4f} to {high:.4f}" if chosen.draws else ""))
+    scored = scored_rows(submission, solution, subset=chosen.subset)
+    bins = reliability(*labels_and_probabilities(scored, submission))
+    _say(score_text(scored, submission, bins, draws=chosen.draws))
+    if chosen.png:
+        draw_reliability(bins, chosen.png)
+        _say(f"{chosen.png}")
     return EXIT_GRADED
 
 

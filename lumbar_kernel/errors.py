@@ -2,13 +2,15 @@
 
 KernelError
 ├── ConfigError         a path or option that cannot work; stops before any work
+├── DependencyError     packages that inference needs are not installed
 ├── DicomError          one file that cannot be read as an MR slice with geometry
 ├── StudyError          one study without any usable series
 ├── LocalisationError   no plausible five levels in a study
 ├── GradingError        a member predicted something that is not a grade
 ├── NotFiniteError      a stage gave numbers that are NaN or infinite
 ├── WeightsError        a missing, damaged or mismatching weights file or manifest
-└── SubmissionError     a table that must not be written
+├── TruthError          a table of true grades that cannot be scored against
+└── SubmissionError     a table of grades that breaks the submission format
 """
 
 
@@ -18,6 +20,10 @@ class KernelError(Exception):
 
 class ConfigError(KernelError):
     """A path or option cannot work; raised before any work is done."""
+
+
+class DependencyError(KernelError, ImportError):
+    """Packages that inference needs are not installed."""
 
 
 class DicomError(KernelError):
@@ -45,4 +51,8 @@ class WeightsError(KernelError):
 
 
 class SubmissionError(KernelError):
-    """A table of grades breaks the submission format and is not written."""
+    """A table of grades breaks the submission format; it is neither written nor scored."""
+
+
+class TruthError(KernelError, ValueError):
+    """A table of true grades cannot be scored against."""

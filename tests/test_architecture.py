@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
-TOP = ("schema", "errors", "arrays", "geometry", "config", "checks", "processes", "study", "views", "resampling")
+TOP = (
+    *("schema", "errors", "dependencies", "arrays", "geometry", "config", "checks", "processes", "study", "views"),
+    "resampling",
+)
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
@@ -19,7 +22,7 @@ ROOMS = {
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),
     "grading": ("crops", "grader", "ensemble"),
-    "results": ("atomic", "submission", "metric", "report", "study_report", "pictures"),
+    "results": ("atomic", "submission", "metric", "reliability", "score_report", "report", "study_report", "pictures"),
     "runtime": (
         *(
             "fault_injection",

@@ -22,10 +22,40 @@ def test_predict_then_score_by_the_command_line(dataset, untrained, tmp_path, ca
     assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == code
     truth = str(dataset / "truth.csv")
     assert main(["score", str(tmp_path / "submission.csv"), truth, "--draws", "20"]) == EXIT_GRADED
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    scores = {line[0]: [float(word) for word in line if word[0].isdigit() and "." in word] for line in lines}
-    value, low, high = scores["mean"]
+    shown = capsys.readouterr().out
+    assert "of 2 studies" in shown
+    line = next(line.split() for line in shown.splitlines() if line.startswith("mean"))
+    value, low, high = (float(word) for word in line if word[0].isdigit() and "." in word)
     assert 0 < low <= value <= high
+
+
+def test_a_submission_that_the_platform_refuses_is_refused(dataset, tmp_path, capsys):
+    lines = (dataset / "sample_submission.csv").read_text().splitlines()
+    (tmp_path / "short.csv").write_text("\n".join(lines[:-1]))
+    assert main(["score", str(tmp_path / "short.csv"), str(dataset / "truth.csv")]) == EXIT_NOTHING
+    assert "Submission Scoring Error: the submission lacks 1 rows" in capsys.readouterr().err
+    assert main(["score", str(dataset / "sample_submission.csv"), str(dataset / "sample_submission.csv")]) == 1
+    assert "must have the columns study_id" in capsys.readouterr().err
+
+
+def test_score_draws_its_reliability(dataset, tmp_path):
+    sample, truth, plot = (str(dataset / "sample_submission.csv"), str(dataset / "truth.csv"), tmp_path / "r.png")
+    assert main(["score", sample, truth, "--draws", "0", "--png", str(plot)]) == EXIT_GRADED
+    assert plot.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--study-seconds", "0"], "study_seconds must be"),
+        (["--out", "/proc/impossible"], "cannot be written"),
+        (["--device", "cuda:99"], "does not work"),
+    ],
+)
+def test_an_impossible_wish_is_refused_before_grading(dataset, untrained, tmp_path, capsys, options, message):
+    base = ["predict", str(dataset), "--out", str(tmp_path), "--weights", str(untrained), "--quiet"]
+    assert main([*base, *options]) == EXIT_USAGE
+    assert message in capsys.readouterr().err
 
 
 def test_quiet_prints_nothing(dataset, untrained, tmp_path, capsys):

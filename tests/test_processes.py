@@ -1,4 +1,8 @@
 import os
+import subprocess
+import sys
+
+import pytest
 
 from lumbar_kernel.processes import process_pool, spawn_context
 
@@ -11,3 +15,38 @@ def test_the_pool_runs_its_work_in_other_processes_in_order():
 
 def test_processes_are_spawned_never_forked():
     assert spawn_context().get_start_method() == "spawn"
+
+
+UNGUARDED = """
+import os
+import sys
+print("main runs")
+from lumbar_kernel.processes import process_pool
+with process_pool(2) as pool:
+    print(sum(pool.map(abs, range(-3, 0))))
+print(__name__, os.path.basename(str(globals().get("__file__"))), __spec__ is None)
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "command"])
+def test_a_script_without_a_guard_runs_once(tmp_path, way):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    command = {"file": [str(script)], "stdin": ["-"], "command": ["-c", UNGUARDED]}[way]
+    text = UNGUARDED if way == "stdin" else None
+    done = subprocess.run([sys.executable, *command], input=text, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split("\n")[:2] == ["main runs", "6"], done.stderr
+    assert done.stdout.count("main runs") == 1
+    assert ("script.py" in done.stdout) == (way == "file")
+
+
+def test_a_command_may_ask_for_its_own_functions(tmp_path):
+    (tmp_path / "command.py").write_text(
+        "from lumbar_kernel.processes import process_pool\n"
+        "def double(x):\n    return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    with process_pool(1, with_main=True) as pool:\n        print(list(pool.map(double, [1, 2])))\n"
+    )
+    command = [sys.executable, "-m", "command"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[2, 4]", done.stderr

@@ -68,7 +68,7 @@ def prepare(data: Path, cache: Path, *, folds: Mapping[str, int], workers: int) 
     chosen = [files for files in chosen if files.study_id not in HELD_OUT_STUDIES]
     jobs = [(f, marks[f.study_id], table.loc[f.study_id].to_dict(), fold_of(f.study_id, folds)) for f in chosen]
     parts = cache / "rsna"
-    with process_pool(workers) as pool:
+    with process_pool(workers, with_main=True) as pool:
         used = sum(tqdm(pool.map(partial(_job, cache=parts), jobs), total=len(jobs), unit="study"))
     for kind in KINDS:
         stored: list[Examples] = [load_any(path) for path in sorted(parts.glob(f"*/{kind}.npz"))]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from evaluation.phantom_score import phantom_score
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest, read_manifest
+from lumbar_kernel.results.reliability import reliability
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
 from training.evaluation_metrics import (
@@ -30,7 +31,6 @@ from training.evaluation_metrics import (
     other_model_loss,
     prior_of,
     ranking_metric,
-    reliability,
 )
 from training.member_predictions import (
     EvaluationSettings,
@@ -162,9 +162,9 @@ def print_reliability(graded: Mapping[str, tuple[str, GradedRows]]) -> None:
     print("\n| metric | grade | probability | n | predicted | observed |")
     print("|---|---|---|---|---|---|")
     for name, (_, rows) in graded.items():
-        for entry in reliability(rows):
-            cells = (name, entry["grade"], f"{entry['from']:.2f} to {entry['to']:.2f}", entry["n"])
-            print(f"| {' | '.join(map(str, cells))} | {entry['predicted']:.3f} | {entry['observed']:.3f} |")
+        for item in reliability(rows.labels, rows.probabilities):
+            cells = (name, item.severity, f"{item.low:.2f} to {item.high:.2f}", item.n)
+            print(f"| {' | '.join(map(str, cells))} | {item.predicted:.3f} | {item.observed:.3f} |")
 
 
 def print_ranking(metric: Mapping[str, float]) -> None:

@@ -1,8 +1,7 @@
-"""Evaluation metrics: losses with study-level intervals, fractions of landmarks found, reliability."""
+"""Evaluation metrics: losses with study-level intervals, fractions of landmarks found."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -11,10 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
-from lumbar_kernel.schema import ROWS, SEVERITIES, prior
-
-BINS = (0.0, 0.05, 0.15, 0.35, 0.65, 1.0)
-"""Bin edges of the reliability table; most probabilities are small, so the bins are finer there."""
+from lumbar_kernel.schema import ROWS, prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,21 +113,6 @@ def ranking_metric(rows: RankedLevels) -> dict[str, float]:
     low, high = study_interval(rows.group, area, draws=200)
     counts = {"n": len(rows.predicted), "studies": len(np.unique(rows.group))}
     return {"area": area(np.arange(len(rows.predicted))), "low": low, "high": high} | counts
-
-
-def reliability(rows: GradedRows) -> list[dict[str, float | str]]:
-    """For each grade and bin of predicted probability: the count, the mean prediction and the observed frequency."""
-    table: list[dict[str, float | str]] = []
-    for index, severity in enumerate(SEVERITIES):
-        predicted, observed = rows.probabilities[:, index], rows.labels == index
-        for low, high in itertools.pairwise(BINS):
-            in_bin = (predicted >= low) & ((predicted < high) | (high == 1.0))
-            if in_bin.any():
-                entry = {"grade": severity, "from": low, "to": high, "n": int(in_bin.sum())}
-                table.append(
-                    entry | {"predicted": float(predicted[in_bin].mean()), "observed": float(observed[in_bin].mean())}
-                )
-    return table
 
 
 def other_model_loss(rows: GradedRows, others: Mapping[str, NDArray[np.float64]]) -> tuple[float, int] | None:

@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     parts: dict[str, list[Examples]] = {name: [] for name in KINDS}
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.studies)
-    with process_pool(arguments.workers) as pool:
+    with process_pool(arguments.workers, with_main=True) as pool:
         for of_phantom in tqdm(pool.map(phantom_examples, seeds, chunksize=4), total=len(seeds), unit="study"):
             for name, examples in of_phantom.items():
                 parts[name].append(examples)

@@ -55,7 +55,7 @@ def _measured(seed: int) -> FloatArray:
 def measure_many(studies: int, workers: int) -> dict[str, FloatArray]:
     """Measures (studies, 5) by name of `studies` phantoms of the ordinary cohort."""
     seeds = range(FIRST_SEED, FIRST_SEED + studies)
-    with process_pool(workers) as pool:
+    with process_pool(workers, with_main=True) as pool:
         rows = np.stack(list(tqdm(pool.map(_measured, seeds, chunksize=8), total=studies, unit="study")))
     return {name: rows[:, i] for i, name in enumerate(MEASURES)}
 

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.5, 1.0])
     arguments = parser.parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.studies)
-    with process_pool(arguments.workers) as pool:
+    with process_pool(arguments.workers, with_main=True) as pool:
         made = list(tqdm(pool.map(measured, seeds, chunksize=8), total=len(seeds), unit="study"))
     scores = np.stack([item.scores for item in made])
     print(f"| noise | knows | {' | '.join(PARTS)} (95 % interval) |\n|---|---|{'---|' * len(PARTS)}")

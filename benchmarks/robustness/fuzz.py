@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import itertools
 import logging
-import multiprocessing
 import os
 import resource
 import shutil
@@ -38,6 +37,7 @@ from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.phantom import write_dataset
+from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import Study
 
@@ -152,7 +152,7 @@ class ReaderUnderTest:
         self._process.join()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = spawn_context(with_main=True)
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve_checks, args=(theirs,), daemon=True)
         self._process.start()

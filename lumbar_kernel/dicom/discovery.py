@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from lumbar_kernel.config import SPLITS
 from lumbar_kernel.dicom.headers import read_identity
 from lumbar_kernel.dicom.safe_open import looks_like_dicom
 from lumbar_kernel.errors import ConfigError
@@ -44,6 +45,9 @@ def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
     data = Path(os.path.abspath(data))  # noqa: PTH100 - resolve() would replace linked study names by their targets
     named = f"{split}_images"
     images = data / named if _is_folder(data / named) else data
+    for other in SPLITS:
+        if images != data and other != split and _is_folder(data / f"{other}_images"):
+            logger.info("%s is graded; %s_images of the same folder is not (split %s)", named, other, other)
     tables = data.parent if data.name == named else data
     roles = _read_roles(tables / f"{split}_series_descriptions.csv")
     expected = [*roles, *(sample_studies(tables) if split == "test" else ())]
@@ -254,9 +258,14 @@ def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]
         if not path.is_file():
             return []
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            absent = [column for column in columns if column not in (reader.fieldnames or ())]
+            rows = list(reader)
     except (OSError, csv.Error) as error:
         logger.warning("%s cannot be read (%s), the run continues without it", path, error)
+        return []
+    if absent:
+        logger.warning("%s has no column %s, the run continues without it", path.name, ", ".join(absent))
         return []
     complete = [row for row in rows if all(row.get(column) for column in columns)]
     if len(complete) < len(rows):

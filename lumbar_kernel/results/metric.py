@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.errors import SubmissionError
+from lumbar_kernel.errors import SubmissionError, TruthError
 from lumbar_kernel.schema import (
     CANAL,
     GROUPS,
@@ -109,20 +109,20 @@ def load_solution(path: Path) -> dict[str, int]:
     """Row id → index of the true grade from a table in the layout of `train.csv`; empty cells are left out.
 
     Raises:
-        ValueError: the layout or a cell is not that of `train.csv`.
+        TruthError: the layout or a cell is not that of `train.csv`.
     """
     solution = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != {STUDY_ID, *ROWS}:
             msg = f"{path} must have the columns study_id and the 25 of train.csv, not {reader.fieldnames}"
-            raise ValueError(msg)
+            raise TruthError(msg)
         for line in reader:
             for row in ROWS:
                 if grade := line[row]:
                     if grade not in SEVERITY_NAMES:
                         msg = f"{path}: {row} of study {line[STUDY_ID]} is {grade!r}, not {', '.join(SEVERITY_NAMES)}"
-                        raise ValueError(msg)
+                        raise TruthError(msg)
                     solution[f"{line[STUDY_ID]}_{row}"] = SEVERITY_NAMES.index(grade)
     return solution
 

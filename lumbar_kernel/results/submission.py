@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,6 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import SubmissionError
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.schema import ROW_ID, ROWS, SEVERITIES, SUBMISSION_COLUMNS, row_ids
-
-if TYPE_CHECKING:
-    pass  # costs half a second, which the first file must not wait for
 
 SUM_TOLERANCE = 1e-6
 MILLIONTHS = 1_000_000
@@ -64,19 +60,28 @@ def _stack(grades: Mapping[str, FloatArray]) -> tuple[list[str], FloatArray]:
             raise SubmissionError(msg)
     identifiers = [identifier for study_id in grades for identifier in row_ids(study_id)]
     stacked = np.concatenate([np.asarray(values, dtype=np.float64) for values in grades.values()])
-    _check_values(identifiers, stacked)
+    check_values(identifiers, stacked, tolerance=SUM_TOLERANCE)
     return identifiers, stacked
 
 
-def _check_values(identifiers: Sequence[str], values: FloatArray) -> None:
-    """Refuse probabilities (rows, 3) that are not finite, negative or do not sum to one."""
+def check_values(identifiers: Sequence[str], values: FloatArray, *, tolerance: float) -> None:
+    """Refuse probabilities (rows, 3) that are not finite, negative or do not sum to one.
+
+    Args:
+        identifiers: row ids, for the message.
+        values: the probabilities.
+        tolerance: largest difference of a sum from one.
+
+    Raises:
+        SubmissionError: naming the fault, the number of rows and the first of them.
+    """
 
     def name(wrong: NDArray[np.bool_]) -> list[str]:
         return [f"{identifiers[row]} {values[row].tolist()}" for row in np.flatnonzero(wrong).tolist()]
 
     _refuse("are not finite", name(~np.all(np.isfinite(values), axis=1)))
     _refuse("are negative", name(np.any(values < 0, axis=1)))
-    _refuse("do not sum to one", name(np.abs(values.sum(axis=1) - 1) > SUM_TOLERANCE))
+    _refuse("do not sum to one", name(np.abs(values.sum(axis=1) - 1) > tolerance))
 
 
 def _refuse(fault: str, rows: Sequence[str]) -> None:
@@ -90,7 +95,7 @@ def _refuse(fault: str, rows: Sequence[str]) -> None:
 def load_submission(path: Path) -> dict[str, FloatArray]:
     """Row id → (3,) probabilities of a submission file, complete or not; raises SubmissionError for another layout."""
     submission: dict[str, FloatArray] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != SUBMISSION_COLUMNS:
             msg = f"{path} must have the columns {', '.join(SUBMISSION_COLUMNS)}, not {reader.fieldnames}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
+from lumbar_kernel.runtime.devices import AUTO, PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Update
 from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
 from lumbar_kernel.schema import ROWS, prior, row_ids
@@ -30,6 +31,8 @@ PUBLISH_EVERY_SECONDS = 5.0
 """Longest time before new grades are written to the file."""
 
 POLL_SECONDS = 0.5
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 ENDING_SHARE = 0.7
 """Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
@@ -84,7 +87,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         The report, which is also written beside the submission as `report.json`.
 
     Raises:
-        ConfigError: nothing can be graded: a path is wrong, or the folder holds no study.
+        ConfigError: nothing can be graded: a path is wrong, the folder holds no study, or a named device does not work.
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
@@ -96,8 +99,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         grades=_first_grades(config, submission_order(config, studies)),
         reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
     )
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_submission(state.grades, config.submission_path)
+    _write_first(config, state)
     logger.info("a first submission of %d studies is on disk", len(studies))
     if config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
@@ -116,6 +118,18 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
+
+
+def _write_first(config: Config, state: _State) -> None:
+    """Write the first submission; raises ConfigError where no file can be written, OSError where the disk is full."""
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+        write_submission(state.grades, config.submission_path)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        msg = f"output {str(config.output)!r} cannot be written: {error.strerror}; name another folder"
+        raise ConfigError(msg) from error
 
 
 def _publish(config: Config, state: _State) -> None:
@@ -188,8 +202,12 @@ def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, b
 
 
 def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
-    """The devices that grade; requested devices that do not work are recorded."""
+    """The devices that grade; found ones that do not work are recorded, named ones end the run with a ConfigError."""
     found = find_devices(config.device, seconds=min(PROBE_SECONDS, budget.remaining()))
+    if found.broken and config.device != AUTO and not budget.expired():
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.broken.items())
+        msg = f"the device asked for does not work ({reasons}); `auto` takes those that do"
+        raise ConfigError(msg)
     for name, reason in found.broken.items():
         logger.warning("%s does not work and is left out: %s", name, reason)
         state.failures.append(Failure("find devices", "DeviceBroken", f"{name}: {reason}"))

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime.supervisor import submission_order
 from lumbar_kernel.schema import ROWS, prior
+from tests.conftest import ROOT
 
 
 def grades_of(path):
@@ -65,6 +68,19 @@ def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, tmp_
     again = Config(data=config.data, output=tmp_path, weights=config.weights, progress=False, workers=0)
     predict(again)
     assert again.submission_path.read_bytes() == config.submission_path.read_bytes()
+
+
+def test_a_script_without_a_main_guard_is_graded(run, tmp_path):
+    config, _ = run
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from lumbar_kernel import Config, predict\n"
+        f"folders = dict(data={str(config.data)!r}, output={str(tmp_path / 'out')!r})\n"
+        "print(predict(Config(progress=False, **folders)).exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == str(EXIT_GRADED), done.stderr
+    assert (tmp_path / "out" / "submission.csv").read_bytes() == config.submission_path.read_bytes()
 
 
 def test_no_time_leaves_the_prior(dataset, trained, tmp_path):

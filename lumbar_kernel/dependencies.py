@@ -1,0 +1,32 @@
+"""The packages that inference needs. The wheel does not require them, so that pip leaves those of a Kaggle image."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from lumbar_kernel.errors import DependencyError
+
+PACKAGES = {
+    "torch": "torch",
+    "timm": "timm",
+    "pydicom": "pydicom",
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "tqdm": "tqdm",
+    "safetensors": "safetensors",
+}
+"""Name of each module that inference imports → the package that brings it."""
+
+INSTALL = "pip install 'lumbar-kernel[runtime]'"
+
+
+def require_dependencies() -> None:
+    """Check that every package of `PACKAGES` is installed, without importing it.
+
+    Raises:
+        DependencyError: naming the missing ones and the command that installs them.
+    """
+    missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        msg = f"not installed: {', '.join(missing)}; `{INSTALL}` installs all of them"
+        raise DependencyError(msg)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from lumbar_kernel.errors import SubmissionError
+from lumbar_kernel.results.metric import constant_submission, score
+from lumbar_kernel.results.reliability import reliability
+from lumbar_kernel.results.score_report import labels_and_probabilities, score_text, scored_rows
+from lumbar_kernel.schema import ROWS, row_ids
+
+STUDIES = ("11", "12", "13")
+
+
+@pytest.fixture
+def solution():
+    """All rows of three studies but one, which has no label."""
+    rng = np.random.default_rng(0)
+    rows = [row for study in STUDIES for row in row_ids(study)]
+    return {row: int(rng.integers(3)) for row in rows if row != f"11_{ROWS[4]}"}
+
+
+@pytest.fixture
+def submission():
+    return constant_submission(row for study in STUDIES for row in row_ids(study))
+
+
+def test_labelled_rows_of_a_whole_submission_are_scored(submission, solution):
+    assert scored_rows(submission, solution) == solution
+
+
+def test_an_unlabelled_row_must_be_there_too(submission, solution):
+    del submission[f"11_{ROWS[4]}"]
+    with pytest.raises(SubmissionError, match=r"lacks 1 rows \(75 are asked for\): 11_"):
+        scored_rows(submission, solution)
+
+
+def test_unexpected_rows_are_refused(submission, solution):
+    with pytest.raises(SubmissionError, match="unexpected 25 rows"):
+        scored_rows(submission | constant_submission(row_ids("99")), solution)
+    with pytest.raises(SubmissionError, match="does not end in one of the 25 targets"):
+        scored_rows(submission | {"99_l9": np.ones(3) / 3}, solution)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ((0.9, 0.9, 0.9), "do not sum to one"),
+        ((1.2, -0.1, -0.1), "are negative"),
+        ((np.nan, 0.5, 0.5), "are not finite"),
+    ],
+)
+def test_impossible_values_are_refused(submission, solution, values, fault):
+    row = next(iter(submission))
+    with pytest.raises(SubmissionError, match=f"{fault} .*{row}"):
+        scored_rows(submission | {row: np.array(values)}, solution)
+
+
+def test_rows_rounded_to_three_decimals_are_accepted(submission, solution):
+    thirds = {row: np.full(3, 0.333) for row in submission}
+    assert scored_rows(thirds, solution) == solution
+
+
+def test_a_subset_scores_the_studies_that_both_hold(submission, solution):
+    two = {row: values for row, values in submission.items() if not row.startswith("13_")}
+    with pytest.raises(SubmissionError, match="lacks 25 rows"):
+        scored_rows(two, solution)
+    more = two | constant_submission(row_ids("99"))
+    scored = scored_rows(more, solution, subset=True)
+    assert {row.split("_")[0] for row in scored} == {"11", "12"}
+    with pytest.raises(SubmissionError, match="no study in common"):
+        scored_rows(constant_submission(row_ids("99")), solution, subset=True)
+
+
+def test_the_text_holds_counts_parts_levels_and_reliability(submission, solution):
+    bins = reliability(*labels_and_probabilities(solution, submission))
+    text = score_text(solution, submission, bins, draws=50)
+    result = score(solution, submission)
+    assert "scored 74 labelled rows of 3 studies" in text
+    assert f"mean          {result.mean:.4f}" in text
+    assert text.count("95 % interval") == 5
+    assert "L4/L5" in text
+    assert len([line for line in text.splitlines() if line.startswith("severe ")]) == len(
+        [item for item in bins if item.severity == "severe"]
+    )
