@@ -15,7 +15,7 @@ ENVIRONMENT := build/environment
 SOURCES := $(shell find lumbar_kernel weights -type f -not -path '*/__pycache__/*') pyproject.toml build_wheel.py LICENSE README.md
 LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(ENVIRONMENT)/bin/lumbar-kernel
 
-.PHONY: help submission phantom check test wheel replay train clean
+.PHONY: help submission phantom check test wheel kaggle replay train clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ test: .venv/.stamp ## all tests
 
 wheel: .venv/.stamp ## build the wheel and verify it in a separate environment
 	$(PYTHON) build_wheel.py
+
+kaggle: .venv/.stamp ## build and verify the data set and notebook that OWNER uploads
+	@test -n "$(OWNER)" || { echo "name your Kaggle user: make kaggle OWNER=jane"; exit 2; }
+	$(PYTHON) build_wheel.py --owner "$(OWNER)"
 
 replay: $(DATASET)/SHA256SUMS ## run the notebook on DATA (or phantoms) as Kaggle does
 	$(PYTHON) -m benchmarks.kaggle.replay $(if $(DATA),--data "$(DATA)") $(if $(LAYOUT),--layout $(LAYOUT))

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.kaggle import offline
 from benchmarks.kaggle.check import check_submission
+from benchmarks.kaggle.upload import OwnerError, write_dataset_metadata, write_notebook_folder
 
 ROOT = Path(__file__).resolve().parent
 LARGEST_FILE = 15_000_000
@@ -30,8 +31,6 @@ EPOCH = 1_580_601_600
 ZIP_DATE = (2020, 2, 2, 0, 0, 0)
 COMPANIONS = ("*.md", "LICENSE*")
 """Text files beside the weights, which need no hash."""
-DATA_SET_TITLE = "Lumbar Kernel Wheel"
-DATA_SET_LICENCE = "CC-BY-NC-4.0"
 PROOF_STUDIES = 2
 CAPTURE: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
@@ -134,22 +133,11 @@ def check_wheel(wheel: Path) -> None:
 
 
 def write_dataset(root: Path, wheel: Path) -> None:
-    """Write the manifest, the data set's metadata and the checksums beside the wheel.
-
-    The folder stays flat: Kaggle's client leaves sub-folders out. The data set's name comes from the notebook's
-    metadata, so that the two cannot differ.
-    """
+    """Write the manifest and the checksums beside the wheel; the folder stays flat, as Kaggle's client skips others."""
     folder = wheel.parent
     shutil.copyfile(root / "weights" / "manifest.json", folder / "manifest.json")
     sums = "".join(f"{_sha256(path)}  {path.name}\n" for path in sorted([wheel, folder / "manifest.json"]))
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
-    kernel = json.loads((root / "kernel-metadata.json").read_text(encoding="utf-8"))
-    metadata = {
-        "title": DATA_SET_TITLE,
-        "id": kernel["dataset_sources"][0],
-        "licenses": [{"name": DATA_SET_LICENCE}],
-    }
-    (folder / "dataset-metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
 def prove(wheel: Path) -> None:
@@ -218,15 +206,20 @@ def main() -> int:
     """Build the wheel and, unless skipped, verify it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder that gets kaggle-dataset/")
+    parser.add_argument("--owner", help="your Kaggle user name: also write metadata and notebook for the upload")
     parser.add_argument("--skip-proof", action="store_true", help="do not install and run the wheel")
     arguments = parser.parse_args()
     try:
         wheel = build(ROOT, arguments.out)
         print(f"{wheel.name}  {wheel.stat().st_size / 1e6:.1f} MB  sha256 {_sha256(wheel)}")
+        if arguments.owner:
+            write_dataset_metadata(ROOT / "kernel-metadata.json", wheel.parent, arguments.owner)
+            write_notebook_folder(ROOT / "kernel-metadata.json", arguments.out / "kaggle-notebook", arguments.owner)
+            print(f"for the upload by {arguments.owner}: {wheel.parent} and {arguments.out / 'kaggle-notebook'}")
         if not arguments.skip_proof:
             prove(wheel)
             print(f"proved: installed alone, without a network, it graded {PROOF_STUDIES} phantom studies")
-    except BuildError as error:
+    except (BuildError, OwnerError) as error:
         print(f"build_wheel: {error}", file=sys.stderr)
         return 1
     return 0

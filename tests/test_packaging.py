@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 import os
 import zipfile
 
@@ -98,16 +97,11 @@ def test_checksums_cover_the_data_set(wheel):
     folder = wheel.parent
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
-    assert set(sums) | {"SHA256SUMS", "dataset-metadata.json"} == {path.name for path in folder.iterdir()}
+    assert set(sums) | {"SHA256SUMS"} == {path.name for path in folder.iterdir()}
 
 
-def test_the_data_set_can_be_uploaded_under_the_name_that_the_notebook_attaches(wheel):
-    metadata = json.loads((wheel.parent / "dataset-metadata.json").read_text())
-    kernel = json.loads((ROOT / "kernel-metadata.json").read_text())
-    assert metadata["id"] in kernel["dataset_sources"]
-    assert 6 <= len(metadata["title"]) <= 50
-    assert 6 <= len(metadata["id"].split("/")[1]) <= 50
-    assert metadata["licenses"] == [{"name": "CC-BY-NC-4.0"}]
+def test_without_an_owner_nothing_can_be_uploaded_by_mistake(wheel):
+    assert not (wheel.parent / "dataset-metadata.json").exists()
     assert not [path for path in wheel.parent.iterdir() if path.is_dir()]
 
 

@@ -1,15 +1,18 @@
 """Runs the notebook as Kaggle does: either mount layout, the wheel alone, no network, a hard limit on the time.
 
-    python -m benchmarks.kaggle.replay [--data FOLDER] [--layout new|flat] [--unpacked] [--hours H] [--cap SECONDS]
+    python -m benchmarks.kaggle.replay [--data FOLDER] [--layout new|flat] [--studies 722] [--rerun]
 
-Without data it grades phantom studies. The notebook gets two cells of ours: one in front that fails where the network
-is on, one behind that fails when the package came from anywhere but the wheel.
+Without data it grades phantom studies. What the notebook leaves is kept in `out/replay/<layout>/`, and the end is reported
+in the platform's words. The notebook gets two cells of ours: one in front that fails where the network is on, one behind
+that fails when the package came from anywhere but the wheel.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +25,12 @@ from typing import Any
 
 import nbformat
 import psutil
+from nbconvert import HTMLExporter
 
 from benchmarks.kaggle import offline
 from benchmarks.kaggle.check import check_submission
+from benchmarks.kaggle.multiply import HIDDEN_STUDIES, multiply
+from lumbar_kernel.schema import ROWS
 
 ROOT = offline.ROOT
 COMPETITION = "rsna-2024-lumbar-spine-degenerative-classification"
@@ -37,10 +43,31 @@ NEVER_UPLOADED = "dataset-metadata.json"
 PHANTOM_STUDIES = 2
 KERNEL = "lumbar-replay"
 TAG = "replay"
+KILL_SECONDS = 3.0
+EXECUTED = "__notebook__.ipynb"
+"""Name under which the platform saves the notebook with its outputs."""
+
+
+THREW, NOT_FOUND, SCORING_ERROR, TIMEOUT = (
+    "Notebook Threw Exception",
+    "Submission CSV Not Found",
+    "Submission Scoring Error",
+    "Notebook Timeout",
+)
+"""How the platform names the ways in which a submission fails."""
 
 
 class ReplayError(Exception):
-    """The notebook failed, took too long or left no valid submission."""
+    """The submission would fail.
+
+    Args:
+        status: in the platform's words.
+        cause: what happened.
+    """
+
+    def __init__(self, status: str, cause: str) -> None:
+        super().__init__(f"{status}: {cause}")
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -76,6 +103,7 @@ def mount_inputs(root: Path, data: Path, dataset: Path, *, layout: str, unpacked
 
 def instrument(notebook: nbformat.NotebookNode, scratch: Path) -> nbformat.NotebookNode:
     """Add the two cells that assert what the replay promises: no network, and the package of the wheel alone."""
+    notebook = copy.deepcopy(notebook)
     child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {offline.PROBE!r}], check=True)"
     origin = (
         f"import {offline.PACKAGE} as package\nassert package.__file__.startswith({str(scratch)!r}), package.__file__"
@@ -94,6 +122,7 @@ def replay(
     layout: str = "new",
     unpacked: bool = False,
     parameters: dict[str, Any] | None = None,
+    rerun: bool = False,
     cap: float = 1800.0,
 ) -> Replay:
     """Execute a notebook in a fresh environment with nothing but the mounts.
@@ -106,16 +135,17 @@ def replay(
         layout: a key of `LAYOUTS`.
         unpacked: show the wheel as a folder.
         parameters: replace those of the notebook.
+        rerun: set the variable by which a notebook knows that it is the hidden re-run.
         cap: seconds after which the notebook and all its children are killed.
 
     Raises:
-        ReplayError: a cell failed or the time was up; the message holds the end of the notebook's log.
+        ReplayError: a cell failed, the time was up or there is no submission; a cell's error comes with the log's end.
     """
     thin, mounts, working = scratch / "environment", scratch / "input", scratch / "working"
     offline.make_thin(thin)
     mount_inputs(mounts, data, dataset, layout=layout, unpacked=unpacked)
     working.mkdir()
-    source, executed = scratch / "notebook.ipynb", working / "__notebook__.ipynb"
+    source, executed = scratch / "notebook.ipynb", working / EXECUTED
     nbformat.write(instrument(notebook, scratch), source)
     _write_kernel(scratch / "jupyter", offline.thin_python(thin))
     variables = {
@@ -126,6 +156,8 @@ def replay(
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "IPYTHONDIR": str(scratch / "ipython"),
     }
+    if rerun:
+        variables["KAGGLE_IS_COMPETITION_RERUN"] = "1"
     script = Path(__file__).with_name("execute.py")
     options = ["--kernel", KERNEL, "--parameters", json.dumps(parameters or {})]
     began = time.monotonic()
@@ -142,10 +174,10 @@ def replay(
         seconds = time.monotonic() - began
         log.seek(0)
         log = log.read()[-4000:]
+    if status is None:
+        raise ReplayError(TIMEOUT, f"the notebook was killed after {cap:.0f} s:\n{log}")
     if status != 0:
-        reason = f"was killed after {cap:.0f} s" if status is None else f"failed with exit code {status}"
-        msg = f"the notebook {reason}:\n{log}"
-        raise ReplayError(msg)
+        raise ReplayError(THREW, f"the notebook failed with exit code {status}:\n{log}")
     return Replay(working=working, notebook=executed, seconds=seconds)
 
 
@@ -164,6 +196,7 @@ def _wait(process: subprocess.Popen[bytes], cap: float) -> int | None:
             except psutil.NoSuchProcess:
                 continue
         process.wait()
+        psutil.wait_procs(family, timeout=KILL_SECONDS)
         return None
 
 
@@ -183,19 +216,50 @@ def make_phantoms(folder: Path) -> Path:
     return folder
 
 
+def check(done: Replay, data: Path) -> int:
+    """The number of rows of a valid submission; raises ReplayError for none or another."""
+    submission = done.working / "submission.csv"
+    if not submission.is_file():
+        raise ReplayError(NOT_FOUND, "the notebook ended and left no submission.csv in its working folder")
+    try:
+        return check_submission(submission, data)
+    except (ValueError, OSError) as error:
+        raise ReplayError(SCORING_ERROR, str(error)) from error
+
+
+def keep_outputs(scratch: Path, folder: Path) -> None:
+    """Copy what a replay left to a folder, which is replaced: working folder, log, notebook as .ipynb and .html."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(scratch / "working", folder)
+    shutil.copyfile(scratch / "log.txt", folder / "log.txt")
+    executed = folder / EXECUTED
+    if executed.is_file():
+        page, _ = HTMLExporter(embed_images=True).from_filename(executed)
+        (folder / "notebook.html").write_text(page, encoding="utf-8")
+        executed.rename(folder / "notebook.ipynb")
+
+
 def main() -> int:
-    """Replay the notebook and check what it left; returns 1 when anything is wrong."""
+    """Replay the notebook, report in the platform's words how the submission would end; returns 1 where it fails."""
     parser = argparse.ArgumentParser(description="Run inference.ipynb as Kaggle does.")
     parser.add_argument("--data", type=Path, help="folder in the competition's layout; phantom studies by default")
     parser.add_argument("--dataset", type=Path, default=ROOT / "dist" / "kaggle-dataset")
     parser.add_argument("--layout", choices=LAYOUTS, default="new")
     parser.add_argument("--unpacked", action="store_true", help="mount the wheel as an unpacked folder")
+    parser.add_argument("--rerun", action="store_true", help="the hidden re-run instead of a run of your own")
+    parser.add_argument(
+        "--studies", type=int, help=f"repeat the studies up to N; the hidden set has {HIDDEN_STUDIES}", metavar="N"
+    )
     parser.add_argument("--hours", type=float, default=8.0, help="budget that the notebook is given")
     parser.add_argument("--cap", type=float, default=1800.0, help="seconds until the notebook is killed")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "replay", help="gets a folder named as the layout")
     arguments = parser.parse_args()
+    kept = arguments.out / arguments.layout
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         data = arguments.data or make_phantoms(scratch / "phantoms")
+        if arguments.studies:
+            data = multiply(data, scratch / "multiplied", studies=arguments.studies)
         notebook = nbformat.read(ROOT / "inference.ipynb", as_version=4)
         try:
             done = replay(
@@ -206,15 +270,30 @@ def main() -> int:
                 layout=arguments.layout,
                 unpacked=arguments.unpacked,
                 parameters={"HOURS": arguments.hours},
+                rerun=arguments.rerun,
                 cap=arguments.cap,
             )
-            rows = check_submission(done.working / "submission.csv", data)
-        except (ReplayError, OSError, ValueError) as error:
-            print(f"replay: {error}", file=sys.stderr)
+            rows = check(done, data)
+        except ReplayError as error:
+            print(f"replay ({arguments.layout}): {error}", file=sys.stderr)
             return 1
+        finally:
+            if (scratch / "working").is_dir():
+                keep_outputs(scratch, kept)
+                print(f"notebook, log and results: {kept}")
     network = "namespace and guard" if offline.namespace() else "guard alone"
-    print(f"replay ({arguments.layout}): {rows} valid rows in {done.seconds:.1f} s, network off by {network}")
+    print(f"replay ({arguments.layout}): would be scored: {rows} valid rows, network off by {network}")
+    print(_margin(done.seconds, rows // len(ROWS), arguments.hours))
     return 0
+
+
+def _margin(seconds: float, studies: int, hours: float) -> str:
+    """A sentence on the time taken, and on what the hidden set would take at the same speed."""
+    hidden = seconds / studies * HIDDEN_STUDIES / 3600
+    return (
+        f"{seconds:.1f} s for {studies} studies; {HIDDEN_STUDIES} at this speed take {hidden:.2f} of {hours:g} hours, "
+        "the start counted with each"
+    )
 
 
 if __name__ == "__main__":

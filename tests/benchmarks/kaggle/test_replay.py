@@ -33,8 +33,41 @@ def test_a_missing_wheel_is_named(tmp_path, notebook, wheel):
     empty, scratch = tmp_path / "empty", tmp_path / "scratch"
     empty.mkdir()
     scratch.mkdir()
-    with pytest.raises(replay.ReplayError, match="attach it as an input"):
+    with pytest.raises(replay.ReplayError, match="attach it as an input") as failure:
         replay.replay(scratch, only_installing(notebook), empty, empty, cap=60)
+    assert failure.value.status == "Notebook Threw Exception"
+    replay.keep_outputs(scratch, tmp_path / "kept")
+    assert "attach it as an input" in (tmp_path / "kept" / "log.txt").read_text()
+    assert (tmp_path / "kept" / "notebook.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [(None, "Submission CSV Not Found"), ("row_id,grade\n1,2\n", "Submission Scoring Error")]
+)
+def test_a_submission_that_is_absent_or_wrong_fails_in_the_platforms_words(dataset, tmp_path, text, status):
+    if text:
+        (tmp_path / "submission.csv").write_text(text)
+    with pytest.raises(replay.ReplayError) as failure:
+        replay.check(replay.Replay(tmp_path, tmp_path / "none.ipynb", 1.0), dataset)
+    assert failure.value.status == status
+
+
+def test_only_the_hidden_rerun_has_its_variable(tmp_path, wheel):
+    show = nbformat.v4.new_notebook()
+    source = 'import os\nprint("rerun", os.environ.get("KAGGLE_IS_COMPETITION_RERUN"))'
+    show.cells = [
+        nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("import sys\nsys.path.insert(0, next(iter(__import__('glob').glob(MOUNT))))"),
+        nbformat.v4.new_code_cell(source),
+    ]
+    for rerun, shown in ((False, "rerun None"), (True, "rerun 1")):
+        scratch = tmp_path / str(rerun)
+        scratch.mkdir()
+        mount = f"{scratch}/input/datasets/*/*/*"
+        done = replay.replay(
+            scratch, show, tmp_path, wheel.parent, unpacked=True, rerun=rerun, parameters={"MOUNT": mount}, cap=60
+        )
+        assert shown in json.dumps(nbformat.read(done.notebook, as_version=4))
 
 
 def test_a_notebook_that_takes_too_long_is_killed_with_its_children(tmp_path, wheel):
@@ -46,9 +79,10 @@ def test_a_notebook_that_takes_too_long_is_killed_with_its_children(tmp_path, wh
         nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(source),
     ]
-    with pytest.raises(replay.ReplayError, match="killed after 5 s"):
+    with pytest.raises(replay.ReplayError, match=r"Notebook Timeout: .*killed after 5 s"):
         replay.replay(tmp_path, slow, tmp_path, wheel.parent, cap=5)
-    assert not [process for process in psutil.process_iter(["cmdline"]) if mark in (process.info["cmdline"] or ())]
+    marked = [item for item in psutil.process_iter(["cmdline", "status"]) if mark in (item.info["cmdline"] or ())]
+    assert not [item for item in marked if item.info["status"] != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.slow
@@ -58,6 +92,12 @@ def test_the_notebook_grades_phantoms_as_kaggle_would_run_it(tmp_path, notebook)
     data, scratch = replay.make_phantoms(tmp_path / "phantoms"), tmp_path / "scratch"
     scratch.mkdir()
     done = replay.replay(scratch, notebook, data, dataset, parameters={"STRICT": True}, cap=300)
+    replay.keep_outputs(scratch, tmp_path / "kept")
+    assert {"submission.csv", "report.json", "log.txt", "notebook.ipynb", "notebook.html"} <= {
+        path.name for path in (tmp_path / "kept").iterdir()
+    }
+    page = (tmp_path / "kept" / "notebook.html").read_text()
+    assert page.count("data:image/png;base64") >= 2
     assert check_submission(done.working / "submission.csv", data) == 25 * replay.PHANTOM_STUDIES
     shown = json.dumps(nbformat.read(done.notebook, as_version=4))
     assert shown.count("image/png") == 2
