@@ -1,7 +1,10 @@
 """The documentation names only what exists, and every module is explained."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,22 @@ def test_commands_name_modules_that_run(page):
         spec = importlib.util.find_spec(module)
         assert spec is not None, module
         assert "__main__" in Path(spec.origin).read_text(), module
+
+
+@pytest.mark.slow
+def test_the_python_examples_run(dataset, tmp_path):
+    """Each block as a script of its own, without a main guard, in a folder that holds `studies/`."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    (tmp_path / "studies").symlink_to(dataset)
+    for number, block in enumerate(blocks):
+        script = tmp_path / f"example_{number}.py"
+        script.write_text(block)
+        variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, script]
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
 
 
 @pages

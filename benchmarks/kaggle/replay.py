@@ -2,9 +2,9 @@
 
     python -m benchmarks.kaggle.replay [--data FOLDER] [--layout new|flat] [--studies 722] [--rerun]
 
-Without data it grades phantom studies. What the notebook leaves is kept in `out/replay/<layout>/`, and the end is reported
-in the platform's words. The notebook gets two cells of ours: one in front that fails where the network is on, one behind
-that fails when the package came from anywhere but the wheel.
+Without data it grades phantom studies. What the notebook leaves is kept in `out/replay/<layout>/`, and the end is
+reported in the platform's words. The notebook gets two cells of ours: one in front that fails where the network is on,
+one behind that fails when the package came from anywhere but the wheel.
 """
 
 from __future__ import annotations

@@ -76,9 +76,10 @@ class Note:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """The best grades of a study so far, (25, 3), with its part of the report."""
+    """The best grades of a study so far, (25, 3), which of them a member gave, (25,), and its part of the report."""
 
     grades: NDArray[np.float64]
+    graded: NDArray[np.bool_]
     report: StudyReport
 
 

@@ -291,7 +291,7 @@ class GradingRun:
             graded_rows=int(combined.graded.sum()),
             failures=self.recorder.failures(state.study_id) or state.report.failures,
         )
-        return Update(grades=combined.grades, report=report)
+        return Update(grades=combined.grades, graded=combined.graded, report=report)
 
     def _warn(self, text: str) -> None:
         logger.warning(text)

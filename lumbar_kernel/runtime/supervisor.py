@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lumbar_kernel import __version__
@@ -18,6 +19,7 @@ from lumbar_kernel.dicom.discovery import find_studies, sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.results.submission import load_submission, write_submission
+from lumbar_kernel.results.tables import write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import AUTO, PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Update
@@ -32,7 +34,7 @@ PUBLISH_EVERY_SECONDS = 5.0
 
 POLL_SECONDS = 0.5
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 ENDING_SHARE = 0.7
 """Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
@@ -47,6 +49,7 @@ class _State:
 
     grades: dict[str, FloatArray]
     reports: dict[str, StudyReport]
+    graded: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     ready: list[Ready] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -65,6 +68,7 @@ class _State:
         """Store one message."""
         if isinstance(message, Update):
             self.grades[message.report.study_id] = message.grades
+            self.graded[message.report.study_id] = message.graded
             self.reports[message.report.study_id] = message.report
             self.dirty = True
         elif isinstance(message, Ready):
@@ -84,7 +88,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         started: reading of the clock at which the budget began, now when None.
 
     Returns:
-        The report, which is also written beside the submission as `report.json`.
+        The report, which is also written beside the submission as `report.json`, with `grades.csv` and `landmarks.csv`.
 
     Raises:
         ConfigError: nothing can be graded: a path is wrong, the folder holds no study, or a named device does not work.
@@ -106,13 +110,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     elif not budget.expired():
         _run_workers(config, studies, state, budget)
     _publish(config, state)
-    report = _report(config, state, budget)
-    try:
-        report.write(config.report_path)
-    except OSError as error:
-        logger.warning("%s cannot be written: %s", config.report_path, error)
-        failure = Failure("write report", type(error).__name__, str(error))
-        report = replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
+    report = _write_report(config, state, budget)
     if config.strict and report.failures:
         first = report.failures[0]
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
@@ -130,6 +128,26 @@ def _write_first(config: Config, state: _State) -> None:
             raise
         msg = f"output {str(config.output)!r} cannot be written: {error.strerror}; name another folder"
         raise ConfigError(msg) from error
+
+
+def _write_report(config: Config, state: _State, budget: Budget) -> Report:
+    """Write tables and report; what cannot be written becomes a failure of the report returned."""
+    report = _report(config, state, budget)
+    try:
+        write_tables(state.grades, state.graded, state.reports, config.output)
+    except OSError as error:
+        report = _with_unwritten(report, "grades.csv or landmarks.csv", error)
+    try:
+        report.write(config.report_path)
+    except OSError as error:
+        report = _with_unwritten(report, config.report_path.name, error)
+    return report
+
+
+def _with_unwritten(report: Report, name: str, error: OSError) -> Report:
+    logger.warning("%s cannot be written: %s", name, error)
+    failure = Failure(f"write {name}", type(error).__name__, str(error))
+    return replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
 
 
 def _publish(config: Config, state: _State) -> None:

@@ -1,0 +1,147 @@
+"""`Kernel`: one study at a time from Python, in this process, with the networks loaded once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.errors import ConfigError, StudyError
+from lumbar_kernel.grading.crops import cut_crops
+from lumbar_kernel.grading.ensemble import combine, row_confidence
+from lumbar_kernel.grading.grader import grade
+from lumbar_kernel.localisation.axial import AxialView, axial_views
+from lumbar_kernel.localisation.landmarks import Landmarks, localise
+from lumbar_kernel.models.checkpoints import load_models
+from lumbar_kernel.results.pictures import draw_study
+from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.results.study_report import nothing_usable, study_report
+from lumbar_kernel.results.tables import grade_rows, landmark_rows
+from lumbar_kernel.runtime.devices import AUTO, find_devices
+from lumbar_kernel.study import Study
+from lumbar_kernel.views import VIEWS
+
+
+@dataclass(frozen=True, eq=False)
+class Grades:
+    """The grades of one study.
+
+    Attributes:
+        study: that was graded.
+        probabilities: (25, 3), rows as in `schema.ROWS`, columns as in `schema.SEVERITIES`, each row summing to one.
+        graded: (25,) whether a member graded the row; the others hold the prior.
+        weight: (25,) share of the kernel's own prediction in each row, 0 to 1; the rest is the prior's.
+        landmarks: positions of the five levels, mm LPS, with their confidence.
+        axial: the axial slice of each level with its recesses, None where there is none.
+        members: that took part.
+        report: series used, what was missing and why, as in `report.json`.
+    """
+
+    study: Study
+    probabilities: FloatArray
+    graded: NDArray[np.bool_]
+    weight: FloatArray
+    landmarks: Landmarks
+    axial: tuple[AxialView | None, ...]
+    members: tuple[str, ...]
+    report: StudyReport = field(repr=False)
+
+    def rows(self) -> list[dict[str, object]]:
+        """The 25 grades as rows of `grades.csv`, ready for `pandas.DataFrame`."""
+        return grade_rows(self.study.study_id, self.probabilities, self.graded, self.report)
+
+    def points(self) -> list[dict[str, object]]:
+        """The landmarks as rows of `landmarks.csv`, mm LPS, ready for `pandas.DataFrame`."""
+        return landmark_rows(self.report)
+
+    def draw(self, folder: str | os.PathLike[str]) -> Path:
+        """Draw the levels and points on the study's slices; returns the path of the picture, `<study_id>.png`."""
+        return draw_study(self.study, self.landmarks, self.axial, Path(folder))
+
+
+class Kernel:
+    """The networks of a weights folder on one device.
+
+    Args:
+        weights: folder with `manifest.json`, None for the package's own.
+        device: "auto", "cpu", "cuda" or "cuda:N"; auto takes the first GPU that works, else the CPU.
+
+    Raises:
+        ConfigError: the named device does not work.
+        WeightsError: a network is missing or damaged.
+    """
+
+    def __init__(self, *, weights: str | os.PathLike[str] | None = None, device: str = AUTO) -> None:
+        found = find_devices(device)
+        if found.broken and device != AUTO:
+            msg = f"the device {device} does not work: {'; '.join(found.broken.values())}"
+            raise ConfigError(msg)
+        self._models, _ = load_models(None if weights is None else Path(weights), found.working[0], strict=True)
+
+    @property
+    def device(self) -> str:
+        """Name of the device that grades."""
+        return str(self._models.device)
+
+    def grade(self, study: Study | str | os.PathLike[str]) -> Grades:
+        """Grade one study.
+
+        Args:
+            study: a `Study`, or a folder that holds exactly one.
+
+        Raises:
+            ConfigError: the folder does not exist, or holds no study or several.
+            StudyError: the study has no usable series.
+            LocalisationError: no plausible five levels were found.
+        """
+        study = study if isinstance(study, Study) else _only_study(Path(study))
+        if not study.series:
+            raise StudyError(nothing_usable(study))
+        models = self._models
+        landmarks = localise(study, models.sagittal)
+        axial = axial_views(study, landmarks, models.axial)
+        crops = cut_crops(study, landmarks, axial)
+        predictions = {}
+        for spec in models.manifest.members:
+            if spec.view in crops:
+                view = VIEWS[spec.view]
+                predictions[spec.name] = grade(
+                    [crops[spec.view]], models.members[spec.name], view=view, groups=view.groups
+                )[0]
+        weight = row_confidence(landmarks)
+        combined = combine(predictions, models.manifest, weight)
+        return Grades(
+            study=study,
+            probabilities=combined.grades,
+            graded=combined.graded,
+            weight=np.where(combined.graded, weight, 0.0),
+            landmarks=landmarks,
+            axial=axial,
+            members=combined.members,
+            report=study_report(study, axial, (), landmarks=landmarks),
+        )
+
+
+def read_studies(folder: str | os.PathLike[str], *, split: str = "test") -> Iterator[Study]:
+    """The studies of a folder one after the other, read from DICOM; `split` as for `Config`.
+
+    Raises:
+        ConfigError: the folder does not exist or cannot be listed.
+    """
+    return (read_study(files) for files in find_studies(Path(folder), split=split))
+
+
+def _only_study(folder: Path) -> Study:
+    found = find_studies(folder)
+    if len(found) != 1:
+        names = ", ".join(files.study_id for files in found[:3])
+        msg = f"{str(folder)!r} holds {len(found)} studies{f' ({names} …)' if found else ''}; `read_studies` gives each"
+        raise ConfigError(msg)
+    return read_study(found[0])

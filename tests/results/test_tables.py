@@ -1,0 +1,57 @@
+import csv
+
+import numpy as np
+import pytest
+
+from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.results.tables import GRADE_COLUMNS, grade_rows, landmark_rows, write_tables
+from lumbar_kernel.schema import LEVELS, ROWS, SEVERITIES, SEVERITY_WEIGHTS, prior
+
+LANDMARKS = {
+    level: {
+        "canal": [0.0, float(k), -30.0 * k],
+        "foramina": {"left": [20.0, 0.0, 0.0], "right": [-20.0, 0.0, 0.0]},
+        "recesses": {"left": [8.0, 0.0, 0.0], "right": [-8.0, 0.0, 0.0]} if k else None,
+        "axial_instance_number": None,
+        "confidence": 0.9 - 0.1 * k,
+        "foramen_confidence": [0.25, 0.5],
+    }
+    for k, level in enumerate(LEVELS)
+}
+
+
+@pytest.fixture
+def report():
+    return StudyReport("7", landmarks=LANDMARKS)
+
+
+def test_each_row_has_its_parts_and_the_confidence_of_its_place(report):
+    graded = np.arange(25) % 2 == 0
+    rows = grade_rows("7", prior(), graded, report)
+    assert [tuple(row) for row in rows] == [GRADE_COLUMNS] * 25
+    names = ["_".join(filter(None, (row["side"], row["condition"], row["level"]))) for row in rows]
+    assert tuple(names) == ROWS
+    assert [row["source"] == "kernel" for row in rows] == graded.tolist()
+    assert {row["confidence"] for row in rows if "foraminal" in row["condition"] and row["side"] == "left"} == {0.25}
+    assert [row["confidence"] for row in rows if row["condition"] == "spinal_canal_stenosis"] == pytest.approx(
+        [0.9, 0.8, 0.7, 0.6, 0.5]
+    )
+    likely = np.argmax(prior() / SEVERITY_WEIGHTS, axis=1)
+    assert [row["grade"] for row in rows] == [SEVERITIES[k] for k in likely]
+
+
+def test_points_without_an_axial_slice_are_absent(report):
+    points = [(row["level"], row["point"]) for row in landmark_rows(report)]
+    assert len(points) == 3 + 4 * 5
+    assert ("l1_l2", "left_recess") not in points
+    assert landmark_rows(StudyReport("7")) == []
+
+
+def test_a_study_that_nobody_graded_holds_the_prior_without_confidence(report, tmp_path):
+    write_tables({"8": prior(), "7": prior()}, {"7": np.ones(25, bool)}, {"7": report, "8": StudyReport("8")}, tmp_path)
+    with (tmp_path / "grades.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["study_id"] for row in rows] == ["8"] * 25 + ["7"] * 25
+    assert {(row["source"], row["confidence"]) for row in rows[:25]} == {("prior", "")}
+    with (tmp_path / "landmarks.csv").open(newline="") as file:
+        assert {row["study_id"] for row in csv.DictReader(file)} == {"7"}
