@@ -40,6 +40,7 @@ ROOMS = {
             "recorder",
             "devices",
             "messages",
+            "progress",
             "journal",
             "shared_memory",
             "reader_process",

@@ -75,6 +75,25 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a worker is.
+
+    Attributes:
+        shard: number of its shard.
+        phase: the pass that it is in: the first one, a member's, or the second one of reduced studies.
+        done: studies of the shard that this pass has graded.
+        studies: of the shard in this pass.
+        seconds_left: expected until the shard is finished.
+    """
+
+    shard: int
+    phase: str
+    done: int
+    studies: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, eq=False)
 class Update:
     """The best grades of a study so far, (25, 3), which of them a member gave, (25,), and its part of the report."""
 
@@ -100,4 +119,4 @@ class Done:
     complete: bool = False
 
 
-Message = Ready | Step | Note | Update | Done
+Message = Ready | Step | Note | Progress | Update | Done

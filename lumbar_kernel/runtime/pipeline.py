@@ -120,7 +120,7 @@ class GradingRun:
         reduced_ids = {state.study_id for state in states if state.reduced}
         redone = self._first_pass(
             [files for files in remaining if files.study_id in reduced_ids],
-            FirstPassOptions(everything, reduced=everything, resumed=everything),
+            FirstPassOptions(everything, reduced=everything, resumed=everything, phase="second pass"),
         )
         all_studies = len(states) == len(remaining)
         complete = all_studies and len(finished) == len(self.members) and len(redone) == len(reduced_ids)
@@ -179,27 +179,22 @@ class GradingRun:
                 if count == 0:
                     self._warn(f"time for {len(states)} of {len(studies)} studies")
                     break
-                block = self._prepare_block(results, count, stride=first_pass.stride, done=len(states))
+                others = [spec for spec in self.members if spec not in first_pass.members]
+                done, number = len(states), self.shard.number
+                self.emit(scheduler.progress(number, options.phase, done, len(studies), seconds, others))
+                block = self._prepare_block(results, count, stride=first_pass.stride, done=done)
                 if not block:
                     break
                 self._grade_block(first_pass.members, block)
                 states += block
                 resumed, later = options.resumed.members, left - len(block)
-                if begun.intersection(state.study_id for state in block) and scheduler.members_fit(
-                    resumed, studies=len(block), full=options.full, later=later
-                ):
+                resuming = begun.intersection(state.study_id for state in block)
+                if resuming and scheduler.members_fit(resumed, studies=len(block), full=options.full, later=later):
                     self._grade_block(resumed, block)
         return states
 
     def _prepare_block(self, results: Iterator[ReadResult], count: int, *, stride: int, done: int) -> list[StudyState]:
-        """The next few studies, localised and cropped; none when the loader has no more.
-
-        Args:
-            results: of the loader.
-            count: studies to take.
-            stride: of the sagittal slices.
-            done: studies before these in this pass.
-        """
+        """The next `count` studies after the `done` first, localised and cropped; none when the loader has no more."""
         # The first wait is for the loader to start, from which there is nothing to learn.
         read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
         block = []
@@ -224,17 +219,19 @@ class GradingRun:
         while waiting:
             spec = self.scheduler.next_member(waiting)
             waiting.remove(spec)
-            if self._member_pass(spec, states):
+            if self._member_pass(spec, states, later=waiting):
                 finished.append(spec)
         return finished
 
-    def _member_pass(self, spec: MemberSpec, states: Sequence[StudyState]) -> bool:
+    def _member_pass(self, spec: MemberSpec, states: Sequence[StudyState], *, later: Sequence[MemberSpec]) -> bool:
         """Let a member grade the studies that it has not graded; returns whether it graded all of them."""
+        seconds = self.scheduler.member_seconds(spec)
         for start in range(0, len(states), STUDIES_AT_ONCE):
             block = states[start : start + STUDIES_AT_ONCE]
             if not any(state.lacks(spec) for state in block):
                 continue
-            if not self.budget.fits(self.scheduler.member_seconds(spec) * len(block)):
+            self.emit(self.scheduler.progress(self.shard.number, spec.name, start, len(states), seconds, later))
+            if not self.budget.fits(seconds * len(block)):
                 return False
             self._grade_block((spec,), block)
         return not any(state.lacks(spec) for state in states)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lumbar_kernel.models.manifest import Manifest, MemberSpec
 from lumbar_kernel.runtime.budget import Budget, Estimate
+from lumbar_kernel.runtime.messages import Progress
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
 
@@ -36,11 +37,13 @@ class FirstPassOptions:
         full: while all studies fit into the time that is left.
         reduced: when they do not.
         resumed: for studies that an interrupted run had begun.
+        phase: name of the pass in the progress.
     """
 
     full: FirstPass
     reduced: FirstPass
     resumed: FirstPass
+    phase: str = "first pass"
 
 
 class Scheduler:
@@ -75,6 +78,13 @@ class Scheduler:
     def member_seconds(self, spec: MemberSpec) -> float:
         """Expected seconds of one member for one study."""
         return self._estimates[spec.stage].seconds()
+
+    def progress(
+        self, shard: int, phase: str, done: int, studies: int, each: float, later: Sequence[MemberSpec]
+    ) -> Progress:
+        """How far a pass is: its other studies take `each` seconds, then the later members pass over all of them."""
+        after = sum(self.member_seconds(spec) for spec in later)
+        return Progress(shard, phase, done, studies, each * (studies - done) + after * studies)
 
     def fits_on_cpu(self, stage: str, *, studies: int) -> bool:
         """Whether a stage of so many studies fits by the manifest's figure, which was measured on a processor."""

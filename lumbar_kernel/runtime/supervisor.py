@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
@@ -22,7 +21,8 @@ from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.results.tables import write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import AUTO, PROBE_SECONDS, find_devices
-from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Update
+from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update
+from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
 from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.study import StudyFiles
@@ -188,7 +188,12 @@ def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]
 def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
     """Grade in this process: without protection against hanging stages, but easy to debug."""
     device = _devices(config, state, budget)[0]
-    state.take(grade_shard(config, Shard(0, tuple(studies), device), budget, state.take))
+    with _display(config) as display:
+
+        def emit(message: Message) -> None:
+            _take(message, state, display)
+
+        state.take(grade_shard(config, Shard(0, tuple(studies), device), budget, emit))
     state.seconds = state.done[0].recorder.stages
 
 
@@ -198,7 +203,7 @@ def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, b
     ending = max(ENDING_SHARE * config.reserve, published / SLOW_START)
     devices = _devices(config, state, budget)
     with (
-        tqdm(total=len(studies), unit="study", disable=not config.progress) as bar,
+        _display(config) as display,
         WorkerPool(config, studies, devices, budget) as workers,
     ):
         try:
@@ -206,8 +211,7 @@ def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, b
                 if config.strict and (workers.failures or state.failed):
                     break
                 for message in workers.messages(min(POLL_SECONDS, left)):
-                    state.take(message)
-                bar.update(sum(bool(item.members or item.failures) for item in state.reports.values()) - bar.n)
+                    _take(message, state, display)
                 if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
                     _publish(config, state)
                     state.dirty, published = False, budget.elapsed()
@@ -217,6 +221,17 @@ def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, b
             state.cut_short = workers.busy
             state.failures += workers.failures
             state.seconds = workers.seconds
+
+
+def _display(config: Config) -> ProgressDisplay:
+    return ProgressDisplay(shown=config.progress, seconds_allowed=config.seconds)
+
+
+def _take(message: Message, state: _State, display: ProgressDisplay) -> None:
+    if isinstance(message, Progress):
+        display.take(message)
+    else:
+        state.take(message)
 
 
 def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:

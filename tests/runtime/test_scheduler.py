@@ -83,3 +83,11 @@ def test_the_fastest_member_of_each_view_stands_in(manifest):
     assert "fast" in names
     assert "slow" not in names
     assert len(names) == len(chosen)
+
+
+def test_the_progress_expects_the_rest_of_the_pass_and_the_later_members(manifest):
+    scheduler, (slow, fast) = scheduler_for(manifest), manifest.members[:2]
+    progress = scheduler.progress(1, "first pass", 4, 10, 3.0, [slow, fast])
+    assert (progress.shard, progress.phase, progress.done, progress.studies) == (1, "first pass", 4, 10)
+    assert progress.seconds_left == pytest.approx(6 * 3.0 + 10 * (1.0 + 0.1))
+    assert scheduler.progress(0, "slow", 10, 10, 1.0, []).seconds_left == 0
