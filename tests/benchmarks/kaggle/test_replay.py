@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import nbformat
 import psutil
@@ -102,3 +103,35 @@ def test_the_notebook_grades_phantoms_as_kaggle_would_run_it(tmp_path, notebook)
     shown = json.dumps(nbformat.read(done.notebook, as_version=4))
     assert shown.count("image/png") == 2
     assert "all studies graded" in shown
+    assert "50 rows, as the sample submission asks" in shown
+    assert "as SHA256SUMS names it" in shown
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    done = replay.replay(hidden, notebook, data, dataset, rerun=True, cap=300)
+    assert check_submission(done.working / "submission.csv", data) == 25 * replay.PHANTOM_STUDIES
+    silent = json.dumps(nbformat.read(done.notebook, as_version=4))
+    assert "image/png" not in silent
+    assert "all studies graded" not in silent
+
+
+def test_a_damaged_wheel_is_named(tmp_path, notebook, wheel):
+    dataset, scratch = tmp_path / "dataset", tmp_path / "scratch"
+    shutil.copytree(wheel.parent, dataset)
+    scratch.mkdir()
+    (dataset / wheel.name).write_bytes(wheel.read_bytes()[:-10])
+    with pytest.raises(replay.ReplayError, match="upload was incomplete"):
+        replay.replay(scratch, only_installing(notebook), tmp_path, dataset, cap=60)
+
+
+def test_the_newest_of_several_attached_wheels_is_taken(tmp_path, notebook, wheel):
+    """Kaggle keeps old data sets attached; 0.10.0 is newer than 0.9.0."""
+    dataset, scratch = tmp_path / "dataset", tmp_path / "scratch"
+    dataset.mkdir()
+    scratch.mkdir()
+    for name in ("lumbar_kernel-0.0.9-py3-none-any.whl", "lumbar_kernel-0.0.10-py3-none-any.whl"):
+        (dataset / name).write_bytes(b"not a wheel")
+    shutil.copy(wheel, dataset)
+    short = only_installing(notebook)
+    (tmp_path / "data").mkdir()
+    done = replay.replay(scratch, short, tmp_path / "data", dataset, cap=60)
+    assert f"{wheel.name}, sha256" in json.dumps(nbformat.read(done.notebook, as_version=4))
