@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lumbar_kernel.config import SPLITS
-from lumbar_kernel.dicom.headers import read_identity
+from lumbar_kernel.dicom.headers import FileIdentity, read_identity
 from lumbar_kernel.dicom.safe_open import looks_like_dicom
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS, split_row_id
@@ -168,8 +168,10 @@ def _group_by_header(leaves: dict[Path, list[Path]], root: Path) -> dict[str, di
     """Study id → series id → files, by the UIDs in the headers, named after folders where those agree with the UIDs."""
     series: dict[tuple[str, str], list[Path]] = defaultdict(list)
     orphans: list[Path] = []
+    found = {leaf: {path: read_identity(path) for path in paths} for leaf, paths in leaves.items()}
+    study_keys = _study_keys(identity for identities in found.values() for identity in identities.values() if identity)
     for leaf, paths in leaves.items():
-        identities = {path: read_identity(path) for path in paths}
+        identities = found[leaf]
         known = [identity for identity in identities.values() if identity]
         if not known:
             orphans += paths
@@ -177,8 +179,8 @@ def _group_by_header(leaves: dict[Path, list[Path]], root: Path) -> dict[str, di
         above = str(leaf.parent if leaf != root else leaf)
         for path, identity in identities.items():
             # a broken file joins the series of the first readable file in its folder, to be reported there
-            study_uid, series_uid = identity or known[0]
-            series[study_uid or above, series_uid or str(leaf)].append(path)
+            own = identity or known[0]
+            series[study_keys[own] or above, own.series_uid or str(leaf)].append(path)
     for path in orphans:
         neighbours = [
             key for key, paths in series.items() if path.parent.parent in {item.parent.parent for item in paths}
@@ -188,6 +190,29 @@ def _group_by_header(leaves: dict[Path, list[Path]], root: Path) -> dict[str, di
         else:
             logger.warning("%s is no readable DICOM file and belongs to no study", path)
     return _name_groups(series, root)
+
+
+def _study_keys(identities: Iterable[FileIdentity]) -> dict[FileIdentity, str]:
+    """The study of each identity: its StudyInstanceUID, with a number where several patients use the same one.
+
+    Some archives copy UIDs between patients; grading two people as one would be worse than any other mistake here.
+    """
+    patients: dict[str, dict[tuple[str, ...], int]] = defaultdict(dict)
+    unique = dict.fromkeys(identities)
+    for identity in unique:
+        of_study = patients[identity.study_uid]
+        if identity.patient:
+            of_study.setdefault(identity.patient, len(of_study) + 1)
+    for study_uid, numbers in patients.items():
+        if len(numbers) > 1:
+            what = f"StudyInstanceUID {study_uid}" if study_uid else "a missing StudyInstanceUID"
+            logger.warning("%s is shared by %d patients, each is read as a study of its own", what, len(numbers))
+    return {
+        identity: f"{identity.study_uid}.patient{patients[identity.study_uid].get(identity.patient, 0)}"
+        if len(patients[identity.study_uid]) > 1
+        else identity.study_uid
+        for identity in unique
+    }
 
 
 def _name_groups(series: dict[tuple[str, str], list[Path]], root: Path) -> dict[str, dict[str, list[Path]]]:

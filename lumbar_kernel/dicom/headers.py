@@ -39,13 +39,30 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 
 HEADER_TAGS = [
     "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
+    "ImageType", "DiffusionBValue",
     "InstanceNumber", "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "EchoPulseSequence",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames", "Rows", "Columns",
     "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 
-IDENTITY_TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "DirectoryRecordSequence", "Rows"]
+PATIENT_TAGS = ["PatientID", "PatientBirthDate", "PatientSex"]
+IDENTITY_TAGS = ["StudyInstanceUID", "SeriesInstanceUID", *PATIENT_TAGS, "DirectoryRecordSequence", "Rows"]
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells to which study a file belongs.
+
+    Attributes:
+        study_uid: StudyInstanceUID, empty when absent.
+        series_uid: SeriesInstanceUID, empty when absent.
+        patient: PatientID, PatientBirthDate and PatientSex, empty when all are absent.
+    """
+
+    study_uid: str
+    series_uid: str
+    patient: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +83,8 @@ class SliceHeader:
         inversion_time: ms.
         scanning_sequence: codes as the file has them, such as `SE` or `GR`, empty when absent.
         transfer_syntax: name of the encoding of the pixels.
+        image_type: values of ImageType as the file has them, empty when absent.
+        diffusion_b_value: s/mm², None when absent.
     """
 
     path: Path
@@ -81,6 +100,8 @@ class SliceHeader:
     inversion_time: float | None
     scanning_sequence: str
     transfer_syntax: str
+    image_type: tuple[str, ...] = ()
+    diffusion_b_value: float | None = None
 
 
 def read_headers(path: Path) -> tuple[SliceHeader, ...]:
@@ -108,14 +129,16 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
         )
 
 
-def read_identity(path: Path) -> tuple[str, str] | None:
-    """StudyInstanceUID and SeriesInstanceUID of a file (empty when absent), None when it is not a DICOM image."""
+def read_identity(path: Path) -> FileIdentity | None:
+    """The identity of a file, None when it is not a DICOM image."""
     try:
         with reading(path, "the header cannot be read"):
             dataset, _ = open_header(path, tags=IDENTITY_TAGS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
-            return text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
+            patient = tuple(text(dataset, keyword) for keyword in PATIENT_TAGS)
+            study_uid, series_uid = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
+            return FileIdentity(study_uid, series_uid, patient if any(patient) else ())
     except DicomError:
         return None
 
@@ -174,6 +197,8 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
         inversion_time=number(find("MRModifierSequence", "InversionTimes") or dataset.get("InversionTime")),
         scanning_sequence=text(dataset, "ScanningSequence") or text(dataset, "EchoPulseSequence"),
         transfer_syntax=transfer_syntax(dataset),
+        image_type=tuple(filter(None, text(dataset, "ImageType").upper().split("\\"))),
+        diffusion_b_value=number(find("MRDiffusionSequence", "DiffusionBValue")),
     )
 
 

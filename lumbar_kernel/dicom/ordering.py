@@ -47,13 +47,16 @@ def blocks(headers: Sequence[SliceHeader], *, axis: FloatArray) -> list[list[Sli
     return groups
 
 
-def without_duplicates(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], int]:
-    """The slices without those at the position of one with a lower instance number, and how many were left out."""
-    kept: list[SliceHeader] = []
+def without_duplicates(headers: Sequence[SliceHeader]) -> dict[SliceHeader, list[SliceHeader]]:
+    """The slices, each with those at its position, which have higher instance numbers and stand in where it fails."""
+    kept: dict[SliceHeader, list[SliceHeader]] = {}
     for header in sorted(headers, key=_instance):
-        if not any(_same_place(header, other) for other in kept):
-            kept.append(header)
-    return kept, len(headers) - len(kept)
+        same = next((other for other in kept if _same_place(header, other)), None)
+        if same is None:
+            kept[header] = []
+        else:
+            kept[same].append(header)
+    return kept
 
 
 def _sorted_block(group: Sequence[SliceHeader], axis: FloatArray) -> list[SliceHeader]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +34,14 @@ STUDY_LIMIT = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class _Stack:
-    """Headers of one series, in order, with its role as far as headers determine it."""
+    """Headers of one series, in order, with its role as far as headers determine it, and the copies of each slice."""
 
     series_id: str
     plane: Plane
     headers: tuple[SliceHeader, ...]
     weighting: str | None
     from_table: bool
+    copies: Mapping[SliceHeader, list[SliceHeader]]
 
 
 def read_study(files: StudyFiles) -> Study:
@@ -52,6 +54,8 @@ def read_study(files: StudyFiles) -> Study:
     stacks = _without_remnants(stacks, problems)
     to_decode = _within_limit([header for stack in stacks for header in stack.headers], problems)
     pixels = _decode(to_decode, problems)
+    copies = {header: same for stack in stacks for header, same in stack.copies.items()}
+    _decode_copies([header for header in to_decode if header not in pixels], copies, pixels, problems)
     series = [tuple(_slice(header, pixels[header]) for header in stack.headers if header in pixels) for stack in stacks]
     for stack, slices in zip(stacks, series, strict=True):
         if not slices:
@@ -107,10 +111,10 @@ def _sorted_stack(
     fitting = [header for header in headers if plane_of(header.plane.normal) is plane]
     if len(fitting) < len(headers):
         problems.append(f"series {series_id}: {len(headers) - len(fitting)} slices are not {plane.value}, left out")
-    kept, repeated = without_duplicates(fitting)
-    if repeated:
+    copies = without_duplicates(fitting)
+    if repeated := sum(map(len, copies.values())):
         problems.append(f"series {series_id}: {repeated} slices repeat the place of another one, left out")
-    return _Stack(series_id, plane, ordered(kept, plane), weighting, from_table) if kept else None
+    return _Stack(series_id, plane, ordered([*copies], plane), weighting, from_table, copies) if copies else None
 
 
 def _without_remnants(stacks: list[_Stack], problems: list[str]) -> list[_Stack]:
@@ -153,6 +157,22 @@ def _decode(headers: list[SliceHeader], problems: list[str]) -> dict[SliceHeader
         except DicomError as error:
             problems.append(str(error))
     return pixels
+
+
+def _decode_copies(
+    failed: Sequence[SliceHeader],
+    copies: Mapping[SliceHeader, Sequence[SliceHeader]],
+    pixels: dict[SliceHeader, NDArray[np.float32]],
+    problems: list[str],
+) -> None:
+    """Give slices that could not be decoded the pixels of an intact copy of the same matrix, where there is one."""
+    for header in failed:
+        for copy in copies[header]:
+            decoded = _decode([copy], problems) if copy.plane.shape == header.plane.shape else {}
+            if decoded:
+                pixels[header] = decoded[copy]
+                problems.append(str(refusal(header.path, f"its copy {copy.path.name} is read instead")))
+                break
 
 
 def _with_roles(filled: list[tuple[_Stack, tuple[Slice, ...]]]) -> tuple[Series, ...]:

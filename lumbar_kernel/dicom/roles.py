@@ -35,7 +35,25 @@ SINGLE_LIMIT = 0.05
 PAIR_LIMIT = 0.02
 """Band contrast of the difference below which two series count as of one weighting; 98 % of T1-T2 pairs exceed .05."""
 
-_SCOUT_WORDS = re.compile(r"locali[sz]er|scout|survey|three.?plane|3.?plane|\bloc\b|\bdwi\b|\badc\b|\bmip\b|myelo")
+_SCOUT_WORDS = re.compile(
+    r"lo[ck]ali[sz]|scout|survey|three.?plane|3.?plane|topogram|übersicht|rep[ée]rage|smart.?brain"
+    r"|calib|kalib|ref(erence)?.?scan|diffusion|trace|ep2d|(?<![a-z0-9])b\d{3,4}(?!\d)"
+    r"|myelo|subtra|(?<![a-z])sub$|(?<![a-z])t[12][ _*]*map|mapping|fat.?frac|perfusion"
+    r"|(?<![a-z])(loc|dwi|diff|adc|mip)(?![a-z])"
+)
+"""Localisers, calibration, diffusion and derived maps, in the languages that scanners use."""
+
+_OTHER_IMAGE_TYPES = frozenset(
+    (
+        *("LOCALIZER", "ADC", "TRACEW", "DIFFUSION", "FA", "PERFUSION", "SUBTRACTION", "SUB", "PROJECTION IMAGE"),
+        *("T1 MAP", "T2 MAP", "T2_STAR MAP", "R2 MAP", "R2_STAR MAP", "FAT_FRACTION", "FAT FRACTION", "PDFF"),
+    )
+)
+"""Values of ImageType of pictures that no role wants."""
+
+_NAMED = {T1: re.compile(r"t1(?![0-9])"), T2: re.compile(r"t2(?![0-9])")}
+"""A weighting that a description names outweighs the sequence that it names: `t2_fl2d` is T2."""
+
 _T2_WORDS = re.compile(r"stir|tirm|t2(?![0-9])|medic|me2d|fiesta|ciss")
 _T1_WORDS = re.compile(r"t1(?![0-9])|fl2d|flash|vibe|mprage|spgr")
 _PD_WORDS = re.compile(r"(?<![a-z])pd(?![a-z])|proton")
@@ -71,10 +89,15 @@ def weighting_of_role(role: str) -> str:
 
 
 def weighting_of(header: SliceHeader) -> str | None:
-    """T1, T2 or OTHER from the description or, without one, from the timing; None when neither decides."""
+    """T1, T2 or OTHER from description, ImageType and diffusion, else from the timing; None when nothing decides."""
     description = header.series_description.lower()
-    if _SCOUT_WORDS.search(description):
+    if _SCOUT_WORDS.search(description) or _OTHER_IMAGE_TYPES.intersection(header.image_type):
         return OTHER
+    if header.diffusion_b_value:
+        return OTHER
+    named = [weighting for weighting, words in _NAMED.items() if words.search(description)]
+    if len(named) == 1:
+        return named[0]
     is_t1, is_t2 = bool(_T1_WORDS.search(description)), bool(_T2_WORDS.search(description))
     if is_t1 != is_t2:
         return T1 if is_t1 else T2

@@ -77,6 +77,29 @@ def test_two_studies_in_a_flat_folder_are_separated_by_uids(tmp_path):
     assert shape(find_studies(tmp_path)) == {"1.0": {"1.0.0": 2, "1.0.1": 2}, "1.1": {"1.1.0": 2, "1.1.1": 2}}
 
 
+def test_patients_who_share_a_study_uid_are_never_merged(tmp_path, caplog):
+    for number, patient in enumerate(("ann", "bob")):
+        tags = {"PatientID": patient, "StudyInstanceUID": "1.2", "SeriesInstanceUID": f"1.2.{number}"}
+        write_stack(tmp_path / "folders" / patient / "s", LATERAL, **tags)
+        write_stack(tmp_path / "flat" / patient, LATERAL, **tags)
+        for path in sorted((tmp_path / "flat" / patient).iterdir()):
+            path.rename(tmp_path / "flat" / f"{patient}{path.name}")
+        (tmp_path / "flat" / patient).rmdir()
+    assert shape(find_studies(tmp_path / "folders")) == {"ann": {"s": 5}, "bob": {"s": 5}}
+    flat = find_studies(tmp_path / "flat")
+    assert len(flat) == 2
+    for study in flat:
+        assert len({path.name[:3] for series in study.series for path in series.paths}) == 1
+    assert "shared by 2 patients" in caplog.text
+    assert "ann" not in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_one_patient_with_and_without_an_id_stays_one_study(tmp_path):
+    write_stack(tmp_path / "7" / "a", LATERAL, PatientID="ann", SeriesInstanceUID="1.1")
+    write_stack(tmp_path / "7" / "b", LATERAL, SeriesInstanceUID="1.2")
+    assert shape(find_studies(tmp_path)) == {"7": {"a": 5, "b": 5}}
+
+
 def test_files_without_uids_are_grouped_by_folder(tmp_path):
     for series in ("a", "b"):
         write_stack(tmp_path / "9" / series, LATERAL, StudyInstanceUID=None, SeriesInstanceUID=None)

@@ -40,6 +40,20 @@ def test_frames_of_an_enhanced_file_are_slices(tmp_path):
     assert np.array_equal(slices[0].pixels, frames[1] * 2.0 + 10)
 
 
+@pytest.mark.parametrize("broken", ["whole", "copy"])
+def test_an_interrupted_copy_beside_its_series_costs_nothing(tmp_path, broken):
+    folder = tmp_path / "1" / "2"
+    for prefix in ("a_copy", "b_whole"):
+        for path in write_stack(folder / prefix, LATERAL, SeriesDescription="T1"):
+            if broken in prefix:
+                path.write_bytes(path.read_bytes()[:-20])
+            path.rename(folder / f"{prefix}{path.name}")
+        (folder / prefix).rmdir()
+    study = only_study(tmp_path)
+    assert xs(study) == [-8, -4, 0, 4, 8]
+    assert all(item.pixels.max() > 0 for item in study.series[0].slices)
+
+
 def test_the_order_of_files_changes_nothing(competition):
     study = find_studies(competition)[0]
     turned = StudyFiles("9", tuple(type(s)(s.series_id, s.role, s.paths[::-1]) for s in study.series))

@@ -13,8 +13,8 @@ from benchmarks.robustness.dicom_files import (
     write_slice,
     write_stack,
 )
-from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2
-from tests.dicom.conftest import COUNTS, LATERAL, only_study, real_roles, xs
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only_study, real_roles, xs
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,42 @@ def test_series_without_a_role_are_reported(tmp_path, orientation, description):
     study = only_study(tmp_path)
     assert study.series == ()
     assert "no role wants it" in study.problems[-1]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        *({"SeriesDescription": name} for name in ("SAG DIFFUSION b800 T2", "T2 Lokalisator sag", "Smartbrain T1")),
+        *(
+            {"SeriesDescription": name}
+            for name in ("T2 map sag", "Kalibrierung T1", "repérage T2", "t1_sub", "t2_dwi_sag")
+        ),
+        {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]},
+        {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "SECONDARY", "SUBTRACTION"]},
+        {"EchoTime": 90, "RepetitionTime": 4000, "DiffusionBValue": 800.0},
+    ],
+    ids=lambda tags: "-".join(map(str, tags.values())),
+)
+def test_localisers_diffusion_and_maps_have_no_role(tmp_path, tags):
+    write_stack(tmp_path / "1" / "2", LATERAL, **tags)
+    study = only_study(tmp_path)
+    assert study.series == ()
+    assert "no role wants it" in study.problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "description", "role"),
+    [
+        (AXIAL, "t2_fl2d_tra", AXIAL_T2),
+        (SAGITTAL, "T1 TIRM dark fluid", SAGITTAL_T1),
+        (SAGITTAL, "sub-04_T2 sag", SAGITTAL_T2),
+        (SAGITTAL, "T2 sag L1-S1 block", SAGITTAL_T2),
+    ],
+)
+def test_a_weighting_that_is_named_outweighs_the_sequence(tmp_path, orientation, description, role):
+    positions = LATERAL if orientation is SAGITTAL else UPWARD
+    write_stack(tmp_path / "1" / "2", positions, orientation=orientation, SeriesDescription=description)
+    assert [series.role for series in only_study(tmp_path).series] == [role]
 
 
 def test_scout_in_three_planes_has_no_role(tmp_path):
