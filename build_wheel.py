@@ -148,10 +148,10 @@ def prove(wheel: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        thin = folder / "environment"
-        offline.install(thin, wheel)
-        offline.check_offline(thin)
-        command = str(thin / "bin" / "lumbar-kernel")
+        environment = folder / "environment"
+        offline.install(environment, wheel)
+        offline.check_offline(environment)
+        command = str(environment / "bin" / "lumbar-kernel")
         _run([command, "phantom", "data", "--studies", str(PROOF_STUDIES), "--seed", "0", "--split", "test"], folder)
         _run([command, "predict", "data", "--out", "out", "--strict", "--quiet"], folder)
         check_submission(folder / "out" / "submission.csv", folder / "data")

@@ -80,9 +80,7 @@ class Kernel:
 
     def __init__(self, *, weights: str | os.PathLike[str] | None = None, device: str = AUTO) -> None:
         found = find_devices(device)
-        if found.broken and device != AUTO:
-            msg = f"the device {device} does not work: {'; '.join(found.broken.values())}"
-            raise ConfigError(msg)
+        found.require(device)
         self._models, _ = load_models(None if weights is None else Path(weights), found.working[0], strict=True)
 
     @property

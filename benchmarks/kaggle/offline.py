@@ -41,12 +41,12 @@ for address in (("192.0.2.1", 443), ("1.1.1.1", 53)):
 """Fails where the network is on; a timeout does not count as off, since it proves nothing."""
 
 
-def thin_python(folder: Path) -> Path:
+def python_of(folder: Path) -> Path:
     """The interpreter of a wheel-only environment."""
     return folder.absolute() / "bin" / "python"
 
 
-def make_thin(folder: Path) -> None:
+def make_environment(folder: Path) -> None:
     """Make a fresh environment that sees this interpreter's libraries, but neither this package nor the network.
 
     Args:
@@ -68,11 +68,11 @@ def install(folder: Path, wheel: Path) -> None:
     Raises:
         RuntimeError: the package can be imported before it is installed, or afterwards from somewhere else.
     """
-    make_thin(folder)
+    make_environment(folder)
     if found := imported_from(folder):
         msg = f"{PACKAGE} comes from {found} before the wheel is installed; take that copy off the path"
         raise RuntimeError(msg)
-    call = [thin_python(folder), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel.absolute()]
+    call = [python_of(folder), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel.absolute()]
     subprocess.run(without_network(call), check=True, cwd=folder, env=environment())
     found = imported_from(folder)
     if not found.startswith((str(folder.absolute()), str(folder.resolve()))):
@@ -83,7 +83,7 @@ def install(folder: Path, wheel: Path) -> None:
 def imported_from(folder: Path) -> str:
     """The file that the package comes from in a wheel-only environment, empty when it cannot be imported there."""
     code = f"import {PACKAGE}; print({PACKAGE}.__file__)"
-    call = [thin_python(folder), "-c", code]
+    call = [python_of(folder), "-c", code]
     return subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True).stdout.strip()
 
 
@@ -120,7 +120,7 @@ def check_offline(folder: Path) -> None:
     """Try to reach the network from a wheel-only environment and its child; raises CalledProcessError on success."""
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROBE!r}], check=True)"
     for code in (PROBE, child):
-        subprocess.run(without_network([thin_python(folder), "-c", code]), check=True, cwd=folder, env=environment())
+        subprocess.run(without_network([python_of(folder), "-c", code]), check=True, cwd=folder, env=environment())
 
 
 def _libraries() -> list[Path]:

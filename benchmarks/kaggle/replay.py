@@ -141,13 +141,13 @@ def replay(
     Raises:
         ReplayError: a cell failed, the time was up or there is no submission; a cell's error comes with the log's end.
     """
-    thin, mounts, working = scratch / "environment", scratch / "input", scratch / "working"
-    offline.make_thin(thin)
+    environment, mounts, working = scratch / "environment", scratch / "input", scratch / "working"
+    offline.make_environment(environment)
     mount_inputs(mounts, data, dataset, layout=layout, unpacked=unpacked)
     working.mkdir()
     source, executed = scratch / "notebook.ipynb", working / EXECUTED
     nbformat.write(instrument(notebook, scratch), source)
-    _write_kernel(scratch / "jupyter", offline.thin_python(thin))
+    _write_kernel(scratch / "jupyter", offline.python_of(environment))
     variables = {
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
         "LUMBAR_INPUT_ROOT": str(mounts),
@@ -163,7 +163,7 @@ def replay(
     began = time.monotonic()
     with (scratch / "log.txt").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
-            offline.without_network([offline.thin_python(thin), script, source, executed, *options]),
+            offline.without_network([offline.python_of(environment), script, source, executed, *options]),
             cwd=working,
             env=offline.environment(variables),
             stdin=subprocess.DEVNULL,

@@ -166,13 +166,13 @@ def _decode_copies(
     problems: list[str],
 ) -> None:
     """Give slices that could not be decoded the pixels of an intact copy of the same matrix, where there is one."""
-    for header in failed:
-        for copy in copies[header]:
-            decoded = _decode([copy], problems) if copy.plane.shape == header.plane.shape else {}
-            if decoded:
+    fitting = {header: [item for item in copies[header] if item.plane.shape == header.plane.shape] for header in failed}
+    while waiting := {header: same.pop(0) for header, same in fitting.items() if same and header not in pixels}:
+        decoded = _decode([*waiting.values()], problems)
+        for header, copy in waiting.items():
+            if copy in decoded:
                 pixels[header] = decoded[copy]
                 problems.append(str(refusal(header.path, f"its copy {copy.path.name} is read instead")))
-                break
 
 
 def _with_roles(filled: list[tuple[_Stack, tuple[Slice, ...]]]) -> tuple[Series, ...]:

@@ -35,7 +35,7 @@ SINGLE_LIMIT = 0.05
 PAIR_LIMIT = 0.02
 """Band contrast of the difference below which two series count as of one weighting; 98 % of T1-T2 pairs exceed .05."""
 
-_SCOUT_WORDS = re.compile(
+_NO_ROLE_WORDS = re.compile(
     r"lo[ck]ali[sz]|scout|survey|three.?plane|3.?plane|topogram|übersicht|rep[ée]rage|smart.?brain"
     r"|calib|kalib|ref(erence)?.?scan|diffusion|trace|ep2d|(?<![a-z0-9])b\d{3,4}(?!\d)"
     r"|myelo|subtra|(?<![a-z])sub$|(?<![a-z])t[12][ _*]*map|mapping|fat.?frac|perfusion"
@@ -43,7 +43,7 @@ _SCOUT_WORDS = re.compile(
 )
 """Localisers, calibration, diffusion and derived maps, in the languages that scanners use."""
 
-_OTHER_IMAGE_TYPES = frozenset(
+_NO_ROLE_IMAGE_TYPES = frozenset(
     (
         *("LOCALIZER", "ADC", "TRACEW", "DIFFUSION", "FA", "PERFUSION", "SUBTRACTION", "SUB", "PROJECTION IMAGE"),
         *("T1 MAP", "T2 MAP", "T2_STAR MAP", "R2 MAP", "R2_STAR MAP", "FAT_FRACTION", "FAT FRACTION", "PDFF"),
@@ -91,7 +91,7 @@ def weighting_of_role(role: str) -> str:
 def weighting_of(header: SliceHeader) -> str | None:
     """T1, T2 or OTHER from description, ImageType and diffusion, else from the timing; None when nothing decides."""
     description = header.series_description.lower()
-    if _SCOUT_WORDS.search(description) or _OTHER_IMAGE_TYPES.intersection(header.image_type):
+    if _NO_ROLE_WORDS.search(description) or _NO_ROLE_IMAGE_TYPES.intersection(header.image_type):
         return OTHER
     if header.diffusion_b_value:
         return OTHER

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.processes import spawn_context
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,17 @@ class Devices:
 
     working: tuple[str, ...]
     broken: Mapping[str, str] = field(default_factory=dict)
+
+    def require(self, requested: str) -> None:
+        """Refuse a run whose user named a device that does not work; `auto` takes those that do.
+
+        Raises:
+            ConfigError: naming the devices and the reasons.
+        """
+        if self.broken and requested != AUTO:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.broken.items())
+            msg = f"the device asked for does not work ({reasons}); `auto` takes those that do"
+            raise ConfigError(msg)
 
 
 def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:

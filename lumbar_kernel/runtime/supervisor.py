@@ -20,7 +20,7 @@ from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Re
 from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.results.tables import write_tables
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import AUTO, PROBE_SECONDS, find_devices
+from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
@@ -237,10 +237,8 @@ def _take(message: Message, state: _State, display: ProgressDisplay) -> None:
 def _devices(config: Config, state: _State, budget: Budget) -> tuple[str, ...]:
     """The devices that grade; found ones that do not work are recorded, named ones end the run with a ConfigError."""
     found = find_devices(config.device, seconds=min(PROBE_SECONDS, budget.remaining()))
-    if found.broken and config.device != AUTO and not budget.expired():
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.broken.items())
-        msg = f"the device asked for does not work ({reasons}); `auto` takes those that do"
-        raise ConfigError(msg)
+    if not budget.expired():  # else the probe itself may have had too little time
+        found.require(config.device)
     for name, reason in found.broken.items():
         logger.warning("%s does not work and is left out: %s", name, reason)
         state.failures.append(Failure("find devices", "DeviceBroken", f"{name}: {reason}"))

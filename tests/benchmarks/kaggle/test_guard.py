@@ -9,9 +9,9 @@ def test_the_guard_alone_refuses_addresses_and_names(wheel_only):
         offline.PROBE,
         f"try:\n    {lookup}\nexcept OSError as error:\n    assert 'guard' in str(error), error",
     ):
-        subprocess.run([offline.thin_python(wheel_only), "-c", code], check=True)
+        subprocess.run([offline.python_of(wheel_only), "-c", code], check=True)
 
 
 def test_the_guard_lets_loopback_through(wheel_only):
     code = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
-    subprocess.run([offline.thin_python(wheel_only), "-c", code], check=True)
+    subprocess.run([offline.python_of(wheel_only), "-c", code], check=True)

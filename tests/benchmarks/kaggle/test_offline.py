@@ -6,7 +6,7 @@ def test_the_wheel_only_environment_imports_the_wheel_and_not_the_checkout(wheel
 
 
 def test_the_wheel_only_environment_without_the_wheel_lacks_the_package(tmp_path):
-    offline.make_thin(tmp_path / "environment")
+    offline.make_environment(tmp_path / "environment")
     assert offline.imported_from(tmp_path / "environment") == ""
 
 
