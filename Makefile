@@ -7,6 +7,7 @@
 HOST_PYTHON ?= python3
 OUT ?= out
 STUDIES ?= 3
+PRESET ?= small
 SEED ?= 8
 
 PYTHON := .venv/bin/python
@@ -44,8 +45,8 @@ kaggle: .venv/.stamp ## build and verify the data set and notebook that OWNER up
 replay: $(DATASET)/SHA256SUMS ## run the notebook on DATA (or phantoms) as Kaggle does
 	$(PYTHON) -m benchmarks.kaggle.replay $(if $(DATA),--data "$(DATA)") $(if $(LAYOUT),--layout $(LAYOUT))
 
-train: .venv/.stamp ## retrain everything, see docs/training.md
-	PATH="$(CURDIR)/.venv/bin:$$PATH" sh training/recipe.sh
+train: .venv/.stamp ## train PRESET (smoke, small, strong) on PACKS, COMPETITION or phantoms, see docs/training.md
+	$(PYTHON) -m training.recipe --preset $(PRESET) $(if $(PACKS),--packs "$(PACKS)") $(if $(COMPETITION),--competition "$(COMPETITION)") $(if $(FOLDS),--folds "$(FOLDS)") $(TRAIN_OPTIONS)
 
 clean: ## remove everything built except .venv
 	rm -rf build dist out demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

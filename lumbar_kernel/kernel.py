@@ -105,7 +105,7 @@ class Kernel:
         models = self._models
         landmarks = localise(study, models.sagittal)
         axial = axial_views(study, landmarks, models.axial)
-        crops = cut_crops(study, landmarks, axial)
+        crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
         predictions = {}
         for spec in models.manifest.members:
             if spec.view in crops:

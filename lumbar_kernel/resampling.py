@@ -17,6 +17,13 @@ ANTIALIAS = 0.45
 """Gaussian sigma per unit of downsampling; halves the signal at the new Nyquist limit without visible blur."""
 
 
+MOST_TILTED_NEIGHBOUR = float(np.cos(np.radians(5)))
+"""Cosine of the largest angle between neighbouring slices of one block."""
+
+NEIGHBOUR_GAP_MM = (0.5, 12.0)
+"""Range of the distance between neighbouring slices; anything nearer is the same slice once more."""
+
+
 @dataclass(frozen=True, eq=False)
 class PixelGrid:
     """A square-pixel grid on a plane in the patient.
@@ -119,22 +126,39 @@ def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return scaled
 
 
-def with_neighbours(slices: Sequence[Slice], item: Slice) -> tuple[Slice, Slice, Slice]:
-    """A slice between its neighbours in its own block, caudal or right one first; itself where there is none."""
-    below, above = item, item
+def stack_around(slices: Sequence[Slice], item: Slice, *, count: int) -> tuple[Slice | None, ...]:
+    """The stack of `count` slices around one, an odd number, from its own block; None where a slice is missing.
+
+    The order follows the patient: caudal or right slices come first.
+
+    Args:
+        slices: all slices that may be neighbours, in any order, with or without `item`.
+        item: the middle of the stack.
+        count: slices of the stack.
+    """
     # A normal may point either way along its axis; the order follows the patient, not the file.
     sense = float(np.sign(item.plane.normal[np.argmax(np.abs(item.plane.normal))]))
-    nearest_below, nearest_above = -np.inf, np.inf
-    for other in slices:
-        if other is item or abs(float(other.plane.normal @ item.plane.normal)) < np.cos(np.radians(5)):
-            continue
-        step = float(item.plane.distance(other.plane.centre))
-        step *= sense
-        if -12 < step < -0.5 and step > nearest_below:
-            below, nearest_below = other, step
-        elif 0.5 < step < 12 and step < nearest_above:
-            above, nearest_above = other, step
-    return below, item, above
+    parallel = [
+        other
+        for other in slices
+        if other is not item and abs(float(other.plane.normal @ item.plane.normal)) >= MOST_TILTED_NEIGHBOUR
+    ]
+    position = sense * np.array([float(item.plane.distance(other.plane.centre)) for other in parallel])
+    half = count // 2
+    stack: list[Slice | None] = [item]
+    for direction in (-1, 1):
+        reached, found = 0.0, []
+        for _ in range(half):
+            gap = direction * position - reached
+            gap = np.where((gap > NEIGHBOUR_GAP_MM[0]) & (gap < NEIGHBOUR_GAP_MM[1]), gap, np.inf)
+            if not np.isfinite(gap).any():
+                break
+            nearest = int(gap.argmin())
+            reached += float(gap[nearest])
+            found.append(parallel[nearest])
+        padded = [*found, *[None] * (half - len(found))]
+        stack = [*padded[::-1], *stack] if direction < 0 else [*stack, *padded]
+    return tuple(stack)
 
 
 def nearest_sagittal(slices: Sequence[Slice], point_mm: FloatArray) -> Slice:

@@ -14,7 +14,7 @@ class CropGeometry:
     Attributes:
         spacing: mm per pixel.
         shape: rows and columns of one slice of the crop.
-        slices: neighbouring slices, the middle one nearest to the landmark.
+        slices: neighbouring slices, an odd number, the middle one nearest to the landmark.
         resolution: finest detail kept, mm; images sharper than the training material are blurred to it.
     """
 
@@ -24,16 +24,23 @@ class CropGeometry:
     resolution: float
 
 
+FORAMINA, CANALS, DISCS = "foramina", "canals", "discs"
+"""What the crops of a view are centred on: each foramen on sagittal T1, the canal at each disc on sagittal T2, the
+middle of the recesses at each disc on axial T2."""
+
+
 @dataclass(frozen=True)
 class View:
     """One view of a study: the crops that are cut and the conditions that can be graded on them.
 
     Attributes:
+        centred_on: one of `FORAMINA`, `CANALS`, `DISCS`.
         geometry: the window.
         groups: the conditions that a member of this view may grade, in the order of its heads.
         sided: whether a level gives a left and a right crop (right ones are mirrored to look left) or one.
     """
 
+    centred_on: str
     geometry: CropGeometry
     groups: tuple[str, ...]
     sided: bool
@@ -41,11 +48,18 @@ class View:
 
 VIEWS = {
     # The public T1 slices to train on have 1.0 to 1.4 mm pixels.
-    "sagittal_t1": View(CropGeometry(0.5, (96, 96), 3, 1.1), (FORAMINAL,), sided=True),
-    "sagittal_t2": View(CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
-    "axial_t2": View(CropGeometry(0.5, (64, 96), 3, 0.5), (CANAL, SUBARTICULAR), sided=True),
+    "sagittal_t1": View(FORAMINA, CropGeometry(0.5, (96, 96), 5, 1.1), (FORAMINAL,), sided=True),
+    "sagittal_t2": View(CANALS, CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
+    "axial_t2": View(DISCS, CropGeometry(0.5, (64, 96), 3, 0.5), (CANAL, SUBARTICULAR), sided=True),
+    # For owners of whole studies: the detail that their pixels have, and longer stacks.
+    "sagittal_t1_fine": View(FORAMINA, CropGeometry(0.4, (128, 128), 5, 0.4), (FORAMINAL,), sided=True),
+    "sagittal_t2_fine": View(CANALS, CropGeometry(0.35, (144, 144), 5, 0.35), (CANAL,), sided=False),
+    "axial_t2_fine": View(DISCS, CropGeometry(0.3, (112, 160), 5, 0.3), (CANAL, SUBARTICULAR), sided=True),
 }
 """The views by name; a member names one in the manifest."""
+
+BASIC_VIEWS = ("sagittal_t1", "sagittal_t2", "axial_t2")
+"""The views that single public slices and crops can train."""
 
 
 def level_and_side(view: View) -> list[tuple[int, int | None]]:

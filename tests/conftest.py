@@ -17,7 +17,7 @@ from lumbar_kernel.localisation.axial import axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.manifest import weights_folder
+from lumbar_kernel.models.manifest import FORMAT_VERSION, weights_folder
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.study import Slice
@@ -85,7 +85,7 @@ def untrained(tmp_path_factory):
             "seconds_per_study": 0.05,
             "files": [_write(net, folder, f"tiny_{view}.safetensors")],
         }
-    manifest = {"format_version": 1, "localisers": localisers, "members": members, "calibration": {}}
+    manifest = {"format_version": FORMAT_VERSION, "localisers": localisers, "members": members, "calibration": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -135,7 +135,7 @@ def write_weights(folder, **files):
         digest = hashlib.sha256(content).hexdigest()
         entries.append({"file": f"{name}.safetensors", "sha256": digest, "bytes": len(content)})
     members = {"tiny": {"files": entries[:1]}}
-    manifest = {"format_version": 1, "members": members, "localisers": {"a": {"files": entries[1:]}}}
+    manifest = {"format_version": FORMAT_VERSION, "members": members, "localisers": {"a": {"files": entries[1:]}}}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 

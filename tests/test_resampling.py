@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lumbar_kernel.resampling import centred_grid, normalise, sample, upright_axes, with_neighbours
+from lumbar_kernel.resampling import centred_grid, normalise, sample, stack_around, upright_axes
 from tests.conftest import AXIAL, SAGITTAL, make_slice
 
 
@@ -62,11 +62,18 @@ def test_neighbours_are_the_nearest_of_the_same_block_in_any_file_order():
     tilted = (AXIAL[0], np.array([0, np.cos(0.4), np.sin(0.4)]))
     others = [make_slice(tilted, origin=(0, 0, z)) for z in (3, 5)]
     for slices in ([*stack, *others], [*others, *stack[::-1]]):
-        assert with_neighbours(slices, stack[1]) == (stack[0], stack[1], stack[2])
-        assert with_neighbours(slices, stack[3]) == (stack[2], stack[3], stack[3])
+        assert stack_around(slices, stack[1], count=3) == (stack[0], stack[1], stack[2])
+        assert stack_around(slices, stack[3], count=3) == (stack[2], stack[3], None)
+        assert stack_around(slices, stack[1], count=5) == (None, *stack)
 
 
 def test_neighbours_follow_the_patient_not_the_normal():
     reverse = (AXIAL[0], -AXIAL[1])
     stack = [make_slice(reverse, origin=(0, 30, z)) for z in (0, 4, 8)]
-    assert with_neighbours(stack, stack[1]) == (stack[0], stack[1], stack[2])
+    assert stack_around(stack, stack[1], count=3) == (stack[0], stack[1], stack[2])
+
+
+def test_a_gap_ends_a_stack_and_a_slice_at_the_same_place_is_not_a_neighbour():
+    near, far = (make_slice(AXIAL, origin=(0, 0, z)) for z in (4, 30))
+    middle, again = (make_slice(AXIAL, origin=(0, 0, 0)) for _ in range(2))
+    assert stack_around([far, again, near, middle], middle, count=5) == (None, None, middle, near, None)

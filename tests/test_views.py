@@ -1,7 +1,7 @@
 import pytest
 
 from lumbar_kernel.schema import GROUPS, LEVELS, SUBARTICULAR
-from lumbar_kernel.views import VIEWS, level_and_side
+from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, VIEWS, level_and_side
 
 
 def test_the_views_together_show_every_condition():
@@ -25,6 +25,10 @@ def test_crops_have_a_middle_slice_and_no_finer_pixels_than_their_detail(name):
 
 
 def test_only_axial_crops_show_the_recesses_and_they_are_sided():
-    showing = {name for name, view in VIEWS.items() if SUBARTICULAR in view.groups}
-    assert showing == {"axial_t2"}
-    assert VIEWS["axial_t2"].sided
+    for view in VIEWS.values():
+        assert (SUBARTICULAR in view.groups) == (view.centred_on == DISCS)
+    assert all(view.sided for view in VIEWS.values() if view.centred_on != CANALS)
+
+
+def test_the_basic_views_show_every_condition():
+    assert {group for name in BASIC_VIEWS for group in VIEWS[name].groups} == set(GROUPS)

@@ -2,9 +2,9 @@
 
 Fits temperature, bias and study-maximum factor, and measures what each member gains, by which a short run chooses.
 
-All are fitted on out-of-fold rows of the shipped ensemble. A step is kept only if it helps when it is fitted on the
-other folds. The study-maximum factor needs all five canal levels of many studies, which no pack gives: it is fitted on
-the canal predictions of `oof/`, which other models made for the challenge's own labels.
+All are fitted on out-of-fold rows of the shipped ensemble, at places that the kernel found. A step is kept only if it
+helps when it is fitted on the other folds. The study-maximum factor needs all five canal levels of many studies, which
+no pack gives: it is fitted on the canal predictions of `oof/`, which other models made for the challenge's own labels.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
 from lumbar_kernel.results.metric import TERMS, StudyTerms, load_solution, study_terms, weighted_log_loss
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
-from training.evaluate import other_models
+from training.evaluate import ASSEMBLED, crop_sets, other_models
 from training.evaluation_metrics import GradedRows
+from training.fold_checkpoints import sagittal_checkpoints
+from training.localised_foramina import localised_foramina
 from training.member_predictions import (
     EvaluationSettings,
     MemberPredictions,
     ensemble_weights,
-    grade_packs,
-    predict_packs,
+    grade_sets,
+    predict_sets,
 )
 
 SMALLEST_GAIN = 0.001
@@ -193,7 +195,7 @@ def max_severe_factor(data: Path) -> float:
     for name, predicted in models.items():
         labels = {row: grade for row, grade in solution.items() if row in predicted and group_of(row) == CANAL}
         terms = [study_terms(labels, scaled(predicted, factor), groups=(CANAL,)) for factor in FACTORS]
-        before, after, overall = _factor_gain(terms, folds.loc[terms[0].studies].to_numpy())
+        before, after, overall = factor_gain(terms, folds.loc[terms[0].studies].to_numpy())
         kept = before - after > SMALLEST_GAIN
         chosen.append(overall if kept else 1.0)
         print(f"| {name} | {before:.4f} | {after:.4f} | {overall} | {'yes' if kept else 'no'} |")
@@ -212,7 +214,7 @@ def scaled(predicted: Mapping[str, NDArray[np.float64]], factor: float) -> dict[
     return found
 
 
-def _factor_gain(terms: Sequence[StudyTerms], folds: NDArray) -> tuple[float, float, float]:
+def factor_gain(terms: Sequence[StudyTerms], folds: NDArray) -> tuple[float, float, float]:
     """Canal plus any-severe loss at factor 1 and at the factor of the other folds, and the best factor of all."""
 
     def loss(chosen: NDArray[np.bool_], index: int) -> float:
@@ -235,7 +237,11 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.weights / MANIFEST
     manifest = read_manifest(arguments.weights)
-    packs = predict_packs(EvaluationSettings(arguments.data, manifest, out_of_fold=True))
+    settings = EvaluationSettings(arguments.data, manifest, out_of_fold=True)
+    localised = localised_foramina(settings.data, sagittal_checkpoints(manifest, out_of_fold=True))
+    sets = (item for item in crop_sets(settings, localised) if set(item.metrics) & set(ASSEMBLED))
+    # The confidence in a place comes after calibration, so that it must not be part of what calibration sees.
+    packs = {name: replace(members, confidence={}) for name, members in predict_sets(settings, sets).items()}
     entry = json.loads(path.read_text())
     weights, gains = fitted_weights(manifest, packs)
     for member, by_group in weights.items():
@@ -244,7 +250,7 @@ def main() -> None:
         entry["members"][member]["gain"] = gain
     path.write_text(json.dumps(entry, indent=1) + "\n")
     weighted = replace(read_manifest(arguments.weights), calibration=Calibration())
-    chosen = replace(calibrated(grade_packs(weighted, packs)), max_severe_factor=max_severe_factor(arguments.data))
+    chosen = replace(calibrated(grade_sets(weighted, packs)), max_severe_factor=max_severe_factor(arguments.data))
     path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.study import StudyFiles
+from lumbar_kernel.views import BASIC_VIEWS, VIEWS
 from training.examples import FOLDS, HELD_OUT_STUDIES, Examples, concatenate, load_any, save
-from training.studies import KINDS, Origin, examples_of
+from training.studies import Origin, examples_of, kinds
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,15 @@ def fold_of(study_id: str, folds: Mapping[str, int]) -> int:
 
 
 def study_examples(
-    files: StudyFiles, marks: pd.DataFrame, labels: Mapping[str, object], *, fold: int, cache: Path
+    files: StudyFiles,
+    marks: pd.DataFrame,
+    labels: Mapping[str, object],
+    *,
+    fold: int,
+    cache: Path,
+    views: Sequence[str],
 ) -> bool:
-    """Write one study's examples into the cache; returns whether there were any."""
+    """Write one study's examples for graders of some views into the cache; returns whether there were any."""
     if (cache / files.study_id / "done").exists():
         return True
     study = read_study(files)
@@ -48,29 +55,46 @@ def study_examples(
         return False
     origin = Origin(group=files.study_id, fold=fold, source="rsna")
     rng = np.random.default_rng(int(hashlib.sha256(files.study_id.encode()).hexdigest()[:12], 16))
-    for kind, examples in examples_of(study, truth, origin, rng).items():
+    for kind, examples in examples_of(study, truth, origin, rng, views=views).items():
         save(examples, cache / files.study_id / f"{kind}.npz")
     (cache / files.study_id).mkdir(parents=True, exist_ok=True)
     (cache / files.study_id / "done").touch()
     return True
 
 
-def _job(job: tuple, cache: Path) -> bool:
+def read_folds(path: Path | None) -> dict[str, int]:
+    """Study → fold from a table with `study_id` and `fold`; nothing without one, so that a hash decides."""
+    if path is None:
+        return {}
+    table = pd.read_csv(path, dtype={"study_id": str})
+    return dict(zip(table["study_id"], table["fold"].astype(int), strict=True))
+
+
+def labelled_studies(data: Path) -> list[StudyFiles]:
+    """The studies with files, grades and marked points, without those that no training may see."""
+    table = pd.read_csv(data / "train.csv", dtype={"study_id": str}, usecols=["study_id"])
+    marks = pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}, usecols=["study_id"])
+    known = set(table["study_id"]) & set(marks["study_id"]) - HELD_OUT_STUDIES
+    return [files for files in find_studies(data, split="train") if files.study_id in known and files.series]
+
+
+def _job(job: tuple, cache: Path, views: Sequence[str]) -> bool:
     files, marks, labels, fold = job
-    return study_examples(files, marks, labels, fold=fold, cache=cache)
+    return study_examples(files, marks, labels, fold=fold, cache=cache, views=views)
 
 
-def prepare(data: Path, cache: Path, *, folds: Mapping[str, int], workers: int) -> int:
+def prepare(
+    data: Path, cache: Path, *, folds: Mapping[str, int], workers: int, views: Sequence[str] = BASIC_VIEWS
+) -> int:
     """Examples of all labelled studies as `rsna_<kind>.npz`; returns the number of studies with any."""
     table = pd.read_csv(data / "train.csv", dtype={"study_id": str}).set_index("study_id")
     marks = dict(iter(pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}).groupby("study_id")))
-    chosen = [f for f in find_studies(data, split="train") if f.study_id in marks and f.study_id in table.index]
-    chosen = [files for files in chosen if files.study_id not in HELD_OUT_STUDIES]
+    chosen = labelled_studies(data)
     jobs = [(f, marks[f.study_id], table.loc[f.study_id].to_dict(), fold_of(f.study_id, folds)) for f in chosen]
     parts = cache / "rsna"
     with process_pool(workers, with_main=True) as pool:
-        used = sum(tqdm(pool.map(partial(_job, cache=parts), jobs), total=len(jobs), unit="study"))
-    for kind in KINDS:
+        used = sum(tqdm(pool.map(partial(_job, cache=parts, views=views), jobs), total=len(jobs), unit="study"))
+    for kind in kinds(views):
         stored: list[Examples] = [load_any(path) for path in sorted(parts.glob(f"*/{kind}.npz"))]
         if stored:
             save(concatenate(stored), cache / f"rsna_{kind}.npz")
@@ -84,13 +108,11 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--folds", type=Path, help="csv with study_id and fold; without it a hash decides")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=BASIC_VIEWS, help="of the graders to train")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folds = {}
-    if arguments.folds:
-        table = pd.read_csv(arguments.folds, dtype={"study_id": str})
-        folds = dict(zip(table["study_id"], table["fold"], strict=True))
-    used = prepare(arguments.data, arguments.cache, folds=folds, workers=arguments.workers)
+    folds = read_folds(arguments.folds)
+    used = prepare(arguments.data, arguments.cache, folds=folds, workers=arguments.workers, views=arguments.views)
     logger.info("examples of %d studies", used)
 
 

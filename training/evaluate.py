@@ -11,7 +11,7 @@ import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +21,22 @@ from numpy.typing import NDArray
 from evaluation.phantom_score import phantom_score
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest, read_manifest
+from lumbar_kernel.results.metric import bootstrap_interval, constant_submission, score
 from lumbar_kernel.results.reliability import reliability
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
 from training import predictions
-from training.evaluation_metrics import (
-    GradedRows,
-    location_metric,
-    loss_metric,
-    other_model_loss,
-    prior_of,
-    ranking_metric,
-)
+from training.evaluation_metrics import GradedRows, location_metric, loss_metric, other_model_loss, ranking_metric
+from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints, sagittal_checkpoints
+from training.localised_foramina import LocalisedForamina, localised_foramina
 from training.member_predictions import (
+    CropSet,
     EvaluationSettings,
-    MemberPredictions,
-    ensemble_rows,
-    grade_packs,
+    axial_sets,
+    foraminal_sets,
+    grade_sets,
+    localised_sets,
     member_rows,
-    predict_packs,
+    predict_sets,
 )
 
 logger = logging.getLogger(__name__)
@@ -50,44 +48,60 @@ OTHER_MODELS = {
 }
 """Single models of a 4th-place team member whose out-of-fold predictions are in `oof/`.
 
-They localise by themselves, where the crop metrics give the kernel the labelled slice and point."""
+They localise by themselves, where most of the crop metrics give the kernel the labelled slice and point."""
+
+ASSEMBLED = ("foraminal_stack", "canal_axial", "subarticular_axial")
+"""The metrics whose rows are nearest to those of whole studies: with the kernel's own places and foraminal slice."""
 
 MIDSAGITTAL = ("spider_midsagittal", "sudirman_sagittal", "tianchi_t2", "spider_t2")
 
 
-def localisation_metrics(
-    settings: EvaluationSettings,
-) -> tuple[dict[str, dict[str, float]], dict[str, tuple[str, GradedRows]]]:
-    """Location metrics by pack and weighting, and grades at the foramina that the kernel localised."""
-    checkpoints = predictions.localiser_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
-    metrics, found = locations(settings.data, checkpoints)
-    rows = {}
-    if found is not None:
-        grades = predictions.member_grades(
-            settings.manifest, "sagittal_t1", found.crops, out_of_fold=settings.out_of_fold
-        )
-        members = MemberPredictions("sagittal_t1", FORAMINAL, found.crops, grades)
-        graded = ensemble_rows(settings.manifest, members)
-        confidence = np.array([found.confidence[str(row)] for row in graded.row_id])[:, None]
-        blended = confidence * graded.probabilities + (1 - confidence) * prior_of(graded.row_id)
-        rows["foraminal_localised"] = FORAMINAL, graded.replace(blended)
-    return metrics, rows
+def crop_sets(settings: EvaluationSettings, localised: Sequence[LocalisedForamina]) -> Iterator[CropSet]:
+    """The crops of every pack of graded crops that exists; `localised` as from `localised_foramina`, or empty."""
+    if localised:
+        yield from foraminal_sets(settings.data)
+        given, chosen = localised
+        yield from localised_sets(given, chosen)
+    if (settings.data / "axial_t2_crops").is_dir():
+        recesses = axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
+        yield from axial_sets(settings.data, recesses)
 
 
 def locations(
-    data: Path, checkpoints: predictions.FoldCheckpoints[HeatmapNet]
-) -> tuple[dict[str, dict[str, float]], predictions.LocalisedForamina | None]:
-    """Location metrics by pack, and the localised foramina, None when their pack does not exist."""
-    metrics, found = {}, None
+    data: Path, checkpoints: FoldCheckpoints[HeatmapNet]
+) -> tuple[dict[str, dict[str, float]], tuple[LocalisedForamina, ...]]:
+    """Location metrics by pack, and the localised foramina, none when their pack does not exist."""
+    metrics: dict[str, dict[str, float]] = {}
+    localised: tuple[LocalisedForamina, ...] = ()
     if (data / "sagittal_t1").is_dir():
-        found = predictions.foramina_by_kernel(data, checkpoints)
-        metrics["t1_localisation"] = location_metric(found.located)
+        localised = localised_foramina(data, checkpoints)
+        metrics["t1_localisation"] = location_metric(localised[0].located)
     for pack in MIDSAGITTAL:
         for weighting, name in (("t2", pack), ("t1", f"{pack}_t1")):
             located = predictions.midsagittal_by_kernel(data, pack, weighting, checkpoints)
             if located is not None:
                 metrics[name] = location_metric(located)
-    return metrics, found
+    return metrics, localised
+
+
+def assembled(graded: Mapping[str, tuple[str, GradedRows]]) -> dict[str, float] | None:
+    """The official metric on the packs' studies with rows of all three conditions; None without any.
+
+    Each condition is graded with the kernel's own places; any-severe is taken over the levels that the packs hold.
+    """
+    if not set(ASSEMBLED) <= set(graded):
+        return None
+    parts = [graded[name][1] for name in ASSEMBLED]
+    studies = set.intersection(*(set(rows.group) for rows in parts))
+    held = [rows.select(np.isin(rows.group, sorted(studies))) for rows in parts]
+    solution = {str(row): int(label) for rows in held for row, label in zip(rows.row_id, rows.labels, strict=True)}
+    pairs = (zip(rows.row_id, rows.probabilities, strict=True) for rows in held)
+    submission = {str(row): grades for of_condition in pairs for row, grades in of_condition}
+    if not solution:
+        return None
+    low, high = bootstrap_interval(solution, submission, seed=0)["mean"]
+    loss, prior = (score(solution, grades).mean for grades in (submission, constant_submission(solution)))
+    return {"loss": loss, "prior": prior, "low": low, "high": high, "n": len(solution), "studies": len(studies)}
 
 
 def phantoms(manifest: Manifest, studies: int) -> dict[str, float]:
@@ -116,6 +130,10 @@ def _with_interval(metric: Mapping[str, float], name: str) -> str:
 
 def print_losses(data: Path, graded: Mapping[str, tuple[str, GradedRows]], metrics: Mapping[str, dict]) -> None:
     """One line per metric, with the other models on the same rows."""
+    print(
+        "\nThe other models find slice and point by themselves, as the kernel does in foraminal_stack; elsewhere it has"
+    )
+    print("the reader's slice, and in foraminal_marked and foraminal_neighbour the reader's point as well.")
     print("\n| weighted log loss | kernel (95 % interval) | prior | n | studies | other models on the same rows |")
     print("|---|---|---|---|---|---|")
     for name, metric in metrics.items():
@@ -187,11 +205,14 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     settings = EvaluationSettings(arguments.data, read_manifest(arguments.weights), arguments.oof)
-    predicted = predict_packs(settings)
-    graded = grade_packs(settings.manifest, predicted)
-    places, localised = localisation_metrics(settings)
-    graded |= localised
+    places, localised = locations(
+        settings.data, sagittal_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
+    )
+    predicted = predict_sets(settings, crop_sets(settings, localised))
+    graded = grade_sets(settings.manifest, predicted)
     losses = {name: loss_metric(rows) for name, (_, rows) in graded.items()}
+    if (whole := assembled(graded)) is not None:
+        losses["assembled"] = whole
     if arguments.phantoms:
         losses["phantom"] = phantoms(settings.manifest, arguments.phantoms)
     print_losses(arguments.data, graded, losses)

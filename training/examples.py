@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 HELD_OUT_STUDIES = frozenset({"100206310", "4646740", "44036939"})
 """The complete real studies: never trained on, in any pack that holds their slices."""
 
-FOLDS = 4
+FOLDS = 5
+"""Folds of phantoms, and of studies that no table gives a fold."""
 
 WIDER = 1.5
 """Factor by which stored crops are wider than the grader's window."""
@@ -48,6 +49,7 @@ class GradeExamples:
 
     Attributes:
         images: (n, slices, rows, columns) uint8, on the canonical side (a right side is mirrored to a left one).
+        shown: (n, slices) bool, False for a missing slice, whose place in `images` the middle slice takes.
         labels: (n, heads) int8 grade 0..2 per head, -1 where there is none.
         level: (n,) int8 level index.
         row_id: (n, heads) the submission row of each head, "" where there is none.
@@ -57,6 +59,7 @@ class GradeExamples:
     """
 
     images: NDArray[np.uint8]
+    shown: NDArray[np.bool_]
     labels: NDArray[np.int8]
     level: NDArray[np.int8]
     row_id: NDArray[np.str_]

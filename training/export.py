@@ -8,7 +8,6 @@ import json
 import logging
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ import torch
 
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.localisation.axial import axial_views
@@ -27,42 +27,22 @@ from lumbar_kernel.models.checkpoints import load_localiser, load_member
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import FORMAT_VERSION, MANIFEST, STAGES, read_manifest
 from lumbar_kernel.phantom import write_dataset
-from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import VIEWS, level_and_side
+from training.presets import PRESETS, Network, Preset
+from training.train_grader import TASKS
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Member:
-    """A member to export: its runs, and its weight for each condition."""
-
-    runs: tuple[str, ...]
-    view: str
-    in_chans: int
-    ensemble_weight: dict[str, float]
-
-
-LOCALISERS = {"sagittal": (("sagittal", "sagittal_1"), 10), "axial": (("axial_points",), 2)}
-
-# Equal weights within a view; training.calibrate fits them. The sagittal T2 member was never trained on a reader's
-# grade: its small weight counts only where there is no axial slice.
-MEMBERS = {
-    "foraminal_t1": Member(("foraminal_0", "foraminal_1"), "sagittal_t1", 1, {FORAMINAL: 0.5}),
-    "foraminal_t1_lite": Member(("foraminal_lite_0", "foraminal_lite_1"), "sagittal_t1", 1, {FORAMINAL: 0.5}),
-    "axial_t2": Member(("axial_0", "axial_1", "axial_2", "axial_3"), "axial_t2", 3, {CANAL: 0.5, SUBARTICULAR: 0.5}),
-    "axial_t2_lite": Member(("axial_lite_0", "axial_lite_1"), "axial_t2", 3, {CANAL: 0.5, SUBARTICULAR: 0.5}),
-    "canal_t2": Member(("canal_0",), "sagittal_t2", 3, {CANAL: 0.15}),
-}
-
-
 def export_file(run: Path, weights: Path) -> dict[str, object]:
     """Write the averaged weights of a run as fp16; returns its manifest entry."""
     state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"]
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    # Counters that only training needs; torch fills them in on loading.
+    kept = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    half = {key: value.half() if value.is_floating_point() else value for key, value in kept.items()}
     raw = safetensors.torch.save({key: value.contiguous() for key, value in half.items()})
     path = weights / f"{run.name}.safetensors"
     path.write_bytes(raw)
@@ -88,7 +68,7 @@ def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
     nets = load_member(spec, weights, device=device)
     count, geometry = len(level_and_side(view)), view.geometry
     images = np.random.default_rng(0).integers(0, 255, (count, geometry.slices, *geometry.shape), dtype=np.uint8)
-    crops = Crops(images, np.ones(count, bool), np.full((count, geometry.slices), 1 / geometry.slices, np.float32))
+    crops = Crops(images, np.ones(count, bool), np.ones((count, geometry.slices), bool))
     times = []
     for _ in range(4):
         began = time.perf_counter()
@@ -98,17 +78,26 @@ def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
 
 
 def stage_seconds(weights: Path) -> dict[str, float]:
-    """Measured time of each stage before grading for one phantom study, on this machine's processor."""
+    """Measured time of each stage before grading for one phantom study, on this machine's processor.
+
+    Nothing where the localiser does not find its levels.
+    """
     manifest, device = read_manifest(weights), torch.device("cpu")
     sagittal, axial = (load_localiser(s, weights, device=device) for s in (manifest.sagittal, manifest.axial))
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(Path(folder), studies=1, seed=0)
         (files,) = find_studies(Path(folder))
-        runs = [_stages_of(files, sagittal, axial) for _ in range(4)]
+        try:
+            runs = [_stages_of(files, sagittal, axial, manifest.views) for _ in range(4)]
+        except LocalisationError as error:  # a localiser that has hardly learnt
+            logger.warning("stages are not timed, usual seconds are expected: %s", error)
+            return {}
     return {name: round(min(run[name] for run in runs), 4) for name in runs[0]}
 
 
-def _stages_of(files: StudyFiles, sagittal: list[HeatmapNet], axial: list[HeatmapNet]) -> dict[str, float]:
+def _stages_of(
+    files: StudyFiles, sagittal: list[HeatmapNet], axial: list[HeatmapNet], needed: tuple[str, ...]
+) -> dict[str, float]:
     began = [time.perf_counter()]
 
     def lap(result: T) -> T:
@@ -118,42 +107,23 @@ def _stages_of(files: StudyFiles, sagittal: list[HeatmapNet], axial: list[Heatma
     study = lap(read_study(files))
     landmarks = lap(localise(study, sagittal))
     views = lap(axial_views(study, landmarks, axial))
-    lap(cut_crops(study, landmarks, views))
+    lap(cut_crops(study, landmarks, views, views=needed))
     return dict(zip(STAGES, np.diff(began).tolist(), strict=True))
 
 
 def main() -> None:
-    """Export the runs of the tables above, uncalibrated; unfinished runs are left out with a warning."""
+    """Export the runs of a preset, uncalibrated; unfinished runs are left out with a warning."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("weights", type=Path)
+    parser.add_argument("--preset", choices=PRESETS, default="small")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments.weights.mkdir(parents=True, exist_ok=True)
     for stale in arguments.weights.glob("*.safetensors"):
         stale.unlink()
-
-    def exported(names: tuple[str, ...]) -> list[dict]:
-        finished = [name for name in names if (arguments.runs / name / "result.json").exists()]
-        for name in sorted(set(names) - set(finished)):
-            logger.warning("run %s is not finished, left out", name)
-        return [export_file(arguments.runs / name, arguments.weights) for name in finished]
-
-    manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
-    for name, (runs, points) in LOCALISERS.items():
-        manifest["localisers"][name] = {"points": points, **_with_architecture(exported(runs))}
-    for name, member in MEMBERS.items():
-        files = exported(member.runs)
-        if files:
-            manifest["members"][name] = {
-                "view": member.view,
-                "in_chans": member.in_chans,
-                "ensemble_weight": member.ensemble_weight,
-                "seconds_per_study": 0.1,
-                **_with_architecture(files),
-            }
-    manifest["calibration"] = Calibration().to_dict()
     path = arguments.weights / MANIFEST
+    manifest = exported_manifest(PRESETS[arguments.preset], arguments.runs, arguments.weights)
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     manifest["stage_seconds"] = stage_seconds(arguments.weights)
     for name, entry in manifest["members"].items():
@@ -161,6 +131,40 @@ def main() -> None:
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     size = sum(item.stat().st_size for item in arguments.weights.iterdir())
     logger.info("%d members, %.1f MB", len(manifest["members"]), size / 1e6)
+
+
+def exported_manifest(preset: Preset, runs: Path, weights: Path) -> dict:
+    """Write the weights of a preset's finished runs; returns the manifest without measured seconds.
+
+    Raises:
+        FileNotFoundError: a localiser has no finished run.
+    """
+    manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
+    for localiser in preset.localisers:
+        files = _exported(localiser, runs, weights)
+        if not files:
+            msg = f"{runs} holds no finished run of the {localiser.role} localiser, {', '.join(localiser.runs)}"
+            raise FileNotFoundError(msg)
+        manifest["localisers"][localiser.role] = {"points": localiser.points, **_with_architecture(files)}
+    for member in preset.members:
+        if files := _exported(member, runs, weights):
+            task = TASKS[member.task]
+            manifest["members"][member.member] = {
+                "view": task.view,
+                "in_chans": task.in_chans,
+                "ensemble_weight": dict(member.weight),
+                "seconds_per_study": 0.1,
+                **_with_architecture(files),
+            }
+    manifest["calibration"] = Calibration().to_dict()
+    return manifest
+
+
+def _exported(network: Network, runs: Path, weights: Path) -> list[dict]:
+    finished = [name for name in network.runs if (runs / name / "result.json").exists()]
+    for name in sorted(set(network.runs) - set(finished)):
+        logger.warning("run %s is not finished, left out", name)
+    return [export_file(runs / name, weights) for name in finished]
 
 
 if __name__ == "__main__":

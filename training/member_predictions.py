@@ -1,20 +1,24 @@
-"""Predictions of the members for the graded crops of the packs, each alone and combined."""
+"""The crops of the packs that are graded, and the members' predictions for them, each alone and combined."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
-from training.evaluation_metrics import GradedRows
-from training.examples import GradeExamples
-from training.predictions import axial_crops, marked_foramina, member_grades, rows_of_head
+from training.evaluation_metrics import GradedRows, prior_of
+from training.examples import GradeExamples, without_held_out
+from training.fold_checkpoints import FoldCheckpoints
+from training.localised_foramina import LocalisedForamina
+from training.pack_crops import axial, foramina, has_neighbours
+from training.predictions import member_grades, rows_of_head
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class MemberPredictions:
         group: the condition.
         examples: the crops.
         predictions: member → (n, heads, 3) probabilities, NaN where none of its checkpoints may be used.
+        confidence: row id → confidence in the place, 0..1; empty where the place was given.
     """
 
     view: str
     group: str
     examples: GradeExamples
     predictions: Mapping[str, NDArray[np.float64]]
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def head(self) -> int:
@@ -61,27 +67,54 @@ class MemberPredictions:
         """The same without the crops that some member does not predict."""
         missing = np.any([np.isnan(own[:, 0, 0]) for own in self.predictions.values()], axis=0)
         kept = {name: np.where(missing[:, None, None], np.nan, own) for name, own in self.predictions.items()}
-        return MemberPredictions(self.view, self.group, self.examples, kept)
+        return replace(self, predictions=kept)
 
 
-def graded_crop_packs(data: Path) -> Iterator[tuple[str, str, str, GradeExamples]]:
-    """Metric name, view, condition and crops of every pack of graded crops that exists."""
-    if (data / "sagittal_t1").is_dir():
-        yield "foraminal_marked", "sagittal_t1", FORAMINAL, marked_foramina(data)
-    if (data / "axial_t2_crops").is_dir():
-        crops = axial_crops(data)
-        yield "canal_axial", "axial_t2", CANAL, crops
-        yield "subarticular_axial", "axial_t2", SUBARTICULAR, crops
+@dataclass(frozen=True, eq=False)
+class CropSet:
+    """Crops of one view that the members grade, and the metrics that they give.
+
+    Attributes:
+        view: key of `views.VIEWS`.
+        metrics: metric name → condition.
+        examples: the crops.
+        confidence: row id → confidence in the place, 0..1; empty where the place was given.
+    """
+
+    view: str
+    metrics: Mapping[str, str]
+    examples: GradeExamples
+    confidence: Mapping[str, float]
 
 
-def predict_packs(setting: EvaluationSettings) -> dict[str, MemberPredictions]:
-    """Metric name → predictions of the members for each pack that exists."""
+def foraminal_sets(data: Path) -> Iterator[CropSet]:
+    """The foramina of `sagittal_t1` at the marked points: on the marked slice, and on the one beside it."""
+    for name, beside in (("foraminal_marked", False), ("foraminal_neighbour", True)):
+        if has_neighbours(data) or not beside:
+            crops = without_held_out(foramina(data, neighbour=beside))
+            yield CropSet("sagittal_t1", {name: FORAMINAL}, crops, {})
+
+
+def localised_sets(given: LocalisedForamina, chosen: LocalisedForamina) -> Iterator[CropSet]:
+    """The same foramina where the kernel finds them: on the marked slice, and on a slice of its own choice."""
+    for name, found in (("foraminal_localised", given), ("foraminal_stack", chosen)):
+        yield CropSet("sagittal_t1", {name: FORAMINAL}, found.crops, found.confidence)
+
+
+def axial_sets(data: Path, recesses: FoldCheckpoints[HeatmapNet]) -> Iterator[CropSet]:
+    """The axial crops at the recesses that the kernel finds, around the marked slice and around its neighbour."""
+    for ending, shifted in (("", False), ("_shifted", True)):
+        metrics = {f"canal_axial{ending}": CANAL, f"subarticular_axial{ending}": SUBARTICULAR}
+        yield CropSet("axial_t2", metrics, without_held_out(axial(data, recesses, shifted=shifted)), {})
+
+
+def predict_sets(settings: EvaluationSettings, sets: Iterable[CropSet]) -> dict[str, MemberPredictions]:
+    """Metric name → predictions of the members."""
     found: dict[str, MemberPredictions] = {}
-    by_view: dict[str, Mapping[str, NDArray[np.float64]]] = {}
-    for name, view, group, examples in graded_crop_packs(setting.data):
-        if view not in by_view:  # all conditions of a view are graded at once
-            by_view[view] = member_grades(setting.manifest, view, examples, out_of_fold=setting.out_of_fold)
-        found[name] = MemberPredictions(view, group, examples, by_view[view])
+    for item in sets:
+        grades = member_grades(settings.manifest, item.view, item.examples, out_of_fold=settings.out_of_fold)
+        for name, group in item.metrics.items():
+            found[name] = MemberPredictions(item.view, group, item.examples, grades, item.confidence)
     return found
 
 
@@ -91,18 +124,25 @@ def ensemble_weights(manifest: Manifest, view: str, group: str) -> dict[str, flo
 
 
 def ensemble_rows(manifest: Manifest, members: MemberPredictions) -> GradedRows:
-    """The calibrated mean of a view's members; members of other views take no part."""
+    """The calibrated mean of a view's members, blended with the prior where the place is unsure.
+
+    Members of other views take no part.
+    """
     rows = members.combined(ensemble_weights(manifest, members.view, members.group))
-    return rows.replace(manifest.calibration.of_group(rows.probabilities, members.group))
+    graded = rows.replace(manifest.calibration.of_group(rows.probabilities, members.group))
+    if not members.confidence:
+        return graded
+    confidence = np.array([members.confidence[str(row)] for row in graded.row_id])[:, None]
+    return graded.replace(confidence * graded.probabilities + (1 - confidence) * prior_of(graded.row_id))
 
 
-def grade_packs(manifest: Manifest, packs: Mapping[str, MemberPredictions]) -> dict[str, tuple[str, GradedRows]]:
+def grade_sets(manifest: Manifest, sets: Mapping[str, MemberPredictions]) -> dict[str, tuple[str, GradedRows]]:
     """Metric name → condition and the rows that the ensemble graded."""
-    return {name: (members.group, ensemble_rows(manifest, members)) for name, members in packs.items()}
+    return {name: (members.group, ensemble_rows(manifest, members)) for name, members in sets.items()}
 
 
-def member_rows(packs: Mapping[str, MemberPredictions]) -> Iterator[tuple[str, str, GradedRows]]:
+def member_rows(sets: Mapping[str, MemberPredictions]) -> Iterator[tuple[str, str, GradedRows]]:
     """Metric name, member and the rows that it predicts, uncalibrated."""
-    for name, members in packs.items():
+    for name, members in sets.items():
         for member in members.predictions:
             yield name, member, members.combined({member: 1.0})

@@ -6,7 +6,8 @@ say, and training jitters it; inference cuts in true millimetres.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,14 +17,24 @@ from numpy.typing import NDArray
 
 from evaluation.real_slices import pictures
 from lumbar_kernel import schema
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
+from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, axial_window, crop_shape, cut_stack, sagittal_window
+from lumbar_kernel.localisation.axial import views_on
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.localisation.level_decoding import STEP_MM
-from lumbar_kernel.views import VIEWS, CropGeometry
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.study import Slice
+from lumbar_kernel.views import VIEWS, View
 from training.examples import WIDER, GradeExamples
+from training.fold_checkpoints import FoldCheckpoints
 from training.packs import AXIAL_FIELD_MM, LEVEL_INDEX
+from training.single_slice import sagittal_slice
 
-FORAMEN_STEP_MM = 30.0
-"""Assumed mean cranio-caudal distance of neighbouring foramina; 28.5 and 29.3 mm on the two labelled studies."""
+AXIAL_STEP_MM = 4.5
+"""Assumed distance of the neighbouring slices of an axial crop; only their order matters."""
+
+MIRRORED_MM = 24.0
+"""Width by which the edges of an axial crop are mirrored, so that every window is filled."""
 
 BOX_REACH_MM = 9.0
 """A box belongs to the level of a marked disc margin within this distance; 95 % do."""
@@ -34,26 +45,106 @@ SAC_HALF_MM, SAC_MM, DISC_HALF_MM = 9.0, 6.0, 3.0
 GRADE_INDEX = {name: index for index, name in enumerate(schema.SEVERITY_NAMES)}
 
 
-def foramina(data: Path) -> GradeExamples:
-    """One crop per marked foramen of `sagittal_t1`; sagittal slices look alike on both sides, so none is mirrored."""
-    pack, geometry = data / "sagittal_t1", VIEWS["sagittal_t1"].geometry
+@dataclass(frozen=True, eq=False)
+class ForaminalSeries:
+    """The slices of one T1 series that the pack holds, and the foramina marked on them.
+
+    Attributes:
+        slices: instance number → slice, in millimetres that give the mean step between foramina its usual length.
+        marks: rows of the pack's table.
+    """
+
+    slices: dict[int, Slice]
+    marks: pd.DataFrame
+
+    def stack(self, instance: int, *, count: int) -> tuple[Slice | None, ...]:
+        """The stack around an instance; None where the pack does not hold a neighbour."""
+        return tuple(self.slices.get(instance + offset) for offset in range(-(count // 2), count // 2 + 1))
+
+
+def foraminal_series(data: Path) -> Iterator[ForaminalSeries]:
+    """The series of `sagittal_t1`, one after the other."""
+    pack = data / "sagittal_t1"
     table = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
     table = table[table["label"].isin(GRADE_INDEX)]
     steps = _foramen_steps(table)
-    by_image = dict(iter(table.groupby("image")))
-    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
-    for name, picture in pictures(pack):
-        for _, row in by_image.get(name, table.iloc[:0]).iterrows():
-            mm = FORAMEN_STEP_MM / steps[row["study_id"]]  # of one native pixel
-            per_pixel = (mm * row["rows"] / picture.shape[0], mm * row["columns"] / picture.shape[1])
-            centre = (row["y_rel"] * picture.shape[0] - 0.5, row["x_rel"] * picture.shape[1] - 0.5)
-            crops.append(_cut(picture, centre=centre, mm_per_pixel=per_pixel, geometry=geometry)[None])
-            labels.append([GRADE_INDEX[row["label"]]])
-            levels.append(LEVEL_INDEX[row["level"]])
-            ids.append([row["row_id"]])
-            groups.append(row["study_id"])
-            folds.append(row["fold"])
-    return _grades(crops, labels, levels, ids, groups, folds, source="sagittal_t1")
+    by_name = dict(pictures(pack))
+    for (study, _), marks in table.groupby(["study_id", "series_id"], sort=True):
+        slices = {}
+        for name, rows in marks.groupby("image"):
+            if name in by_name:
+                first = rows.iloc[0]
+                field = FORAMEN_STEP_MM / steps[str(study)] * max(first["rows"], first["columns"])
+                size = {"rows": float(first["rows"]), "columns": float(first["columns"])}
+                slices[int(first["instance_number"])] = sagittal_slice(by_name[str(name)], **size, field_mm=field)
+        yield ForaminalSeries(slices, marks[marks["instance_number"].isin(slices)])
+
+
+def foramina(data: Path, *, neighbour: bool = False) -> GradeExamples:
+    """One stack per marked foramen of `sagittal_t1`; sagittal slices look alike on both sides, so none is mirrored.
+
+    Args:
+        data: the folder of packs.
+        neighbour: centre each stack on the slice beside the marked one, the lower instance where the pack holds both;
+            foramina without any are left out.
+
+    Raises:
+        ValueError: there is no foramen to cut.
+    """
+    view = VIEWS["sagittal_t1"]
+    crops = []
+    for series in foraminal_series(data):
+        for _, mark in series.marks.iterrows():
+            marked = int(mark["instance_number"])
+            beside = [marked + step for step in (-1, 1) if marked + step in series.slices]
+            if neighbour and not beside:
+                continue
+            stack = series.stack(beside[0] if neighbour else marked, count=view.geometry.slices)
+            point = mark_point(series.slices[marked], mark)
+            crops.append((*cut_foramen(stack, point, wider=WIDER), mark))
+    return foraminal_examples(crops)
+
+
+def has_neighbours(data: Path) -> bool:
+    """Whether `sagittal_t1` holds a slice beside a marked one."""
+    series = ["study_id", "series_id"]
+    table = pd.read_csv(data / "sagittal_t1" / "points.csv", usecols=[*series, "instance_number"])
+    instances = table.drop_duplicates().sort_values([*series, "instance_number"])
+    return bool((instances.groupby(series)["instance_number"].diff() == 1).any())
+
+
+def mark_point(item: Slice, mark: pd.Series) -> NDArray[np.float64]:
+    """A marked foramen in the millimetres of its slice, (3,)."""
+    return item.plane.to_mm(np.array([mark["y_rel"], mark["x_rel"]]) * item.plane.shape - 0.5)
+
+
+def cut_foramen(
+    stack: Sequence[Slice | None], point: NDArray[np.float64], *, wider: float = 1.0
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A stack of slices of the usual step cut around a foramen, as the kernel cuts it."""
+    view, middle = VIEWS["sagittal_t1"], stack[len(stack) // 2]
+    if middle is None:
+        msg = "a stack needs its middle slice"
+        raise ValueError(msg)
+    return cut_stack(stack, sagittal_window(middle, point, view, wider=wider), resolution=view.geometry.resolution)
+
+
+def foraminal_examples(crops: Sequence[tuple[NDArray, NDArray, pd.Series]]) -> GradeExamples:
+    """Examples of stacks, which of their slices there are, and the marks that they show."""
+    if not crops:
+        msg = "the pack holds no marked foramen with such a stack"
+        raise ValueError(msg)
+    images, shown, marks = zip(*crops, strict=True)
+    return _grades(
+        images,
+        [[GRADE_INDEX[mark["label"]]] for mark in marks],
+        [LEVEL_INDEX[mark["level"]] for mark in marks],
+        [[mark["row_id"]] for mark in marks],
+        [mark["study_id"] for mark in marks],
+        [mark["fold"] for mark in marks],
+        shown=shown,
+        source="sagittal_t1",
+    )
 
 
 def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
@@ -72,31 +163,66 @@ def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
     return steps
 
 
-def axial(data: Path) -> GradeExamples:
-    """Two crops per axial disc-level crop, the right side mirrored; heads are canal and this side's recess."""
-    pack, geometry = data / "axial_t2_crops", VIEWS["axial_t2"].geometry
+def axial(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = False) -> GradeExamples:
+    """Two crops per axial disc-level crop, the right side mirrored; heads are canal and this side's recess.
+
+    Each is cut as the kernel cuts it, at the recesses that it finds.
+
+    Args:
+        data: the folder of packs.
+        recesses: axial localisers; crops that none of them may predict are left out.
+        shifted: let a neighbour be the middle slice, the caudal and the cranial one in turn.
+    """
+    pack, view = data / "axial_t2_crops", VIEWS["axial_t2"]
     table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
-    crops, labels, levels, ids, groups, folds = [], [], [], [], [], []
+    stacks, rows = [], []
     for name, picture in pictures(pack, "crops.zip"):
         row = table.loc[name]
-        height, width = picture.shape[0] // 3, picture.shape[1]
-        mm = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width
-        stack = picture[: 3 * height].reshape(3, height, width)
-        cut = np.stack(
-            [
-                _cut(p, centre=((height - 1) / 2, (width - 1) / 2), mm_per_pixel=(mm, mm), geometry=geometry)
-                for p in stack
-            ]
-        )
-        for side in schema.SIDES:
-            heads = [f"spinal_canal_stenosis_{row['level']}", f"{side}_subarticular_stenosis_{row['level']}"]
-            crops.append(cut if side == "left" else cut[:, :, ::-1])
-            labels.append([GRADE_INDEX.get(row[head.rsplit("_", 2)[0]], -1) for head in heads])
-            levels.append(LEVEL_INDEX[row["level"]])
-            ids.append([f"{row['study_id']}_{head}" for head in heads])
-            groups.append(row["study_id"])
-            folds.append(row["fold"])
-    return _grades(crops, labels, levels, ids, groups, folds, source="axial_t2_crops")
+        lower, middle, upper = axial_slices(picture, row)
+        shifts = [(None, lower, middle), (middle, upper, None)]
+        stacks.append(shifts[len(stacks) % 2] if shifted else (lower, middle, upper))
+        rows.append(row)
+    levels = [LEVEL_INDEX[row["level"]] for row in rows]
+    images, shown, which = [], [], []
+    for chosen, nets in recesses.of_rows(np.array([row["fold"] for row in rows], np.int8)):
+        items = [stacks[index][1] for index in chosen]
+        for index, found in zip(chosen, views_on(items, np.zeros((len(items), 3)), nets), strict=True):
+            window = axial_window(found, levels[index], view, wider=WIDER)
+            cut, there = cut_stack(stacks[index], window, resolution=view.geometry.resolution)
+            images += [cut, cut[:, :, ::-1]]
+            shown += [there, there]
+            which += [(rows[index], side) for side in schema.SIDES]
+    heads = [[f"{schema.CANAL}_{row['level']}", f"{side}_{schema.SUBARTICULAR}_{row['level']}"] for row, side in which]
+    return _grades(
+        images,
+        [
+            [GRADE_INDEX.get(row[head.rsplit("_", 2)[0]], -1) for head in both]
+            for (row, _), both in zip(which, heads, strict=True)
+        ],
+        [LEVEL_INDEX[row["level"]] for row, _ in which],
+        [[f"{row['study_id']}_{head}" for head in both] for (row, _), both in zip(which, heads, strict=True)],
+        [row["study_id"] for row, _ in which],
+        [row["fold"] for row, _ in which],
+        shown=shown,
+        source="axial_t2_crops",
+    )
+
+
+def axial_slices(picture: NDArray[np.uint8], row: pd.Series) -> tuple[Slice, Slice, Slice]:
+    """The three neighbouring slices of an axial crop, its middle at the patient's origin, mirrored at its edges."""
+    height, width = picture.shape[0] // 3, picture.shape[1]
+    mm = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width
+    margin = min(round(MIRRORED_MM / mm), height - 1, width - 1)
+
+    def slice_at(index: int) -> Slice:
+        part = picture[index * height : (index + 1) * height]
+        pixels = cv2.copyMakeBorder(part, *[margin] * 4, cv2.BORDER_REFLECT_101).astype(np.float32)
+        half = (np.array(pixels.shape[::-1]) - 1) / 2 * mm
+        origin = -half[0] * LEFT - half[1] * POSTERIOR + (index - 1) * AXIAL_STEP_MM * CRANIAL
+        plane = SlicePlane(origin, LEFT, POSTERIOR, mm, mm, (pixels.shape[0], pixels.shape[1]))
+        return Slice(plane=plane, pixels=pixels, instance_number=None)
+
+    return slice_at(0), slice_at(1), slice_at(2)
 
 
 def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
@@ -104,7 +230,8 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
 
     Three times the same slice, since the pack has one; the scale comes from the mean step between discs.
     """
-    pack, geometry = data / "sudirman_sagittal", VIEWS["sagittal_t2"].geometry
+    pack, view = data / "sudirman_sagittal", VIEWS["sagittal_t2"]
+    geometry = view.geometry
     boxes, table = (pd.read_csv(pack / f"{name}.csv") for name in ("boxes", "points"))
     narrow = dict(iter(boxes[boxes["finding"] == "stenosis"].groupby("image")))
     annotated, by_image = set(boxes["image"]), dict(iter(table[table["weighting"] == "t2"].groupby("image")))
@@ -119,14 +246,15 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
         marks = narrow.get(name, boxes.iloc[:0])[["y_centre_rel", "x_centre_rel"]].to_numpy() * picture.shape
         for level, place in zip(rows["level"].map(LEVEL_INDEX), places, strict=True):
             centre = (place[0] - 0.5, place[1] - 0.5 + CANAL_BEHIND_MARGIN_MM / mm)
-            cut = _cut(picture, centre=centre, mm_per_pixel=(mm, mm), geometry=geometry)
+            cut = _cut(picture, centre=centre, mm_per_pixel=mm, view=view)
             crops.append(np.stack([cut] * geometry.slices))
             levels.append(level)
             groups.append(f"sudirman-{rows['patient'].iloc[0]}")
             folds.append(rows["fold"].iloc[0])
             boxed.append(bool((np.linalg.norm(marks - place, axis=1) * mm < BOX_REACH_MM).any()))
     labels, ids = [[-1]] * len(crops), [[""]] * len(crops)
-    return _grades(crops, labels, levels, ids, groups, folds, source="sudirman_sagittal"), np.array(boxed)
+    shown = [[True] * geometry.slices] * len(crops)
+    return _grades(crops, labels, levels, ids, groups, folds, shown=shown, source="sudirman_sagittal"), np.array(boxed)
 
 
 def canal(data: Path) -> GradeExamples:
@@ -162,19 +290,15 @@ def fluid_left(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _cut(
-    picture: NDArray[np.uint8],
-    *,
-    centre: tuple[float, float],
-    mm_per_pixel: tuple[float, float],
-    geometry: CropGeometry,
+    picture: NDArray[np.uint8], *, centre: tuple[float, float], mm_per_pixel: float, view: View
 ) -> NDArray[np.uint8]:
     """A crop around a pixel, `WIDER` than the grader's window, on the grader's spacing; edges are mirrored."""
-    rows, columns = stored_shape(geometry)
-    scale_row, scale_column = (geometry.spacing / mm for mm in mm_per_pixel)
+    rows, columns = crop_shape(view, wider=WIDER)
+    scale = view.geometry.spacing / mm_per_pixel
     matrix = np.array(
         [
-            [scale_column, 0, centre[1] - scale_column * (columns - 1) / 2],
-            [0, scale_row, centre[0] - scale_row * (rows - 1) / 2],
+            [scale, 0, centre[1] - scale * (columns - 1) / 2],
+            [0, scale, centre[0] - scale * (rows - 1) / 2],
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -184,19 +308,14 @@ def _cut(
     return cut
 
 
-def stored_shape(geometry: CropGeometry) -> tuple[int, int]:
-    """Rows and columns of a stored crop, `WIDER` than the window, even numbers."""
-    rows, columns = geometry.shape
-    return 2 * round(rows * WIDER / 2), 2 * round(columns * WIDER / 2)
-
-
-def _grades(crops, labels, levels, ids, groups, folds, *, source: str) -> GradeExamples:
+def _grades(images, labels, levels, ids, groups, folds, *, shown, source: str) -> GradeExamples:
     return GradeExamples(
-        images=np.stack(crops),
+        images=np.stack(images),
+        shown=np.array(shown, bool),
         labels=np.array(labels, np.int8),
         level=np.array(levels, np.int8),
         row_id=np.array(ids),
         group=np.array(groups),
         fold=np.array(folds, np.int8),
-        source=np.full(len(crops), source),
+        source=np.full(len(images), source),
     )

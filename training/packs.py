@@ -157,8 +157,8 @@ class SpaceSlice:
 
     @property
     def fold(self) -> int:
-        """As in `spider_midsagittal`, which shows the same people."""
-        return self.patient % 5
+        """As in `spider_midsagittal`, which shows the same people; -1 for those whom that pack keeps apart."""
+        return self.patient % 5 - 1
 
 
 def space_slices(data: Path) -> Iterator[SpaceSlice]:
@@ -187,7 +187,7 @@ def spider_space(data: Path) -> LandmarkExamples:
     """
     found = _LandmarkList("spider_t2")
     for item in space_slices(data):
-        if np.isnan(item.margins).all():
+        if np.isnan(item.margins).all() or item.fold < 0:
             continue
         rows, columns = item.picture.shape
         frame, height, width = letterbox(item.picture, rows=rows, columns=columns)

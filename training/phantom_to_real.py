@@ -1,7 +1,7 @@
 """Accuracy on real images of networks trained on phantoms alone: `python -m training.phantom_to_real DATA_DIR RUNS`.
 
-RUNS holds runs of `train_landmarks` and `train_grader` with `--sources phantom`, named as in `recipe.sh`: `sagittal`,
-`axial_points`, `foraminal_0`, `axial_0`. The runs that exist are measured on the parts of `shared/data` that exist.
+RUNS holds runs of `train_landmarks` and `train_grader` with `--sources phantom`, named as in the recipe: `sagittal_0`,
+`axial_points_0`, `foraminal_0`, `axial_0`. The runs that exist are measured on the parts of `shared/data` that exist.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from training import train_grader, train_landmarks
 from training.evaluate import locations, print_locations, print_losses
 from training.evaluation_metrics import GradedRows, loss_metric
 from training.examples import select
-from training.member_predictions import graded_crop_packs
-from training.predictions import FoldCheckpoints, rows_of_head, slices_for, window_grades
+from training.fold_checkpoints import FoldCheckpoints
+from training.member_predictions import CropSet, axial_sets, foraminal_sets
+from training.predictions import rows_of_head, window_grades
 
 logger = logging.getLogger(__name__)
 
 LOCALISERS = {"sagittal": "sagittal", "axial_points": "axial"}
 GRADERS = {"sagittal_t1": ("foraminal_0", "foraminal"), "axial_t2": ("axial_0", "axial")}
-"""Run and task: localisers by the name of their run, graders by their view."""
+"""Run and task: localisers by the name of their run without its fold, graders by their view."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +59,9 @@ def load_nets(runs: Path) -> Nets:
     """The averaged weights of the finished runs; raises SystemExit without any."""
     localisers, graders, mixed = {}, {}, []
     for name, task in LOCALISERS.items():
-        if settings := _settings(runs / name):
+        if settings := _settings(runs / f"{name}_0"):
             points = train_landmarks.TASKS[task].points
-            localisers[name] = _load(HeatmapNet(settings["backbone"], points=points), runs / name)
+            localisers[name] = _load(HeatmapNet(settings["backbone"], points=points), runs / f"{name}_0")
             mixed += [] if _only_phantoms(settings) else [name]
     for view, (name, task) in GRADERS.items():
         if settings := _settings(runs / name):
@@ -68,7 +69,7 @@ def load_nets(runs: Path) -> Nets:
             graders[view] = _load(GradeNet(settings["backbone"], in_chans=in_chans, heads=heads), runs / name)
             mixed += [] if _only_phantoms(settings) else [name]
     if not localisers and not graders:
-        names = ", ".join([*LOCALISERS, *(name for name, _ in GRADERS.values())])
+        names = ", ".join([*(f"{name}_0" for name in LOCALISERS), *(name for name, _ in GRADERS.values())])
         msg = f"{runs} holds no finished run named {names}; train some with --sources phantom"
         raise SystemExit(msg)
     return Nets(localisers, graders, tuple(mixed))
@@ -91,14 +92,21 @@ def _load(net: torch.nn.Module, run: Path) -> torch.nn.Module:
 def grade_packs(data: Path, nets: Nets, fold: int | None) -> dict[str, tuple[str, GradedRows]]:
     """Metric name → condition and graded rows of the packs of graded crops; both sides' canals are averaged."""
     rows = {}
-    for name, view, group, examples in graded_crop_packs(data):
-        if view in nets.graders:
-            chosen = examples if fold is None else select(examples, examples.fold == fold)
-            shown = slices_for(chosen, train_grader.TASKS[GRADERS[view][1]].in_chans)
-            head = VIEWS[view].groups.index(group)
-            predicted = window_grades(nets.graders[view], shown, VIEWS[view].geometry.shape)[:, head]
-            rows[name] = group, rows_of_head(chosen, predicted, head)
+    for item in _crop_sets(data, nets):
+        chosen = item.examples if fold is None else select(item.examples, item.examples.fold == fold)
+        predicted = window_grades(nets.graders[item.view], chosen, VIEWS[item.view].geometry.shape)
+        for name, group in item.metrics.items():
+            head = VIEWS[item.view].groups.index(group)
+            rows[name] = group, rows_of_head(chosen, predicted[:, head], head)
     return rows
+
+
+def _crop_sets(data: Path, nets: Nets) -> Iterator[CropSet]:
+    """The sets that there is a grader for; axial crops need the axial localiser as well."""
+    if "sagittal_t1" in nets.graders and (data / "sagittal_t1").is_dir():
+        yield from foraminal_sets(data)
+    if "axial_t2" in nets.graders and "axial_points" in nets.localisers and (data / "axial_t2_crops").is_dir():
+        yield from axial_sets(data, FoldCheckpoints(((0, nets.localisers["axial_points"]),), out_of_fold=False))
 
 
 @dataclass(frozen=True)

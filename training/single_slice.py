@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.geometry import CRANIAL, POSTERIOR, SlicePlane
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
 from lumbar_kernel.grading.ensemble import SURE
 from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
@@ -22,7 +22,9 @@ FIELD_MM = 280.0
 BATCH = 64
 
 
-def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, field_mm: float = FIELD_MM) -> Slice:
+def sagittal_slice(
+    picture: NDArray[np.uint8], *, rows: float, columns: float, field_mm: float = FIELD_MM, lateral: float = 0.0
+) -> Slice:
     """A picture as a sagittal slice in the patient, anterior at its left.
 
     Args:
@@ -30,10 +32,11 @@ def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, f
         rows: height of the original in square pixels, so that a squashed picture gets its shape back.
         columns: width of the original.
         field_mm: length of the longer side.
+        lateral: mm to the left of the patient's middle.
     """
     mm = field_mm / max(rows, columns)
     plane = SlicePlane(
-        origin=np.zeros(3),
+        origin=lateral * LEFT,
         row_direction=POSTERIOR,
         column_direction=-CRANIAL,
         row_spacing=mm * rows / picture.shape[0],
@@ -45,16 +48,18 @@ def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, f
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """The five levels found on one picture.
+    """The five levels found on one picture, or on several of one series.
 
     Attributes:
         points: (5, 2) row and column, relative to the picture.
+        lateral: (5,) mm to the left of the patient's middle.
         confidence: (5,) of each level, 0..1.
         step_mm: mean distance of neighbouring levels that are both visible, in the millimetres of the slice; None
             when there is no such pair.
     """
 
     points: NDArray[np.float64]
+    lateral: NDArray[np.float64]
     confidence: NDArray[np.float64]
     step_mm: float | None
 
@@ -70,23 +75,32 @@ def levels_on(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, channels: 
     found: list[Levels | None] = []
     for start in range(0, len(slices), BATCH):
         block = slices[start : start + BATCH]
-        found += [_levels(item, maps, channels) for item, maps in zip(block, slice_maps(block, nets), strict=True)]
+        found += [levels_of([maps], item, channels) for item, maps in zip(block, slice_maps(block, nets), strict=True)]
     return found
 
 
-def _levels(item: Slice, maps: SliceMaps, channels: range) -> Levels | None:
-    """Levels decoded twice: in the assumed field of view, then in the one that gives the mean step its usual length."""
+def levels_of(maps: Sequence[SliceMaps], item: Slice, channels: range) -> Levels | None:
+    """The five levels on the slices of some maps together; None where no plausible row of levels is found.
+
+    They are decoded twice: in the assumed field of view, then in the one that gives the mean step its usual length.
+
+    Args:
+        maps: of slices that differ in their lateral position only.
+        item: one of the slices, for whose picture the points are given.
+        channels: as in `levels_on`.
+    """
     try:
-        points, confidence = decode_levels(gather([maps], channels=channels))
+        points, confidence = decode_levels(gather(maps, channels=channels))
         step = _visible_step(points, confidence)
         if step is not None:
             scale = STEP_MM / step
-            points, confidence = decode_levels(gather([_scaled(maps, scale)], channels=channels))
+            points, confidence = decode_levels(gather([_scaled(own, scale) for own in maps], channels=channels))
             points = points / scale
             step = _visible_step(points, confidence)
     except LocalisationError:
         return None
-    return Levels((item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape), confidence, step)
+    relative = (item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape)
+    return Levels(relative, points @ LEFT, confidence, step)
 
 
 def _visible_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.study_truth import StudyTruth
-from lumbar_kernel.grading.crops import cut_crops
+from lumbar_kernel.geometry import LEFT
+from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, nearest_slice, window_of
-from lumbar_kernel.localisation.landmarks import POINTS, Landmarks
+from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM, POINTS, Landmarks
 from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.resampling import centred_grid, sample, to_bytes
 from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
 from lumbar_kernel.study import Slice, Study
-from lumbar_kernel.views import VIEWS, level_and_side
+from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, FORAMINA, VIEWS, level_and_side
 from training.examples import WIDER, Examples, GradeExamples, LandmarkExamples
 
 SLICES_PER_SERIES = 5
@@ -24,16 +26,23 @@ POINTS_SHAPE = (160, 160)
 SHOWN_MM, HIDDEN_MM = 4.0, 8.0
 """A slice shows a landmark within the first distance and does not beyond the second; between, it is unknown."""
 
-KINDS = {
-    "sagittal": LandmarkExamples,
-    "axial_points": LandmarkExamples,
-    "foramina": GradeExamples,
-    "canal": GradeExamples,
-    "axial": GradeExamples,
+KIND_OF_VIEW = {
+    "sagittal_t1": "foramina",
+    "sagittal_t2": "canal",
+    "axial_t2": "axial",
+    "sagittal_t1_fine": "foramina_fine",
+    "sagittal_t2_fine": "canal_fine",
+    "axial_t2_fine": "axial_fine",
 }
-"""Kinds of example by the names that the training scripts use."""
 
-KIND_OF_VIEW = {"sagittal_t1": "foramina", "sagittal_t2": "canal", "axial_t2": "axial"}
+
+LANDMARK_KINDS = ("sagittal", "axial_points")
+
+
+def kinds(views: Iterable[str]) -> dict[str, type[Examples]]:
+    """The kinds of example by the names that the training scripts use, for graders of some views."""
+    landmarks: dict[str, type[Examples]] = dict.fromkeys(LANDMARK_KINDS, LandmarkExamples)
+    return landmarks | {KIND_OF_VIEW[view]: GradeExamples for view in views}
 
 
 @dataclass(frozen=True)
@@ -45,54 +54,69 @@ class Origin:
     source: str
 
 
-def examples_of(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Generator) -> dict[str, Examples]:
-    """All kinds of example that a study can give, by the names of `KINDS`.
+def examples_of(
+    study: Study,
+    truth: StudyTruth,
+    origin: Origin,
+    rng: np.random.Generator,
+    *,
+    views: Iterable[str] = BASIC_VIEWS,
+) -> dict[str, Examples]:
+    """All kinds of example that a study can give, by the names of `kinds`.
 
     Args:
         study: with the series that it has.
         truth: its landmarks and grades.
         origin: stored with every example.
         rng: chooses the sagittal slices.
+        views: of the graders.
     """
-    views = true_views(study, truth)
+    axial = true_views(study, truth)
     examples: dict[str, Examples] = {}
     if study.slices(SAGITTAL_T1) or study.slices(SAGITTAL_T2):
         examples["sagittal"] = _sagittal(study, truth, origin, rng)
-    if any(view is not None for view in views):
-        examples["axial_points"] = _axial_points(views, origin)
+    if any(view is not None for view in axial):
+        examples["axial_points"] = _axial_points(axial, origin)
     known = _known(truth)
-    for view, crops in cut_crops(study, _filled(truth), views, wider=WIDER).items():
-        present = crops.present & known[view]
+    for view, crops in cut_crops(study, _filled(truth), axial, views=views, wider=WIDER).items():
+        present = crops.present & known[VIEWS[view].centred_on]
         if present.any():
-            examples[KIND_OF_VIEW[view]] = _grades(crops.images, present, view, truth, origin)
+            examples[KIND_OF_VIEW[view]] = _grades(crops, present, view, truth, origin)
     return examples
 
 
 def _known(truth: StudyTruth) -> dict[str, NDArray[np.bool_]]:
-    """Which crops of each view are centred on a labelled landmark."""
+    """Which crops are centred on a labelled landmark, by what they are centred on."""
     return {
-        "sagittal_t1": ~np.isnan(truth.foramina[:, :, 0]).ravel(),
-        "sagittal_t2": ~np.isnan(truth.canal[:, 0]),
-        "axial_t2": np.repeat(~np.isnan(truth.recesses[:, :, 0]).all(axis=1), 2),
+        FORAMINA: ~np.isnan(truth.foramina[:, :, 0]).ravel(),
+        CANALS: ~np.isnan(truth.canal[:, 0]),
+        DISCS: np.repeat(~np.isnan(truth.recesses[:, :, 0]).all(axis=1), 2),
     }
 
 
 def _filled(truth: StudyTruth) -> Landmarks:
-    """The truth in the shape that the localiser returns; unknown points get a placeholder, their crops are dropped."""
+    """The truth in the shape that the localiser returns; unknown points follow from the others, their crops go unused.
 
-    def filled(points: NDArray) -> NDArray:
-        anywhere = np.nanmean(np.where(np.isnan(truth.canal), np.nan, truth.canal), axis=0)
-        return np.where(np.isnan(points), np.nan_to_num(anywhere), points)
-
+    The size of foraminal crops is that of all foramina, so that unknown ones get a plausible height and side.
+    """
+    canal = _along_the_spine(truth.canal)
+    sides = np.array([1.0, -1.0])[None, :, None] * np.array(FORAMEN_LATERAL_MM)[:, None, None] * LEFT
     ones = np.ones(len(LEVELS))
     return Landmarks(
-        disc_margin=filled(truth.disc_margin),
-        canal=filled(truth.canal),
+        disc_margin=_along_the_spine(truth.disc_margin),
+        canal=canal,
         disc_normal=np.nan_to_num(truth.disc_normal, nan=0.0),
-        foramina=filled(truth.foramina),
+        foramina=np.where(np.isnan(truth.foramina), canal[:, None] + sides, truth.foramina),
         confidence=ones,
         foramen_confidence=np.ones((len(LEVELS), 2)),
     )
+
+
+def _along_the_spine(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points of the levels (5, 3) with unknown ones on the line through the known ones."""
+    level, known = np.arange(len(points)), ~np.isnan(points[:, 0])
+    line = np.stack([np.polyval(np.polyfit(level[known], axis[known], 1), level) for axis in points.T], axis=1)
+    return np.where(known[:, None], points, line)
 
 
 def true_views(study: Study, truth: StudyTruth) -> tuple[AxialView | None, ...]:
@@ -171,13 +195,14 @@ def _landmarks(frames: list, points: list, known: list, weighting: list[str], or
     )
 
 
-def _grades(images: NDArray, present: NDArray, view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:
+def _grades(crops: Crops, present: NDArray, view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:
     groups = VIEWS[view].groups
     order = [place for place, exists in zip(level_and_side(VIEWS[view]), present, strict=True) if exists]
     rows = [[row_index(g, level, None if g == CANAL else side) for g in groups] for level, side in order]
     n = len(order)
     return GradeExamples(
-        images=images[present],
+        images=crops.images[present],
+        shown=crops.shown[present],
         labels=truth.grades[np.array(rows)].astype(np.int8),
         level=np.array([level for level, _ in order], np.int8),
         row_id=np.array([[f"{origin.group}_{ROWS[row]}" for row in both] for both in rows]),

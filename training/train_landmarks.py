@@ -15,8 +15,8 @@ from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
 from lumbar_kernel.resampling import normalise
 from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks, select
-from training.pretrained import start_from_imagenet
-from training.trainer import Pools, Trainer, example_files, run_parser, write_result
+from training.pretrained import start_from_pretrained
+from training.trainer import Pools, Trainer, example_files, run_parser, steps_of, validation_indices, write_result
 
 
 @dataclass(frozen=True)
@@ -159,19 +159,19 @@ def main() -> None:
     examples = concatenate([load_landmarks(path) for path in files])
     model = HeatmapNet(arguments.backbone, points=task.points)
     if arguments.pretrained:
-        start_from_imagenet(model.encoder, arguments.backbone)
+        start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=1, features_only=True)
     if arguments.start:
         model.load_state_dict(torch.load(arguments.start / "last.pt", weights_only=True)["average"])
-    held = np.flatnonzero(examples.fold == arguments.fold)
-    held = np.random.default_rng(0).permutation(held)[:600] if len(held) else np.arange(200)
-    validation = select(examples, held)
-    trainer = Trainer(model, arguments.run, steps=arguments.steps, lr=arguments.lr)
+    validation = select(examples, validation_indices(examples.fold, arguments.fold, most=600))
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
+    steps = steps_of(arguments, sampler.pools.size)
+    options = {"workers": arguments.workers, "compiled": arguments.compile}
+    trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)
     metrics = trainer.fit(
         sampler,
         loss,
         measure=lambda m: measure(m, validation, task),
-        measure_every=max(arguments.steps // 10, 1),
+        measure_every=max(steps // 10, 1),
     )
     write_result(arguments.run, vars(arguments), metrics)
 

@@ -6,14 +6,19 @@ import argparse
 import copy
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from training.pretrained import FROM_PACKAGE
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +39,28 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
     )
     parser.add_argument("--fold", type=int, default=0, help="left out of training and used for validation")
     parser.add_argument("--backbone", default="mobilenetv3_small_100", help="timm model name")
-    parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights, see pretrained.py")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--pretrained",
+        nargs="?",
+        const=FROM_PACKAGE,
+        metavar="FILE",
+        help="start from a timm checkpoint of the backbone, without FILE from a package of the Python registry",
+    )
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--epochs", type=float, help="of the examples that are not left out")
+    length.add_argument("--steps", type=int, help="batches, in place of epochs")
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches, 0 for none")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network, for long runs on a GPU")
     return parser
+
+
+def steps_of(arguments: argparse.Namespace, examples: int) -> int:
+    """The steps of a run: as given, or those of its epochs of so many examples, at least one."""
+    if arguments.steps is not None:
+        return int(arguments.steps)
+    return max(1, math.ceil(arguments.epochs * examples / arguments.batch))
 
 
 def example_files(cache: Path, names: Iterable[str], sources: str) -> list[Path]:
@@ -70,9 +92,17 @@ class Pools:
     def __init__(self, sources: NDArray, folds: NDArray, weights: Mapping[str, float], *, fold: int) -> None:
         found = {name: np.flatnonzero((folds != fold) & (sources == name)) for name in weights}
         self.pools = {name: pool for name, pool in found.items() if len(pool)}
+        if not self.pools:
+            msg = f"there is no example of {', '.join(weights)} outside of fold {fold} to learn from"
+            raise ValueError(msg)
         chosen = np.array([weights[name] for name in self.pools])
         self.weights = chosen / chosen.sum()
         logger.info("training pools %s", {name: len(pool) for name, pool in self.pools.items()})
+
+    @property
+    def size(self) -> int:
+        """Examples in all pools: the length of an epoch."""
+        return sum(len(pool) for pool in self.pools.values())
 
     def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.intp]:
         """Indices of examples, with replacement."""
@@ -80,9 +110,40 @@ class Pools:
         return np.array([rng.choice(self.pools[name]) for name in names])
 
 
+def validation_indices(folds: NDArray, fold: int, *, most: int | None = None) -> NDArray[np.intp]:
+    """Examples to measure a run on: those of the fold left out, or of any where that fold has none.
+
+    Args:
+        folds: (n,) fold of each example.
+        fold: left out of training.
+        most: a random choice of so many, None for all.
+    """
+    held = np.flatnonzero(folds == fold)
+    chosen = np.random.default_rng(0).permutation(held if len(held) else np.arange(len(folds)))
+    return np.sort(chosen[:most])
+
+
 def pick_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class _Steps(Dataset[Batch]):
+    """The batches of some steps, each made when it is asked for."""
+
+    def __init__(self, batch: Callable[[int], Batch], steps: range) -> None:
+        self.batch, self.steps = batch, steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batch(self.steps[index])
+
+
+def _one_thread(_worker: int) -> None:
+    """Workers are as many as the processors: their libraries must not start threads of their own."""
+    cv2.setNumThreads(1)
 
 
 class Trainer:
@@ -95,15 +156,27 @@ class Trainer:
         lr: highest learning rate.
         ema: decay of the moving average.
         save_every: steps between checkpoints.
+        workers: processes that make batches, 0 to make them between the steps.
+        compiled: whether `torch.compile` translates the network first.
     """
 
     def __init__(
-        self, model: nn.Module, run: Path, *, steps: int, lr: float, ema: float = 0.998, save_every: int = 200
+        self,
+        model: nn.Module,
+        run: Path,
+        *,
+        steps: int,
+        lr: float,
+        ema: float = 0.998,
+        save_every: int = 200,
+        workers: int = 0,
+        compiled: bool = False,
     ) -> None:
         self.device = pick_device()
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval()
-        self.run, self.steps, self.ema, self.save_every = run, steps, ema, save_every
+        self.forward = torch.compile(self.model) if compiled else self.model
+        self.run, self.steps, self.ema, self.save_every, self.workers = run, steps, ema, save_every, workers
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02, fused=True)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, max_lr=lr, total_steps=steps, pct_start=0.1, div_factor=20, final_div_factor=100
@@ -165,11 +238,11 @@ class Trainer:
         """
         metrics: dict[str, float] = {}
         running, started = 0.0, time.monotonic()
-        while self.step < self.steps:
-            tensors = tuple(t.to(self.device, non_blocking=True) for t in batch(self.step))
+        for made in self._batches(batch):
+            tensors = tuple(t.to(self.device, non_blocking=True) for t in made)
             self.model.train()
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-                value = loss(self.model, tensors)
+                value = loss(self.forward, tensors)
             self.optimiser.zero_grad(set_to_none=True)
             self.scaler.scale(value).backward()  # half precision would round small gradients to zero
             self.scaler.unscale_(self.optimiser)
@@ -186,6 +259,17 @@ class Trainer:
             if self.step % self.save_every == 0 or self.step == self.steps:
                 self.save()
         return metrics or measure(self.average)
+
+    def _batches(self, batch: Callable[[int], Batch]) -> Iterable[Batch]:
+        """The batches of the remaining steps in order; worker processes make the next ones ahead."""
+        return DataLoader(
+            _Steps(batch, range(self.step, self.steps)),
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            prefetch_factor=4 if self.workers else None,
+            worker_init_fn=_one_thread,
+        )
 
     @torch.no_grad()
     def _update_average(self) -> None:

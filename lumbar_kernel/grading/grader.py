@@ -43,8 +43,8 @@ def grade(
     """
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
-    pictures, weights = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "slice_weight"))
-    predicted = [grade_crops(net, pictures, level, weights, batch_size=batch_size) for net in nets]
+    pictures, shown = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "shown"))
+    predicted = [grade_crops(net, pictures, level, shown, batch_size=batch_size) for net in nets]
     probabilities = np.mean(predicted, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
     return np.stack(
         [_to_rows(of_study, item.present, order, groups) for of_study, item in zip(probabilities, crops, strict=True)]
@@ -55,17 +55,17 @@ def grade_crops(
     net: GradeNet,
     pictures: NDArray[np.uint8],
     level: Tensor,
-    slice_weight: NDArray[np.float32],
+    shown: NDArray[np.bool_],
     *,
     batch_size: int = 64,
 ) -> NDArray[np.float64]:
-    """Grades of crops by one net; a slice-wise net grades every slice and the slices are averaged by weight.
+    """Grades of crops by one net.
 
     Args:
-        net: on the device that grades.
+        net: on the device that grades; it takes the middle slices of a crop, or pools all of them.
         pictures: (n, slices, rows, columns) crops on the canonical side.
         level: (n,) level index of each crop.
-        slice_weight: (n, slices) weight of each slice for a net that grades slices one by one.
+        shown: (n, slices) bool, which slices there are.
         batch_size: crops graded at once.
 
     Returns:
@@ -74,21 +74,22 @@ def grade_crops(
     Raises:
         NotFiniteError: the net gave numbers that are not finite.
     """
+    used = slices_used(net.in_chans, pictures.shape[1])
     predicted = []
     for start in range(0, len(pictures), batch_size):
-        block = pictures[start : start + batch_size]
-        levels = level[start : start + batch_size]
-        slices = block.shape[1]
-        if net.in_chans == 1:
-            block, levels = block.reshape(-1, 1, *block.shape[2:]), levels.repeat_interleave(slices)
-        softened = run_batch(net, torch.from_numpy(to_input(block)), levels).softmax(dim=-1).numpy().astype(np.float64)
-        if net.in_chans == 1:
-            weight = slice_weight[start : start + batch_size]
-            softened = np.einsum("ns,nshk->nhk", weight, softened.reshape(-1, slices, *softened.shape[1:]))
-        predicted.append(softened)
+        block = slice(start, start + batch_size)
+        images = torch.from_numpy(to_input(pictures[block, used], in_chans=net.in_chans))
+        logits = run_batch(net, images, level[block], torch.from_numpy(shown[block, used]))
+        predicted.append(logits.softmax(dim=-1).numpy().astype(np.float64))
     probabilities = np.concatenate(predicted)
     require_finite(probabilities)
     return probabilities
+
+
+def slices_used(in_chans: int, slices: int) -> slice:
+    """Which of a crop's slices a net takes: the middle `in_chans`, or all where it pools slices one by one."""
+    first = (slices - in_chans) // 2 if in_chans > 1 else 0
+    return slice(first, slices - first)
 
 
 def require_graded(probabilities: NDArray[np.float64], crops: Crops, view: View) -> None:

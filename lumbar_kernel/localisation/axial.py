@@ -61,14 +61,20 @@ def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) 
     if not found or not nets:
         return (None,) * len(LEVELS)
     chosen = {level: slices[index] for level, index in enumerate(nearest) if index is not None}
-    grids = {level: window_of(item, landmarks.canal[level]) for level, item in chosen.items()}
-    pictures = np.stack([normalise(sample(chosen[level], grids[level])) for level in found])
-    maps = dict(zip(found, heatmaps(pictures, nets), strict=True))
-    views: list[AxialView | None] = [None] * len(LEVELS)
-    for level in found:
-        recesses, confidence = _recesses(maps[level], grids[level], chosen[level], canal=landmarks.canal[level])
-        views[level] = AxialView(item=chosen[level], grid=grids[level], recesses=recesses, confidence=confidence)
-    return tuple(views)
+    on_slices = views_on(list(chosen.values()), landmarks.canal[found], nets)
+    by_level = dict(zip(found, on_slices, strict=True))
+    return tuple(by_level.get(level) for level in range(len(LEVELS)))
+
+
+def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialView]:
+    """The recesses on slices whose level is known: slices and canal points (n, 3) mm LPS → n views."""
+    grids = [window_of(item, point) for item, point in zip(slices, canal, strict=True)]
+    pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
+    views = []
+    for maps, grid, item, point in zip(heatmaps(pictures, nets), grids, slices, canal, strict=True):
+        recesses, confidence = _recesses(maps, grid, item, canal=point)
+        views.append(AxialView(item=item, grid=grid, recesses=recesses, confidence=confidence))
+    return views
 
 
 def nearest_slice(slices: Sequence[Slice], point_mm: FloatArray, *, normal: FloatArray) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import timm
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -11,14 +12,42 @@ from torch import Tensor, nn
 from lumbar_kernel.resampling import normalise
 from lumbar_kernel.schema import LEVELS, SEVERITIES
 
+LATERAL = 3
+"""Distances from the middle of a stack that the pooling tells apart, in slices; farther ones count as the last."""
+
+
+class SlicePool(nn.Module):
+    """Attention over the slices of a stack: a weight for each slice there is, from its features and its distance.
+
+    Args:
+        width: features of a slice.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, 32), nn.Tanh(), nn.Linear(32, 1))
+        self.distance = nn.Parameter(-torch.arange(LATERAL, dtype=torch.float32))
+
+    def forward(self, features: Tensor, shown: Tensor) -> Tensor:
+        """Pooled features: (slices there are, width), shown (batch, slices) bool → (batch, width)."""
+        slices = shown.shape[1]
+        apart = (torch.arange(slices, device=shown.device) - slices // 2).abs().clamp(max=LATERAL - 1)
+        score = self.distance[apart].expand(shown.shape)[shown] + self.score(features)[:, 0]
+        every = score.new_full(shown.shape, -torch.inf).masked_scatter(shown, score)
+        weight = every.softmax(dim=1)[shown]
+        crop = torch.arange(len(shown), device=shown.device)[:, None].expand(shown.shape)[shown]
+        pooled = features.new_zeros(len(shown), features.shape[1])
+        return pooled.index_add(0, crop, weight[:, None].to(features.dtype) * features)
+
 
 class GradeNet(nn.Module):
     """A timm backbone whose pooled features, with the level, predict one grade per head.
 
     Args:
         backbone: timm model name.
-        in_chans: 1 for a member that looks at slices one by one, else the slices of a crop.
+        in_chans: 1 for a member that encodes slices one by one and pools them, else the slices of a crop.
         heads: conditions graded.
+        drop_rate: dropout before the classifier.
     """
 
     def __init__(self, backbone: str, *, in_chans: int, heads: int, drop_rate: float = 0.0) -> None:
@@ -26,20 +55,35 @@ class GradeNet(nn.Module):
         self.encoder = timm.create_model(backbone, pretrained=False, in_chans=in_chans, num_classes=0)
         self.in_chans, self.heads = in_chans, heads
         width = self.encoder.head_hidden_size if hasattr(self.encoder, "head_hidden_size") else None
+        width = width or self.encoder.num_features
+        self.pool = SlicePool(width) if in_chans == 1 else None
         self.drop = nn.Dropout(drop_rate)
         self.level = nn.Linear(len(LEVELS), heads * len(SEVERITIES), bias=False)
-        self.classifier = nn.Linear(width or self.encoder.num_features, heads * len(SEVERITIES))
+        self.classifier = nn.Linear(width, heads * len(SEVERITIES))
 
-    def forward(self, images: Tensor, level: Tensor) -> Tensor:
-        """Logits: images (batch, in_chans, rows, columns), level (batch,) index → (batch, heads, 3)."""
-        features = self.drop(self.encoder(images))
+    def forward(self, images: Tensor, level: Tensor, shown: Tensor) -> Tensor:
+        """Logits of crops.
+
+        Args:
+            images: (batch, slices, rows, columns); as many slices as `in_chans` unless slices are pooled.
+            level: (batch,) index.
+            shown: (batch, slices) bool, which slices there are; only pooling heeds it.
+
+        Returns:
+            (batch, heads, 3).
+        """
+        features = self.encoder(images) if self.pool is None else self._pooled(self.pool, images, shown)
         known = F.one_hot(level, len(LEVELS)).to(features.dtype)
-        logits: Tensor = self.classifier(features) + self.level(known)
+        logits: Tensor = self.classifier(self.drop(features)) + self.level(known)
         return logits.reshape(-1, self.heads, len(SEVERITIES))
 
+    def _pooled(self, pool: SlicePool, images: Tensor, shown: Tensor) -> Tensor:
+        features: Tensor = pool(self.encoder(images[shown][:, None]), shown)
+        return features
 
-def to_input(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What a net sees of crops (..., slices, rows, columns): all slices of a crop on one scale around zero."""
-    flat = crop.reshape(-1, *crop.shape[-3:]).astype(np.float32)
-    scaled = np.stack([normalise(one) for one in flat])
-    return np.asarray((scaled - 0.4) / 0.3, dtype=np.float32).reshape(crop.shape)
+
+def to_input(crops: NDArray[np.uint8], *, in_chans: int) -> NDArray[np.float32]:
+    """What a net sees of crops (n, slices, rows, columns): slices that it takes at once share a scale around zero."""
+    at_once = crops.reshape(-1, in_chans, *crops.shape[2:]).astype(np.float32)
+    scaled = np.stack([normalise(one) for one in at_once])
+    return np.asarray((scaled - 0.4) / 0.3, dtype=np.float32).reshape(crops.shape)

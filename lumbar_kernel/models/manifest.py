@@ -16,7 +16,7 @@ from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 MANIFEST = "manifest.json"
 
@@ -54,7 +54,7 @@ class MemberSpec:
         name: unique name.
         view: key of `views.VIEWS`.
         architecture: timm model name.
-        in_chans: 1 when slices are graded one by one, else the slices of a crop.
+        in_chans: 1 when slices are encoded one by one and pooled, else the slices of a crop.
         ensemble_weight: one per condition, in the order of the view's groups.
         seconds_per_study: measured on two processor cores; the scheduler's initial estimate.
         gain: how far the mean of the three conditions' losses fell out of fold when this member joined the others.
@@ -102,6 +102,11 @@ class Manifest:
     members: tuple[MemberSpec, ...]
     stage_seconds: Mapping[str, float]
     calibration: Calibration
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that some member grades."""
+        return tuple(dict.fromkeys(spec.view for spec in self.members))
 
 
 def weights_folder() -> Path:

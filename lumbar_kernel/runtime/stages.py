@@ -225,7 +225,8 @@ def _crop(
     ids = [study.study_id]
     views = runner.run("axial", ids, lambda: axial_views(study, landmarks, models.axial), nets=models.axial)
     found = views or none_found
-    state.crops = runner.run("crop", ids, lambda: cut_crops(study, landmarks, found)) or {}
+    needed = models.manifest.views
+    state.crops = runner.run("crop", ids, lambda: cut_crops(study, landmarks, found, views=needed)) or {}
     state.confidence = row_confidence(landmarks)
     return found
 

@@ -1,8 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lumbar_kernel.grading.crops import cut_crops, cut_slices
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
+from lumbar_kernel.geometry import CRANIAL
+from lumbar_kernel.grading.crops import (
+    FORAMEN_STEP_MM,
+    RECESS_DISTANCE_MM,
+    axial_window,
+    cut_crops,
+    cut_stack,
+    foraminal_scale,
+    sagittal_window,
+)
+from lumbar_kernel.schema import SAGITTAL_T1
 from lumbar_kernel.study import Series, Study
 from lumbar_kernel.views import VIEWS, level_and_side
 from training.phantoms import truth_of
@@ -16,7 +27,7 @@ def views(phantom):
 
 @pytest.fixture(scope="module")
 def crops(phantom, landmarks, views):
-    return cut_crops(phantom.study, landmarks, views)
+    return cut_crops(phantom.study, landmarks, views, views=VIEWS)
 
 
 def test_every_view_is_cut_in_its_window(crops):
@@ -25,7 +36,8 @@ def test_every_view_is_cut_in_its_window(crops):
         count = len(level_and_side(view))
         assert crops[name].images.shape == (count, view.geometry.slices, *view.geometry.shape)
         assert crops[name].images.dtype == np.uint8
-        assert np.allclose(crops[name].slice_weight.sum(axis=1), 1)
+        assert crops[name].shown.shape == (count, view.geometry.slices)
+        assert crops[name].shown[:, view.geometry.slices // 2].all()
 
 
 def test_a_missing_role_is_a_missing_view(phantom, landmarks):
@@ -48,16 +60,50 @@ def test_the_right_side_is_the_mirrored_left(crops):
 
 def test_crops_do_not_depend_on_the_order_of_slices(phantom, landmarks, views, crops):
     turned = tuple(Series(s.series_id, s.role, s.slices[::-1]) for s in phantom.study.series)
-    again = cut_crops(Study("1", turned), landmarks, views)
+    again = cut_crops(Study("1", turned), landmarks, views, views=VIEWS)
     for name in VIEWS:
         assert np.array_equal(again[name].images, crops[name].images)
 
 
-def test_a_wider_crop_holds_the_window_in_its_middle(phantom, landmarks):
-    view = VIEWS["axial_t2"]
-    slices = phantom.study.slices(AXIAL_T2)[:3]
-    narrow, wide = (cut_slices(slices, slices[1].plane.centre, view=view, wider=w) for w in (1.0, 1.5))
+def test_a_wider_crop_holds_the_window_in_its_middle(phantom):
+    view = VIEWS["sagittal_t2"]
+    slices = phantom.study.slices(SAGITTAL_T1)[4:7]
+    windows = (sagittal_window(slices[1], slices[1].plane.centre, view, wider=w) for w in (1.0, 1.5))
+    narrow, wide = (cut_stack(slices, window, resolution=0.5)[0] for window in windows)
     rows, columns = view.geometry.shape
     top, left = (wide.shape[1] - rows) // 2, (wide.shape[2] - columns) // 2
     middle = wide[:, top : top + rows, left : left + columns].astype(float)
     assert np.corrcoef(middle.ravel(), narrow.ravel())[0, 1] > 0.98
+
+
+def test_a_missing_slice_is_marked_and_takes_the_picture_of_the_middle_one(phantom):
+    first, second = phantom.study.slices(SAGITTAL_T1)[4:6]
+    window = sagittal_window(first, first.plane.centre, VIEWS["sagittal_t1"])
+    images, shown = cut_stack([None, first, second], window, resolution=1.1)
+    assert shown.tolist() == [False, True, True]
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[1], images[2])
+
+
+def test_foramina_are_shown_at_one_step_whatever_the_size_of_the_patient(landmarks):
+    scale = foraminal_scale(landmarks.foramina)
+    step = np.diff(landmarks.foramina.mean(axis=1) @ CRANIAL).mean()
+    assert scale == pytest.approx(-step / FORAMEN_STEP_MM, rel=0.05)
+    assert foraminal_scale(landmarks.foramina * 0.9) == pytest.approx(0.9 * scale)
+    assert foraminal_scale(landmarks.foramina * 3) == 1.5
+
+
+@pytest.mark.parametrize("degrees", [-12, 0, 15])
+def test_axial_windows_bring_the_recesses_to_their_usual_places(views, degrees):
+    level, view = next((k, view) for k, view in enumerate(views) if view is not None)
+    down, right = view.grid.down, view.grid.right
+    angle = np.radians(degrees)
+    half = 8.0 * (np.cos(angle) * right + np.sin(angle) * down)
+    turned = replace(view, recesses=np.stack([view.centre + half, view.centre - half]), confidence=np.ones(2))
+    window = axial_window(turned, level, VIEWS["axial_t2"])
+    left, opposite = window.to_pixel(turned.recesses)
+    assert left[0] == pytest.approx(opposite[0])
+    assert (left[1] - opposite[1]) * VIEWS["axial_t2"].geometry.spacing == pytest.approx(RECESS_DISTANCE_MM[level])
+    unsure = axial_window(replace(turned, confidence=np.array([1.0, 0.0])), level, VIEWS["axial_t2"])
+    assert np.allclose(unsure.right, right)
+    assert unsure.spacing == VIEWS["axial_t2"].geometry.spacing

@@ -14,8 +14,7 @@ from lumbar_kernel.views import VIEWS, level_and_side
 def make_crops(view, *, seed=0, present=True):
     geometry, count = view.geometry, len(level_and_side(view))
     images = np.random.default_rng(seed).integers(0, 255, (count, geometry.slices, *geometry.shape), dtype=np.uint8)
-    weight = np.full((count, geometry.slices), 1 / geometry.slices, np.float32)
-    return Crops(images, np.full(count, present), weight)
+    return Crops(images, np.full(count, present), np.ones((count, geometry.slices), bool))
 
 
 def make_net(view, in_chans):
@@ -59,7 +58,7 @@ class Knows(nn.Module):
         super().__init__()
         self.place = nn.Parameter(torch.zeros(1))
 
-    def forward(self, images, level):
+    def forward(self, images, level, shown):
         severe = images.mean(dim=(1, 2, 3))
         return torch.stack([torch.stack([level.float(), severe * 0, severe], dim=1)] * 2, dim=1)
 
@@ -78,17 +77,24 @@ def test_left_and_right_go_to_their_own_rows():
     assert rows[f"left_{SUBARTICULAR}_l5_s1"][0] > rows[f"left_{SUBARTICULAR}_l1_l2"][0]
 
 
-def test_slices_are_pooled_by_weight():
+def test_a_missing_slice_has_no_part_in_a_pooled_grade():
     view = VIEWS["sagittal_t1"]
     crops, net = make_crops(view), make_net(view, 1)
-    only = np.zeros_like(crops.slice_weight)
-    only[:, 1] = 1
+    crops.shown[:, 0] = False
     options = {"view": view, "groups": (FORAMINAL,)}
-    pooled = grade([Crops(crops.images, crops.present, only)], [net], **options)
-    same = np.repeat(crops.images[:, 1:2], 3, axis=1)
-    alone = grade([Crops(same, crops.present, crops.slice_weight)], [net], **options)
-    # One scale serves all slices of a crop, so the two agree only as far as the slices look alike.
-    assert np.nanmax(np.abs(pooled - alone)) < 0.1
+    before = grade([crops], [net], **options)
+    crops.images[:, 0] = 255 - crops.images[:, 0]
+    assert np.array_equal(grade([crops], [net], **options), before, equal_nan=True)
+    crops.shown[:, 0] = True
+    assert np.nanmax(np.abs(grade([crops], [net], **options) - before)) > 0
+
+
+def test_a_net_of_three_slices_takes_the_middle_ones_of_a_longer_stack():
+    view = VIEWS["sagittal_t1"]
+    crops, net = make_crops(view), make_net(view, 3)
+    before = grade([crops], [net], view=view, groups=(FORAMINAL,))
+    crops.images[:, [0, -1]] = 7
+    assert np.array_equal(grade([crops], [net], view=view, groups=(FORAMINAL,)), before, equal_nan=True)
 
 
 class SmallMemory(Knows):
@@ -96,11 +102,11 @@ class SmallMemory(Knows):
 
     sizes = ()
 
-    def forward(self, images, level):
+    def forward(self, images, level, shown):
         self.sizes = (*self.sizes, len(images))
         if len(images) > 4:
             raise torch.cuda.OutOfMemoryError("out of memory")
-        return super().forward(images, level)
+        return super().forward(images, level, shown)
 
 
 def test_too_little_memory_halves_the_batch_and_changes_nothing():
@@ -115,6 +121,6 @@ def test_numbers_that_are_not_finite_are_refused():
     net = make_net(VIEWS["sagittal_t2"], 3)
     with torch.no_grad():
         net.classifier.bias.fill_(float("nan"))
-    pictures, weight = np.full((2, 3, 32, 32), 90, np.uint8), np.full((2, 3), 1 / 3, np.float32)
+    pictures, shown = np.full((2, 3, 32, 32), 90, np.uint8), np.ones((2, 3), bool)
     with pytest.raises(NotFiniteError, match="6 numbers"):
-        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), weight)
+        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), shown)

@@ -6,7 +6,7 @@ import torch
 
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.checkpoints import load_member
-from lumbar_kernel.models.manifest import STAGES, read_manifest
+from lumbar_kernel.models.manifest import FORMAT_VERSION, STAGES, read_manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
 
@@ -25,7 +25,7 @@ def change(folder, edit):
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda m: m.update(format_version=2),
+        lambda m: m.update(format_version=FORMAT_VERSION + 1),
         lambda m: m.pop("localisers"),
         lambda m: m["members"]["tiny_axial_t2"].update(view="coronal"),
         lambda m: m["members"]["tiny_axial_t2"].update(seconds_per_study=float("nan")),

@@ -38,6 +38,7 @@ def grade_examples(groups):
     n = len(groups)
     return GradeExamples(
         images=np.random.default_rng(0).integers(0, 255, (n, 3, 96, 144), dtype=np.uint8),
+        shown=np.ones((n, 3), bool),
         labels=np.arange(2 * n).reshape(n, 2) % 3,
         level=np.arange(n) % 5,
         row_id=np.full((n, 2), "1_x"),

@@ -32,6 +32,7 @@ def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
     count = len(labels)
     examples = GradeExamples(
         images=np.zeros((count, 1, 2, 2), np.uint8),
+        shown=np.ones((count, 1), bool),
         labels=labels[:, None],
         level=np.zeros(count, np.int8),
         row_id=np.array([[f"{k}_row"] for k in range(count)]),

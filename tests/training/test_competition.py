@@ -5,9 +5,10 @@ import pytest
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.schema import SEVERITY_NAMES
+from lumbar_kernel.views import BASIC_VIEWS
 from training import competition
 from training.examples import GradeExamples
-from training.studies import KINDS
+from training.studies import kinds
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,9 @@ def train_split(tmp_path_factory):
 def test_the_competition_layout_gives_the_examples_that_the_truth_gives(train_split, tmp_path):
     assert competition.prepare(train_split, tmp_path, folds={}, workers=1) == 1
     labels = pd.read_csv(train_split / "train.csv").iloc[0]
-    for kind in KINDS:
+    for kind, form in kinds(BASIC_VIEWS).items():
         examples = competition.load_any(tmp_path / f"rsna_{kind}.npz")
-        assert isinstance(examples, KINDS[kind])
+        assert isinstance(examples, form)
         if isinstance(examples, GradeExamples):
             for ids, grades in zip(examples.row_id, examples.labels, strict=True):
                 for row, grade in zip(ids, grades, strict=True):

@@ -16,7 +16,9 @@ def run_evaluate(monkeypatch, *arguments):
 def test_the_command_measures_the_packs_that_exist(packs_folder, trained, tmp_path, monkeypatch, capsys):
     run_evaluate(monkeypatch, packs_folder, "--phantoms", 0, "--json", tmp_path / "metrics.json")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    for name in ("foraminal_marked", "foraminal_localised", "canal_axial", "subarticular_axial"):
+    names = {"foraminal_marked", "foraminal_localised", "foraminal_stack", "assembled"}
+    names |= {f"{group}_axial{ending}" for group in ("canal", "subarticular") for ending in ("", "_shifted")}
+    for name in names:
         assert set(metrics[name]) == LOSS_KEYS
     assert metrics["foraminal_marked"]["n"] == 10 * len(SEEDS)
     for name in ("t1_localisation", "sudirman_sagittal", "sudirman_sagittal_t1", "tianchi_t2"):

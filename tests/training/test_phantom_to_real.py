@@ -30,7 +30,7 @@ def runs(tmp_path_factory, trained):
     """The shipped localiser and a foraminal grader, as if they had been runs."""
     folder, manifest = tmp_path_factory.mktemp("runs"), read_manifest(trained)
     net = load_localiser(manifest.sagittal, trained, device=CPU)[0]
-    write_run(folder / "sagittal", net, backbone=manifest.sagittal.architecture)
+    write_run(folder / "sagittal_0", net, backbone=manifest.sagittal.architecture)
     member = next(spec for spec in manifest.members if spec.view == "sagittal_t1" and spec.in_chans == 1)
     grader = load_member(member, trained, device=CPU)[0]
     write_run(folder / "foraminal_0", grader, backbone=member.architecture, sources="all")

@@ -11,12 +11,12 @@ def test_every_kind_of_example_is_written_without_held_out_studies(monkeypatch, 
 
     monkeypatch.setattr(prepare.packs, "landmark_packs", lambda data: [examples(data)])
     monkeypatch.setattr(prepare.packs, "axial_points", examples)
-    for name in ("foramina", "axial", "canal"):
+    for name in ("foramina", "canal"):
         monkeypatch.setattr(prepare.pack_crops, name, examples)
     monkeypatch.setattr(sys, "argv", ["prepare", str(tmp_path / "packs"), str(tmp_path / "cache")])
     prepare.main()
     written = {path.stem: load_grades(path) for path in (tmp_path / "cache").glob("*.npz")}
-    assert set(written) == {"sagittal", "foramina", "axial", "canal", "axial_points"}
+    assert set(written) == {"sagittal", "foramina", "canal", "axial_points"}
     for kept in written.values():
         assert kept.group.tolist() == ["1", "2", "1"]
         assert kept.images.shape[0] == len(kept.labels) == len(kept.fold) == 3

@@ -1,0 +1,106 @@
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.results.metric import constant_submission, score, weighted_log_loss
+from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS
+from training import calibrate_studies
+from training.calibrate_studies import fit_condition, fit_weights, fitted_entry, rows_of
+from training.whole_studies import StudyPredictions
+
+
+def predictions(members, *, studies=60, seed=0):
+    """Studies whose grades follow known probabilities, and members that give these blurred, sharpened or unchanged."""
+    rng = np.random.default_rng(seed)
+    found, solution = [], {}
+    for index in range(studies):
+        true = rng.dirichlet((4, 1, 1), len(ROWS))
+        own = {name: change(true, rng) for name, change in members.items()}
+        found.append(StudyPredictions(str(index), index % 4, np.ones(len(ROWS)), own))
+        for row, shares in zip(ROWS, true, strict=True):
+            solution[f"{index}_{row}"] = int(rng.choice(3, p=shares))
+    return found, solution
+
+
+def unchanged(true, _):
+    return true
+
+
+def noise(true, rng):
+    return rng.dirichlet((1, 1, 1), len(true))
+
+
+def too_sure(true, _):
+    return true**2.5 / (true**2.5).sum(axis=1, keepdims=True)
+
+
+def test_the_member_that_knows_gets_the_weight():
+    found, solution = predictions({"good": unchanged, "noise": noise})
+    weights = fit_weights(rows_of(found, solution, ["good", "noise"], FORAMINAL))
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0] > 0.75
+
+
+def test_a_row_that_a_member_does_not_grade_belongs_to_the_others():
+    found, solution = predictions({"one": unchanged, "two": unchanged}, studies=2)
+    found[0].predictions["two"][:] = np.nan
+    rows = rows_of(found, solution, ["one", "two"], CANAL)
+    combined = rows.combined(np.array([0.1, 0.9]))
+    assert combined.sum(axis=1) == pytest.approx(1)
+    assert combined[rows.study == 0] == pytest.approx(found[0].predictions["one"][rows.row[rows.study == 0]])
+
+
+def test_steps_are_kept_only_where_they_help_other_folds():
+    equal = np.array([1.0])
+    found, solution = predictions({"sure": too_sure}, studies=120)
+    rows = rows_of(found, solution, ["sure"], FORAMINAL)
+    fitted = fit_condition(rows, FORAMINAL, equal)[0](rows)
+    assert fitted.shift[0] > 1.5  # flattened
+    shifted = calibrate_studies._shifted(FORAMINAL, rows.combined(fitted.weights), fitted.shift)
+    assert weighted_log_loss(rows.labels, shifted) < weighted_log_loss(rows.labels, rows.combined(equal)) - 0.01
+    one_fold = rows.select(rows.fold == 0)
+    assert fit_condition(one_fold, FORAMINAL, equal)[0](one_fold).shift == calibrate_studies.UNCHANGED
+
+
+def test_the_manifest_gets_what_was_fitted_and_the_score_is_cross_fitted(trained, capsys):
+    manifest = read_manifest(trained)
+    members = {spec.name: noise if "lite" in spec.name else unchanged for spec in manifest.members}
+    found, solution = predictions(members, studies=80)
+    entry, metrics = fitted_entry(manifest, found, solution)
+    for name, item in entry["members"].items():
+        twin = entry["members"].get(f"{name}_lite")
+        for group, weight in (twin or {"ensemble_weight": {}})["ensemble_weight"].items():
+            assert item["ensemble_weight"][group] > weight
+    Calibration.from_dict(entry["calibration"])
+    assert metrics["mean"]["loss"] < metrics["mean"]["prior"]
+    assert metrics["canal"]["prior"] == pytest.approx(score(solution, constant_submission(solution)).canal)
+    assert "out of fold, 80 studies" in capsys.readouterr().out
+
+
+def test_studies_without_levels_are_scored_with_the_prior(trained):
+    found, solution = predictions({"good": unchanged}, studies=4)
+    lost = [StudyPredictions(item.study_id, item.fold, np.zeros(25), {}) for item in found]
+    _, metrics = fitted_entry(read_manifest(trained), lost, solution)
+    for part in ("canal", "foraminal", "subarticular"):
+        assert metrics[part]["loss"] == pytest.approx(metrics[part]["prior"])
+
+
+def test_the_command_writes_manifest_and_scores_beside_each_other(untrained, tmp_path, monkeypatch):
+    weights = shutil.copytree(untrained, tmp_path / "weights")
+    manifest = read_manifest(weights)
+    found, solution = predictions({spec.name: unchanged for spec in manifest.members}, studies=12)
+    kept = tmp_path / "out" / calibrate_studies.weights_key(manifest)
+    kept.mkdir(parents=True)
+    for item in found:
+        item.save(kept)
+    monkeypatch.setattr(calibrate_studies, "load_solution", lambda path: solution)
+    monkeypatch.setattr(sys, "argv", ["calibrate_studies", str(tmp_path), str(weights), str(tmp_path / "out")])
+    calibrate_studies.main()
+    assert json.loads((weights / "scores.json").read_text())["rows"] == 25 * 12
+    assert read_manifest(weights).sha256 != manifest.sha256
+    assert calibrate_studies.weights_key(read_manifest(weights)) == calibrate_studies.weights_key(manifest)

@@ -1,0 +1,31 @@
+import pytest
+
+from training import estimate
+from training.presets import PRESETS
+
+SMOKE = PRESETS["smoke"]
+
+
+@pytest.mark.parametrize("network", list(SMOKE.networks()), ids=lambda network: network.name)
+def test_time_follows_the_examples_and_the_steps(network, monkeypatch):
+    monkeypatch.setattr(estimate, "_seconds_per_example", lambda _: 0.5)
+
+    def seconds(**changes):
+        return estimate.training_seconds(network, **{"studies": 1000, "phantoms": 0, "packs": False, **changes})
+
+    assert seconds(steps=3) == 3 * network.batch * 0.5
+    assert seconds(steps=None, studies=2000) == pytest.approx(2 * seconds(steps=None), rel=0.05)
+    assert seconds(steps=None, packs=True) > seconds(steps=None)
+
+
+def test_a_network_is_really_timed():
+    first, second = SMOKE.localisers[1], SMOKE.members[0]
+    for network in (first, second):
+        assert 0 < estimate.training_seconds(network, studies=0, phantoms=0, packs=False, steps=1) < 600
+
+
+def test_sizes_are_those_of_checkpoints_and_examples():
+    assert 5e6 < estimate.weights_bytes(SMOKE) < 50e6
+    assert estimate.cache_bytes(SMOKE, studies=20, phantoms=0) == 2 * estimate.cache_bytes(
+        SMOKE, studies=0, phantoms=20
+    )

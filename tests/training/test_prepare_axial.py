@@ -1,0 +1,43 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from tests.conftest import BACKBONE
+from training import pack_crops, prepare_axial
+from training.examples import load_grades
+from training.fold_checkpoints import localiser_runs
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "axial_points_1"
+    folder.mkdir()
+    torch.manual_seed(0)
+    torch.save({"average": HeatmapNet(BACKBONE, points=2).state_dict()}, folder / "last.pt")
+    (folder / "result.json").write_text(json.dumps({"settings": {"backbone": BACKBONE, "fold": "1"}}))
+    return folder
+
+
+def test_only_folds_with_a_localiser_that_has_not_seen_them_are_cut(packs_folder, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prepare_axial", str(packs_folder), str(tmp_path), str(run)])
+    prepare_axial.main()
+    assert set(load_grades(tmp_path / "axial.npz").fold) == {1}
+
+
+def test_shifted_crops_have_a_neighbour_in_the_middle_and_lack_one_slice(packs_folder, run):
+    checkpoints = localiser_runs([run], points=2)
+    right, shifted = (pack_crops.axial(packs_folder, checkpoints, shifted=value) for value in (False, True))
+    assert right.shown.all()
+    assert shifted.shown[:, 1].all()
+    assert (shifted.shown.sum(axis=1) == 2).all()
+    assert np.array_equal(right.row_id, shifted.row_id)
+    assert np.array_equal(right.images[0], right.images[1][:, :, ::-1])
+
+
+def test_an_unfinished_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        localiser_runs([tmp_path / "axial_points_0"], points=2)

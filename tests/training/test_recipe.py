@@ -1,0 +1,106 @@
+import json
+import sys
+
+import pytest
+
+from lumbar_kernel.models.checkpoints import load_models
+from lumbar_kernel.phantom import write_dataset
+from training import recipe
+from training.presets import PRESETS
+from training.recipe import Runner, Step
+
+
+def settings_of(*arguments):
+    return recipe.parsed([str(argument) for argument in arguments])[0]
+
+
+def names(settings):
+    return [step.name for step in recipe.steps(settings)]
+
+
+def test_each_source_of_data_brings_its_steps(tmp_path):
+    common = ("--cache", tmp_path / "cache", "--runs", tmp_path / "runs")
+    packs = names(settings_of("--packs", tmp_path, *common))
+    whole = names(settings_of("--competition", tmp_path, "--phantoms", 0, *common))
+    alone = names(settings_of("--preset", "smoke", *common))
+    assert packs[:2] == ["prepare packs", "phantoms"]
+    assert packs[-3:] == ["export", "calibrate", "evaluate"]
+    assert packs.index("train axial_points_2") < packs.index("prepare axial crops") < packs.index("train axial_0")
+    assert whole[0] == "prepare studies"
+    assert whole[-3:] == ["export", "whole studies", "calibrate"]
+    assert not {"prepare packs", "phantoms", "prepare axial crops"} & set(whole)
+    assert alone[0] == "phantoms"
+    assert alone[-1] == "export"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_network_of_a_preset_is_trained_once_for_each_of_its_folds(name, tmp_path):
+    trained = [step for step in names(settings_of("--preset", name)) if step.startswith("train ")]
+    assert trained == [f"train {run}" for network in PRESETS[name].networks() for run in network.runs]
+    assert len(set(trained)) == len(trained)
+
+
+def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path):
+    (tmp_path / "convnext_tiny.safetensors").touch()
+    found = recipe.steps(settings_of("--preset", "strong", "--checkpoints", tmp_path))
+    started = {step.name for step in found if "--pretrained" in step.arguments}
+    assert started == {f"train {task}_convnext_{fold}" for task in ("foraminal", "axial", "canal") for fold in range(5)}
+
+
+@pytest.mark.parametrize("arguments", [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere")])
+def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        recipe.parsed(list(arguments))
+    assert stop.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def counting(path, *, status=0):
+    return ("-c", f"import sys; open({str(path)!r}, 'a').write('x'); sys.exit({status})")
+
+
+def test_a_finished_step_is_not_repeated_until_its_arguments_change(tmp_path):
+    count = tmp_path / "count"
+    step = Step("train it", counting(count), group="a")
+    Runner(tmp_path / "done", ()).run([step])
+    Runner(tmp_path / "done", ()).run([step])
+    assert count.read_text() == "x"
+    Runner(tmp_path / "done", ()).run([Step("train it", (*counting(count), "again"), group="a")])
+    assert count.read_text() == "xx"
+
+
+def test_a_failed_step_ends_the_recipe_and_is_repeated(tmp_path):
+    count = tmp_path / "count"
+    steps = [Step("bad", counting(count, status=3), group="a"), Step("next", counting(tmp_path / "next"), group="b")]
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="bad failed with exit status 3"):
+            Runner(tmp_path / "done", ()).run(steps)
+    assert count.read_text() == "xx"
+    assert not (tmp_path / "next").exists()
+
+
+def test_steps_of_one_group_share_the_gpus(tmp_path):
+    write = "import os, sys; open(sys.argv[1], 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
+    steps = [Step(f"train {k}", ("-c", write, str(tmp_path / f"gpu{k}")), group="train") for k in range(4)]
+    Runner(tmp_path / "done", ("4", "7")).run(steps)
+    assert {(tmp_path / f"gpu{k}").read_text() for k in range(4)} <= {"4", "7"}
+
+
+def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    write_dataset(data, studies=3, seed=900, split="train")
+    folds = "study_id,fold\n" + "".join(
+        f"{path.name},{index % 2}\n" for index, path in enumerate(sorted((data / "train_images").iterdir()))
+    )
+    (data / "folds.csv").write_text(folds)
+    runs = tmp_path / "runs"
+    command = ["recipe", "--preset", "smoke", "--competition", data, "--folds", data / "folds.csv", "--steps", 1]
+    command += ["--phantoms", 0, "--cache", tmp_path / "cache", "--runs", runs]
+    monkeypatch.setattr(sys, "argv", [str(item) for item in command])
+    recipe.main()
+    models, failed = load_models(runs / "weights", "cpu", strict=True)
+    assert not failed
+    assert set(models.members) == {item.member for item in PRESETS["smoke"].members}
+    scores = json.loads((runs / "weights" / "scores.json").read_text())
+    assert 2 <= scores["studies"] <= 3  # a study with too few marked points is no example
+    assert 0 < scores["canal"]["loss"] < 5

@@ -1,0 +1,53 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.phantom import write_dataset
+from lumbar_kernel.schema import ROWS
+from lumbar_kernel.study import Study
+from training.whole_studies import StudyPredictions, loaded, of_fold, predict_all, predict_study
+
+
+@pytest.fixture(scope="module")
+def manifest(trained):
+    return read_manifest(trained)
+
+
+def test_a_fold_keeps_the_checkpoints_that_were_trained_without_it(manifest):
+    own = of_fold(manifest, 0)
+    files = [item for spec in (own.sagittal, own.axial, *own.members) for item in spec.files]
+    assert {item.fold for item in files} == {0}
+    assert of_fold(manifest, 77) is None
+
+
+def test_predictions_survive_the_disk(tmp_path):
+    own = StudyPredictions("12", 3, np.linspace(0, 1, 25), {"a": np.full((25, 3), np.nan), "b": np.ones((25, 3))})
+    own.save(tmp_path)
+    again = StudyPredictions.load(tmp_path / "12.npz")
+    assert (again.study_id, again.fold, set(again.predictions)) == ("12", 3, {"a", "b"})
+    assert np.array_equal(again.predictions["a"], own.predictions["a"], equal_nan=True)
+    assert np.array_equal(again.confidence, own.confidence)
+
+
+def test_every_member_grades_a_study_with_places_of_its_own(manifest, phantom):
+    models = loaded(of_fold(manifest, 0), torch.device("cpu"))
+    found = predict_study(phantom.study, models, fold=0)
+    assert set(found.predictions) == set(models.members)
+    graded = np.nanmax(np.stack(list(found.predictions.values())), axis=0)
+    assert np.isfinite(graded).all()
+    assert found.confidence.shape == (len(ROWS),)
+    nothing = predict_study(Study("1", ()), models, fold=0)
+    assert not nothing.predictions
+    assert not nothing.confidence.any()
+
+
+def test_finished_studies_are_not_predicted_again(manifest, tmp_path, monkeypatch):
+    write_dataset(tmp_path / "data", studies=1, seed=31, split="train")
+    study = pd.read_csv(tmp_path / "data" / "train.csv", dtype={"study_id": str})["study_id"][0]
+    options = {"folds": {study: 0}, "workers": 1}
+    first = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", **options))
+    monkeypatch.setattr("training.whole_studies.predict_study", lambda *_, **__: pytest.fail("predicted again"))
+    second = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", **options))
+    assert [item.study_id for item in first] == [item.study_id for item in second] == [study]

@@ -1,0 +1,290 @@
+"""Ensemble weights and calibration from whole studies: `python -m training.calibrate_studies COMPETITION WEIGHTS OUT`.
+
+OUT is that of `training.whole_studies`. The members of all views that grade a condition, for the canal on sagittal and
+axial slices, share its weight as fits out of fold. Each step is kept only if it helps when it is fitted on the other
+folds. The scores are cross-fitted too: what is fitted for a study has not seen its fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lumbar_kernel.grading.ensemble import blend_with_prior, scale_max_severe
+from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
+from lumbar_kernel.results.metric import (
+    PARTS,
+    bootstrap_interval,
+    constant_submission,
+    load_solution,
+    score,
+    study_terms,
+    weighted_log_loss,
+)
+from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITY_WEIGHTS, group_of, prior
+from training.calibrate import FACTORS, SMALLEST_GAIN, Shift, across_folds, factor_gain, fit, with_shift
+from training.evaluation_metrics import GradedRows
+from training.whole_studies import StudyPredictions, weights_key
+
+logger = logging.getLogger(__name__)
+
+UNCHANGED: Shift = (1.0, (0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionRows:
+    """The rows of one condition that have a label and at least one prediction.
+
+    Attributes:
+        study: (n,) index of the study.
+        row: (n,) index into `schema.ROWS`.
+        fold: (n,).
+        labels: (n,) grade 0..2.
+        predictions: (n, members, 3), NaN where a member does not grade the row.
+    """
+
+    study: NDArray[np.intp]
+    row: NDArray[np.intp]
+    fold: NDArray[np.int8]
+    labels: NDArray[np.int8]
+    predictions: NDArray[np.float64]
+
+    def combined(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean of the members that grade each row by weight, (n, 3)."""
+        there = ~np.isnan(self.predictions[:, :, :1])
+        share = np.where(there, weights[None, :, None], 0.0)
+        total: NDArray[np.float64] = (share * np.nan_to_num(self.predictions)).sum(axis=1)
+        return total / np.maximum(share.sum(axis=1), 1e-12)
+
+    def select(self, chosen: NDArray[np.bool_]) -> ConditionRows:
+        """The chosen rows."""
+        return ConditionRows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What is fitted for one condition.
+
+    Attributes:
+        weights: (members,) share of each member.
+        shift: temperature and bias.
+    """
+
+    weights: NDArray[np.float64]
+    shift: Shift
+
+
+def rows_of(
+    found: Sequence[StudyPredictions], solution: Mapping[str, int], members: Sequence[str], group: str
+) -> ConditionRows:
+    """The labelled rows of a condition that some member graded."""
+    wanted = np.flatnonzero(GROUPS.index(group) == GROUP_ROWS)
+    study, row, fold, labels, predictions = [], [], [], [], []
+    nothing = np.full((len(ROWS), 3), np.nan)
+    for index, item in enumerate(found):
+        each = np.stack([item.predictions.get(name, nothing) for name in members], axis=1)
+        for place in wanted:
+            label = solution.get(f"{item.study_id}_{ROWS[place]}")
+            if label is not None and not np.isnan(each[place]).all():
+                study.append(index)
+                row.append(place)
+                fold.append(item.fold)
+                labels.append(label)
+                predictions.append(each[place])
+    shape = (0, len(members), 3)
+    return ConditionRows(
+        np.array(study, np.intp),
+        np.array(row, np.intp),
+        np.array(fold, np.int8),
+        np.array(labels, np.int8),
+        np.array(predictions) if predictions else np.empty(shape),
+    )
+
+
+def fit_weights(rows: ConditionRows) -> NDArray[np.float64]:
+    """The shares of the members, from zero and summing to one, with the least weighted log loss."""
+    there = torch.from_numpy(~np.isnan(rows.predictions[:, :, :1]))
+    given = torch.from_numpy(np.nan_to_num(rows.predictions))
+    labels = torch.from_numpy(rows.labels.astype(np.int64))
+    importance = torch.tensor(SEVERITY_WEIGHTS, dtype=given.dtype)[labels]
+    logits = torch.zeros(rows.predictions.shape[1], dtype=given.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        share = logits.softmax(0)[None, :, None] * there
+        mean = (share * given).sum(1) / share.sum(1).clamp(min=1e-12)
+        picked = mean[torch.arange(len(labels)), labels].clamp(min=1e-9)
+        # A weak pull towards equal shares keeps a member that is never needed from running off to zero for ever.
+        loss = -(importance * picked.log()).sum() / importance.sum() + 1e-4 * logits.square().sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return np.asarray(logits.detach().softmax(0).numpy())
+
+
+def _loss(rows: ConditionRows, probabilities: NDArray[np.float64]) -> float:
+    return weighted_log_loss(rows.labels, probabilities)
+
+
+def _shifted(group: str, probabilities: NDArray[np.float64], shift: Shift) -> NDArray[np.float64]:
+    return with_shift(group, shift, Calibration()).of_group(probabilities, group)
+
+
+def _fit_shift(rows: ConditionRows, weights: NDArray[np.float64]) -> Shift:
+    names = rows.row.astype(str)
+    return fit(GradedRows(names, rows.study.astype(str), rows.fold, rows.labels, rows.combined(weights)))
+
+
+def fit_condition(
+    rows: ConditionRows, group: str, equal: NDArray[np.float64]
+) -> tuple[Callable[[ConditionRows], Fitted], str]:
+    """How a condition is fitted: weights and calibration, each only if it helps on folds that it was not fitted on.
+
+    Args:
+        rows: of the condition, of all folds.
+        group: the condition.
+        equal: (members,) weights to start from.
+
+    Returns:
+        A function from rows to what is fitted on them, and a line of a table on what was tried.
+    """
+
+    def held_out(fit_on: Callable[[ConditionRows], Fitted]) -> float:
+        def loss(chosen: NDArray[np.bool_], fitted: Fitted) -> float:
+            held = rows.select(chosen)
+            return _loss(held, _shifted(group, held.combined(fitted.weights), fitted.shift))
+
+        return across_folds(rows.fold, lambda others: fit_on(rows.select(others)), loss)
+
+    def as_given(_: ConditionRows) -> Fitted:
+        return Fitted(equal, UNCHANGED)
+
+    def weighted(part: ConditionRows) -> Fitted:
+        return Fitted(fit_weights(part), UNCHANGED)
+
+    if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=3)) == 0:
+        return as_given, f"| {group} | {len(rows.labels)} | one fold or no row of some grade: nothing is fitted | | |"
+    before, with_weights = held_out(as_given), held_out(weighted)
+    start = weighted if before - with_weights > SMALLEST_GAIN else as_given
+
+    def calibrated(part: ConditionRows) -> Fitted:
+        weights = start(part).weights
+        return Fitted(weights, _fit_shift(part, weights))
+
+    after = held_out(calibrated)
+    best = calibrated if held_out(start) - after > SMALLEST_GAIN else start
+    return best, f"| {group} | {len(rows.labels)} | {before:.4f} | {with_weights:.4f} | {after:.4f} |"
+
+
+def graded(
+    found: Sequence[StudyPredictions], rows: Mapping[str, ConditionRows], fitted: Mapping[str, Callable[[int], Fitted]]
+) -> NDArray[np.float64]:
+    """Grades of all studies, (studies, 25, 3), before the study-maximum rule; `fitted` gives the fit of a fold."""
+    grades = np.tile(prior(), (len(found), 1, 1))
+    for group, own in rows.items():
+        for fold in np.unique(own.fold):
+            part, fit_of_fold = own.select(own.fold == fold), fitted[group](int(fold))
+            grades[part.study, part.row] = _shifted(group, part.combined(fit_of_fold.weights), fit_of_fold.shift)
+    return grades
+
+
+def submission_of(
+    found: Sequence[StudyPredictions], grades: NDArray[np.float64], factor: float
+) -> dict[str, NDArray[np.float64]]:
+    """Row id → grades, with the study-maximum rule, blended with the prior where the place is unsure."""
+    rows = {}
+    for item, own in zip(found, grades, strict=True):
+        final = blend_with_prior(scale_max_severe(own, factor), item.confidence)
+        rows |= {f"{item.study_id}_{name}": final[index] for index, name in enumerate(ROWS)}
+    return rows
+
+
+def main() -> None:
+    """Fit, print what was tried and the cross-fitted score, and write both into WEIGHTS."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="COMPETITION")
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder with manifest.json, changed in place")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the predictions")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    manifest = read_manifest(arguments.weights)
+    found = [StudyPredictions.load(path) for path in sorted((arguments.out / weights_key(manifest)).glob("*.npz"))]
+    if not found:
+        raise SystemExit(f"{arguments.out} holds no predictions of {arguments.weights}; run training.whole_studies")
+    solution = load_solution(arguments.data / "train.csv")
+    entry, metrics = fitted_entry(manifest, found, solution)
+    (arguments.weights / MANIFEST).write_text(json.dumps(entry, indent=1) + "\n")
+    (arguments.weights / "scores.json").write_text(json.dumps(metrics, indent=1) + "\n")
+
+
+def fitted_entry(
+    manifest: Manifest, found: Sequence[StudyPredictions], solution: Mapping[str, int]
+) -> tuple[dict, dict[str, object]]:
+    """The manifest's entries with fitted weights and calibration, and the cross-fitted scores, both also printed."""
+    entry = json.loads((manifest.folder / MANIFEST).read_text())
+    calibration, rows, by_fold = Calibration(), {}, {}
+    print("| condition | rows | weights as given | fitted on the other folds | and calibrated |")
+    print("|---|---|---|---|---|")
+    for group in GROUPS:
+        able = [spec for spec in manifest.members if spec.weight(group) > 0]
+        own = rows_of(found, solution, [spec.name for spec in able], group)
+        if not len(own.labels):
+            continue
+        given = np.array([spec.weight(group) for spec in able])
+        fit_on, line = fit_condition(own, group, given / given.sum())
+        print(line)
+        whole = fit_on(own)
+        for spec, weight in zip(able, whole.weights, strict=True):
+            entry["members"][spec.name]["ensemble_weight"][group] = round(float(weight), 4)
+        calibration = with_shift(group, whole.shift, calibration)
+        rows[group] = own
+        others = {int(fold): fit_on(own.select(own.fold != fold)) for fold in np.unique(own.fold)}
+        by_fold[group] = others.__getitem__
+    grades = graded(found, rows, by_fold)
+    labels = {row: label for row, label in solution.items() if row.partition("_")[0] in {s.study_id for s in found}}
+    factor = _factor(found, grades, labels)
+    entry["calibration"] = replace(calibration, max_severe_factor=factor).to_dict()
+    return entry, _scores(labels, submission_of(found, grades, factor), studies=len(found))
+
+
+def _factor(found: Sequence[StudyPredictions], grades: NDArray[np.float64], labels: Mapping[str, int]) -> float:
+    """The study-maximum factor if it helps on the other folds, else 1."""
+    canal = {row: label for row, label in labels.items() if group_of(row) == CANAL}
+    folds = {item.study_id: item.fold for item in found}
+    if not canal or len(set(folds.values())) < 2:
+        return 1.0
+    terms = [study_terms(canal, submission_of(found, grades, factor), groups=(CANAL,)) for factor in FACTORS]
+    before, after, overall = factor_gain(terms, np.array([folds[study] for study in terms[0].studies]))
+    return overall if before - after > SMALLEST_GAIN else 1.0
+
+
+def _scores(
+    labels: Mapping[str, int], submission: Mapping[str, NDArray[np.float64]], *, studies: int
+) -> dict[str, object]:
+    """The official metric with intervals beside the prior's, printed as a table."""
+    own, constant = score(labels, submission), score(labels, constant_submission(labels))
+    intervals = bootstrap_interval(labels, submission, seed=0)
+    print(f"\n| out of fold, {studies} studies | loss (95 % interval) | prior |")
+    print("|---|---|---|")
+    for part in PARTS:
+        low, high = intervals[part]
+        print(f"| {part} | {getattr(own, part):.3f} ({low:.3f} to {high:.3f}) | {getattr(constant, part):.3f} |")
+    return {
+        part: {"loss": getattr(own, part), "prior": getattr(constant, part), "interval": intervals[part]}
+        for part in PARTS
+    } | {"studies": studies, "rows": len(labels)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Networks with the fold that each was trained without, and which of them may predict a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lumbar_kernel.models.checkpoints import load_localiser
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, WeightsFile
+
+Net = TypeVar("Net", bound=nn.Module)
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class FoldCheckpoints(Generic[Net]):
+    """Checkpoints with the fold that each was trained without.
+
+    Attributes:
+        nets: (fold, net).
+        out_of_fold: whether a row may only be predicted by networks trained without its fold.
+    """
+
+    nets: tuple[tuple[int, Net], ...]
+    out_of_fold: bool
+
+    @classmethod
+    def of(cls, files: Sequence[WeightsFile], nets: Sequence[Net], *, out_of_fold: bool) -> FoldCheckpoints[Net]:
+        """Loaded checkpoints with their manifest entries."""
+        return cls(tuple((file.fold, net) for file, net in zip(files, nets, strict=True)), out_of_fold)
+
+    def of_rows(self, fold: NDArray[np.int8]) -> Iterator[tuple[NDArray[np.intp], list[Net]]]:
+        """Indices of rows with the networks that may predict them; rows without any are left out."""
+        if not self.out_of_fold:
+            yield np.arange(len(fold)), [net for _, net in self.nets]
+            return
+        for value in np.unique(fold):
+            if nets := [net for net_fold, net in self.nets if net_fold == value]:
+                yield np.flatnonzero(fold == value), nets
+
+
+def sagittal_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
+    """The exported localisers of the levels."""
+    return _localiser(manifest.sagittal, manifest, out_of_fold=out_of_fold)
+
+
+def axial_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
+    """The exported localisers of the recesses."""
+    return _localiser(manifest.axial, manifest, out_of_fold=out_of_fold)
+
+
+def _localiser(spec: LocaliserSpec, manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
+    nets = load_localiser(spec, manifest.folder, device=CPU)
+    return FoldCheckpoints.of(spec.files, nets, out_of_fold=out_of_fold)
+
+
+def localiser_runs(runs: Iterable[Path], *, points: int) -> FoldCheckpoints[HeatmapNet]:
+    """The averaged weights of finished localiser runs, to be used out of fold.
+
+    Raises:
+        FileNotFoundError: a run is not finished.
+    """
+    nets = []
+    for run in runs:
+        settings = json.loads((run / "result.json").read_text())["settings"]
+        net = HeatmapNet(settings["backbone"], points=points)
+        net.load_state_dict(torch.load(run / "last.pt", map_location=CPU, weights_only=True)["average"])
+        nets.append((int(settings["fold"]), net.eval()))
+    return FoldCheckpoints(tuple(nets), out_of_fold=True)

@@ -1,0 +1,33 @@
+"""Graded axial crops at the recesses that the kernel finds: `python -m training.prepare_axial DATA CACHE RUN…`.
+
+Each fold is cut by the axial localiser that was trained without it, so that graders learn with its true errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from training import pack_crops
+from training.examples import save, without_held_out
+from training.fold_checkpoints import localiser_runs
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Write `axial.npz` into the cache folder."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("data", type=Path, help="folder of packs, laid out as shared/data")
+    parser.add_argument("cache", type=Path, help="folder for the prepared examples")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="finished run of the axial localiser")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    examples = without_held_out(pack_crops.axial(arguments.data, localiser_runs(arguments.runs, points=2)))
+    save(examples, arguments.cache / "axial.npz")
+    logger.info("axial: %d examples of %d groups", len(examples.fold), len(set(examples.group)))
+
+
+if __name__ == "__main__":
+    main()

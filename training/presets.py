@@ -1,0 +1,158 @@
+"""What a recipe trains: localisers and members with their backbones, folds and lengths, from minutes to days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
+
+SMALL, LITE, TINY = "mobilenetv3_small_100", "tf_efficientnet_lite0", "mobilenetv3_small_050"
+ALL_FOLDS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One network, trained once for each fold that is left out.
+
+    Attributes:
+        name: of its runs, followed by the fold.
+        command: module of `training` that trains it.
+        task: what that command learns.
+        folds: each gives a checkpoint.
+        epochs: length of a run.
+        backbone: timm model name.
+        batch: examples of a step.
+        options: further arguments of the command.
+    """
+
+    name: str
+    command: str
+    task: str
+    folds: tuple[int, ...]
+    epochs: float
+    backbone: str = SMALL
+    batch: int = 64
+    options: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of its runs, in the order of the folds."""
+        return tuple(f"{self.name}_{fold}" for fold in self.folds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Localiser(Network):
+    """A localiser; `points` landmarks, exported under the name `role`."""
+
+    role: str
+    points: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member(Network):
+    """An ensemble member, exported under the name `member`, with its weight for each condition before fitting."""
+
+    member: str
+    weight: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that a recipe trains, and from how many phantoms."""
+
+    phantoms: int
+    localisers: tuple[Localiser, ...]
+    members: tuple[Member, ...]
+
+    def networks(self) -> Iterator[Network]:
+        """In the order of training: localisers first, since graders learn with their errors."""
+        yield from self.localisers
+        yield from self.members
+
+
+def localisers(
+    *, folds: tuple[int, ...], axial_folds: tuple[int, ...], epochs: float = 11, **changes
+) -> tuple[Localiser, ...]:
+    """The localiser of the levels and that of the recesses, the second with half the epochs."""
+    sagittal = {"role": "sagittal", "points": 10, "name": "sagittal", "task": "sagittal"}
+    axial = {"role": "axial", "points": 2, "name": "axial_points", "task": "axial"}
+    common = {"command": "train_landmarks", "batch": 32, **changes}
+    return (
+        Localiser(**sagittal, folds=folds, epochs=epochs, **common),
+        Localiser(**axial, folds=axial_folds, epochs=epochs / 2, **common),
+    )
+
+
+def member(
+    name: str, task: str, *, folds: tuple[int, ...], epochs: float, weight: float, run: str = "", **changes
+) -> Member:
+    """A grader; `weight` counts for every condition that its view shows."""
+    groups = {"foraminal": (FORAMINAL,), "axial": (CANAL, SUBARTICULAR), "canal": (CANAL,)}[task.partition("_")[0]]
+    return Member(
+        name=run or name,
+        member=name,
+        command="train_grader",
+        task=task,
+        folds=folds,
+        epochs=epochs,
+        weight=tuple((group, weight) for group in groups),
+        **changes,
+    )
+
+
+PRETRAINED = {
+    "backbone": LITE,
+    "options": ("--pretrained", "--lr", "8e-4", "--mixed", "0.3", "--drop-rate", "0.4"),
+}
+
+# The sagittal T2 member of the packs was never trained on a reader's grade: its small weight counts only where there is
+# no axial slice.
+SMOKE = Preset(
+    phantoms=10,
+    localisers=localisers(folds=(0, 1), axial_folds=(0, 1), epochs=16, backbone=TINY),
+    members=(
+        member("foraminal_t1", "foraminal", folds=(0, 1), epochs=4, weight=1.0, run="foraminal", backbone=TINY),
+        member("axial_t2", "axial", folds=(0, 1), epochs=4, weight=1.0, run="axial", backbone=TINY),
+        member("canal_t2", "canal", folds=(0, 1), epochs=4, weight=0.15, run="canal", backbone=TINY),
+    ),
+)
+
+TWO, THREE, FOUR = (0, 1), (0, 1, 2), (0, 1, 2, 3)
+EVENING = Preset(
+    phantoms=400,
+    localisers=localisers(folds=TWO, axial_folds=THREE),
+    members=(
+        member("foraminal_t1", "foraminal", folds=TWO, epochs=9, weight=0.5, run="foraminal"),
+        member("foraminal_t1_lite", "foraminal", folds=TWO, epochs=4, weight=0.5, run="foraminal_lite", **PRETRAINED),
+        member("axial_t2", "axial", folds=FOUR, epochs=8, weight=0.5, run="axial"),
+        member("axial_t2_lite", "axial", folds=TWO, epochs=4, weight=0.5, run="axial_lite", **PRETRAINED),
+        member("canal_t2", "canal", folds=(0,), epochs=17, weight=0.15, run="canal"),
+    ),
+)
+
+FINE = ("--lr", "3e-4", "--mixed", "0.3", "--drop-rate", "0.4", "--compile", "--workers", "6")
+STRONG_BACKBONES = (("convnext", "convnext_tiny"), ("effnetv2", "tf_efficientnetv2_s"))
+STRONG = Preset(
+    phantoms=400,
+    localisers=localisers(
+        folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, backbone="mobilenetv4_conv_small", options=("--workers", "6")
+    ),
+    members=tuple(
+        member(
+            f"{task}_{short}",
+            f"{task}_fine",
+            folds=ALL_FOLDS,
+            epochs=12,
+            weight=0.5,
+            backbone=backbone,
+            options=FINE,
+            batch=32,
+        )
+        for task in ("foraminal", "axial", "canal")
+        for short, backbone in STRONG_BACKBONES
+    ),
+)
+"""Six members of five folds on true-resolution stacks of whole studies, for the owner of the challenge's data."""
+
+PRESETS = {"smoke": SMOKE, "small": EVENING, "strong": STRONG}

@@ -1,0 +1,286 @@
+"""From data to calibrated weights: `python -m training.recipe [--packs DIR] [--competition DIR] [--preset small]`.
+
+Each step is a command of its own that is skipped once it is done with the same arguments, so that an interrupted recipe
+continues with the same command. Runs of several folds share the GPUs that there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import torch
+
+from training.competition import labelled_studies
+from training.estimate import cache_bytes, training_seconds, weights_bytes
+from training.presets import PRESETS, Network, Preset
+from training.train_grader import TASKS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a recipe finds its data and keeps its results.
+
+    Attributes:
+        preset: what to train.
+        packs: folder of single slices and crops, None without.
+        competition: the competition's folder, None without.
+        folds: table of folds for the competition's studies, None to let a hash decide.
+        cache: examples.
+        runs: checkpoints, one folder a run.
+        weights: the exported weights.
+        checkpoints: folder with `<timm name>.safetensors` to start from, None without.
+        phantoms: phantom studies to train with.
+        steps: length of every run in place of its epochs, None to keep them.
+    """
+
+    preset: Preset
+    packs: Path | None
+    competition: Path | None
+    folds: Path | None
+    cache: Path
+    runs: Path
+    weights: Path
+    checkpoints: Path | None
+    phantoms: int
+    steps: int | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a recipe.
+
+    Attributes:
+        name: unique; steps of one `group` may run at the same time.
+        arguments: of the Python interpreter.
+        group: steps of equal group do not need each other.
+        seconds: expected, 0 where that is not known.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    group: str
+    seconds: float = 0.0
+
+
+def steps(settings: Settings) -> Iterator[Step]:
+    """The steps of a recipe in order."""
+    preset, cache, runs = settings.preset, str(settings.cache), settings.runs
+    views = tuple(dict.fromkeys(TASKS[item.task].view for item in preset.members))
+
+    def step(name: str, module: str, *arguments: object, group: str = "", seconds: float = 0.0) -> Step:
+        return Step(name, ("-m", f"training.{module}", *map(str, arguments)), group or name, seconds)
+
+    if settings.packs:
+        yield step("prepare packs", "prepare", settings.packs, cache)
+    if settings.phantoms:
+        yield step("phantoms", "phantoms", cache, "--studies", settings.phantoms, "--views", *views)
+    folds = ("--folds", settings.folds) if settings.folds else ()
+    if settings.competition:
+        yield step("prepare studies", "competition", settings.competition, cache, *folds, "--views", *views)
+    for network in preset.localisers:
+        yield from (_run(settings, network, fold) for fold in network.folds)
+    if settings.packs:
+        points = next(item for item in preset.localisers if item.role == "axial")
+        yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *(runs / run for run in points.runs))
+    for network in preset.members:
+        yield from (_run(settings, network, fold) for fold in network.folds)
+    name = next(name for name, item in PRESETS.items() if item is preset)
+    yield step("export", "export", runs, settings.weights, "--preset", name)
+    if settings.competition:
+        out = runs / "whole_studies"
+        yield step("whole studies", "whole_studies", settings.competition, settings.weights, out, *folds)
+        yield step("calibrate", "calibrate_studies", settings.competition, settings.weights, out)
+    elif settings.packs:
+        yield step("calibrate", "calibrate", settings.packs, settings.weights)
+        yield step("evaluate", "evaluate", settings.packs, "--oof", "--weights", settings.weights)
+
+
+def _run(settings: Settings, network: Network, fold: int) -> Step:
+    name = f"{network.name}_{fold}"
+    length = ("--steps", settings.steps) if settings.steps else ("--epochs", network.epochs)
+    options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone, "--batch", network.batch]
+    options += network.options
+    if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
+        options += ["--pretrained", file]
+    command = (network.task, settings.cache, settings.runs / name, *options)
+    return Step(
+        f"train {name}",
+        ("-m", f"training.{network.command}", *map(str, command)),
+        group=f"train {network.command}",
+    )
+
+
+class Runner:
+    """Runs the steps that are not done, and remembers which are.
+
+    Args:
+        done: folder with a file for each finished step, which holds its arguments.
+        gpus: names of the GPUs, among which steps of one group are shared; empty to run them one after the other.
+    """
+
+    def __init__(self, done: Path, gpus: Sequence[str]) -> None:
+        self.done, self.gpus = done, tuple(gpus)
+        done.mkdir(parents=True, exist_ok=True)
+
+    def is_done(self, step: Step) -> bool:
+        """Whether the step was finished with the same arguments."""
+        record = self._record(step)
+        return record.is_file() and json.loads(record.read_text()) == list(step.arguments)
+
+    def run(self, recipe: Sequence[Step]) -> None:
+        """Run all steps; raises SystemExit, which names the command, for the first that fails."""
+        began, expected = time.monotonic(), sum(step.seconds for step in recipe if not self.is_done(step))
+        for number, group in enumerate(_groups(recipe)):
+            waiting = [step for step in group if not self.is_done(step)]
+            for step in group:
+                if step not in waiting:
+                    logger.info("%s: done before", step.name)
+            if not waiting:
+                continue
+            left = max(0.0, expected - (time.monotonic() - began))
+            names = ", ".join(step.name for step in waiting)
+            logger.info("step %d: %s%s", number + 1, names, f"; about {_duration(left)} left in all" if left else "")
+            self._run_group(waiting)
+
+    def _run_group(self, group: Sequence[Step]) -> None:
+        free: SimpleQueue[str | None] = SimpleQueue()
+        for gpu in self.gpus or (None,):
+            free.put(gpu)
+
+        def run(step: Step) -> None:
+            gpu = free.get()
+            try:
+                chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+                status = subprocess.run([sys.executable, *step.arguments], env=os.environ | chosen).returncode
+            finally:
+                free.put(gpu)
+            if status:
+                command = shlex.join(["python", *step.arguments])
+                raise SystemExit(
+                    f"{step.name} failed with exit status {status}; run the recipe again to continue: {command}"
+                )
+            self._record(step).write_text(json.dumps(list(step.arguments)) + "\n")
+
+        with ThreadPoolExecutor(max(1, len(self.gpus))) as pool:
+            list(pool.map(run, group))
+
+    def _record(self, step: Step) -> Path:
+        return self.done / f"{step.name.replace(' ', '_')}.json"
+
+
+def _groups(recipe: Iterable[Step]) -> Iterator[list[Step]]:
+    """Runs of steps that do not need each other."""
+    group: list[Step] = []
+    for step in recipe:
+        if group and step.group != group[0].group:
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs by the numbers that `CUDA_VISIBLE_DEVICES` takes."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    return tuple(numbers[: torch.cuda.device_count()])
+
+
+def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, gpus: int) -> list[Step]:
+    """The steps with the time that training is expected to take, from a timed step of every network."""
+    networks = {f"train {run}": network for network in settings.preset.networks() for run in network.runs}
+    seconds = {
+        network.name: training_seconds(
+            network, studies=studies, phantoms=settings.phantoms, packs=settings.packs is not None, steps=settings.steps
+        )
+        for network in settings.preset.networks()
+    }
+    return [
+        Step(step.name, step.arguments, step.group, seconds[networks[step.name].name] / max(1, gpus))
+        if step.name in networks
+        else step
+        for step in recipe
+    ]
+
+
+def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
+    """The settings of a command line, and whether only the plan is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="single slices and crops, laid out as shared/data")
+    parser.add_argument("--competition", type=Path, metavar="DIR", help="the competition's folder with train_images")
+    parser.add_argument("--folds", type=Path, metavar="FILE", help="csv with study_id and fold")
+    parser.add_argument("--cache", type=Path, default=Path("cache"), help="examples")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints")
+    parser.add_argument("--weights", type=Path, help="exported weights (default: weights in the folder of runs)")
+    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="timm checkpoints, <timm name>.safetensors")
+    parser.add_argument("--phantoms", type=int, help="phantom studies to train with (default: the preset's)")
+    parser.add_argument("--steps", type=int, help="steps of every run in place of its epochs, to try a recipe")
+    parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
+    given = parser.parse_args(arguments)
+    for name in ("packs", "competition", "folds", "checkpoints"):
+        path = getattr(given, name)
+        if path is not None and not path.exists():
+            parser.error(f"--{name}: {path} does not exist")
+    preset = PRESETS[given.preset]
+    settings = Settings(
+        preset=preset,
+        packs=given.packs,
+        competition=given.competition,
+        folds=given.folds,
+        cache=given.cache,
+        runs=given.runs,
+        weights=given.weights or given.runs / "weights",
+        checkpoints=given.checkpoints,
+        phantoms=preset.phantoms if given.phantoms is None else given.phantoms,
+        steps=given.steps,
+    )
+    if not (settings.packs or settings.competition or settings.phantoms):
+        parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
+    return settings, given.plan
+
+
+def main() -> None:
+    """Print what will be done with its expected time and size, and do it."""
+    settings, only_plan = parsed()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    gpus = visible_gpus()
+    studies = len(labelled_studies(settings.competition)) if settings.competition else 0
+    recipe = with_estimates(settings, list(steps(settings)), studies=studies, gpus=len(gpus))
+    for step in recipe:
+        logger.info("%-28s %s", step.name, _duration(step.seconds) if step.seconds else "")
+    total = sum(step.seconds for step in recipe)
+    examples = cache_bytes(settings.preset, studies=studies, phantoms=settings.phantoms)
+    logger.info(
+        "training takes about %s on %s; examples %.1f GB besides the packs', weights %.0f MB",
+        _duration(total),
+        f"{len(gpus)} GPUs" if gpus else "the processor",
+        examples / 1e9,
+        weights_bytes(settings.preset) / 1e6,
+    )
+    if not only_plan:
+        Runner(settings.runs / "done", gpus).run(recipe)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Out-of-fold predictions of whole labelled studies: `python -m training.whole_studies COMPETITION WEIGHTS OUT`.
+
+Every study goes through the whole kernel, with the checkpoints that were trained without its fold alone: levels, slices
+and points are the kernel's own, as they will be in use. Finished studies are kept in OUT, so that it can be resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.errors import LocalisationError
+from lumbar_kernel.grading.crops import cut_crops
+from lumbar_kernel.grading.ensemble import row_confidence
+from lumbar_kernel.grading.grader import grade
+from lumbar_kernel.localisation.axial import axial_views
+from lumbar_kernel.localisation.landmarks import localise
+from lumbar_kernel.models.checkpoints import LoadedModels, load_localiser, load_member
+from lumbar_kernel.models.manifest import Manifest, WeightsFile, read_manifest
+from lumbar_kernel.processes import process_pool
+from lumbar_kernel.schema import ROWS
+from lumbar_kernel.study import Study
+from lumbar_kernel.views import VIEWS
+from training.competition import fold_of, labelled_studies, read_folds
+from training.trainer import pick_device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPredictions:
+    """What every member predicts for one study that it was not trained on.
+
+    Attributes:
+        study_id: of the study.
+        fold: of the study.
+        confidence: (25,) in the landmark behind each row; all zero where no levels were found.
+        predictions: member → (25, 3), rows as in `schema.ROWS`, NaN where it cannot grade.
+    """
+
+    study_id: str
+    fold: int
+    confidence: NDArray[np.float64]
+    predictions: Mapping[str, NDArray[np.float64]]
+
+    def save(self, folder: Path) -> None:
+        """Write the predictions into a file of the folder."""
+        partial = folder / f"{self.study_id}.partial.npz"
+        members = {f"member_{name}": own for name, own in self.predictions.items()}
+        np.savez(partial, fold=self.fold, confidence=self.confidence, **members)
+        partial.replace(folder / f"{self.study_id}.npz")
+
+    @classmethod
+    def load(cls, path: Path) -> StudyPredictions:
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            members = {key.removeprefix("member_"): stored[key] for key in stored.files if key.startswith("member_")}
+            return cls(path.stem, int(stored["fold"]), stored["confidence"], members)
+
+
+def weights_key(manifest: Manifest) -> str:
+    """A name for the checkpoints of a manifest, whatever their weights in the ensemble and their calibration."""
+    specs = (manifest.sagittal, manifest.axial, *manifest.members)
+    return hashlib.sha256(" ".join(item.sha256 for spec in specs for item in spec.files).encode()).hexdigest()[:16]
+
+
+def of_fold(manifest: Manifest, fold: int) -> Manifest | None:
+    """The manifest with those checkpoints alone that were trained without a fold; None without a sagittal localiser."""
+
+    def kept(files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
+        return tuple(item for item in files if item.fold == fold)
+
+    sagittal, axial = (replace(spec, files=kept(spec.files)) for spec in (manifest.sagittal, manifest.axial))
+    if not sagittal.files:
+        return None
+    members = (replace(spec, files=kept(spec.files)) for spec in manifest.members)
+    return replace(manifest, sagittal=sagittal, axial=axial, members=tuple(spec for spec in members if spec.files))
+
+
+def loaded(manifest: Manifest, device: torch.device) -> LoadedModels:
+    """The networks of a manifest; without an axial localiser no axial view is graded."""
+    return LoadedModels(
+        manifest=manifest,
+        device=device,
+        sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
+        axial=load_localiser(manifest.axial, manifest.folder, device=device),
+        members={spec.name: load_member(spec, manifest.folder, device=device) for spec in manifest.members},
+    )
+
+
+def predict_study(study: Study, models: LoadedModels, *, fold: int) -> StudyPredictions:
+    """Every member's grades of a study; none where the kernel finds no levels."""
+    try:
+        landmarks = localise(study, models.sagittal)
+    except LocalisationError as error:
+        logger.warning("%s: %s", study.study_id, error)
+        return StudyPredictions(study.study_id, fold, np.zeros(len(ROWS)), {})
+    axial = axial_views(study, landmarks, models.axial)
+    crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
+    predictions = {}
+    for spec in models.manifest.members:
+        if spec.view in crops:
+            view = VIEWS[spec.view]
+            graded = grade([crops[spec.view]], models.members[spec.name], view=view, groups=view.groups)
+            predictions[spec.name] = graded[0]
+    return StudyPredictions(study.study_id, fold, row_confidence(landmarks), predictions)
+
+
+def predict_all(
+    data: Path, manifest: Manifest, folder: Path, *, folds: Mapping[str, int], workers: int
+) -> Iterator[StudyPredictions]:
+    """The predictions of all labelled studies whose fold has checkpoints, from the folder where they are done.
+
+    Args:
+        data: the competition's folder.
+        manifest: of the weights.
+        folder: keeps finished studies, apart for every set of weights.
+        folds: study → fold; a hash decides for the others.
+        workers: processes that read.
+    """
+    kept = folder / weights_key(manifest)
+    kept.mkdir(parents=True, exist_ok=True)
+    by_fold: dict[int, list] = {}
+    for files in labelled_studies(data):
+        by_fold.setdefault(fold_of(files.study_id, folds), []).append(files)
+    for fold, studies in sorted(by_fold.items()):
+        own = of_fold(manifest, fold)
+        if own is None:
+            logger.warning("fold %d: no localiser was trained without it, %d studies left out", fold, len(studies))
+            continue
+        done = [files for files in studies if (kept / f"{files.study_id}.npz").exists()]
+        yield from (StudyPredictions.load(kept / f"{files.study_id}.npz") for files in done)
+        waiting = [files for files in studies if files not in done]
+        if not waiting:
+            continue
+        models = loaded(own, pick_device())
+        with process_pool(workers, with_main=True) as pool:
+            for study in tqdm(pool.map(read_study, waiting), total=len(waiting), unit="study", desc=f"fold {fold}"):
+                predicted = predict_study(study, models, fold=fold)
+                predicted.save(kept)
+                yield predicted
+
+
+def main() -> None:
+    """Predict all labelled studies and log how many there are."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("data", type=Path, metavar="COMPETITION")
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--folds", type=Path, help="csv with study_id and fold; without it a hash decides")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    manifest, folds = read_manifest(arguments.weights), read_folds(arguments.folds)
+    found = sum(1 for _ in predict_all(arguments.data, manifest, arguments.out, folds=folds, workers=arguments.workers))
+    logger.info("predictions of %d studies", found)
+
+
+if __name__ == "__main__":
+    main()
