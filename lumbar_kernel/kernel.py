@@ -16,7 +16,7 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError, StudyError
 from lumbar_kernel.grading.crops import cut_crops
 from lumbar_kernel.grading.ensemble import combine, row_confidence
-from lumbar_kernel.grading.grader import grade
+from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.models.checkpoints import load_models
@@ -26,7 +26,6 @@ from lumbar_kernel.results.study_report import nothing_usable, study_report
 from lumbar_kernel.results.tables import grade_rows, landmark_rows
 from lumbar_kernel.runtime.devices import AUTO, find_devices
 from lumbar_kernel.study import Study
-from lumbar_kernel.views import VIEWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +105,8 @@ class Kernel:
         landmarks = localise(study, models.sagittal)
         axial = axial_views(study, landmarks, models.axial)
         crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-        predictions = {}
-        for spec in models.manifest.members:
-            if spec.view in crops:
-                view = VIEWS[spec.view]
-                predictions[spec.name] = grade(
-                    [crops[spec.view]], models.members[spec.name], view=view, groups=view.groups
-                )[0]
         weight = row_confidence(landmarks)
-        combined = combine(predictions, models.manifest, weight)
+        combined = combine(grade_by_member(crops, models), models.manifest, weight)
         return Grades(
             study=study,
             probabilities=combined.grades,

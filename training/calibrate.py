@@ -27,7 +27,7 @@ from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
 from lumbar_kernel.results.metric import TERMS, StudyTerms, load_solution, study_terms, weighted_log_loss
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
-from training.evaluate import ASSEMBLED, crop_sets, other_models
+from training.evaluate import assembled_sets, other_models
 from training.evaluation_metrics import GradedRows
 from training.fold_checkpoints import sagittal_checkpoints
 from training.localised_foramina import localised_foramina
@@ -238,8 +238,9 @@ def main() -> None:
     path = arguments.weights / MANIFEST
     manifest = read_manifest(arguments.weights)
     settings = EvaluationSettings(arguments.data, manifest, out_of_fold=True)
-    localised = localised_foramina(settings.data, sagittal_checkpoints(manifest, out_of_fold=True))
-    sets = (item for item in crop_sets(settings, localised) if set(item.metrics) & set(ASSEMBLED))
+    checkpoints = sagittal_checkpoints(manifest, out_of_fold=True)
+    localised = localised_foramina(settings.data, checkpoints) if (settings.data / "sagittal_t1").is_dir() else ()
+    sets = assembled_sets(settings, localised)
     # The confidence in a place comes after calibration, so that it must not be part of what calibration sees.
     packs = {name: replace(members, confidence={}) for name, members in predict_sets(settings, sets).items()}
     entry = json.loads(path.read_text())

@@ -31,10 +31,10 @@ from training.localised_foramina import LocalisedForamina, localised_foramina
 from training.member_predictions import (
     CropSet,
     EvaluationSettings,
-    axial_sets,
+    axial_set,
     foraminal_sets,
     grade_sets,
-    localised_sets,
+    localised_set,
     member_rows,
     predict_sets,
 )
@@ -56,15 +56,23 @@ ASSEMBLED = ("foraminal_stack", "canal_axial", "subarticular_axial")
 MIDSAGITTAL = ("spider_midsagittal", "sudirman_sagittal", "tianchi_t2", "spider_t2")
 
 
+def assembled_sets(settings: EvaluationSettings, localised: Sequence[LocalisedForamina]) -> Iterator[CropSet]:
+    """The crops behind `ASSEMBLED`, of the packs that exist; `localised` as from `localised_foramina`, or empty."""
+    if localised:
+        yield localised_set("foraminal_stack", localised[1])
+    if (settings.data / "axial_t2_crops").is_dir():
+        yield axial_set(settings.data, axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold))
+
+
 def crop_sets(settings: EvaluationSettings, localised: Sequence[LocalisedForamina]) -> Iterator[CropSet]:
     """The crops of every pack of graded crops that exists; `localised` as from `localised_foramina`, or empty."""
     if localised:
         yield from foraminal_sets(settings.data)
-        given, chosen = localised
-        yield from localised_sets(given, chosen)
+        yield localised_set("foraminal_localised", localised[0])
+    yield from assembled_sets(settings, localised)
     if (settings.data / "axial_t2_crops").is_dir():
         recesses = axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
-        yield from axial_sets(settings.data, recesses)
+        yield axial_set(settings.data, recesses, shifted=True)
 
 
 def locations(

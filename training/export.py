@@ -31,6 +31,7 @@ from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import VIEWS, level_and_side
 from training.presets import PRESETS, Network, Preset
 from training.train_grader import TASKS
+from training.trainer import averaged_weights
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 def export_file(run: Path, weights: Path) -> dict[str, object]:
     """Write the averaged weights of a run as fp16; returns its manifest entry."""
-    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"]
+    state = averaged_weights(run)
     # Counters that only training needs; torch fills them in on loading.
     kept = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     half = {key: value.half() if value.is_floating_point() else value for key, value in kept.items()}

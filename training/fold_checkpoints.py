@@ -16,6 +16,7 @@ from torch import nn
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, WeightsFile
+from training.trainer import averaged_weights
 
 Net = TypeVar("Net", bound=nn.Module)
 CPU = torch.device("cpu")
@@ -73,6 +74,6 @@ def localiser_runs(runs: Iterable[Path], *, points: int) -> FoldCheckpoints[Heat
     for run in runs:
         settings = json.loads((run / "result.json").read_text())["settings"]
         net = HeatmapNet(settings["backbone"], points=points)
-        net.load_state_dict(torch.load(run / "last.pt", map_location=CPU, weights_only=True)["average"])
+        net.load_state_dict(averaged_weights(run))
         nets.append((int(settings["fold"]), net.eval()))
     return FoldCheckpoints(tuple(nets), out_of_fold=True)

@@ -18,7 +18,7 @@ from lumbar_kernel.views import VIEWS
 from training.evaluation_metrics import LocatedPoints
 from training.examples import GradeExamples, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
-from training.pack_crops import ForaminalSeries, cut_foramen, foraminal_examples, foraminal_series
+from training.pack_crops import ForaminalSeries, cut_foramen, foraminal_examples, foraminal_series, stack_of
 from training.packs import LEVEL_INDEX
 from training.single_slice import FIELD_MM, Levels, levels_of
 
@@ -106,8 +106,7 @@ class _OnSeries:
             if levels.step_mm is not None:
                 scale = FORAMEN_STEP_MM / levels.step_mm
         middle = min(instances, key=lambda instance: abs(self.slices[instance].plane.origin[0] - lateral))
-        offsets = range(-(VIEWS["sagittal_t1"].geometry.slices // 2), VIEWS["sagittal_t1"].geometry.slices // 2 + 1)
-        present = [self.slices.get(middle + offset) for offset in offsets]
+        present = stack_of(self.slices, middle, count=VIEWS["sagittal_t1"].geometry.slices)
         stack = [None if item is None else _scaled(item, scale) for item in present]
         plane = _scaled(self.slices[middle], scale).plane
         crop = cut_foramen(stack, plane.to_mm(at * np.array(plane.shape) - 0.5))

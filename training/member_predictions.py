@@ -95,17 +95,16 @@ def foraminal_sets(data: Path) -> Iterator[CropSet]:
             yield CropSet("sagittal_t1", {name: FORAMINAL}, crops, {})
 
 
-def localised_sets(given: LocalisedForamina, chosen: LocalisedForamina) -> Iterator[CropSet]:
-    """The same foramina where the kernel finds them: on the marked slice, and on a slice of its own choice."""
-    for name, found in (("foraminal_localised", given), ("foraminal_stack", chosen)):
-        yield CropSet("sagittal_t1", {name: FORAMINAL}, found.crops, found.confidence)
+def localised_set(name: str, found: LocalisedForamina) -> CropSet:
+    """The same foramina where the kernel finds them, as a metric of some name."""
+    return CropSet("sagittal_t1", {name: FORAMINAL}, found.crops, found.confidence)
 
 
-def axial_sets(data: Path, recesses: FoldCheckpoints[HeatmapNet]) -> Iterator[CropSet]:
-    """The axial crops at the recesses that the kernel finds, around the marked slice and around its neighbour."""
-    for ending, shifted in (("", False), ("_shifted", True)):
-        metrics = {f"canal_axial{ending}": CANAL, f"subarticular_axial{ending}": SUBARTICULAR}
-        yield CropSet("axial_t2", metrics, without_held_out(axial(data, recesses, shifted=shifted)), {})
+def axial_set(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = False) -> CropSet:
+    """The axial crops at the recesses that the kernel finds, around the marked slice or its neighbour."""
+    ending = "_shifted" if shifted else ""
+    metrics = {f"canal_axial{ending}": CANAL, f"subarticular_axial{ending}": SUBARTICULAR}
+    return CropSet("axial_t2", metrics, without_held_out(axial(data, recesses, shifted=shifted)), {})
 
 
 def predict_sets(settings: EvaluationSettings, sets: Iterable[CropSet]) -> dict[str, MemberPredictions]:

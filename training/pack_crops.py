@@ -6,7 +6,7 @@ say, and training jitters it; inference cuts in true millimetres.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,9 +57,10 @@ class ForaminalSeries:
     slices: dict[int, Slice]
     marks: pd.DataFrame
 
-    def stack(self, instance: int, *, count: int) -> tuple[Slice | None, ...]:
-        """The stack around an instance; None where the pack does not hold a neighbour."""
-        return tuple(self.slices.get(instance + offset) for offset in range(-(count // 2), count // 2 + 1))
+
+def stack_of(slices: Mapping[int, Slice], instance: int, *, count: int) -> tuple[Slice | None, ...]:
+    """The stack around one of some slices by instance number; None where a neighbour is missing."""
+    return tuple(slices.get(instance + offset) for offset in range(-(count // 2), count // 2 + 1))
 
 
 def foraminal_series(data: Path) -> Iterator[ForaminalSeries]:
@@ -99,7 +100,7 @@ def foramina(data: Path, *, neighbour: bool = False) -> GradeExamples:
             beside = [marked + step for step in (-1, 1) if marked + step in series.slices]
             if neighbour and not beside:
                 continue
-            stack = series.stack(beside[0] if neighbour else marked, count=view.geometry.slices)
+            stack = stack_of(series.slices, beside[0] if neighbour else marked, count=view.geometry.slices)
             point = mark_point(series.slices[marked], mark)
             crops.append((*cut_foramen(stack, point, wider=WIDER), mark))
     return foraminal_examples(crops)

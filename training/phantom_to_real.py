@@ -30,8 +30,9 @@ from training.evaluate import locations, print_locations, print_losses
 from training.evaluation_metrics import GradedRows, loss_metric
 from training.examples import select
 from training.fold_checkpoints import FoldCheckpoints
-from training.member_predictions import CropSet, axial_sets, foraminal_sets
+from training.member_predictions import CropSet, axial_set, foraminal_sets
 from training.predictions import rows_of_head, window_grades
+from training.trainer import averaged_weights
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def _only_phantoms(settings: dict[str, str]) -> bool:
 
 
 def _load(net: torch.nn.Module, run: Path) -> torch.nn.Module:
-    net.load_state_dict(torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"])
+    net.load_state_dict(averaged_weights(run))
     return net.eval()
 
 
@@ -106,7 +107,7 @@ def _crop_sets(data: Path, nets: Nets) -> Iterator[CropSet]:
     if "sagittal_t1" in nets.graders and (data / "sagittal_t1").is_dir():
         yield from foraminal_sets(data)
     if "axial_t2" in nets.graders and "axial_points" in nets.localisers and (data / "axial_t2_crops").is_dir():
-        yield from axial_sets(data, FoldCheckpoints(((0, nets.localisers["axial_points"]),), out_of_fold=False))
+        yield axial_set(data, FoldCheckpoints(((0, nets.localisers["axial_points"]),), out_of_fold=False))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 
-SMALL, LITE, TINY = "mobilenetv3_small_100", "tf_efficientnet_lite0", "mobilenetv3_small_050"
+MOBILENET, LITE, TINY = "mobilenetv3_small_100", "tf_efficientnet_lite0", "mobilenetv3_small_050"
 ALL_FOLDS = (0, 1, 2, 3, 4)
 
 
@@ -31,7 +31,7 @@ class Network:
     task: str
     folds: tuple[int, ...]
     epochs: float
-    backbone: str = SMALL
+    backbone: str = MOBILENET
     batch: int = 64
     options: tuple[str, ...] = ()
 
@@ -59,8 +59,9 @@ class Member(Network):
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that a recipe trains, and from how many phantoms."""
+    """Everything that a recipe trains under a name, and from how many phantoms."""
 
+    name: str
     phantoms: int
     localisers: tuple[Localiser, ...]
     members: tuple[Member, ...]
@@ -109,6 +110,7 @@ PRETRAINED = {
 # The sagittal T2 member of the packs was never trained on a reader's grade: its small weight counts only where there is
 # no axial slice.
 SMOKE = Preset(
+    name="smoke",
     phantoms=10,
     localisers=localisers(folds=(0, 1), axial_folds=(0, 1), epochs=16, backbone=TINY),
     members=(
@@ -119,7 +121,8 @@ SMOKE = Preset(
 )
 
 TWO, THREE, FOUR = (0, 1), (0, 1, 2), (0, 1, 2, 3)
-EVENING = Preset(
+SMALL = Preset(
+    name="small",
     phantoms=400,
     localisers=localisers(folds=TWO, axial_folds=THREE),
     members=(
@@ -134,6 +137,7 @@ EVENING = Preset(
 FINE = ("--lr", "3e-4", "--mixed", "0.3", "--drop-rate", "0.4", "--compile", "--workers", "6")
 STRONG_BACKBONES = (("convnext", "convnext_tiny"), ("effnetv2", "tf_efficientnetv2_s"))
 STRONG = Preset(
+    name="strong",
     phantoms=400,
     localisers=localisers(
         folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, backbone="mobilenetv4_conv_small", options=("--workers", "6")
@@ -155,4 +159,4 @@ STRONG = Preset(
 )
 """Six members of five folds on true-resolution stacks of whole studies, for the owner of the challenge's data."""
 
-PRESETS = {"smoke": SMOKE, "small": EVENING, "strong": STRONG}
+PRESETS = {preset.name: preset for preset in (SMOKE, SMALL, STRONG)}

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -81,8 +81,8 @@ def steps(settings: Settings) -> Iterator[Step]:
     preset, cache, runs = settings.preset, str(settings.cache), settings.runs
     views = tuple(dict.fromkeys(TASKS[item.task].view for item in preset.members))
 
-    def step(name: str, module: str, *arguments: object, group: str = "", seconds: float = 0.0) -> Step:
-        return Step(name, ("-m", f"training.{module}", *map(str, arguments)), group or name, seconds)
+    def step(name: str, module: str, *arguments: object) -> Step:
+        return Step(name, ("-m", f"training.{module}", *map(str, arguments)), group=name)
 
     if settings.packs:
         yield step("prepare packs", "prepare", settings.packs, cache)
@@ -98,8 +98,7 @@ def steps(settings: Settings) -> Iterator[Step]:
         yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *(runs / run for run in points.runs))
     for network in preset.members:
         yield from (_run(settings, network, fold) for fold in network.folds)
-    name = next(name for name, item in PRESETS.items() if item is preset)
-    yield step("export", "export", runs, settings.weights, "--preset", name)
+    yield step("export", "export", runs, settings.weights, "--preset", preset.name)
     if settings.competition:
         out = runs / "whole_studies"
         yield step("whole studies", "whole_studies", settings.competition, settings.weights, out, *folds)
@@ -216,9 +215,7 @@ def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, 
         for network in settings.preset.networks()
     }
     return [
-        Step(step.name, step.arguments, step.group, seconds[networks[step.name].name] / max(1, gpus))
-        if step.name in networks
-        else step
+        replace(step, seconds=seconds[networks[step.name].name] / max(1, gpus)) if step.name in networks else step
         for step in recipe
     ]
 

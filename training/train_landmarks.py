@@ -16,7 +16,16 @@ from lumbar_kernel.resampling import normalise
 from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
 from training.examples import LandmarkExamples, concatenate, load_landmarks, select
 from training.pretrained import start_from_pretrained
-from training.trainer import Pools, Trainer, example_files, run_parser, steps_of, validation_indices, write_result
+from training.trainer import (
+    Pools,
+    Trainer,
+    averaged_weights,
+    example_files,
+    run_parser,
+    steps_of,
+    validation_indices,
+    write_result,
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +170,7 @@ def main() -> None:
     if arguments.pretrained:
         start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=1, features_only=True)
     if arguments.start:
-        model.load_state_dict(torch.load(arguments.start / "last.pt", weights_only=True)["average"])
+        model.load_state_dict(averaged_weights(arguments.start))
     validation = select(examples, validation_indices(examples.fold, arguments.fold, most=600))
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     steps = steps_of(arguments, sampler.pools.size)

@@ -288,6 +288,12 @@ class Trainer:
             log.write(json.dumps(entry) + "\n")
 
 
+def averaged_weights(run: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run, which are used and exported, on the processor."""
+    state: dict[str, Tensor] = torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"]
+    return state
+
+
 def write_result(run: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:
     """Write `result.json` of a finished run, its settings and metrics; the export needs it."""
     as_text = {key: str(value) for key, value in settings.items()}

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -22,15 +21,14 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.grading.crops import cut_crops
 from lumbar_kernel.grading.ensemble import row_confidence
-from lumbar_kernel.grading.grader import grade
+from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import axial_views
 from lumbar_kernel.localisation.landmarks import localise
-from lumbar_kernel.models.checkpoints import LoadedModels, load_localiser, load_member
+from lumbar_kernel.models.checkpoints import LoadedModels, load_networks
 from lumbar_kernel.models.manifest import Manifest, WeightsFile, read_manifest
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import Study
-from lumbar_kernel.views import VIEWS
 from training.competition import fold_of, labelled_studies, read_folds
 from training.trainer import pick_device
 
@@ -87,17 +85,6 @@ def of_fold(manifest: Manifest, fold: int) -> Manifest | None:
     return replace(manifest, sagittal=sagittal, axial=axial, members=tuple(spec for spec in members if spec.files))
 
 
-def loaded(manifest: Manifest, device: torch.device) -> LoadedModels:
-    """The networks of a manifest; without an axial localiser no axial view is graded."""
-    return LoadedModels(
-        manifest=manifest,
-        device=device,
-        sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
-        axial=load_localiser(manifest.axial, manifest.folder, device=device),
-        members={spec.name: load_member(spec, manifest.folder, device=device) for spec in manifest.members},
-    )
-
-
 def predict_study(study: Study, models: LoadedModels, *, fold: int) -> StudyPredictions:
     """Every member's grades of a study; none where the kernel finds no levels."""
     try:
@@ -107,13 +94,7 @@ def predict_study(study: Study, models: LoadedModels, *, fold: int) -> StudyPred
         return StudyPredictions(study.study_id, fold, np.zeros(len(ROWS)), {})
     axial = axial_views(study, landmarks, models.axial)
     crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-    predictions = {}
-    for spec in models.manifest.members:
-        if spec.view in crops:
-            view = VIEWS[spec.view]
-            graded = grade([crops[spec.view]], models.members[spec.name], view=view, groups=view.groups)
-            predictions[spec.name] = graded[0]
-    return StudyPredictions(study.study_id, fold, row_confidence(landmarks), predictions)
+    return StudyPredictions(study.study_id, fold, row_confidence(landmarks), grade_by_member(crops, models))
 
 
 def predict_all(
@@ -143,7 +124,7 @@ def predict_all(
         waiting = [files for files in studies if files not in done]
         if not waiting:
             continue
-        models = loaded(own, pick_device())
+        models, _ = load_networks(own, str(pick_device()), strict=True)
         with process_pool(workers, with_main=True) as pool:
             for study in tqdm(pool.map(read_study, waiting), total=len(waiting), unit="study", desc=f"fold {fold}"):
                 predicted = predict_study(study, models, fold=fold)

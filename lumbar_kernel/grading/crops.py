@@ -27,7 +27,7 @@ from lumbar_kernel.views import BASIC_VIEWS, DISCS, FORAMINA, VIEWS, View, level
 
 FORAMEN_STEP_MM = 30.0
 """Mean cranio-caudal distance of neighbouring foramina in every foraminal crop: each study is scaled to it, since the
-public slices to train on have no pixel spacing. 28.5 and 29.3 mm on the two labelled studies."""
+public slices to train on have no pixel spacing. 29.6 and 26.3 mm in the two labelled studies."""
 
 FORAMEN_SCALE = (0.7, 1.5)
 """Range of that scale; a step outside of it is a wrong level rather than a short or tall patient."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor
 from lumbar_kernel.checks import require_finite
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.crops import Crops
+from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.grade_net import GradeNet, to_input
 from lumbar_kernel.models.inference import run_batch
 from lumbar_kernel.schema import CANAL, ROWS, SEVERITIES, row_index
-from lumbar_kernel.views import View, level_and_side
+from lumbar_kernel.views import VIEWS, View, level_and_side
 
 
 def grade(
@@ -49,6 +50,17 @@ def grade(
     return np.stack(
         [_to_rows(of_study, item.present, order, groups) for of_study, item in zip(probabilities, crops, strict=True)]
     )
+
+
+def grade_by_member(crops: Mapping[str, Crops], models: LoadedModels) -> dict[str, NDArray[np.float64]]:
+    """Grades of one study by every member whose view it shows: member → (25, 3), as `grade` gives them."""
+    graded = {}
+    for spec in models.manifest.members:
+        if spec.view in crops and spec.name in models.members:
+            view = VIEWS[spec.view]
+            nets = models.members[spec.name]
+            graded[spec.name] = grade([crops[spec.view]], nets, view=view, groups=view.groups)[0]
+    return graded
 
 
 def grade_crops(

@@ -56,7 +56,12 @@ def load_models(folder: Path | None, device_name: str, *, strict: bool = False) 
     Raises:
         WeightsError: the manifest or the sagittal localiser is unusable, or, if strict, anything.
     """
-    manifest, device = read_manifest(folder), torch.device(device_name)
+    return load_networks(read_manifest(folder), device_name, strict=strict)
+
+
+def load_networks(manifest: Manifest, device_name: str, *, strict: bool = False) -> tuple[LoadedModels, dict[str, str]]:
+    """The networks of a manifest, which may list some of its folder's checkpoints only; else as `load_models`."""
+    device = torch.device(device_name)
     failed: dict[str, str] = {}
 
     def load_or_note(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:

@@ -4,7 +4,7 @@ import pytest
 from lumbar_kernel.models.manifest import read_manifest
 from training.fold_checkpoints import sagittal_checkpoints
 from training.localised_foramina import localised_foramina
-from training.pack_crops import foramina, foraminal_series
+from training.pack_crops import foramina, foraminal_series, stack_of
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,6 @@ def test_crops_at_found_places_look_like_those_at_the_marks(found, packs_folder)
 def test_a_series_holds_its_slices_by_instance_and_lacks_the_others(packs_folder):
     series = next(iter(foraminal_series(packs_folder)))
     instance = next(iter(series.slices))
-    stack = series.stack(instance, count=5)
+    stack = stack_of(series.slices, instance, count=5)
     assert stack[2] is series.slices[instance]
     assert [item is None for item in stack] == [instance + k not in series.slices for k in range(-2, 3)]

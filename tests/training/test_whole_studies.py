@@ -1,13 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
+from lumbar_kernel.models.checkpoints import load_networks
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import Study
-from training.whole_studies import StudyPredictions, loaded, of_fold, predict_all, predict_study
+from training.whole_studies import StudyPredictions, of_fold, predict_all, predict_study
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_predictions_survive_the_disk(tmp_path):
 
 
 def test_every_member_grades_a_study_with_places_of_its_own(manifest, phantom):
-    models = loaded(of_fold(manifest, 0), torch.device("cpu"))
+    models, _ = load_networks(of_fold(manifest, 0), "cpu", strict=True)
     found = predict_study(phantom.study, models, fold=0)
     assert set(found.predictions) == set(models.members)
     graded = np.nanmax(np.stack(list(found.predictions.values())), axis=0)
