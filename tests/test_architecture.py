@@ -19,7 +19,7 @@ TOP = (
 
 ROOMS = {
     "dicom": ("safe_open", "headers", "pixels", "ordering", "roles", "discovery", "reader"),
-    "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
+    "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (

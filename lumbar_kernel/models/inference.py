@@ -1,4 +1,4 @@
-"""One batch through a net: halved when the accelerator's memory is short, in half precision where that holds."""
+"""Batches through a net: sized for the device, halved when its memory is short, in half precision where that holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ import torch
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
+
+PIXELS_AT_ONCE = {"cpu": 1 << 20}
+"""Pixels of a batch on a processor. Larger ones are no faster, and their layers no longer fit into its caches: twice
+as many took mobilenetv3_small from 365 to 152 pictures a second where freed memory goes back to the system."""
+
+ACCELERATOR_PIXELS_AT_ONCE = 1 << 23
+
+
+def batches(count: int, *, pixels: int, net: nn.Module) -> list[slice]:
+    """Slices of `count` items that go through a net together, each item having so many pixels."""
+    device = next(net.parameters()).device.type
+    size = max(1, PIXELS_AT_ONCE.get(device, ACCELERATOR_PIXELS_AT_ONCE) // pixels)
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def run_batch(net: nn.Module, *inputs: Tensor, mixed: bool | None = None) -> Tensor:
