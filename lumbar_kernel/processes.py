@@ -94,7 +94,7 @@ class _ForkedProcess(ForkServerProcess):
 
 
 class _ForkedContext(ForkServerContext):
-    Process = _ForkedProcess  # type: ignore[assignment]
+    Process = _ForkedProcess
 
 
 class Preloaded:
@@ -109,8 +109,8 @@ class Preloaded:
 
     def __init__(self, modules: Sequence[str]) -> None:
         self._ready = threading.Event()
+        self.context: BaseContext = spawn_context()
         if sys.platform != "linux":
-            self.context: BaseContext = spawn_context()
             self._ready.set()
             return
         self.context = _ForkedContext()

@@ -83,7 +83,8 @@ def grade_crops(
     used = slices_used(in_chans, pictures.shape[1])
     pictures, shown = pictures[:, used], shown[:, used]
     predicted = []
-    for block in batches(len(pictures), pixels=math.prod(pictures.shape[1:]), net=nets[0]):
+    at_once = pictures.shape[1] if in_chans == 1 else 1
+    for block in batches(len(pictures), pixels=math.prod(pictures.shape[2:]), net=nets[0], pictures=at_once):
         images = torch.from_numpy(to_input(pictures[block], in_chans=in_chans))
         inputs = (images, level[block], torch.from_numpy(shown[block]))
         by_net = [run_batch(net, *inputs).softmax(dim=-1).numpy().astype(np.float64) for net in nets]

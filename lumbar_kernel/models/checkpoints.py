@@ -133,8 +133,8 @@ def _load_all(
         expected = _outputs(nets[0], inputs)
         fold(nets[0], pairs)
         outputs = _outputs(nets[0], inputs)
-        if not torch.allclose(outputs, expected, rtol=FOLDING_TOLERANCE, atol=FOLDING_TOLERANCE):  # an architecture that uses a convolution in more than one way
-            nets[0], pairs = _load(create, folder, items[0]), ()
+        if not torch.allclose(outputs, expected, rtol=FOLDING_TOLERANCE, atol=FOLDING_TOLERANCE):
+            nets[0], pairs = _load(create, folder, items[0]), ()  # it uses a convolution in more than one way
         for net in nets[1:]:
             fold(net, pairs)
     return [net.to(device, memory_format=torch.channels_last) for net in nets]  # type: ignore[call-overload]

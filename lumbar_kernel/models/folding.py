@@ -22,6 +22,8 @@ def fold(net: nn.Module, pairs: tuple[Pair, ...]) -> None:
     for convolution_name, norm_name in pairs:
         convolution, norm = _convolution(net, convolution_name), _batch_norm(net, norm_name)
         mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert variance is not None
         convolution.weight, convolution.bias = fuse_conv_bn_weights(
             convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
         )

@@ -6,8 +6,8 @@ from torch import nn
 from lumbar_kernel.errors import NotFiniteError
 from lumbar_kernel.grading.crops import Crops
 from lumbar_kernel.grading.grader import grade, grade_crops
+from lumbar_kernel.models import inference
 from lumbar_kernel.models.grade_net import GradeNet
-from lumbar_kernel.models.inference import PIXELS_AT_ONCE
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
 from lumbar_kernel.views import VIEWS, level_and_side
 
@@ -36,7 +36,8 @@ def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
 
 
 def test_studies_are_graded_alike_alone_and_together(monkeypatch):
-    monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 7 * 3 * 64 * 96)  # batches of seven crops, which end within a study
+    monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 7 * 64 * 96)  # batches end within a study
     view = VIEWS["axial_t2"]
     several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
     options = {"view": view, "groups": view.groups}
@@ -113,9 +114,10 @@ class SmallMemory(Knows):
 
 def test_a_view_is_graded_in_batches_of_limited_size(monkeypatch):
     view, net = VIEWS["axial_t2"], SmallMemory()
-    monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 4 * 3 * 64 * 96)
+    monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * 64 * 96)
     grade([make_crops(view)], [net], view=view, groups=view.groups)
-    assert net.sizes == (4, 4, 2)
+    assert net.sizes == (3, 3, 4)
 
 
 def test_too_little_memory_halves_the_batch_and_changes_nothing():

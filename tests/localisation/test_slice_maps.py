@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from lumbar_kernel.localisation.slice_maps import FRAME, SliceMaps, frame_of, slice_maps
+from lumbar_kernel.models import inference
 from lumbar_kernel.models.heatmap_net import STRIDE
-from lumbar_kernel.models.inference import PIXELS_AT_ONCE
 from lumbar_kernel.schema import SAGITTAL_T2
 
 
@@ -29,7 +29,8 @@ def test_cell_centres_lie_on_the_slice_where_the_cells_are(phantom):
 
 
 def test_networks_are_averaged_and_absence_is_left_out(phantom, monkeypatch):
-    monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 2 * FRAME**2)  # two batches
+    monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 2 * FRAME**2)  # two batches
 
     class Constant(nn.Module):
         """Puts its probability into one cell of the only landmark and the rest into absence."""
