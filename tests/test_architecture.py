@@ -42,6 +42,7 @@ ROOMS = {
             "budget",
             "recorder",
             "devices",
+            "process_settings",
             "messages",
             "progress",
             "journal",
