@@ -15,8 +15,8 @@ from lumbar_kernel.schema import (
     LEVEL_NAMES,
     LEVELS,
     SEVERITY_NAMES,
-    SEVERITY_WEIGHTS,
     SUBARTICULAR,
+    frequencies,
     row_index,
 )
 
@@ -31,12 +31,6 @@ COLUMNS = (
 
 LABELS, HEADING = 56, 44
 """Pixels for the names of the levels and of the columns."""
-
-
-def frequencies(probabilities: FloatArray) -> FloatArray:
-    """Probabilities (..., 3) that minimise the weighted loss → how often each grade is expected, summing to one."""
-    shares = np.asarray(probabilities, dtype=np.float64) / np.array(SEVERITY_WEIGHTS)
-    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
 def draw_grades(chart: Picture, probabilities: FloatArray, graded: NDArray[np.bool_]) -> None:
