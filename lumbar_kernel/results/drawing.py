@@ -17,7 +17,7 @@ Colour = tuple[int, int, int]
 """Blue, green and red, as OpenCV orders them."""
 
 BACKGROUND, SURFACE, LINE = (22, 18, 16), (38, 32, 28), (78, 68, 60)
-TEXT, FAINT = (244, 240, 236), (196, 188, 180)
+TEXT, FAINT = (244, 240, 236), (206, 198, 190)
 SEVERITY_COLOURS: tuple[Colour, ...] = ((170, 190, 60), (60, 184, 245), (96, 72, 240))
 """Normal/mild, moderate, severe: they differ in lightness and from red to green, for the colour-blind."""
 

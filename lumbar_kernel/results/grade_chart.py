@@ -29,6 +29,9 @@ COLUMNS = (
 )
 """Condition, side and heading of each column; the patient's right is left, as in an axial picture."""
 
+TINT = 0.34
+"""Share of the grades' colours in a cell, so that its small text keeps a contrast of 4.5."""
+
 LABELS, HEADING = 56, 44
 """Pixels for the names of the levels and of the columns."""
 
@@ -84,7 +87,7 @@ def _draw_cell(cell: Picture, values: FloatArray, *, by_kernel: bool) -> None:
 def mixed_colour(share: FloatArray) -> Colour:
     """A dark tint: the colours of the grades mixed by how often each is expected (3,)."""
     blue, green, red = (
-        round(0.55 * level + 0.45 * base)
-        for level, base in zip(np.asarray(share) @ np.array(SEVERITY_COLOURS) * 0.8, BACKGROUND, strict=True)
+        round(TINT * level + (1 - TINT) * base)
+        for level, base in zip(np.asarray(share) @ np.array(SEVERITY_COLOURS), BACKGROUND, strict=True)
     )
     return blue, green, red
