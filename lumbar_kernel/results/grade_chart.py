@@ -74,7 +74,9 @@ def _draw_cell(cell: Picture, values: FloatArray, *, by_kernel: bool) -> None:
         size = 0.46 if grade == most else 0.42
         drawing.text(cell, name[:3], (6, base), colour, size=size, edge=False)
         number = f"{values[grade]:.2f}"
-        drawing.text(cell, number, (columns - 6 - drawing.width_of(number, size=size), base), colour, size=size, edge=False)
+        drawing.text(
+            cell, number, (columns - 6 - drawing.width_of(number, size=size), base), colour, size=size, edge=False
+        )
     edges = [0, *np.rint(np.cumsum(values) / np.sum(values) * (columns - 12)).astype(int).tolist()]
     for grade, colour in enumerate(SEVERITY_COLOURS):
         if edges[grade + 1] > edges[grade]:

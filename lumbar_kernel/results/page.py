@@ -141,7 +141,9 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
         "severity": round(float((expected[study.graded] @ np.arange(len(SEVERITIES))).sum()), 3),
         "confidence": report.get("confidence"),
         "levels": [landmarks.get(level, {}).get("confidence") for level in LEVELS],
-        "series": [[_plain_id(item.get("series_id")), item.get("role"), item.get("slices")] for item in report["series"]],
+        "series": [
+            [_plain_id(item.get("series_id")), item.get("role"), item.get("slices")] for item in report["series"]
+        ],
         "members": list(report.get("members", ())),
         "missing": without_paths(report.get("missing", ())),
         "failures": without_paths(failures),

@@ -26,6 +26,14 @@ IN_SLICE_MM = 2.0
 
 CLOSE_UP_MM = 80.0
 
+CROPS_SHOWN = (
+    (FORAMINA, SIDES.index("right"), "right foramen"),
+    (FORAMINA, SIDES.index("left"), "left foramen"),
+    (CANALS, None, "canal"),
+    (DISCS, SIDES.index("left"), "axial"),
+)
+"""Kind of view, side and name of each crop of a level; the axial one of the right side is its mirror image."""
+
 SHORT_ROLES = {SAGITTAL_T1: "T1", SAGITTAL_T2: "T2"}
 
 
@@ -164,11 +172,10 @@ def _close_up(study: Study, landmarks: Landmarks, level: int, *, size: int) -> P
 def crop_panels(crops: Mapping[str, GradedCrops], *, size: int) -> Iterable[Picture]:
     """One panel a level with the crops that members graded: right and left foramen, canal, axial (as on the left)."""
     of_kind = {VIEWS[name].centred_on: found for name, found in reversed([*crops.items()])}
-    cells = ((FORAMINA, 1, "right foramen"), (FORAMINA, 0, "left foramen"), (CANALS, None, "canal"), (DISCS, 0, "axial"))
     half = size // 2
     for level in range(len(LEVELS)):
         panel = drawing.blank(size, size)
-        for place, (kind, side, name) in enumerate(cells):
+        for place, (kind, side, name) in enumerate(CROPS_SHOWN):
             cell = panel[half * (place // 2) :, half * (place % 2) :][:half, :half]
             index = level if side is None else len(SIDES) * level + side
             found = of_kind.get(kind)

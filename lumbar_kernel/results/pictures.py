@@ -1,4 +1,4 @@
-"""The picture of one study: its slices with what was found on them, the graded crops, legend, grades, what is missing."""
+"""The picture of one study: slices with what was found on them, graded crops, legend, grades, what is missing."""
 
 from __future__ import annotations
 
@@ -65,12 +65,7 @@ def draw_study(
     sagittal = np.concatenate(sagittal_panels(study, landmarks, size=SAGITTAL), axis=1)
     levels = np.concatenate([*axial_panels(study, landmarks, axial, size=TILE)], axis=1)
     graded = np.concatenate([*crop_panels(crops, size=TILE)], axis=1)
-    images = np.concatenate([sagittal, levels, graded])
-    for row in (SAGITTAL, SAGITTAL + TILE):
-        images[row - 1 : row + 1] = drawing.LINE
-    for row, step in ((slice(0, SAGITTAL), SAGITTAL), (slice(SAGITTAL, None), TILE)):
-        for column in range(step, IMAGES[1], step):
-            images[row, column - 1 : column + 1] = drawing.LINE
+    images = np.concatenate([_separated(row) for row in (sagittal, levels, graded)])
     beside = drawing.blank(IMAGES[0], COLUMN)
     _describe(beside, study, landmarks, missing)
     path = picture_path(folder, study.study_id)
@@ -96,6 +91,15 @@ def add_grades(path: Path, probabilities: FloatArray, graded: NDArray[np.bool_])
     drawing.text(beside, GRADES_NOTE, (16, CHART[0].start - 16), FAINT, size=0.42, edge=False)
     draw_grades(picture[CHART], probabilities, graded)
     drawing.save(picture, path)
+
+
+def _separated(row: Picture) -> Picture:
+    """A row of square panels with a line above it and between them."""
+    size, width = row.shape[:2]
+    row[0] = drawing.LINE
+    for column in range(size, width, size):
+        row[:, column] = drawing.LINE
+    return row
 
 
 def _describe(beside: Picture, study: Study, landmarks: Landmarks, missing: Sequence[str]) -> None:

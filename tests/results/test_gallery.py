@@ -7,6 +7,7 @@ from lumbar_kernel.results.gallery import GRADE_COLOURS, SIZE, draw_gallery
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Study
 
+
 def without(study, *roles):
     return Study(study.study_id, tuple(item for item in study.series if item.role not in roles))
 

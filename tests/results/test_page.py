@@ -76,7 +76,9 @@ def test_nothing_is_asked_of_a_network_or_another_file(path):
             assert attrs.get(name, "#").startswith(("#", "data:image/jpeg;base64,")), (tag, attrs)
     text = re.sub(r"[A-Za-z0-9+/=]{200,}", "", path.read_text(encoding="utf-8"))
     assert not re.search(r"https?:|@import|//[a-z]", text.replace("// ", ""))
-    policy = next(attrs["content"] for _, attrs in elements.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attrs["content"] for _, attrs in elements.tags if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy.startswith("default-src 'none'")
 
 
@@ -156,8 +158,8 @@ def test_studies_are_sorted_filtered_and_opened_with_the_keyboard(opened):
     opened.focus(f"{first} >> a")
     opened.keyboard.press("ArrowDown")
     opened.keyboard.press("Enter")
-    heading = opened.wait_for_selector("#detail h2")
-    assert heading.inner_text() == f"Study {opened.evaluate('decodeURIComponent(location.hash)').split('=')[1]}"
+    opened.wait_for_function("new URLSearchParams(location.hash.slice(1)).has('study')")
+    opened.wait_for_function("document.querySelector('#detail h2').innerText == 'Study ' + location.hash.split('=')[1]")
 
 
 def test_a_study_shows_its_grades_and_panels(opened):

@@ -17,7 +17,9 @@ def words(monkeypatch):
     """What is written on panels."""
     written = []
     original = drawing.text
-    monkeypatch.setattr(drawing, "text", lambda panel, text, *a, **k: (written.append(text), original(panel, text, *a, **k)))
+    monkeypatch.setattr(
+        drawing, "text", lambda panel, text, *a, **k: (written.append(text), original(panel, text, *a, **k))
+    )
     return written
 
 
@@ -29,7 +31,8 @@ def test_marks_follow_the_landmarks(phantom, landmarks):
     """Moved landmarks colour other pixels: at the new place, and no longer at the old one."""
     moved = replace(landmarks, canal=landmarks.canal + np.array([0.0, 0.0, 12.0]))
     places = [
-        coloured(sagittal_panels(phantom.study, item, size=SIZE)[0], drawing.CANAL_COLOUR) for item in (landmarks, moved)
+        coloured(sagittal_panels(phantom.study, item, size=SIZE)[0], drawing.CANAL_COLOUR)
+        for item in (landmarks, moved)
     ]
     assert min(map(len, places)) >= 5 * 9
     assert places[1][:, 0].mean() < places[0][:, 0].mean() - 5

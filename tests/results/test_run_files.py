@@ -24,7 +24,12 @@ def test_an_absent_file_is_named(write_run, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("report.json", "{"), ("report.json", "[]"), ("report.json", '{"studies": [{}]}'), ("grades.csv", "study_id\n7\n")],
+    [
+        ("report.json", "{"),
+        ("report.json", "[]"),
+        ("report.json", '{"studies": [{}]}'),
+        ("grades.csv", "study_id\n7\n"),
+    ],
 )
 def test_damaged_files_are_refused(write_run, tmp_path, name, content):
     write_run(tmp_path, count=1)
