@@ -165,6 +165,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.set_defaults(command=_inspect)
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
     _add_split(add)
+    add.add_argument("--png", type=Path, metavar="FILE.png", help="draw series, axial blocks and oddities")
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
@@ -275,6 +276,11 @@ def _inspect(chosen: argparse.Namespace) -> int:
             _say(f"  {series.series_id}  {series.role}: {len(series.slices)} slices, {size}")
         for problem in study.problems:
             _say(f"  refused: {problem}")
+    if chosen.png:
+        from lumbar_kernel.results.inspection_picture import draw_inspection
+
+        drawn = draw_inspection(map(read_study, studies), chosen.png)
+        _say(f"{chosen.png}: {drawn} of {len(studies)} studies")
     return EXIT_GRADED
 
 
