@@ -31,7 +31,15 @@ ROOMS = {
         "report",
         "study_report",
         "tables",
+        "wording",
+        "drawing",
+        "grade_chart",
+        "panels",
         "pictures",
+        "gallery",
+        "inspection_picture",
+        "run_files",
+        "page",
     ),
     "runtime": (
         *(

@@ -39,8 +39,8 @@ LABELS, HEADING = 56, 44
 def draw_grades(chart: Picture, probabilities: FloatArray, graded: NDArray[np.bool_]) -> None:
     """Fill a picture with the heat map: a row a level, a column a condition and side.
 
-    A cell is coloured by how severe the grade is expected to be and names the submission's three probabilities; the
-    frame of its most frequent grade is left out where the prior stands in.
+    A cell is coloured by how severe the grade is expected to be and names the submission's three probabilities; that of
+    the most frequent grade is bright. Where the prior stands in, the cell has no colour.
 
     Args:
         chart: drawn on, about 500 pixels wide.
@@ -77,13 +77,14 @@ def _draw_cell(cell: Picture, values: FloatArray, *, by_kernel: bool) -> None:
         drawing.text(
             cell, number, (columns - 6 - drawing.width_of(number, size=size), base), colour, size=size, edge=False
         )
+    if not by_kernel:
+        drawing.text(cell, "prior", (6, rows - 7), FAINT, size=0.38, edge=False)
+        return
     edges = [0, *np.rint(np.cumsum(values) / np.sum(values) * (columns - 12)).astype(int).tolist()]
     for grade, colour in enumerate(SEVERITY_COLOURS):
         if edges[grade + 1] > edges[grade]:
             corners = (6 + edges[grade], rows - 13), (6 + edges[grade + 1] - 1, rows - 7)
-            cv2.rectangle(cell, *corners, colour if by_kernel else FAINT, -1)
-    if not by_kernel:
-        drawing.text(cell, "prior", (6, 12), FAINT, size=0.34, edge=False)
+            cv2.rectangle(cell, *corners, colour, -1)
 
 
 def mixed_colour(share: FloatArray) -> Colour:
