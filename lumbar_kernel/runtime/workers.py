@@ -1,34 +1,39 @@
-"""Workers: one process per device, each grading a shard; watched, stopped and replaced by the supervisor.
+"""Workers: processes that each grade a shard on a device; watched, stopped and replaced by the supervisor.
 
-A worker that dies or hangs loses the stage of the study that it was working on, and its device. The rest of its shard
-goes to a device that still works, or to the processor, and continues from its journal.
+A worker that dies or hangs loses the stage of the study that it was working on, and its accelerator. The rest of its
+shard goes to a device that still works, or to the processor, and continues from its journal.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
+import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.models.manifest import WAITING
-from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.processes import Preloaded, spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import CPU
-from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Message, Ready, Shard, Step
+from lumbar_kernel.runtime.devices import CPU, processor_cores
+from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, studies_at_once
+from lumbar_kernel.runtime.process_settings import keep_freed_memory
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
+from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -44,6 +49,9 @@ MOST_LOST = 4
 
 STARTING = "start"
 Entry = Callable[[Config, Shard, float | None, Connection], None]
+
+PRELOADED = ("torch", "timm", "cv2", "pydicom", "safetensors.torch")
+"""What a worker imports that takes time. The package itself is not among them: its version is the caller's."""
 
 PR_SET_PDEATHSIG = 1
 """Option of Linux's prctl: the signal that a process gets when its parent dies."""
@@ -75,6 +83,7 @@ class WorkerPool:
         studies: to be graded, in order.
         devices: one process each.
         budget: of the run; a worker that starts later gets what is left.
+        preloaded: where workers of the processor come from, None to spawn them.
         clock: seconds that never run backwards.
         entry: function that a worker runs; takes config, shard, seconds (None without limit) and the end of a pipe.
 
@@ -89,15 +98,19 @@ class WorkerPool:
         devices: Sequence[str],
         budget: Budget,
         *,
+        preloaded: Preloaded | None = None,
         clock: Callable[[], float] = time.monotonic,
         entry: Entry | None = None,
     ) -> None:
         self._entry = entry or worker_process
+        self._preloaded = preloaded
+        self._preloaded_until = clock() + START_SECONDS
         self.failures: list[Failure] = []
         self._config = replace(config, workers=max(1, config.readers // len(devices)))
         self._budget, self._clock = budget, clock
         self._free = list(devices)
         self._waiting = shards(studies, devices)
+        self._threads = max(1, processor_cores() // max(1, len(self._waiting)))
         self._running: list[_Worker] = []
         self._lost: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -111,8 +124,8 @@ class WorkerPool:
 
     @property
     def busy(self) -> bool:
-        """Whether any worker is running."""
-        return bool(self._running)
+        """Whether any worker is running or about to start."""
+        return bool(self._running or (self._waiting and self._free))
 
     @property
     def unfinished(self) -> list[str]:
@@ -130,6 +143,9 @@ class WorkerPool:
 
     def messages(self, seconds: float) -> Iterator[Message]:
         """The messages that arrive within so many seconds; returns after the first batch."""
+        if not self._running and self._preloaded is not None:
+            self._preloaded.ready(seconds)
+        self._start_waiting()
         readable = multiprocessing.connection.wait([worker.receiver for worker in self._running], seconds)
         now = self._clock()
         for worker in [item for item in self._running if item.receiver in readable]:
@@ -146,7 +162,7 @@ class WorkerPool:
             worker.ready = worker.ready or isinstance(message, Ready)
             if isinstance(message, Done):
                 worker.step = replace(worker.step, seconds=message.recorder.stages)
-                self._stop(worker)
+                self._stop(worker, patience=0.0)  # its files are closed, and unloading torch takes time
                 self._free.append(worker.shard.device)
                 self._start_waiting()
             yield message
@@ -163,14 +179,24 @@ class WorkerPool:
             self._stop(worker, patience=max(0.0, until - self._clock()))
 
     def _start_waiting(self) -> None:
-        while self._waiting and self._free:
-            self._start(replace(self._waiting.pop(0), device=self._free.pop(0)))
+        while self._waiting and self._free and (context := self._context(self._free[0])) is not None:
+            shard = replace(self._waiting.pop(0), device=self._free.pop(0), threads=self._threads)
+            self._start(shard, context)
 
-    def _start(self, shard: Shard) -> None:
-        context = spawn_context()
+    def _context(self, device: str) -> BaseContext | None:
+        """Where a worker of a device comes from, None to wait for it; a fork must not use an accelerator."""
+        if device != CPU or self._preloaded is None:
+            return spawn_context()
+        if self._preloaded.ready(0.0):
+            return self._preloaded.context
+        return spawn_context() if self._clock() > self._preloaded_until else None
+
+    def _start(self, shard: Shard, context: BaseContext) -> None:
         receiver, sender = context.Pipe(duplex=False)
         seconds = None if self._config.seconds is None else max(0.0, self._budget.margin())
-        process = context.Process(target=self._entry, args=(self._config, shard, seconds, sender))
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=self._entry, args=(self._config, shard, seconds, sender)
+        )
         process.start()
         sender.close()
         self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
@@ -212,14 +238,15 @@ class WorkerPool:
         if too_many:
             given_up[None, stage] = Failure(stage, kind, f"{self._lost[stage]} processes were lost in this stage")
         self._waiting.append(replace(worker.shard, resume=True, one_at_a_time=True, given_up=given_up))
-        if not self._running and not self._free:
+        if worker.shard.device == CPU or not (self._running or self._free):
             self._free.append(CPU)
         self._start_waiting()
 
 
 def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]:
     """Whole blocks of studies dealt out to the devices in turn; no shard is empty."""
-    blocks = [studies[start : start + STUDIES_AT_ONCE] for start in range(0, len(studies), STUDIES_AT_ONCE)]
+    size = studies_at_once(devices[0])
+    blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
     dealt = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
     return [
         Shard(k, tuple(items), device) for k, (items, device) in enumerate(zip(dealt, devices, strict=True)) if items
@@ -228,12 +255,14 @@ def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]
 
 def grade_shard(config: Config, shard: Shard, budget: Budget, emit: Callable[[Message], None]) -> Done:
     """Grade a shard in this process; the closing message also records an error that ended the pipeline."""
-    from lumbar_kernel.runtime.pipeline import run  # brings torch
-
     recorder, outer = Recorder(strict=config.strict), Recorder()
     done = Done(recorder=recorder)
-    with outer.guard(None, "grading"):
-        done = run(config, shard, recorder=recorder, budget=budget, emit=emit)
+    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies) as loader:
+        if not (config.resume or shard.resume):  # else the journal tells first which studies are left
+            loader.start()
+        with recorder.timed("import packages"):
+            from lumbar_kernel.runtime.pipeline import run  # brings torch
+        done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
     for failure in outer.failures(None):
         recorder.add(None, recorder.last or failure)
     return done
@@ -243,6 +272,7 @@ def worker_process(config: Config, shard: Shard, seconds: float | None, sender: 
     """Entry of a worker: sends its messages through the pipe; an error that ends it is sent as well."""
     os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
     _die_with_parent()
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -250,12 +280,19 @@ def worker_process(config: Config, shard: Shard, seconds: float | None, sender: 
 
 
 def _die_with_parent() -> None:
-    """Make Linux kill this process as soon as the supervisor is gone, so that it does not run beside a restarted one.
+    """End this process as soon as the supervisor is gone, so that it does not run beside a restarted one.
 
-    On other systems the broken pipe ends it at its next message.
+    Linux kills it when the process that forked it ends; a thread watches the supervisor, which may be another one.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_kill_group_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _kill_group_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os.killpg(0, signal.SIGKILL)
 
 
 def _exit(*_: object) -> None:
