@@ -57,7 +57,7 @@ ROOMS = {
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "pipeline", "workers", "supervisor"),
+        *("scheduler", "stages", "pipeline", "workers", "outputs", "supervisor"),
     ),
 }
 """Modules of each room; each may import only those before it."""

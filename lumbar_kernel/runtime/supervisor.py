@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,7 @@ from lumbar_kernel.runtime.devices import (
     worker_devices,
 )
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update, studies_at_once
+from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.workers import PRELOADED, WorkerPool, grade_shard
 from lumbar_kernel.schema import ROWS, prior, row_ids
@@ -54,12 +55,6 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 ENDING_SHARE = 0.7
 """Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
-
-PAGE_SHARE = 0.3
-"""Fraction of the reserve that pictures leave for the tables, the report and the page."""
-
-PAGE_SECONDS_PER_STUDY = 0.02
-"""Twice what the page of 700 studies with pictures took on a busy core (0.0105 s a study, mostly thumbnails)."""
 
 SLOW_START = 3.0
 """The ending gets at least a third of the time that the first file took: an overloaded machine is slow at both."""
@@ -182,54 +177,19 @@ def _write_first(config: Config, state: _State) -> None:
 
 
 def _write_report(config: Config, state: _State, budget: Budget) -> Report:
-    """Write tables, pictures, report and page; what cannot be written becomes a failure of the report returned."""
-    unwritten = _written("pictures", lambda: _grade_pictures(config, state, budget)) if config.pictured else ()
+    """Write pictures, tables, report and page; what cannot be written becomes a failure of the report returned."""
+    unwritten = try_to_write("pictures", lambda: _grade_pictures(config, state, budget))
     tables = partial(write_tables, state.grades, state.graded, state.reports, config.output)
-    unwritten += _written("grades.csv or landmarks.csv", tables)
-    report = _with_failures(_report(config, state, budget), unwritten)
-    report = _with_failures(report, _written(config.report_path.name, partial(report.write, config.report_path)))
-    if config.html:
-        report = _with_failures(report, _written("report.html", lambda: _write_page(config, state, budget)))
-    return report
+    unwritten += try_to_write("grades.csv or landmarks.csv", tables)
+    report = with_failures(_report(config, state, budget), unwritten)
+    unwritten = try_to_write(config.report_path.name, partial(report.write, config.report_path))
+    unwritten += try_to_write("report.html", partial(write_page, config, len(state.grades), budget))
+    return with_failures(report, unwritten)
 
 
 def _grade_pictures(config: Config, state: _State, budget: Budget) -> None:
-    """Draw the final grades into the pictures that workers have drawn, while there is time."""
-    from lumbar_kernel.results.pictures import add_grades, picture_path  # OpenCV would delay the first submission
-
-    nothing = np.zeros(len(ROWS), dtype=bool)
-    for study_id, grades in state.grades.items():
-        if budget.margin() < PAGE_SHARE * config.reserve:
-            state.notes.append("no time to draw the grades of all studies into their pictures")
-            return
-        path = picture_path(config.pictures_path, study_id)
-        if path.is_file():
-            add_grades(path, grades, state.graded.get(study_id, nothing))
-
-
-def _write_page(config: Config, state: _State, budget: Budget) -> None:
-    from lumbar_kernel.results.page import PAGE_NAME, write_page
-
-    if budget.margin() < PAGE_SECONDS_PER_STUDY * len(state.grades):
-        logger.warning("no time for %s; `lumbar-kernel report %s` writes it", PAGE_NAME, config.output)
-        return
-    write_page(config.output)
-
-
-def _written(name: str, write: Callable[[], None]) -> tuple[Failure, ...]:
-    """Write something; a failure where that is not possible."""
-    try:
-        write()
-    except OSError as error:
-        logger.warning("%s cannot be written: %s", name, error)
-        return (Failure(f"write {name}", type(error).__name__, str(error)),)
-    return ()
-
-
-def _with_failures(report: Report, failures: tuple[Failure, ...]) -> Report:
-    if not failures:
-        return report
-    return replace(report, failures=(*report.failures, *failures), exit_code=EXIT_DEGRADED)
+    if shortage := grade_pictures(config, state.grades, state.graded, budget):
+        state.notes.append(shortage)
 
 
 def _publish(config: Config, state: _State) -> None:
