@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
@@ -32,6 +33,9 @@ THUMBNAIL = 72
 
 REDUCED = 4
 """Thumbnails are decoded at a quarter of the size, in a fifth of the time."""
+
+COLUMN_OF_CONDITION = (2, 4, 1, 3, 0)
+"""Column of each of `schema.CONDITIONS`: canal, right and left foramen, right and left recess."""
 
 MODERATE, SEVERE = SEVERITIES.index("moderate"), SEVERITIES.index("severe")
 
@@ -118,20 +122,26 @@ def _headline(run: RunFiles) -> dict[str, str]:
 
 def _about(report: dict[str, Any]) -> dict[str, Any]:
     """The run without its studies, and without paths."""
-    failures = [f"{item['stage']}: {item['type']}: {item['message']}" for item in report.get("failures", ())]
     left_out = [f"member {name} left out: {reason}" for name, reason in report.get("members_failed", {}).items()]
     kept = ("version", "weights_sha256", "device", "stages", "members", "seconds", "budget_seconds", "exit_code")
-    notes = without_paths([*report.get("plan", ()), *left_out, *failures])
+    notes = without_paths([*report.get("plan", ()), *left_out, *_failures(report)])
     return {**{name: report.get(name) for name in kept}, "notes": notes}
+
+
+def _failures(report: dict[str, Any]) -> list[str]:
+    return [f"{item['stage']}: {item['type']}: {item['message']}" for item in report.get("failures", ())]
+
+
+def _likeliest(study: GradedStudy) -> NDArray[np.int64]:
+    """Index of the most frequent grade of each row, (25,); beyond the last one where no member graded it."""
+    return np.where(study.graded, frequencies(study.probabilities).argmax(axis=1), len(SEVERITIES))
 
 
 def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
     """One study for the page's script."""
     report = study.report
-    failures = [f"{item['stage']}: {item['type']}: {item['message']}" for item in report.get("failures", ())]
     landmarks = report.get("landmarks") or {}
-    expected = frequencies(study.probabilities)
-    likeliest = np.where(study.graded, expected.argmax(axis=1), -1)
+    expected, likeliest = frequencies(study.probabilities), _likeliest(study)
     return {
         "id": study.study_id,
         "p": [[round(float(value), 4) for value in row] for row in study.probabilities],
@@ -146,7 +156,7 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
         ],
         "members": list(report.get("members", ())),
         "missing": without_paths(report.get("missing", ())),
-        "failures": without_paths(failures),
+        "failures": without_paths(_failures(report)),
         "picture": picture,
         "file": f"pictures/{quote(picture_path(Path(), study.study_id).name)}" if picture == "beside" else None,
     }
@@ -192,7 +202,7 @@ def _thumbnail(picture: bytes | None) -> str:
 
 def _heat_map(study: GradedStudy) -> str:
     """The likeliest grades as a tiny picture, a row a level: three paths, however many squares."""
-    likeliest = np.where(study.graded, frequencies(study.probabilities).argmax(axis=1), len(SEVERITIES))
+    likeliest = _likeliest(study)
     counts = [int((likeliest == grade).sum()) for grade in range(len(SEVERITIES))]
     label = ", ".join(f"{count} {name}" for count, name in zip(counts, SEVERITY_NAMES, strict=True))
     paths = "".join(
@@ -203,12 +213,8 @@ def _heat_map(study: GradedStudy) -> str:
     return f'<svg class="mini" viewBox="0 0 5 5" role="img" aria-label="{label}">{paths}</svg>'
 
 
-def _squares(chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[str]:
+def _squares(chosen: NDArray[np.bool_]) -> Iterator[str]:
     """Path commands of the squares of some rows, in the columns that the page uses: right of the patient first."""
     for row in np.flatnonzero(chosen).tolist():
         column = COLUMN_OF_CONDITION[row // len(LEVELS)]
         yield f"M{column} {row % len(LEVELS)}h.9v.9h-.9z"
-
-
-COLUMN_OF_CONDITION = (2, 4, 1, 3, 0)
-"""Column of each of `schema.CONDITIONS`: canal, right and left foramen, right and left recess."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,13 +35,15 @@ CHART = (slice(584, IMAGES[0] - 8), slice(IMAGES[1] + 14, IMAGES[1] + COLUMN - 6
 
 GRADES_NOTE = "probabilities as submitted; the bright one is the likeliest grade"
 
+NOT_IN_NAMES = re.compile(r"[^\w .-]|^\.+")
+
 MOST_MISSING_LINES = 6
 LINE = 19
 
 
 def picture_path(folder: Path, study_id: str) -> Path:
-    """Where the picture of a study is, in the folder of all pictures."""
-    return folder / f"{study_id}.jpg"
+    """Where the picture of a study is, in the folder of all pictures; ids come from files and may hold a path."""
+    return folder / f"{NOT_IN_NAMES.sub('_', study_id)}.jpg"
 
 
 def draw_study(

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lumbar_kernel.results.pictures import CHART, COLUMN, IMAGES, SAGITTAL, TILE, add_grades, draw_study
+from lumbar_kernel.results.pictures import CHART, COLUMN, IMAGES, SAGITTAL, TILE, add_grades, draw_study, picture_path
 from lumbar_kernel.schema import AXIAL_T2, ROWS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Study
 
@@ -56,6 +56,14 @@ def test_grades_change_their_place_alone_and_may_be_drawn_again(drawn, tmp_path)
         colours.append(after[CHART].mean(axis=(0, 1)))
     assert colours[0][2] > colours[0][1] + 20
     assert colours[1][1] > colours[1][2] + 20
+
+
+@pytest.mark.parametrize("study_id", ["../../etc/7", "/etc/7", "..", "a\\b", "1.2.840.7", "50 %"])
+def test_a_picture_lies_in_its_folder_whatever_the_id(tmp_path, study_id):
+    path = picture_path(tmp_path, study_id)
+    assert path.parent == tmp_path
+    assert path.resolve().parent == tmp_path.resolve()
+    assert path.suffix == ".jpg"
 
 
 def test_another_file_in_the_place_of_a_picture_is_left_alone(tmp_path):
