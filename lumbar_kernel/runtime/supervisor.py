@@ -19,7 +19,6 @@ from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
-from lumbar_kernel.processes import Preloaded
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.results.tables import write_tables
@@ -27,14 +26,13 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import (
     PROBE_SECONDS,
     find_devices,
-    only_processor,
     processor_cores,
     worker_devices,
 )
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update, studies_at_once
 from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
-from lumbar_kernel.runtime.workers import PRELOADED, WorkerPool, grade_shard
+from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
 from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.study import StudyFiles
 
@@ -112,12 +110,11 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
-    preloaded = Preloaded(PRELOADED) if _grades_on_processor(config) else None  # imports while studies are searched
     studies, state = _find_studies(config, budget)
     if config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
-        _run_workers(config, studies, state, budget, preloaded)
+        _run_workers(config, studies, state, budget)
     _publish(config, state)
     report = _write_report(config, state, budget)
     if config.strict and report.failures:
@@ -243,14 +240,7 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _
     state.seconds = state.done[0].recorder.stages
 
 
-def _grades_on_processor(config: Config) -> bool:
-    """Whether workers will be needed that compute on the processor, as far as can be told at once."""
-    return config.workers != 0 and config.seconds != 0 and only_processor(config.device)
-
-
-def _run_workers(
-    config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget, preloaded: Preloaded | None
-) -> None:
+def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
     """Grade in workers and write what they report, until all is done or the time is up."""
     published = -PUBLISH_EVERY_SECONDS  # the first grades are written at once
     ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
@@ -259,7 +249,7 @@ def _run_workers(
     devices = worker_devices(working, blocks=blocks, cores=processor_cores())
     with (
         _display(config) as display,
-        WorkerPool(config, studies, devices, budget, preloaded=preloaded) as workers,
+        WorkerPool(config, studies, devices, budget) as workers,
     ):
         try:
             while workers.busy and (left := budget.margin() - ending) > 0:

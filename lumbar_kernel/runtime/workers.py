@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.models.manifest import WAITING
-from lumbar_kernel.processes import Preloaded, spawn_context
+from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import CPU, processor_cores
-from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, studies_at_once
+from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update, studies_at_once
 from lumbar_kernel.runtime.process_settings import keep_freed_memory
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
@@ -41,6 +38,9 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 300.0
 """Time limit for a worker to import torch, start its device and load the weights."""
 
+HEAD_START_BLOCKS = 3
+"""Blocks that the first worker on the processor grades while the others still import their packages."""
+
 STOP_SECONDS = 3.0
 LEAST_PATIENCE = 0.1
 
@@ -49,9 +49,6 @@ MOST_LOST = 4
 
 STARTING = "start"
 Entry = Callable[[Config, Shard, float | None, Connection], None]
-
-PRELOADED = ("torch", "timm", "cv2", "pydicom", "safetensors.torch")
-"""What a worker imports that takes time. The package itself is not among them: its version is the caller's."""
 
 PR_SET_PDEATHSIG = 1
 """Option of Linux's prctl: the signal that a process gets when its parent dies."""
@@ -83,7 +80,6 @@ class WorkerPool:
         studies: to be graded, in order.
         devices: one process each.
         budget: of the run; a worker that starts later gets what is left.
-        preloaded: where workers of the processor come from, None to spawn them.
         clock: seconds that never run backwards.
         entry: function that a worker runs; takes config, shard, seconds (None without limit) and the end of a pipe.
 
@@ -98,13 +94,11 @@ class WorkerPool:
         devices: Sequence[str],
         budget: Budget,
         *,
-        preloaded: Preloaded | None = None,
         clock: Callable[[], float] = time.monotonic,
         entry: Entry | None = None,
     ) -> None:
         self._entry = entry or worker_process
-        self._preloaded = preloaded
-        self._preloaded_until = clock() + START_SECONDS
+        self._graded = False  # whether any study has its first grades
         self.failures: list[Failure] = []
         self._config = replace(config, workers=max(1, config.readers // len(devices)))
         self._budget, self._clock = budget, clock
@@ -143,8 +137,6 @@ class WorkerPool:
 
     def messages(self, seconds: float) -> Iterator[Message]:
         """The messages that arrive within so many seconds; returns after the first batch."""
-        if not self._running and self._preloaded is not None:
-            self._preloaded.ready(seconds)
         self._start_waiting()
         readable = multiprocessing.connection.wait([worker.receiver for worker in self._running], seconds)
         now = self._clock()
@@ -160,6 +152,7 @@ class WorkerPool:
                 worker.step = message
                 continue
             worker.ready = worker.ready or isinstance(message, Ready)
+            self._graded = self._graded or isinstance(message, Update)
             if isinstance(message, Done):
                 worker.step = replace(worker.step, seconds=message.recorder.stages)
                 self._stop(worker, patience=0.0)  # its files are closed, and unloading torch takes time
@@ -179,24 +172,21 @@ class WorkerPool:
             self._stop(worker, patience=max(0.0, until - self._clock()))
 
     def _start_waiting(self) -> None:
-        while self._waiting and self._free and (context := self._context(self._free[0])) is not None:
-            shard = replace(self._waiting.pop(0), device=self._free.pop(0), threads=self._threads)
-            self._start(shard, context)
+        """Start workers on the free devices.
 
-    def _context(self, device: str) -> BaseContext | None:
-        """Where a worker of a device comes from, None to wait for it; a fork must not use an accelerator."""
-        if device != CPU or self._preloaded is None:
-            return spawn_context()
-        if self._preloaded.ready(0.0):
-            return self._preloaded.context
-        return spawn_context() if self._clock() > self._preloaded_until else None
+        On the processor the others wait for the grades of the first one: importing their packages beside it would make
+        these come later.
+        """
+        while self._waiting and self._free:
+            if self._free[0] == CPU and self._running and not self._graded:
+                return
+            self._start(replace(self._waiting.pop(0), device=self._free.pop(0), threads=self._threads))
 
-    def _start(self, shard: Shard, context: BaseContext) -> None:
+    def _start(self, shard: Shard) -> None:
+        context = spawn_context()
         receiver, sender = context.Pipe(duplex=False)
         seconds = None if self._config.seconds is None else max(0.0, self._budget.margin())
-        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=self._entry, args=(self._config, shard, seconds, sender)
-        )
+        process = context.Process(target=self._entry, args=(self._config, shard, seconds, sender))
         process.start()
         sender.close()
         self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
@@ -244,10 +234,18 @@ class WorkerPool:
 
 
 def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]:
-    """Whole blocks of studies dealt out to the devices in turn; no shard is empty."""
+    """Whole blocks of studies dealt out to the devices in turn; no shard is empty.
+
+    On the processor, where the other workers start later, the first one gets a few blocks more.
+    """
     size = studies_at_once(devices[0])
     blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
-    dealt = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
+    ahead = HEAD_START_BLOCKS if set(devices) == {CPU} else 0
+    taken = [0] * ahead + [k % len(devices) for k in range(len(blocks))]
+    dealt = [
+        [item for block, taker in zip(blocks, taken, strict=False) if taker == k for item in block]
+        for k in range(len(devices))
+    ]
     return [
         Shard(k, tuple(items), device) for k, (items, device) in enumerate(zip(dealt, devices, strict=True)) if items
     ]
@@ -280,19 +278,12 @@ def worker_process(config: Config, shard: Shard, seconds: float | None, sender: 
 
 
 def _die_with_parent() -> None:
-    """End this process as soon as the supervisor is gone, so that it does not run beside a restarted one.
+    """Make Linux kill this process as soon as the supervisor is gone, so that it does not run beside a restarted one.
 
-    Linux kills it when the process that forked it ends; a thread watches the supervisor, which may be another one.
+    On other systems the broken pipe ends it at its next message.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_kill_group_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _kill_group_after(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os.killpg(0, signal.SIGKILL)
 
 
 def _exit(*_: object) -> None:
