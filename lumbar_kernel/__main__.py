@@ -195,6 +195,8 @@ def _predict(chosen: argparse.Namespace) -> int:
     if not chosen.quiet:
         _say(report.summary())
         _say(f"{config.submission_path}")
+        if config.html and config.page_path.is_file():
+            _say(f"{config.page_path}")
     return report.exit_code
 
 

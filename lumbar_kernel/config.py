@@ -39,7 +39,7 @@ class Config:
         study_seconds: time limit of a reader for one study, and of a worker for one stage.
         strict: let the first exception of a study end the run instead of recording it.
         progress: show a progress bar.
-        pictures: how many studies each worker draws, None for all with `html` and none without.
+        pictures: how many studies are drawn, the first ones; None for all with `html` and none without.
         html: write `report.html`, a page for browsers with the grades and pictures of all studies.
         resume: continue an interrupted run from its files in the output folder.
     """
@@ -95,13 +95,18 @@ class Config:
         return self.output / "report.json"
 
     @property
+    def page_path(self) -> Path:
+        """Path of the page for browsers."""
+        return self.output / "report.html"
+
+    @property
     def pictures_path(self) -> Path:
         """Folder of the pictures."""
         return self.output / "pictures"
 
     @property
     def pictured(self) -> int:
-        """How many studies of each worker get a picture."""
+        """How many studies get a picture."""
         if self.pictures is not None:
             return self.pictures
         return sys.maxsize if self.html else 0

@@ -73,9 +73,9 @@ def write_page(config: Config, studies: int, budget: Budget) -> None:
     """
     if not config.html:
         return
-    from lumbar_kernel.results import page
-
     if budget.margin() < PAGE_SECONDS_PER_STUDY * studies:
-        logger.warning("no time for %s; `lumbar-kernel report %s` writes it", page.PAGE_NAME, config.output)
+        logger.warning("no time for %s; `lumbar-kernel report` writes it", config.page_path)
         return
+    from lumbar_kernel.results import page  # OpenCV would delay the first submission
+
     page.write_page(config.output)

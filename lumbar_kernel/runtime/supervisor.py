@@ -32,7 +32,7 @@ from lumbar_kernel.runtime.devices import (
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update, studies_at_once
 from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
-from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
+from lumbar_kernel.runtime.workers import WorkerPool, grade_shard, pictured
 from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.study import StudyFiles
 
@@ -180,7 +180,7 @@ def _write_report(config: Config, state: _State, budget: Budget) -> Report:
     unwritten += try_to_write("grades.csv or landmarks.csv", tables)
     report = with_failures(_report(config, state, budget), unwritten)
     unwritten = try_to_write(config.report_path.name, partial(report.write, config.report_path))
-    unwritten += try_to_write("report.html", partial(write_page, config, len(state.grades), budget))
+    unwritten += try_to_write(config.page_path.name, partial(write_page, config, len(state.grades), budget))
     return with_failures(report, unwritten)
 
 
@@ -236,7 +236,8 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _
         def emit(message: Message) -> None:
             _take(message, state, display)
 
-        state.take(grade_shard(config, Shard(0, tuple(studies), device), budget, emit))
+        shard = Shard(0, tuple(studies), device, pictured=pictured(config, studies))
+        state.take(grade_shard(config, shard, budget, emit))
     state.seconds = state.done[0].recorder.stages
 
 

@@ -9,7 +9,7 @@ from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Ready, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool, shards
+from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool, pictured, shards
 
 
 class Files:
@@ -66,6 +66,14 @@ def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
             block = [studies.index(item) for item in shard.studies[start : start + STUDIES_AT_ONCE]]
             assert block[0] % STUDIES_AT_ONCE == 0
             assert block == list(range(block[0], block[0] + len(block)))
+
+
+@pytest.mark.parametrize(("options", "drawn"), [({"pictures": 2}, 2), ({"html": True}, 9), ({}, 0)])
+def test_the_first_studies_of_the_run_are_drawn_however_they_are_dealt_out(tmp_path, options, drawn):
+    studies = [Files(number) for number in range(9)]
+    first = pictured(Config(data=tmp_path, output=tmp_path, **options), studies)
+    assert first == {item.study_id for item in studies[:drawn]}
+    assert all(shard.pictured == first for shard in shards(studies, ("a", "b"), drawn=first))
 
 
 def test_two_devices_share_the_studies(tmp_path):
