@@ -220,8 +220,9 @@ class GradingRun:
         # The first wait is for the loader to start, from which there is nothing to learn.
         read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
         block = []
-        for index, result in enumerate(read or ()):
-            pictures = self.config.output / "pictures" if done + index < self.config.pictures else None
+        for result in read or ():
+            drawn = result.files.study_id in self.shard.pictured
+            pictures = self.config.pictures_path if drawn else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
             if not state.reduced:
                 self.journal.add_study(state.report, state.confidence, state.crops)

@@ -103,7 +103,7 @@ class WorkerPool:
         self._config = replace(config, workers=max(1, config.readers // len(devices)))
         self._budget, self._clock = budget, clock
         self._free = list(devices)
-        self._waiting = shards(studies, devices)
+        self._waiting = shards(studies, devices, drawn=pictured(config, studies))
         self._running: list[_Worker] = []
         self._lost: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -232,7 +232,14 @@ class WorkerPool:
         self._start_waiting()
 
 
-def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]:
+def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
+    """The studies that are drawn: the first ones, as many as the run asks for."""
+    return frozenset(item.study_id for item in studies[: config.pictured])
+
+
+def shards(
+    studies: Sequence[StudyFiles], devices: Sequence[str], *, drawn: frozenset[str] = frozenset()
+) -> list[Shard]:
     """Whole blocks of studies dealt out to the devices in turn; no shard is empty.
 
     On the processor, where the other workers start later, the first one gets a few blocks more.
@@ -246,7 +253,9 @@ def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]
         for k in range(len(devices))
     ]
     return [
-        Shard(k, tuple(items), device) for k, (items, device) in enumerate(zip(dealt, devices, strict=True)) if items
+        Shard(k, tuple(items), device, pictured=drawn)
+        for k, (items, device) in enumerate(zip(dealt, devices, strict=True))
+        if items
     ]
 
 

@@ -9,7 +9,7 @@ from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import Done, Ready, Step, Update, studies_at_once
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import HEAD_START_BLOCKS, MOST_LOST, WorkerPool, shards
+from lumbar_kernel.runtime.workers import HEAD_START_BLOCKS, MOST_LOST, WorkerPool, pictured, shards
 
 
 class Files:
@@ -92,6 +92,14 @@ def test_workers_on_the_processor_start_when_the_first_has_graded(tmp_path):
         while workers.busy:
             list(workers.messages(0.5))
     assert started == [(0, False), (1, True)]
+
+
+@pytest.mark.parametrize(("options", "drawn"), [({"pictures": 2}, 2), ({"html": True}, 9), ({}, 0)])
+def test_the_first_studies_of_the_run_are_drawn_however_they_are_dealt_out(tmp_path, options, drawn):
+    studies = [Files(number) for number in range(9)]
+    first = pictured(Config(data=tmp_path, output=tmp_path, **options), studies)
+    assert first == {item.study_id for item in studies[:drawn]}
+    assert all(shard.pictured == first for shard in shards(studies, ("a", "b"), drawn=first))
 
 
 def test_two_devices_share_the_studies(tmp_path):
