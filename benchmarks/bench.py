@@ -1,0 +1,168 @@
+"""Speed and memory of whole runs: `python -m benchmarks.bench [--studies N] [--json FILE]`.
+
+Every run is a process of its own on the command line. The same studies are also graded by a plain loop over the same
+networks, which must give the same grades, and compared with the least time that decoding and arithmetic can take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.speed.data import dataset
+from benchmarks.speed.floor import Floor, floor
+from benchmarks.speed.observed import ObservedRun, observe
+from benchmarks.speed.reference import plain_loop
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.results.submission import load_submission
+from lumbar_kernel.runtime.devices import processor_cores, worker_devices
+from lumbar_kernel.runtime.messages import studies_at_once
+from lumbar_kernel.schema import row_ids
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability from the plain loop's: batches and folded batch norms round differently."""
+
+PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "pydicom")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The figures of one benchmark.
+
+    Attributes:
+        runs: of all studies, without the warm-up.
+        part: runs of a part of the studies, for the time of a further one.
+        watched: a run whose memory was added up.
+        reference_seconds: of the plain loop for all studies, extrapolated where it graded some of them.
+        difference: largest difference of a probability from the plain loop's.
+        floor: least time of all studies.
+        studies: how many, in a run and in a part.
+    """
+
+    runs: list[ObservedRun]
+    part: list[ObservedRun]
+    watched: ObservedRun
+    reference_seconds: float
+    difference: float
+    floor: Floor
+    studies: tuple[int, int]
+
+    def figures(self) -> dict[str, float]:
+        """The figures by name."""
+        seconds, part = _median(self.runs, "seconds"), _median(self.part, "seconds")
+        return {
+            "reference_ratio": self.reference_seconds / seconds,
+            "floor_ratio": seconds / self.floor.seconds,
+            "seconds_per_study": (seconds - part) / (self.studies[0] - self.studies[1]),
+            "start_seconds": _median(self.runs, "start_seconds"),
+            "peak_mib": self.watched.peak_mib or 0.0,
+            "seconds": seconds,
+            "seconds_least": min(run.seconds for run in self.runs),
+            "seconds_most": max(run.seconds for run in self.runs),
+            "first_file_seconds": _median(self.runs, "first_file_seconds"),
+            "reference_seconds": self.reference_seconds,
+            "reference_difference": self.difference,
+            "floor_seconds": self.floor.seconds,
+            "floor_decode_seconds": self.floor.decode_seconds,
+            "floor_network_seconds": self.floor.network_seconds,
+            "studies": self.studies[0],
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the tables and return 0, or 1 when the plain loop gives other grades."""
+    chosen = _parser().parse_args(arguments)
+    bench = measure(chosen.cache, studies=chosen.studies, repeats=chosen.repeats, reference=chosen.reference)
+    print(text(bench))
+    if chosen.json:
+        entry = {**bench.figures(), "breakdown": breakdown(bench.runs[0]), "machine": machine()}
+        chosen.json.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+    return int(bench.difference > TOLERANCE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=40, help="at least 4 (default: 40)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs behind each median (default: 3)")
+    parser.add_argument("--reference", type=int, default=10, help="studies of the plain loop (default: 10)")
+    parser.add_argument("--cache", type=Path, default=Path("cache-bench"), help="folder for the studies that are kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    return parser
+
+
+def measure(cache: Path, *, studies: int, repeats: int, reference: int) -> Bench:
+    """Run everything once to warm up, then measure."""
+    if studies < 4:
+        msg = f"need at least 4 studies, not {studies}"
+        raise ValueError(msg)
+    data, part = dataset(cache, studies=studies), max(2, studies // 4)
+    few, out = dataset(cache, studies=part), cache / "out"
+    observe(few, out)
+    runs = [observe(data, out) for _ in range(repeats)]
+    grades = _grades(out)
+    parts = [observe(few, out) for _ in range(repeats)]
+    watched = observe(data, out, memory=True)
+    files = find_studies(data)
+    chosen = files[: min(reference, studies)]
+    began = time.monotonic()
+    expected = plain_loop(chosen, read_manifest(None))
+    reference_seconds = (time.monotonic() - began) * studies / len(chosen)
+    least = floor(files, cores=processor_cores())
+    return Bench(runs, parts, watched, reference_seconds, _difference(grades, expected), least, (studies, part))
+
+
+def _grades(out: Path) -> dict[str, FloatArray]:
+    return {row: np.array(values) for row, values in load_submission(out / "submission.csv").items()}
+
+
+def _difference(grades: Mapping[str, FloatArray], expected: Mapping[str, FloatArray]) -> float:
+    return max(
+        float(np.abs(grades[row] - of_row).max())
+        for study_id, of_study in expected.items()
+        for row, of_row in zip(row_ids(study_id), of_study, strict=True)
+    )
+
+
+def breakdown(run: ObservedRun) -> dict[str, float]:
+    """Seconds of every worker by stage, and what is no stage, so that they add up to workers × seconds of the run."""
+    stages, devices = dict(run.report["stages"]), run.report["device"].split(", ")
+    blocks = math.ceil(len(run.report["studies"]) / studies_at_once(devices[0]))
+    workers = len(worker_devices(devices, blocks=blocks, cores=processor_cores()))
+    rest = workers * run.seconds - sum(stages.values())
+    return {**stages, "no stage: starts, waits for the first worker, messages, ends": round(rest, 3)}
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    return {"cores": processor_cores(), "python": platform.python_version()} | {
+        name: version(name) for name in PACKAGES
+    }
+
+
+def text(bench: Bench) -> str:
+    """The figures as tables for a terminal."""
+    lines = [f"{bench.studies[0]} studies, {len(bench.runs)} runs, {processor_cores()} cores", ""]
+    lines += [f"{name:<24}{value:>10.3f}" for name, value in bench.figures().items()]
+    lines += ["", f"{'seconds of all workers':<60}{'':>10}"]
+    lines += [f"{name:<60}{value:>10.2f}" for name, value in breakdown(bench.runs[0]).items()]
+    return "\n".join(lines)
+
+
+def _median(runs: Sequence[ObservedRun], name: str) -> float:
+    return statistics.median(getattr(run, name) for run in runs)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,98 @@
+"""A whole run of the command line, observed from outside: seconds, first grades, memory of all its processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+
+LOOK_EVERY_SECONDS = 0.02
+MEMORY_EVERY_SECONDS = 0.25
+"""Adding up the memory of the processes takes a hundredth of a second."""
+
+
+@dataclass(frozen=True)
+class ObservedRun:
+    """What a run took.
+
+    Attributes:
+        seconds: from the start of the process to its end.
+        first_file_seconds: until there was a submission.
+        start_seconds: until the submission held the first grades.
+        peak_mib: most memory of all its processes at one moment, shared pages counted once (PSS), None when not asked.
+        report: the run's `report.json`.
+    """
+
+    seconds: float
+    first_file_seconds: float
+    start_seconds: float
+    peak_mib: float | None
+    report: dict[str, Any]
+
+
+def observe(data: Path, out: Path, *options: str, memory: bool = False) -> ObservedRun:
+    """Grade a folder with the command line and watch it.
+
+    Args:
+        data: folder of studies.
+        out: folder for the results, emptied first.
+        options: further ones of `lumbar-kernel predict`.
+        memory: also add up the memory of the processes, which slows the run a little.
+
+    Raises:
+        RuntimeError: the run left no valid submission.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "lumbar_kernel", "predict", str(data), "--out", str(out), "--quiet", *options]
+    began = time.monotonic()
+    process = subprocess.Popen(command)
+    submission, prior = out / "submission.csv", b""
+    first_file = start = seconds = peak = looked = 0.0
+    while process.poll() is None:
+        seconds = time.monotonic() - began
+        if not start and submission.is_file():
+            text = submission.read_bytes()
+            first_file, prior = first_file or seconds, prior or text
+            start = seconds if text != prior else 0.0
+        if memory and seconds - looked >= MEMORY_EVERY_SECONDS:
+            looked, peak = seconds, max(peak, sum(map(pss_mib, process_tree(process.pid))))
+        time.sleep(LOOK_EVERY_SECONDS)
+    seconds = time.monotonic() - began
+    if process.returncode not in (EXIT_GRADED, EXIT_DEGRADED):
+        msg = f"the run ended with exit code {process.returncode}"
+        raise RuntimeError(msg)
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    return ObservedRun(seconds, first_file, start or seconds, peak if memory else None, report)
+
+
+def process_tree(root: int) -> Iterator[int]:
+    """Ids of a process and of all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it has ended
+            continue
+        # field 4 is the parent; the name in field 2 may hold spaces (man 5 proc)
+        parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
+    found = [root]
+    for process in found:
+        found += parents.get(process, [])
+        yield process
+
+
+def pss_mib(process: int) -> float:
+    """Memory of a process in MiB, each shared page divided among its users; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
