@@ -36,7 +36,7 @@ def landmarks(phantom):
     """Its true landmarks, in the shape that the localiser returns."""
     truth = phantom.truth
     sure = np.ones(5)
-    return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, sure, np.ones((5, 2)))
+    return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, *[sure, np.ones((5, 2))] * 2)
 
 
 @pytest.fixture(scope="session")

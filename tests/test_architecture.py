@@ -20,7 +20,7 @@ TOP = (
 ROOMS = {
     "dicom": ("safe_open", "headers", "pixels", "ordering", "roles", "discovery", "reader"),
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
-    "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),
+    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
         "atomic",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
@@ -49,7 +48,7 @@ class _State:
 
     grades: dict[str, FloatArray]
     reports: dict[str, StudyReport]
-    graded: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    row_members: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     ready: list[Ready] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -68,7 +67,7 @@ class _State:
         """Store one message."""
         if isinstance(message, Update):
             self.grades[message.report.study_id] = message.grades
-            self.graded[message.report.study_id] = message.graded
+            self.row_members[message.report.study_id] = message.row_members
             self.reports[message.report.study_id] = message.report
             self.dirty = True
         elif isinstance(message, Ready):
@@ -134,7 +133,7 @@ def _write_report(config: Config, state: _State, budget: Budget) -> Report:
     """Write tables and report; what cannot be written becomes a failure of the report returned."""
     report = _report(config, state, budget)
     try:
-        write_tables(state.grades, state.graded, state.reports, config.output)
+        write_tables(state.grades, state.row_members, state.reports, config.output)
     except OSError as error:
         report = _with_unwritten(report, "grades.csv or landmarks.csv", error)
     try:
