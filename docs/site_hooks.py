@@ -22,7 +22,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the outside files as pages."""
     root = Path(config.config_file_path).parent
     for source, page in OUTSIDE.items():
-        files.append(File.generated(config, page, content=_on_site((root / source).read_text(encoding="utf-8"), source)))
+        files.append(
+            File.generated(config, page, content=_on_site((root / source).read_text(encoding="utf-8"), source))
+        )
     return files
 
 
