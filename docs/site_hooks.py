@@ -1,6 +1,6 @@
 """Pages of the site that lie outside `docs/`: the model card, how to contribute and the changelog.
 
-The Markdown files are read on the code host too, where links lead to the files themselves; on the site they lead to pages.
+The Markdown files are read on the code host too, where links lead to the files; on the site they lead to pages.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import subprocess
 import sys
 
 import pytest
-import tomllib
 from packaging.requirements import Requirement
 
 from lumbar_kernel import __version__
@@ -117,19 +116,15 @@ def test_the_client_of_kaggle_accepts():
     )
 
     variables = {**os.environ, "KAGGLE_USERNAME": "jane", "KAGGLE_KEY": "0" * 32}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(of_program["kaggle"]),
-        env=variables,
-        capture_output=True,
-        text=True,
-    )
+    typed = json.dumps(of_program["kaggle"])
+    done = subprocess.run([sys.executable, "-c", code], input=typed, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["accepted"] * len(of_program["kaggle"])
 
 
 @pytest.mark.parametrize("words", of_program["pip"], **named)
 def test_pip_would_find_the_wheel_and_its_extras(words):
+    tomllib = pytest.importorskip("tomllib")  # since Python 3.11
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert words[1] == "install"
     for word in words[2:]:
