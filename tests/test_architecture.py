@@ -18,8 +18,11 @@ TOP = (
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
-    "dicom": ("safe_open", "headers", "pixels", "ordering", "roles", "discovery", "reader"),
-    "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
+    "dicom": (
+        *("safe_open", "headers", "pixels", "ordering", "roles"),
+        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "discovery", "reader"),
+    ),
+    "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
