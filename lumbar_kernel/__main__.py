@@ -1,4 +1,4 @@
-"""The command line: `lumbar-kernel predict | score | phantom | inspect | sr`."""
+"""The command line: `lumbar-kernel predict | report | score | phantom | inspect | sr`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ once and rewritten as studies are graded, so the run may be stopped at any momen
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
+
+REPORT = """\
+Write OUT/report.html: one page for a browser, without any network, with the grades, pictures, series and failures of
+all studies of a run and the time it took. It is made from report.json, grades.csv and pictures/ in OUT, so it can be
+made at any time after `predict`; `predict --html` makes it at the end of the run."""
 
 SCORE = """\
 Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
@@ -92,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lumbar-kernel {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands)
+    _add_report(commands)
     _add_score(commands)
     _add_phantom(commands)
     _add_inspect(commands)
@@ -115,10 +121,18 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--device", default="auto", help=device)
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
-    add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
+    drawn = "draw the first N studies (default: none, with --html all)"
+    add.add_argument("--pictures", type=int, metavar="N", help=drawn)
+    add.add_argument("--html", action="store_true", help="write OUT/report.html, a page with all grades and pictures")
     add.add_argument("--resume", action="store_true", help="continue an interrupted run from its files in OUT")
     add.add_argument("--strict", action="store_true", help="stop at the first unexpected exception")
     add.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("report", help="write a run as a page", description=REPORT, formatter_class=_Plain)
+    add.set_defaults(command=_write_page)
+    add.add_argument("out", type=Path, metavar="OUT", help="folder of results, as `predict --out` names it")
 
 
 def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -158,6 +172,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.set_defaults(command=_inspect)
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
     _add_split(add)
+    add.add_argument("--png", type=Path, metavar="FILE.png", help="draw series, axial blocks and oddities")
 
 
 def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -186,6 +201,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         weights=chosen.weights,
         workers=chosen.workers,
         pictures=chosen.pictures,
+        html=chosen.html,
         resume=chosen.resume,
         strict=chosen.strict,
         progress=not chosen.quiet,
@@ -195,6 +211,13 @@ def _predict(chosen: argparse.Namespace) -> int:
         _say(report.summary())
         _say(f"{config.submission_path}")
     return report.exit_code
+
+
+def _write_page(chosen: argparse.Namespace) -> int:
+    from lumbar_kernel.results.page import write_page
+
+    _say(f"{write_page(chosen.out)}")
+    return EXIT_GRADED
 
 
 def _score(chosen: argparse.Namespace) -> int:
@@ -245,7 +268,7 @@ def _phantom(chosen: argparse.Namespace) -> int:
 
 def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
     from lumbar_kernel.phantom import dataset_study
-    from lumbar_kernel.results.pictures import draw_gallery
+    from lumbar_kernel.results.gallery import draw_gallery
 
     phantoms = (dataset_study(seed, index) for index in range(studies))
     draw_gallery(((phantom.study, phantom.truth) for phantom in phantoms), path)
@@ -268,6 +291,11 @@ def _inspect(chosen: argparse.Namespace) -> int:
             _say(f"  {series.series_id}  {series.role}: {len(series.slices)} slices, {size}")
         for problem in study.problems:
             _say(f"  refused: {problem}")
+    if chosen.png:
+        from lumbar_kernel.results.inspection_picture import draw_inspection
+
+        drawn = draw_inspection(map(read_study, studies), chosen.png)
+        _say(f"{chosen.png}: {drawn} of {len(studies)} studies")
     return EXIT_GRADED
 
 

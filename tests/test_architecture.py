@@ -34,7 +34,15 @@ ROOMS = {
         "report",
         "study_report",
         "tables",
+        "wording",
+        "drawing",
+        "grade_chart",
+        "panels",
         "pictures",
+        "gallery",
+        "inspection_picture",
+        "run_files",
+        "page",
     ),
     "runtime": (
         *(
@@ -49,7 +57,7 @@ ROOMS = {
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "pipeline", "workers", "supervisor"),
+        *("scheduler", "stages", "pipeline", "workers", "outputs", "supervisor"),
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
 }

@@ -224,7 +224,7 @@ class GradingRun:
         read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
         block = []
         for index, result in enumerate(read or ()):
-            pictures = self.config.output / "pictures" if done + index < self.config.pictures else None
+            pictures = self.config.pictures_path if done + index < self.config.pictured else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
             if not state.reduced:
                 self.journal.add_study(state.report, state.confidence, state.crops)

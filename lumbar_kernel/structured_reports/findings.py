@@ -1,18 +1,19 @@
-"""The tables of a finished run → the findings of each study that a member graded."""
+"""The files of a finished run → the findings of each study that a member graded."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.tables import KERNEL, PLACES
+from lumbar_kernel.results.report import StudyReport, study_report_from
+from lumbar_kernel.results.run_files import GradedStudy, read_run
+from lumbar_kernel.results.tables import KERNEL, PLACES, grade_rows, landmark_rows
 from lumbar_kernel.schema import AXIAL_T2, CANAL, FORAMINAL, SAGITTAL_T1, SAGITTAL_T2, SEVERITIES, SUBARTICULAR
 
 SHOWN_ON = {
@@ -66,53 +67,44 @@ class StudyFindings:
 
 
 def read_findings(run: Path) -> tuple[StudyFindings, ...]:
-    """What a run found, from `report.json`, `grades.csv` and `landmarks.csv` in its folder.
+    """What a run found, from `report.json` and `grades.csv` in its folder.
 
     Raises:
-        ConfigError: a file is missing, or is not one of this version.
+        ConfigError: a file is absent, or is not one of this version.
     """
+    files = read_run(run)
     try:
-        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
-        points = {
-            (row["study_id"], row["level"], row["point"]): np.array([float(row[f"{axis}_mm"]) for axis in "xyz"])
-            for row in _rows(run / "landmarks.csv")
-        }
-        findings: dict[str, list[Finding]] = {}
-        for row in _rows(run / "grades.csv"):
-            if row["source"] == KERNEL:
-                findings.setdefault(row["study_id"], []).append(_finding(row, points))
-        return tuple(
-            StudyFindings(
-                study_id=study["study_id"],
-                version=report["version"],
-                weights_sha256=report["weights_sha256"],
-                roles={series["series_id"]: series["role"] for series in study["series"]},
-                findings=tuple(findings.get(study["study_id"], ())),
-            )
-            for study in report["studies"]
-        )
-    except OSError as error:
-        msg = f"{str(run)!r} is no folder of a finished run: {error.strerror} ({Path(str(error.filename)).name})"
-        raise ConfigError(msg) from error
-    except (KeyError, ValueError, TypeError) as error:
+        return tuple(_of_study(study, files.report) for study in files.studies)
+    except (KeyError, TypeError) as error:
         msg = f"{str(run)!r} was not written by this version of lumbar_kernel: {type(error).__name__} {error}"
         raise ConfigError(msg) from error
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _finding(row: Mapping[str, str], points: Mapping[tuple[str, str, str], FloatArray]) -> Finding:
-    name = f"{row['side']}_{PLACES[row['condition']]}".lstrip("_")
-    point = points.get((row["study_id"], row["level"], name))
-    return Finding(
-        condition=row["condition"],
-        side=row["side"],
-        level=row["level"],
-        probabilities={severity: float(row[severity]) for severity in SEVERITIES},
-        grade=row["grade"],
-        point=point,
-        confidence=float(row["confidence"]) if point is not None and row["confidence"] else None,
+def _of_study(study: GradedStudy, run_report: Mapping[str, Any]) -> StudyFindings:
+    report = study_report_from(study.report)
+    return StudyFindings(
+        study_id=study.study_id,
+        version=run_report["version"],
+        weights_sha256=run_report["weights_sha256"],
+        roles={series.series_id: series.role for series in report.series},
+        findings=tuple(_findings(study, report)),
     )
+
+
+def _findings(study: GradedStudy, report: StudyReport) -> Iterator[Finding]:
+    points = {(row["level"], row["point"]): row for row in landmark_rows(report)}
+    members = [(KERNEL,) if graded else () for graded in study.graded]
+    for row in grade_rows(study.study_id, study.probabilities, members, report):
+        if row["source"] != KERNEL:
+            continue
+        side, level = str(row["side"]), str(row["level"])
+        point = points.get((level, f"{side}_{PLACES[str(row['condition'])]}".lstrip("_")))
+        yield Finding(
+            condition=str(row["condition"]),
+            side=side,
+            level=level,
+            probabilities={severity: float(str(row[severity])) for severity in SEVERITIES},
+            grade=str(row["grade"]),
+            point=None if point is None else np.array([point[f"{axis}_mm"] for axis in "xyz"], dtype=np.float64),
+            confidence=None if point is None else float(str(point["confidence"])),
+        )
