@@ -103,7 +103,7 @@ def test_the_client_of_kaggle_accepts():
         "import argparse, json, sys\n"
         "from kaggle import cli\n"
         "real = argparse.ArgumentParser.parse_args\n"
-        "class Parsed(Exception):  # noqa: N818 - not an error pass\n"
+        "class Parsed(Exception): pass\n"
         "def parse(self, *arguments):\n"
         "    raise Parsed(real(self, *arguments))\n"
         "argparse.ArgumentParser.parse_args = parse\n"
