@@ -53,16 +53,9 @@ def structured_report(study: StudyFindings, images: Sequence[SourceImage]) -> An
     return sr.Comprehensive3DSR(
         evidence=_files(images),
         content=content[0],
-        series_instance_uid=UID(),
-        series_number=SR_SERIES,
-        sop_instance_uid=UID(),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions=study.version,
-        device_serial_number=study.weights_sha256[:16] or "none",
-        series_description="lumbar_kernel grades (research only)",
         is_complete=True,
+        device_serial_number=study.weights_sha256[:16] or "none",
+        **_own_series(study, number=SR_SERIES, description="lumbar_kernel grades (research only)"),
     )
 
 
@@ -86,15 +79,22 @@ def key_images(study: StudyFindings, images: Sequence[SourceImage]) -> Any | Non
     return KeyObjectSelectionDocument(
         evidence=selected,
         content=content,
-        series_instance_uid=UID(),
-        series_number=KEY_IMAGE_SERIES,
-        sop_instance_uid=UID(),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions=study.version,
-        series_description="lumbar_kernel key images (research only)",
+        **_own_series(study, number=KEY_IMAGE_SERIES, description="lumbar_kernel key images (research only)"),
     )
+
+
+def _own_series(study: StudyFindings, *, number: int, description: str) -> dict[str, Any]:
+    """A new series with one object, made by this package."""
+    return {
+        "series_instance_uid": UID(),
+        "series_number": number,
+        "series_description": description,
+        "sop_instance_uid": UID(),
+        "instance_number": 1,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MANUFACTURER,
+        "software_versions": study.version,
+    }
 
 
 def _files(images: Sequence[SourceImage]) -> list[Any]:
