@@ -50,6 +50,7 @@ ROOMS = {
             "budget",
             "recorder",
             "devices",
+            "process_settings",
             "messages",
             "progress",
             "journal",
