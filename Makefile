@@ -16,7 +16,7 @@ ENVIRONMENT := build/environment
 SOURCES := $(shell find lumbar_kernel weights -type f -not -path '*/__pycache__/*') pyproject.toml build_wheel.py LICENSE README.md
 LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(ENVIRONMENT)/bin/lumbar-kernel
 
-.PHONY: help submission phantom check test wheel kaggle replay train clean
+.PHONY: help submission phantom check test wheel kaggle replay train docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ replay: $(DATASET)/SHA256SUMS ## run the notebook on DATA (or phantoms) as Kaggl
 
 train: .venv/.stamp ## train PRESET (smoke, small, strong) on PACKS, COMPETITION or phantoms, see docs/training.md
 	$(PYTHON) -m training.recipe --preset $(PRESET) $(if $(PACKS),--packs "$(PACKS)") $(if $(COMPETITION),--competition "$(COMPETITION)") $(if $(FOLDS),--folds "$(FOLDS)") $(TRAIN_OPTIONS)
+
+docs: .venv/.stamp ## build the pages of docs/ as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 clean: ## remove everything built except .venv
 	rm -rf build dist out demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

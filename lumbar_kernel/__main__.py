@@ -1,4 +1,4 @@
-"""The command line: `lumbar-kernel predict | report | score | phantom | inspect`."""
+"""The command line: `lumbar-kernel predict | report | score | phantom | inspect | sr`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import NoReturn
 
 from lumbar_kernel import __version__
 from lumbar_kernel.config import SPLITS
-from lumbar_kernel.dependencies import require_dependencies
+from lumbar_kernel.dependencies import require_dependencies, require_structured_reports
 from lumbar_kernel.errors import ConfigError, DependencyError, KernelError
-from lumbar_kernel.results.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
 from lumbar_kernel.runtime.budget import process_started
 
 DESCRIPTION = """\
@@ -47,6 +47,12 @@ PHANTOM = """\
 Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
 truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv), or a contact sheet of them with
 their true points and grades, or both."""
+
+REPORTS = """\
+Write a DICOM Structured Report (TID 1500) and a selection of key images for each study that a finished run graded, into
+OUT/structured_reports/<study>/. DATA is what the run graded; its files are read and never changed. Needs highdicom.
+
+exit code: 0 every study of the run has its report, 3 some have none and are named, 2 wrong usage"""
 
 GALLERY_ROWS = 8
 """Studies on a contact sheet; more are too small to look at."""
@@ -95,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_phantom(commands)
     _add_inspect(commands)
+    _add_reports(commands)
     return parser
 
 
@@ -166,6 +173,14 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
     _add_split(add)
     add.add_argument("--png", type=Path, metavar="FILE.png", help="draw series, axial blocks and oddities")
+
+
+def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("sr", help="write DICOM Structured Reports", description=REPORTS, formatter_class=_Plain)
+    add.set_defaults(command=_reports)
+    add.add_argument("out", type=Path, metavar="OUT", help="folder of a finished run")
+    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies that it graded")
+    _add_split(add)
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
@@ -284,6 +299,17 @@ def _inspect(chosen: argparse.Namespace) -> int:
         drawn = draw_inspection(map(read_study, studies), chosen.png)
         _say(f"{chosen.png}: {drawn} of {len(studies)} studies")
     return EXIT_GRADED
+
+
+def _reports(chosen: argparse.Namespace) -> int:
+    require_structured_reports()
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it logs every attribute that it copies
+    from lumbar_kernel.structured_reports.write import write_structured_reports
+
+    written, left_out = write_structured_reports(chosen.out, chosen.data, split=chosen.split)
+    for line in (*map(str, written), *left_out):
+        _say(line)
+    return EXIT_DEGRADED if left_out else EXIT_GRADED
 
 
 def _say(text: str, *, to_error: bool = False) -> None:

@@ -30,3 +30,14 @@ def require_dependencies() -> None:
     if missing:
         msg = f"not installed: {', '.join(missing)}; `{INSTALL}` installs all of them"
         raise DependencyError(msg)
+
+
+def require_structured_reports() -> None:
+    """Check that highdicom is installed, which only Structured Reports need.
+
+    Raises:
+        DependencyError: naming the command that installs it.
+    """
+    if find_spec("highdicom") is None:
+        msg = "not installed: highdicom; `pip install 'lumbar-kernel[dicom]'` installs it"
+        raise DependencyError(msg)

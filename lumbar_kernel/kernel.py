@@ -15,7 +15,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError, StudyError
 from lumbar_kernel.grading.crops import Crops, cut_crops
-from lumbar_kernel.grading.ensemble import combine, row_confidence
+from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
@@ -41,6 +41,7 @@ class Grades:
         axial: the axial slice of each level with its recesses, None where there is none.
         crops: view → the crops that were graded.
         members: that took part.
+        row_members: those that graded each of the 25 rows.
         report: series used, what was missing and why, as in `report.json`.
     """
 
@@ -52,11 +53,12 @@ class Grades:
     axial: tuple[AxialView | None, ...]
     crops: Mapping[str, Crops] = field(repr=False)
     members: tuple[str, ...]
+    row_members: tuple[tuple[str, ...], ...]
     report: StudyReport = field(repr=False)
 
     def rows(self) -> list[dict[str, object]]:
         """The 25 grades as rows of `grades.csv`, ready for `pandas.DataFrame`."""
-        return grade_rows(self.study.study_id, self.probabilities, self.graded, self.report)
+        return grade_rows(self.study.study_id, self.probabilities, self.row_members, self.report)
 
     def points(self) -> list[dict[str, object]]:
         """The landmarks as rows of `landmarks.csv`, mm LPS, ready for `pandas.DataFrame`."""
@@ -110,7 +112,7 @@ class Kernel:
         landmarks = localise(study, models.sagittal)
         axial = axial_views(study, landmarks, models.axial)
         crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-        weight = row_confidence(landmarks)
+        weight = row_weights(landmarks)
         combined = combine(grade_by_member(crops, models), models.manifest, weight)
         return Grades(
             study=study,
@@ -121,6 +123,7 @@ class Kernel:
             axial=axial,
             crops=crops,
             members=combined.members,
+            row_members=combined.row_members,
             report=study_report(study, axial, (), landmarks=landmarks),
         )
 

@@ -93,13 +93,34 @@ def sample(item: Slice, grid: PixelGrid, *, resolution: float = 0.0) -> NDArray[
     pixels = item.pixels
     if sigma[0] > 0 or sigma[1] > 0:
         pixels = cv2.GaussianBlur(pixels, (0, 0), sigmaX=max(sigma[1], 1e-3), sigmaY=max(sigma[0], 1e-3))
-    # cv2 counts (column, row); the matrix maps grid pixels to slice pixels, hence WARP_INVERSE_MAP.
-    matrix = np.array([[per_column[1], per_row[1], origin[1]], [per_column[0], per_row[0], origin[0]]])
-    rows, columns = grid.shape
-    sampled: NDArray[np.float32] = cv2.warpAffine(
-        pixels, matrix, (columns, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT
+    rows, columns = np.arange(grid.shape[0], dtype=np.float64)[:, None], np.arange(grid.shape[1], dtype=np.float64)
+    return _bilinear(
+        pixels,
+        origin[0] + rows * per_row[0] + columns * per_column[0],
+        origin[1] + rows * per_row[1] + columns * per_column[1],
     )
-    return sampled
+
+
+def _bilinear(pixels: NDArray[np.float32], row: FloatArray, column: FloatArray) -> NDArray[np.float32]:
+    """The image between its pixels, at rows and columns of any one shape; zero outside.
+
+    Own code, since `cv2.warpAffine` and `cv2.remap` round places to a 32nd of a pixel before OpenCV 5 and not since,
+    which moved grades by up to 0.008.
+    """
+    height, width = pixels.shape
+    padded = np.zeros((height + 3, width + 3), np.float32)  # one pixel before, two behind: neighbours always exist
+    padded[1:-2, 1:-2] = pixels
+    row, column = np.clip(row, -1, height), np.clip(column, -1, width)
+    whole_row, whole_column = np.floor(row), np.floor(column)
+    down, right = (row - whole_row).astype(np.float32), (column - whole_column).astype(np.float32)
+    stride = width + 3
+    first = ((whole_row + 1) * stride + whole_column + 1).astype(np.intp)
+    flat = padded.ravel()
+    above, below = flat.take(first), flat.take(first + stride)
+    above += right * (flat.take(first + 1) - above)
+    below += right * (flat.take(first + stride + 1) - below)
+    between: NDArray[np.float32] = above + down * (below - above)
+    return between
 
 
 def _prefilter_sigma(per_row: FloatArray, per_column: FloatArray, *, factor: float) -> tuple[float, float]:
@@ -115,14 +136,17 @@ def normalise(image: NDArray[np.float32], *, low: float = 1.0, high: float = 99.
     if inside.size < 16:
         return np.zeros_like(image)
     bottom, top = np.percentile(inside, [low, high])
-    scaled: NDArray[np.float32] = np.clip((image - bottom) / max(top - bottom, 1e-6), 0.0, 1.5).astype(np.float32)
+    # in double precision by name, since NumPy 1 and 2 promote a scalar differently
+    image64 = image.astype(np.float64)
+    scaled: NDArray[np.float32] = np.clip((image64 - bottom) / max(top - bottom, 1e-6), 0.0, 1.5).astype(np.float32)
     return scaled
 
 
 def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The image as bytes: its 0.5th and 99.5th percentiles become 0 and 255, in kernel and training alike."""
     low, high = np.percentile(image, [0.5, 99.5])
-    scaled: NDArray[np.uint8] = np.clip((image - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+    image64 = image.astype(np.float64)
+    scaled: NDArray[np.uint8] = np.clip((image64 - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
     return scaled
 
 

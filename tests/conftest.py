@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from jsonschema import Draft202012Validator
 
 import build_wheel
 from lumbar_kernel.geometry import SlicePlane
@@ -19,6 +20,7 @@ from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import FORMAT_VERSION, weights_folder
 from lumbar_kernel.phantom import make_phantom, write_dataset
+from lumbar_kernel.results.report import report_schema
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.study import Slice
 
@@ -36,7 +38,7 @@ def landmarks(phantom):
     """Its true landmarks, in the shape that the localiser returns."""
     truth = phantom.truth
     sure = np.ones(5)
-    return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, sure, np.ones((5, 2)))
+    return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, *[sure, np.ones((5, 2))] * 2)
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +126,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("lumbar_kernel", "pyproject.toml", "README.md", "LICENSE", "kernel-metadata.json", ".gitignore")
 
 SECOND_CLASS = shutil.ignore_patterns("__pycache__")
+
+
+def refused_by_schema(report):
+    """What the schema of `report.json` refuses in a report, as sentences."""
+    return [error.message for error in Draft202012Validator(report_schema()).iter_errors(report)]
 
 
 def write_weights(folder, **files):

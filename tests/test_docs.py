@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = (
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "training" / "README.md",
     ROOT / "weights" / "README.md",
@@ -32,8 +34,34 @@ def modules_of_package() -> list[str]:
     return [path.stem for path in (ROOT / "lumbar_kernel").rglob("*.py") if path.stem not in {"__init__"}]
 
 
-def test_the_readme_fits_on_a_few_screens():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
+
+
+def test_every_page_is_in_the_navigation_and_the_site_builds_without_a_warning(tmp_path):
+    configuration = (ROOT / "mkdocs.yml").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert re.search(rf"- {page.name}$", configuration, re.MULTILINE), page.name
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site]
+    variables = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"index.html", "model-card.html", "contributing.html", "changelog.html"} <= {p.name for p in site.iterdir()}
+    for page in site.glob("*.html"):
+        text = page.read_text()
+        assert re.findall(r"""<(?:script|img|iframe)[^>]*src=["']?https?:""", text) == [], page.name
+        assert re.findall(r"""<link[^>]*rel=["']?stylesheet[^>]*href=["']?https?:""", text) == [], page.name
+
+
+def test_troubleshooting_names_messages_that_the_kernel_gives():
+    section = (ROOT / "docs" / "troubleshooting.md").read_text().partition("## Messages of the kernel")[2]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ")][1:]
+    source = " ".join(path.read_text() for path in sorted((ROOT / "lumbar_kernel").rglob("*.py")))
+    messages = [span for cell in cells for span in re.findall(r"`([^`]+)`", cell) if "numpy.core" not in span]
+    assert len(messages) > 8
+    for message in messages:
+        assert all(part.strip() in source for part in message.split("…")), message
 
 
 @pages

@@ -4,11 +4,17 @@ import csv
 import hashlib
 import io
 import os
+import re
+import subprocess
+import sys
 import zipfile
 
 import pytest
+import yaml
+from packaging.metadata import Metadata
 
 import build_wheel
+from lumbar_kernel import __version__
 from tests.conftest import ROOT, write_weights
 
 
@@ -111,3 +117,42 @@ def test_a_new_build_leaves_no_older_wheel_behind(project, wheel, tmp_path):
     stale.write_bytes(b"old")
     build_wheel.build(project, tmp_path)
     assert [path.name for path in stale.parent.glob("*.whl")] == [wheel.name]
+
+
+def test_the_metadata_are_what_package_indexes_accept(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(item for item in archive.namelist() if item.endswith(".dist-info/METADATA"))
+        text = archive.read(name)
+    metadata = Metadata.from_email(text, validate=True)  # refuses fields that an index refuses
+    assert str(metadata.version) == __version__
+    assert metadata.license_expression == "Apache-2.0 AND CC-BY-NC-4.0"
+    assert not [item for item in metadata.classifiers if item.startswith("License ::")]
+    assert "Typing :: Typed" in metadata.classifiers
+    assert {"runtime", "dicom", "dev"} <= set(metadata.provides_extra)
+    assert not [item for item in metadata.requires_dist if item.marker is None], "the wheel itself requires nothing"
+    assert metadata.description_content_type == "text/markdown"
+
+
+def test_the_project_file_is_valid():
+    done = subprocess.run([sys.executable, "-m", "validate_pyproject", ROOT / "pyproject.toml"], capture_output=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_schema_of_the_report_is_in_the_wheel(wheel):
+    assert "lumbar_kernel/results/report.schema.json" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_citation_is_complete_and_of_this_version():
+    """The fields that the Citation File Format 1.2.0 requires, and those that must agree with the project."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] == "software"
+    assert str(citation["version"]) == __version__
+    assert all(author.get("name") or author.get("family-names") for author in citation["authors"])
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_knows_this_version():
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert __version__ in headings

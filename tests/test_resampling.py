@@ -25,6 +25,18 @@ def test_sampling_reads_the_signal_at_the_right_mm(spacing):
     assert np.allclose(sample(item, grid)[2:-2, 2:-2], wanted[2:-2, 2:-2], rtol=0.02)
 
 
+def test_sampling_is_exact_between_pixels_and_fades_to_zero_at_the_edge():
+    """A place is not rounded to a fraction of a pixel, as OpenCV 4 does: an error of 1/32 would show."""
+    rows, columns = np.mgrid[:40, :30]
+    item = make_slice(pixels=(rows + 100.0 * columns + 7.0).astype(np.float32))
+    grid = grid_on(item, (0, 12.017, -20.011), shape=(11, 9))
+    places = item.plane.to_pixel(grid.to_mm(np.moveaxis(np.mgrid[:11, :9], 0, -1)))
+    assert np.allclose(sample(item, grid), places @ [1.0, 100.0] + 7.0, atol=1e-3)
+    edge = item.plane.to_mm(np.array([20.0, 29.75]))
+    wanted = 0.25 * item.pixels[20, 29]
+    assert sample(item, grid_on(item, edge, shape=(1, 1)))[0, 0] == pytest.approx(wanted, rel=1e-5)
+
+
 def test_flipped_storage_gives_the_same_upright_picture():
     item = make_slice()
     right, down = SAGITTAL

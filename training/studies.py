@@ -107,6 +107,8 @@ def _filled(truth: StudyTruth) -> Landmarks:
         canal=canal,
         disc_normal=np.nan_to_num(truth.disc_normal, nan=0.0),
         foramina=np.where(np.isnan(truth.foramina), canal[:, None] + sides, truth.foramina),
+        evidence=ones,
+        foramen_evidence=np.ones((len(LEVELS), 2)),
         confidence=ones,
         foramen_confidence=np.ones((len(LEVELS), 2)),
     )

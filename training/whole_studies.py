@@ -20,7 +20,7 @@ from tqdm import tqdm
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.grading.crops import cut_crops
-from lumbar_kernel.grading.ensemble import row_confidence
+from lumbar_kernel.grading.ensemble import row_weights
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import axial_views
 from lumbar_kernel.localisation.landmarks import localise
@@ -94,7 +94,7 @@ def predict_study(study: Study, models: LoadedModels, *, fold: int) -> StudyPred
         return StudyPredictions(study.study_id, fold, np.zeros(len(ROWS)), {})
     axial = axial_views(study, landmarks, models.axial)
     crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-    return StudyPredictions(study.study_id, fold, row_confidence(landmarks), grade_by_member(crops, models))
+    return StudyPredictions(study.study_id, fold, row_weights(landmarks), grade_by_member(crops, models))
 
 
 def predict_all(

@@ -139,20 +139,20 @@ def sagittal_window(
     return centred_grid(centre, down=down, right=right, spacing=view.geometry.spacing * scale, shape=shape)
 
 
-def axial_window(evidence: AxialView, level: int, view: View, *, wider: float = 1.0) -> PixelGrid:
+def axial_window(found: AxialView, level: int, view: View, *, wider: float = 1.0) -> PixelGrid:
     """The window midway between the recesses of a level, turned and scaled so that they lie at their usual places.
 
     Where a recess was placed by geometry alone the window is neither turned nor scaled.
     """
-    down, right = upright_axes(evidence.item.plane, sagittal=False)
+    down, right = upright_axes(found.item.plane, sagittal=False)
     turn, scale = 0.0, 1.0
-    if (evidence.confidence > 0).all():
-        left_of_right = evidence.recesses[0] - evidence.recesses[1]
+    if (found.evidence > 0).all():
+        left_of_right = found.recesses[0] - found.recesses[1]
         along, below = float(left_of_right @ right), float(left_of_right @ down)
         turn = float(np.clip(np.arctan2(below, along), -MOST_TURN, MOST_TURN))
         scale = float(np.clip(np.hypot(along, below) / RECESS_DISTANCE_MM[level], *RECESS_SCALE))
     return centred_grid(
-        evidence.centre,
+        found.centre,
         down=np.cos(turn) * down - np.sin(turn) * right,
         right=np.cos(turn) * right + np.sin(turn) * down,
         spacing=view.geometry.spacing * scale,

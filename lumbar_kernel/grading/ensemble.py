@@ -23,7 +23,7 @@ SUM_TOLERANCE = 1e-2
 """Members may run in half precision, whose softmax sums to one within a few thousandths."""
 
 SURE = 0.3
-"""Confidence of a landmark from which its grades count in full; below it they are blended with the prior."""
+"""Evidence of a landmark from which its grades count in full; below it they are blended with the prior."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,31 +34,38 @@ class CombinedGrades:
         grades: (25, 3), rows as in `schema.ROWS`, each summing to one.
         graded: (25,) bool, the rows that at least one member graded; the others hold the prior.
         members: names of the members that took part, in the manifest's order.
+        row_members: names of those that graded each of the 25 rows.
     """
 
     grades: FloatArray
     graded: NDArray[np.bool_]
     members: tuple[str, ...]
+    row_members: tuple[tuple[str, ...], ...]
 
 
-def combine(predictions: Mapping[str, FloatArray], manifest: Manifest, confidence: FloatArray) -> CombinedGrades:
+def combine(predictions: Mapping[str, FloatArray], manifest: Manifest, weights: FloatArray) -> CombinedGrades:
     """The grades of a study from its members: weighted mean, calibration, study maximum, blend with the prior.
 
     Args:
         predictions: member → (25, 3) probabilities, NaN in rows that it could not grade.
         manifest: gives ensemble weights and calibration.
-        confidence: (25,) confidence in the landmark behind each row, 0 to 1.
+        weights: (25,) share of the members in each row, 0 to 1; the rest is the prior's.
     """
     ensemble = Ensemble()
     members = [spec for spec in manifest.members if spec.name in predictions]
+    row_members: list[tuple[str, ...]] = [()] * len(ROWS)
     for spec in members:  # in the manifest's order, since a sum of floats depends on the order of its terms
-        ensemble.add(predictions[spec.name], weights=np.array([spec.weight(group_of(row)) for row in ROWS]))
+        own = predictions[spec.name]
+        member_weights = np.array([spec.weight(group_of(row)) for row in ROWS])
+        ensemble.add(own, weights=member_weights)
+        for row in np.flatnonzero(~np.isnan(own).any(axis=1) & (member_weights > 0)):
+            row_members[row] += (spec.name,)
     graded, grades = ensemble.graded, ensemble.result()
     if graded.any():
         calibrated = np.where(graded[:, None], manifest.calibration.apply(grades), grades)
         grades = scale_max_severe(calibrated, manifest.calibration.max_severe_factor)
-        grades = blend_with_prior(grades, np.where(graded, confidence, 0.0))
-    return CombinedGrades(grades, graded, tuple(spec.name for spec in members))
+        grades = blend_with_prior(grades, np.where(graded, weights, 0.0))
+    return CombinedGrades(grades, graded, tuple(spec.name for spec in members), tuple(row_members))
 
 
 class Ensemble:
@@ -124,36 +131,36 @@ def scale_max_severe(probabilities: FloatArray, factor: float) -> FloatArray:
     return scaled
 
 
-def blend_with_prior(probabilities: FloatArray, confidence: ArrayLike) -> FloatArray:
-    """Blend each row with the prior: confidence × row + (1 - confidence) × prior.
+def blend_with_prior(probabilities: FloatArray, weights: ArrayLike) -> FloatArray:
+    """Blend each row with the prior: weight × row + (1 - weight) × prior.
 
     Args:
         probabilities: (25, 3), rows as in `schema.ROWS`.
-        confidence: one number or (25,), each between 0 (the prior) and 1 (the row unchanged).
+        weights: one number or (25,), each between 0 (the prior) and 1 (the row unchanged).
 
     Raises:
-        ValueError: a confidence is outside 0 to 1.
+        ValueError: a weight is outside 0 to 1.
     """
-    fraction = np.broadcast_to(np.asarray(confidence, dtype=np.float64), len(ROWS))[:, None]
+    fraction = np.broadcast_to(np.asarray(weights, dtype=np.float64), len(ROWS))[:, None]
     if not ((fraction >= 0) & (fraction <= 1)).all():
-        msg = f"confidence must lie between 0 and 1, not {fraction[:, 0].tolist()}"
+        msg = f"weights must lie between 0 and 1, not {fraction[:, 0].tolist()}"
         raise ValueError(msg)
     return fraction * np.asarray(probabilities, dtype=np.float64) + (1 - fraction) * prior()
 
 
-def row_confidence(landmarks: Landmarks) -> FloatArray:
-    """Confidence in the landmark behind each of the 25 rows, 0 to 1: that of its level and of its own foramen."""
-    of_level = np.clip(landmarks.confidence / SURE, 0, 1)
-    confidence = np.empty(len(ROWS))
+def row_weights(landmarks: Landmarks) -> FloatArray:
+    """Share of the kernel's own prediction in each of the 25 rows, 0 to 1, by the evidence of its level and foramen."""
+    of_level = np.clip(landmarks.evidence / SURE, 0, 1)
+    weights = np.empty(len(ROWS))
     for index, row in enumerate(ROWS):
         level = LEVELS.index(row[-5:])
-        confidence[index] = of_level[level]
+        weights[index] = of_level[level]
         if group_of(row) == FORAMINAL:
             side = SIDES.index(row.split("_")[0])
-            of_foramen = np.clip(landmarks.foramen_confidence[level, side] / SURE, 0, 1)
+            of_foramen = np.clip(landmarks.foramen_evidence[level, side] / SURE, 0, 1)
             # half of the weight stays: a foramen placed by geometry alone is still near its level
-            confidence[index] *= 0.5 + 0.5 * of_foramen
-    return confidence
+            weights[index] *= 0.5 + 0.5 * of_foramen
+    return weights
 
 
 def _are_probabilities(rows: FloatArray) -> NDArray[np.bool_]:

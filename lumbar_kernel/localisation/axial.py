@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import LEFT, POSTERIOR
+from lumbar_kernel.localisation.confidence import recess_confidence
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.localisation.slice_maps import heatmaps
 from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
@@ -39,13 +40,18 @@ class AxialView:
         item: the nearest slice.
         grid: upright window on the nearest slice, centred on the canal.
         recesses: (2, 3) left and right subarticular points, mm LPS.
-        confidence: (2,) heatmap probability of each recess; 0 means placed by geometry.
+        evidence: (2,) heatmap probability of each recess; 0 means placed by geometry.
     """
 
     item: Slice
     grid: PixelGrid
     recesses: FloatArray
-    confidence: FloatArray
+    evidence: FloatArray
+
+    @property
+    def confidence(self) -> FloatArray:
+        """Estimated probability (2,) that a recess lies within reach of a reader's mark, if the level is right."""
+        return recess_confidence(self.evidence)
 
     @property
     def centre(self) -> FloatArray:
@@ -72,8 +78,8 @@ def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapN
     pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
     views = []
     for maps, grid, item, point in zip(heatmaps(pictures, nets), grids, slices, canal, strict=True):
-        recesses, confidence = _recesses(maps, grid, item, canal=point)
-        views.append(AxialView(item=item, grid=grid, recesses=recesses, confidence=confidence))
+        recesses, evidence = _recesses(maps, grid, item, canal=point)
+        views.append(AxialView(item=item, grid=grid, recesses=recesses, evidence=evidence))
     return views
 
 
@@ -103,18 +109,18 @@ def _recesses(
     maps: NDArray[np.float32], grid: PixelGrid, item: Slice, *, canal: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Left and right subarticular points on a slice from their maps (2, rows, columns)."""
-    points, confidence = np.empty((2, 3)), np.zeros(2)
+    points, evidence = np.empty((2, 3)), np.zeros(2)
     for side, (sign, heatmap) in enumerate(zip((1.0, -1.0), maps, strict=True)):
         row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
         rows, columns = (slice(max(0, k - 2), k + 3) for k in (int(row), int(column)))
         near = heatmap[rows, columns].astype(np.float64)
-        confidence[side] = near.sum()
+        evidence[side] = near.sum()
         if near.sum() >= 0.15:
             cells = np.moveaxis(np.mgrid[rows, columns], 0, -1).reshape(-1, 2)
             points[side] = grid.to_mm((near.reshape(-1) @ cells / near.sum() + 0.5) * STRIDE - 0.5)
             continue
-        confidence[side] = 0.0
+        evidence[side] = 0.0
         lateral, anterior = RECESS_OFFSET_MM
         place = canal + sign * lateral * LEFT - anterior * POSTERIOR
         points[side] = place - float(item.plane.distance(place)) * item.plane.normal
-    return points, confidence
+    return points, evidence

@@ -10,6 +10,7 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, posterior_direction, unit
+from lumbar_kernel.localisation.confidence import foramen_confidence, level_confidence
 from lumbar_kernel.localisation.level_decoding import REACH_MM, Evidence, decode_levels, gather
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -51,14 +52,18 @@ class Landmarks:
         canal: (5, 3) middle of the dural sac at each disc.
         disc_normal: (5, 3) cranial unit normal of each disc.
         foramina: (5, 2, 3) level, side (left, right).
-        confidence: (5,) fraction of the evidence for a level that agrees with the chosen place, 0..1.
-        foramen_confidence: (5, 2) the same for the foramina; 0 means placed by geometry alone.
+        evidence: (5,) fraction of the evidence for a level that agrees with the chosen place, 0..1.
+        foramen_evidence: (5, 2) summed probability around each foramen, at most 1; 0 means placed by geometry alone.
+        confidence: (5,) estimated probability that the level lies within `confidence.WITHIN_MM` of a reader's mark.
+        foramen_confidence: (5, 2) the same for the foramina.
     """
 
     disc_margin: FloatArray
     canal: FloatArray
     disc_normal: FloatArray
     foramina: FloatArray
+    evidence: FloatArray
+    foramen_evidence: FloatArray
     confidence: FloatArray
     foramen_confidence: FloatArray
 
@@ -84,27 +89,44 @@ def localise(study: Study, nets: Sequence[HeatmapNet]) -> Landmarks:
 def decode(t1: Sequence[SliceMaps], t2: Sequence[SliceMaps]) -> Landmarks:
     """Landmarks from the maps of all slices; foramina are read on T1 where there is T1."""
     levels = len(LEVELS)
-    margin, confidence = decode_levels(gather([*t1, *t2], channels=range(levels)))
+    margin, evidence = decode_levels(gather([*t1, *t2], channels=range(levels)))
     normal = disc_normals(margin)
     behind = posterior_direction(normal)
     canal = margin + CANAL_BEHIND_MARGIN_MM * behind
     # Labels on lateral T1 slices train the network where the canal ends; on T2 only phantoms do.
     middle = _with_lateral(margin, gather(t1, channels=range(levels))) if t1 else margin
-    foraminal = [gather(maps, channels=range(levels, 2 * levels)) for maps in ([t1, t2] if t1 else [t2])]
-    foramina, foramen_confidence = np.empty((levels, 2, 3)), np.zeros((levels, 2))
-    for level in range(levels):
-        expected = middle[level] + FORAMEN_OFFSET_MM[0] * behind[level] + FORAMEN_OFFSET_MM[1] * normal[level]
-        for side, sign in enumerate((1.0, -1.0)):
-            place, trust = _foramen(foraminal, level, expected=expected, sign=sign)
-            foramina[level, side], foramen_confidence[level, side] = place, trust
+    expected = middle + FORAMEN_OFFSET_MM[0] * behind + FORAMEN_OFFSET_MM[1] * normal
+    foramina, foramen_evidence = find_foramina([t1, t2] if t1 else [t2], expected)
     return Landmarks(
         disc_margin=margin,
         canal=canal,
         disc_normal=normal,
         foramina=foramina,
-        confidence=confidence,
-        foramen_confidence=foramen_confidence,
+        evidence=evidence,
+        foramen_evidence=foramen_evidence,
+        confidence=level_confidence([*t1, *t2], margin),
+        foramen_confidence=foramen_confidence(t1 or t2, foramina),
     )
+
+
+def find_foramina(sources: Sequence[Sequence[SliceMaps]], expected: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The foramina of both sides at five levels.
+
+    Args:
+        sources: maps of the slices of one series each; the first with evidence decides.
+        expected: (5, 3) where they are in height and depth, in the patient's middle, mm LPS.
+
+    Returns:
+        Places (5, 2, 3), left before right, and the summed probability around each, (5, 2), at most 1.
+    """
+    levels = len(LEVELS)
+    evidence = [gather(maps, channels=range(levels, 2 * levels)) for maps in sources]
+    foramina, trust = np.empty((levels, 2, 3)), np.zeros((levels, 2))
+    for level in range(levels):
+        for side, sign in enumerate((1.0, -1.0)):
+            place = _foramen(evidence, level, expected=expected[level], sign=sign)
+            foramina[level, side], trust[level, side] = place
+    return foramina, trust
 
 
 def _with_lateral(margin: FloatArray, evidence: Evidence) -> FloatArray:

@@ -75,8 +75,8 @@ def decode_levels(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     """The most plausible row of five discs.
 
     Returns:
-        Posterior margins (5, 3) mm LPS, L1/L2 first, and their confidence (5,): the fraction of a level's evidence
-        within 8 mm of the chosen place, lower where no slice had a high probability.
+        Posterior margins (5, 3) mm LPS, L1/L2 first, and for each the fraction of its level's evidence within 8 mm of
+        the chosen place (5,), lower where no slice had a high probability.
 
     Raises:
         LocalisationError: when no slice shows any disc.

@@ -149,7 +149,7 @@ def _axial(landmarks: Landmarks, level: int, view: AxialView, size: int) -> Pict
     where = "below" if distance > 0 else "above"
     drawing.text(panel, f"{abs(distance):.0f} mm {where} the disc, tilted {tilt:.0f} deg", (10, 42), FAINT, size=0.4)
     for side, point in enumerate(view.recesses):
-        mark = drawing.dot if view.confidence[side] > 0 else drawing.ring  # a ring: placed by geometry alone
+        mark = drawing.dot if view.evidence[side] > 0 else drawing.ring  # a ring: placed by geometry alone
         mark(panel, drawing.place_of(grid, point), SIDE_COLOURS[side])
     drawing.edge_marks(panel, "R", "L")
     return panel

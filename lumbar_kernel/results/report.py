@@ -11,6 +11,9 @@ from typing import Any
 
 from lumbar_kernel.results.atomic import write_atomic
 
+SCHEMA_VERSION = 1
+"""Of the layout of `report.json`; rises when a property is removed or changes its meaning."""
+
 EXIT_GRADED = 0
 """Every study was graded."""
 EXIT_NOTHING = 1
@@ -78,6 +81,7 @@ class Report:
     """What happened in one run.
 
     Attributes:
+        schema_version: of the layout that `report_schema` describes.
         version: of the package.
         weights_sha256: of the manifest, which holds those of the files; empty when none could be read.
         device: that graded.
@@ -93,6 +97,7 @@ class Report:
         exit_code: one of the `EXIT_` constants.
     """
 
+    schema_version: int = SCHEMA_VERSION
     version: str
     weights_sha256: str
     device: str
@@ -151,6 +156,12 @@ class Report:
             }
             for study in self.studies
         ]
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `report.json`."""
+    schema: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+    return schema
 
 
 def _sentence(failure: Failure) -> str:

@@ -58,7 +58,10 @@ def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None]) -> dict[s
             else dict(zip(SIDES, (rounded(point) for point in view.recesses), strict=True)),
             "axial_instance_number": None if view is None else view.item.instance_number,
             "confidence": round(float(landmarks.confidence[index]), 3),
-            "foramen_confidence": rounded(landmarks.foramen_confidence[index]),
+            "foramen_confidence": np.round(landmarks.foramen_confidence[index], 3).tolist(),
+            "recess_confidence": None
+            if view is None
+            else np.round(landmarks.confidence[index] * view.confidence, 3).tolist(),
         }
     return table
 

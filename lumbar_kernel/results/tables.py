@@ -9,22 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.results.report import StudyReport
-from lumbar_kernel.schema import FORAMINAL, LEVELS, ROWS, SEVERITIES, SEVERITY_WEIGHTS, SIDES, group_of
+from lumbar_kernel.schema import (
+    CANAL,
+    FORAMINAL,
+    LEVELS,
+    ROWS,
+    SEVERITIES,
+    SEVERITY_WEIGHTS,
+    SIDES,
+    SUBARTICULAR,
+    group_of,
+)
 
-GRADE_COLUMNS = ("study_id", "condition", "side", "level", *SEVERITIES, "grade", "source", "confidence")
+GRADE_COLUMNS = ("study_id", "condition", "side", "level", *SEVERITIES, "grade", "source", "members", "confidence")
 LANDMARK_COLUMNS = ("study_id", "level", "point", "x_mm", "y_mm", "z_mm", "confidence")
 
 KERNEL, PRIOR = "kernel", "prior"
 """Where a row's probabilities come from."""
 
+CANAL_POINT, FORAMEN, RECESS = "canal", "foramen", "recess"
+PLACES = {CANAL: CANAL_POINT, FORAMINAL: FORAMEN, SUBARTICULAR: RECESS}
+"""The point at which each condition is graded."""
+
+SEPARATOR = ";"
+"""Between the names of members."""
+
 
 def grade_rows(
-    study_id: str, grades: FloatArray, graded: NDArray[np.bool_], report: StudyReport
+    study_id: str, grades: FloatArray, row_members: Sequence[Sequence[str]], report: StudyReport
 ) -> list[dict[str, object]]:
     """The 25 grades of a study as rows of `GRADE_COLUMNS`, in the order of `schema.ROWS`.
 
@@ -34,11 +50,11 @@ def grade_rows(
     Args:
         study_id: as in the row ids.
         grades: (25, 3) probabilities.
-        graded: (25,) whether a member graded the row; the others hold the prior.
-        report: gives the confidence of each level, 0 to 1, that of the foramen for foraminal rows; empty if unknown.
+        row_members: names of the members that graded each row; a row without any holds the prior.
+        report: gives the confidence in the place that was graded, 0 to 1: canal, foramen or recess; empty if unknown.
     """
     rows: list[dict[str, object]] = []
-    for row, values, by_kernel in zip(ROWS, grades, graded, strict=True):
+    for row, values, members in zip(ROWS, grades, row_members, strict=True):
         side = next((name for name in SIDES if row.startswith(f"{name}_")), "")
         level = row[-5:]
         rows.append(
@@ -49,8 +65,9 @@ def grade_rows(
                 "level": level,
                 **{name: round(float(value), 6) for name, value in zip(SEVERITIES, values, strict=True)},
                 "grade": SEVERITIES[int(np.argmax(values / np.array(SEVERITY_WEIGHTS)))],
-                "source": KERNEL if by_kernel else PRIOR,
-                "confidence": _confidence(report, level, side if FORAMINAL in row else ""),
+                "source": KERNEL if members else PRIOR,
+                "members": SEPARATOR.join(members),
+                "confidence": _confidence(report, level, PLACES[group_of(row)], side),
             }
         )
     return rows
@@ -61,31 +78,34 @@ def landmark_rows(report: StudyReport) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for level in LEVELS if report.landmarks else ():
         entry = (report.landmarks or {})[level]
-        points = [("canal", entry["canal"], "")]
-        points += [(f"{side}_foramen", entry["foramina"][side], side) for side in SIDES]
-        points += [(f"{side}_recess", entry["recesses"][side], "") for side in SIDES if entry["recesses"]]
-        for name, place, side in points:
+        points = [(CANAL_POINT, "", entry["canal"])]
+        points += [(FORAMEN, side, entry["foramina"][side]) for side in SIDES]
+        points += [(RECESS, side, entry["recesses"][side]) for side in SIDES if entry["recesses"]]
+        for kind, side, place in points:
             x, y, z = place
             rows.append(
                 {
-                    **{"study_id": report.study_id, "level": level, "point": name},
-                    **{"x_mm": x, "y_mm": y, "z_mm": z, "confidence": _confidence(report, level, side)},
+                    **{"study_id": report.study_id, "level": level, "point": f"{side}_{kind}".lstrip("_")},
+                    **{"x_mm": x, "y_mm": y, "z_mm": z, "confidence": _confidence(report, level, kind, side)},
                 }
             )
     return rows
 
 
-def _confidence(report: StudyReport, level: str, side: str) -> float | str:
-    """The confidence of a level's place, or of one side's foramen; empty where nothing was located."""
+def _confidence(report: StudyReport, level: str, kind: str, side: str) -> float | str:
+    """The confidence in a point; empty where nothing was located."""
     if not report.landmarks:
         return ""
     entry: Mapping[str, Any] = report.landmarks[level]
-    return float(entry["foramen_confidence"][SIDES.index(side)] if side else entry["confidence"])
+    if kind == CANAL_POINT:
+        return float(entry["confidence"])
+    of_sides = entry[f"{kind}_confidence"]
+    return "" if of_sides is None else float(of_sides[SIDES.index(side)])
 
 
 def write_tables(
     grades: Mapping[str, FloatArray],
-    graded: Mapping[str, NDArray[np.bool_]],
+    row_members: Mapping[str, Sequence[Sequence[str]]],
     reports: Mapping[str, StudyReport],
     folder: Path,
 ) -> None:
@@ -93,15 +113,17 @@ def write_tables(
 
     Args:
         grades: study id → (25, 3) probabilities.
-        graded: study id → (25,) whether a member graded the row; a study that is absent holds the prior.
+        row_members: study id → members that graded each of the 25 rows; a study that is absent holds the prior.
         reports: study id → its part of the report.
         folder: exists.
 
     Raises:
         OSError: a file cannot be written; an existing one stays.
     """
-    none = np.zeros(len(ROWS), dtype=bool)
-    of_grades = (row for key in grades for row in grade_rows(key, grades[key], graded.get(key, none), reports[key]))
+    none = [()] * len(ROWS)
+    of_grades = (
+        row for key in grades for row in grade_rows(key, grades[key], row_members.get(key, none), reports[key])
+    )
     write_atomic(_text(GRADE_COLUMNS, of_grades), folder / "grades.csv")
     of_points = (row for key in grades for row in landmark_rows(reports[key]))
     write_atomic(_text(LANDMARK_COLUMNS, of_points), folder / "landmarks.csv")

@@ -104,10 +104,10 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """The best grades of a study so far, (25, 3), which of them a member gave, (25,), and its part of the report."""
+    """The best grades of a study so far, (25, 3), the members behind each of the 25, and its part of the report."""
 
     grades: NDArray[np.float64]
-    graded: NDArray[np.bool_]
+    row_members: tuple[tuple[str, ...], ...]
     report: StudyReport
 
 

@@ -311,7 +311,7 @@ class GradingRun:
             graded_rows=int(combined.graded.sum()),
             failures=self.recorder.failures(state.study_id) or state.report.failures,
         )
-        return Update(grades=combined.grades, graded=combined.graded, report=report)
+        return Update(grades=combined.grades, row_members=combined.row_members, report=report)
 
     def _warn(self, text: str) -> None:
         logger.warning(text)

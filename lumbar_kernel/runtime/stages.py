@@ -15,7 +15,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.checks import require_finite
 from lumbar_kernel.errors import DicomError, LocalisationError, StudyError
 from lumbar_kernel.grading.crops import Crops, cut_crops
-from lumbar_kernel.grading.ensemble import row_confidence
+from lumbar_kernel.grading.ensemble import row_weights
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.models.checkpoints import LoadedModels
@@ -228,7 +228,7 @@ def _crop(
     found = views or none_found
     needed = models.manifest.views
     state.crops = runner.run("crop", ids, lambda: cut_crops(study, landmarks, found, views=needed)) or {}
-    state.confidence = row_confidence(landmarks)
+    state.confidence = row_weights(landmarks)
     return found
 
 

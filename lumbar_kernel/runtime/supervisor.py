@@ -64,7 +64,7 @@ class _State:
 
     grades: dict[str, FloatArray]
     reports: dict[str, StudyReport]
-    graded: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    row_members: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     ready: list[Ready] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -75,6 +75,11 @@ class _State:
     cut_short: bool = False
 
     @property
+    def graded(self) -> dict[str, NDArray[np.bool_]]:
+        """Study id → (25,) whether a member graded the row."""
+        return {key: np.array([bool(names) for names in members]) for key, members in self.row_members.items()}
+
+    @property
     def failed(self) -> tuple[Failure, ...]:
         """Failures of finished workers that belong to no particular study."""
         return tuple(failure for done in self.done for failure in done.recorder.failures(None))
@@ -83,7 +88,7 @@ class _State:
         """Store one message."""
         if isinstance(message, Update):
             self.grades[message.report.study_id] = message.grades
-            self.graded[message.report.study_id] = message.graded
+            self.row_members[message.report.study_id] = message.row_members
             self.reports[message.report.study_id] = message.report
             self.dirty = True
         elif isinstance(message, Ready):
@@ -176,7 +181,7 @@ def _write_first(config: Config, state: _State) -> None:
 def _write_report(config: Config, state: _State, budget: Budget) -> Report:
     """Write pictures, tables, report and page; what cannot be written becomes a failure of the report returned."""
     unwritten = try_to_write("pictures", lambda: _grade_pictures(config, state, budget))
-    tables = partial(write_tables, state.grades, state.graded, state.reports, config.output)
+    tables = partial(write_tables, state.grades, state.row_members, state.reports, config.output)
     unwritten += try_to_write("grades.csv or landmarks.csv", tables)
     report = with_failures(_report(config, state, budget), unwritten)
     unwritten = try_to_write(config.report_path.name, partial(report.write, config.report_path))

@@ -99,11 +99,11 @@ def test_axial_windows_bring_the_recesses_to_their_usual_places(views, degrees):
     down, right = view.grid.down, view.grid.right
     angle = np.radians(degrees)
     half = 8.0 * (np.cos(angle) * right + np.sin(angle) * down)
-    turned = replace(view, recesses=np.stack([view.centre + half, view.centre - half]), confidence=np.ones(2))
+    turned = replace(view, recesses=np.stack([view.centre + half, view.centre - half]), evidence=np.ones(2))
     window = axial_window(turned, level, VIEWS["axial_t2"])
     left, opposite = window.to_pixel(turned.recesses)
     assert left[0] == pytest.approx(opposite[0])
     assert (left[1] - opposite[1]) * VIEWS["axial_t2"].geometry.spacing == pytest.approx(RECESS_DISTANCE_MM[level])
-    unsure = axial_window(replace(turned, confidence=np.array([1.0, 0.0])), level, VIEWS["axial_t2"])
+    unsure = axial_window(replace(turned, evidence=np.array([1.0, 0.0])), level, VIEWS["axial_t2"])
     assert np.allclose(unsure.right, right)
     assert unsure.spacing == VIEWS["axial_t2"].geometry.spacing

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumbar_kernel.grading.ensemble import Ensemble, blend_with_prior, combine, row_confidence, scale_max_severe
+from lumbar_kernel.grading.ensemble import Ensemble, blend_with_prior, combine, row_weights, scale_max_severe
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, group_of, prior, row_index
@@ -102,28 +102,28 @@ def test_confidence_runs_from_the_prior_to_the_grade():
     np.testing.assert_allclose(blended[12], (member(5)[12] + prior()[12]) / 2)
 
 
-@pytest.mark.parametrize("confidence", [-0.1, 1.1, np.nan])
-def test_a_confidence_outside_zero_to_one_is_refused(confidence):
-    with pytest.raises(ValueError, match="confidence"):
-        blend_with_prior(member(0), confidence)
+@pytest.mark.parametrize("weight", [-0.1, 1.1, np.nan])
+def test_a_weight_outside_zero_to_one_is_refused(weight):
+    with pytest.raises(ValueError, match="weights"):
+        blend_with_prior(member(0), weight)
 
 
 def unsure(landmarks, *, level, foramen):
-    return Landmarks(**{**landmarks.__dict__, "confidence": level, "foramen_confidence": foramen})
+    return Landmarks(**{**landmarks.__dict__, "evidence": level, "foramen_evidence": foramen})
 
 
-def test_unsure_levels_and_foramina_lower_the_confidence_of_their_rows(landmarks):
+def test_unsure_levels_and_foramina_lower_the_weights_of_their_rows(landmarks):
     level, foramen = np.array([1.0, 1.0, 0.1, 1.0, 1.0]), np.ones((5, 2))
     foramen[4, 1] = 0.0
-    confidence = dict(zip(ROWS, row_confidence(unsure(landmarks, level=level, foramen=foramen)), strict=True))
-    for row, value in confidence.items():
+    weights = dict(zip(ROWS, row_weights(unsure(landmarks, level=level, foramen=foramen)), strict=True))
+    for row, value in weights.items():
         if row.endswith("l3_l4"):
             assert value < 0.5
         elif row == "right_neural_foraminal_narrowing_l5_s1":
             assert value == 0.5
         else:
             assert value == 1.0
-    assert any(group_of(row) == FORAMINAL for row in confidence)
+    assert any(group_of(row) == FORAMINAL for row in weights)
 
 
 def test_members_are_combined_by_weight_then_calibrated_and_blended_with_the_prior(untrained):

@@ -76,13 +76,13 @@ def test_recesses_come_from_the_maps_left_on_the_left(phantom, landmarks):
     view = next(v for v in axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])]) if v)
     assert view.recesses[0, 0] > view.recesses[1, 0]
     assert np.allclose(view.grid.to_pixel(view.recesses[0]), (16.5 * STRIDE - 0.5, 20.5 * STRIDE - 0.5), atol=0.1)
-    assert view.confidence.min() > 0.9
+    assert view.evidence.min() > 0.9
 
 
 def test_recesses_without_maps_are_placed_around_the_canal(phantom, landmarks):
     views = axial_views(phantom.study, landmarks, [Says([])])
     view, canal = next((v, c) for v, c in zip(views, landmarks.canal, strict=True) if v)
-    assert not view.confidence.any()
+    assert not view.evidence.any()
     assert np.linalg.norm(view.centre - canal) < 12
 
 

@@ -31,6 +31,7 @@ def test_perfect_maps_give_the_true_landmarks_from_either_series_or_both(phantom
     found = decode(maps.get(SAGITTAL_T1, []), maps.get(SAGITTAL_T2, []))
     assert np.linalg.norm(found.disc_margin - phantom.truth.disc_margin, axis=1).max() < 4.5
     assert np.linalg.norm(found.foramina - phantom.truth.foramina, axis=2).max() < 6
+    assert found.evidence.min() > 0.5
     assert found.confidence.min() > 0.5
 
 
@@ -44,7 +45,8 @@ def test_foramina_without_evidence_are_placed_by_geometry_and_say_so(phantom):
     maps = perfect_maps(phantom.study.slices(SAGITTAL_T2), phantom.truth)
     silent = [SliceMaps(item.grid, np.where(np.arange(POINTS)[:, None, None] < 5, item.maps, 0)) for item in maps]
     found = decode([], silent)
-    assert not found.foramen_confidence.any()
+    assert not found.foramen_evidence.any()
+    assert found.foramen_confidence.max() < 0.2
     assert np.linalg.norm(found.foramina - phantom.truth.foramina, axis=2).max() < 20
 
 

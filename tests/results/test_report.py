@@ -1,17 +1,35 @@
+import copy
 import dataclasses
 import json
 
 import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
 
 from lumbar_kernel.results.report import (
     EXIT_DEGRADED,
     EXIT_GRADED,
+    SCHEMA_VERSION,
     Failure,
     Report,
     SeriesReport,
     StudyReport,
+    report_schema,
     study_report_from,
 )
+from lumbar_kernel.schema import LEVELS
+from tests.conftest import refused_by_schema
+
+POINT = [1.0, 2.0, 3.0]
+LEVEL = {
+    "canal": POINT,
+    "foramina": {"left": POINT, "right": POINT},
+    "recesses": {"left": POINT, "right": POINT},
+    "axial_instance_number": 4,
+    "confidence": 0.9,
+    "foramen_confidence": [0.9, 0.8],
+    "recess_confidence": [0.9, 0.8],
+}
 
 
 def full_report():
@@ -21,7 +39,7 @@ def full_report():
         series=(SeriesReport("11", "Axial T2", 40),),
         members=("axial", "sagittal"),
         confidence=0.9,
-        landmarks={"points_mm": [[1.0, 2.0, 3.0]]},
+        landmarks=dict.fromkeys(LEVELS, LEVEL),
         graded_rows=25,
     )
     failed = StudyReport("2", missing=("no axial T2",), failures=(Failure("localise", "ValueError", "too dark"),))
@@ -87,3 +105,52 @@ def test_the_summary_stays_short():
     report = dataclasses.replace(full_report(), studies=studies, exit_code=EXIT_GRADED)
     assert "and 40 more studies" in report.summary()
     assert len(report.summary().splitlines()) < 20
+
+
+def test_the_schema_is_one_and_a_full_report_fits_it():
+    Draft202012Validator.check_schema(report_schema())
+    assert refused_by_schema(json.loads(full_report().to_json())) == []
+
+
+def test_the_schema_describes_every_field_and_no_other():
+    schema = report_schema()
+    described = {Report: schema, StudyReport: schema["$defs"]["study"], SeriesReport: schema["$defs"]["series"]}
+    described[Failure] = schema["$defs"]["failure"]
+    for record, part in described.items():
+        names = [item.name for item in dataclasses.fields(record)]
+        assert list(part["properties"]) == names
+        assert part["required"] == names
+    assert list(schema["$defs"]["level"]["properties"]) == list(LEVEL)
+    assert schema["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("schema_version",), 99),
+        (("exit_code",), 7),
+        (("seconds",), "12"),
+        (("weights_sha256",), "abc"),
+        (("studies", 0, "graded_rows"), 26),
+        (("studies", 0, "confidence"), 1.5),
+        (("studies", 0, "series", 0, "role"), "Coronal"),
+        (("studies", 0, "landmarks", "l6_s1"), LEVEL),
+        (("studies", 0, "landmarks", "l1_l2", "canal"), [1.0, 2.0]),
+        (("studies", 0, "landmarks", "l1_l2", "recess_confidence"), 0.5),
+    ],
+)
+def test_the_schema_refuses_what_a_report_never_holds(place, value):
+    entry = copy.deepcopy(json.loads(full_report().to_json()))
+    *outer, last = place
+    part = entry
+    for key in outer:
+        part = part[key]
+    part[last] = value
+    assert refused_by_schema(entry)
+
+
+@pytest.mark.parametrize("missing", ["schema_version", "studies", "exit_code"])
+def test_the_schema_misses_a_field(missing):
+    entry = json.loads(full_report().to_json())
+    del entry[missing]
+    assert refused_by_schema(entry)

@@ -15,6 +15,7 @@ LANDMARKS = {
         "axial_instance_number": None,
         "confidence": 0.9 - 0.1 * k,
         "foramen_confidence": [0.25, 0.5],
+        "recess_confidence": [0.125, 0.375] if k else None,
     }
     for k, level in enumerate(LEVELS)
 }
@@ -26,16 +27,19 @@ def report():
 
 
 def test_each_row_has_its_parts_and_the_confidence_of_its_place(report):
-    graded = np.arange(25) % 2 == 0
-    rows = grade_rows("7", prior(), graded, report)
+    members = [("one", "other"), ()] * 12 + [("one",)]
+    rows = grade_rows("7", prior(), members, report)
     assert [tuple(row) for row in rows] == [GRADE_COLUMNS] * 25
     names = ["_".join(filter(None, (row["side"], row["condition"], row["level"]))) for row in rows]
     assert tuple(names) == ROWS
-    assert [row["source"] == "kernel" for row in rows] == graded.tolist()
+    assert [row["source"] == "kernel" for row in rows] == [bool(names) for names in members]
+    assert [row["members"] for row in rows][-3:] == ["one;other", "", "one"]
     assert {row["confidence"] for row in rows if "foraminal" in row["condition"] and row["side"] == "left"} == {0.25}
     assert [row["confidence"] for row in rows if row["condition"] == "spinal_canal_stenosis"] == pytest.approx(
         [0.9, 0.8, 0.7, 0.6, 0.5]
     )
+    recesses = [row["confidence"] for row in rows if row["condition"] == "subarticular_stenosis"]
+    assert recesses == ["", *[0.125] * 4, "", *[0.375] * 4]
     likely = np.argmax(prior() / SEVERITY_WEIGHTS, axis=1)
     assert [row["grade"] for row in rows] == [SEVERITIES[k] for k in likely]
 
@@ -48,7 +52,7 @@ def test_points_without_an_axial_slice_are_absent(report):
 
 
 def test_a_study_that_nobody_graded_holds_the_prior_without_confidence(report, tmp_path):
-    write_tables({"8": prior(), "7": prior()}, {"7": np.ones(25, bool)}, {"7": report, "8": StudyReport("8")}, tmp_path)
+    write_tables({"8": prior(), "7": prior()}, {"7": [("one",)] * 25}, {"7": report, "8": StudyReport("8")}, tmp_path)
     with (tmp_path / "grades.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["study_id"] for row in rows] == ["8"] * 25 + ["7"] * 25

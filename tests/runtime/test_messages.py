@@ -14,7 +14,7 @@ def test_every_message_survives_the_pipe_between_processes():
         Ready("cpu", "ab", {"axial": "hash differs"}),
         Step("crop", ("7",), {"read": 1.5}),
         Note("time for 1 of 2 studies"),
-        Update(np.full((25, 3), 1 / 3), np.ones(25, bool), StudyReport("7", graded_rows=25)),
+        Update(np.full((25, 3), 1 / 3), (("canal_t2",),) * 25, StudyReport("7", graded_rows=25)),
         Done(recorder, members=("axial",), complete=True),
     ]
     for message in messages:

@@ -22,7 +22,7 @@ from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime.supervisor import submission_order
 from lumbar_kernel.schema import ROWS, prior
-from tests.conftest import ROOT
+from tests.conftest import ROOT, refused_by_schema
 
 
 def grades_of(path):
@@ -127,6 +127,7 @@ def test_broken_weights_leave_the_prior_and_are_reported(dataset, tmp_path):
     report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
     assert report.exit_code == EXIT_DEGRADED
     assert "manifest" in report.failures[0].message
+    assert refused_by_schema(json.loads((tmp_path / "out" / "report.json").read_text())) == []
     assert grades_of(tmp_path / "out" / "submission.csv")
 
 
@@ -140,6 +141,7 @@ def test_damaged_members_are_left_out_and_named(dataset, trained, tmp_path):
     assert set(report.members_failed) == {spec.name for spec in damaged}
     assert all("SHA-256" in reason for reason in report.members_failed.values())
     assert report.studies[0].graded_rows == 15
+    assert refused_by_schema(json.loads((tmp_path / "out" / "report.json").read_text())) == []
     assert report.exit_code == EXIT_DEGRADED
 
 
@@ -221,10 +223,11 @@ def test_rows_follow_the_sample_submission(dataset):
     assert submission_order(Config(data=dataset), studies) == [*ids, "999"]
 
 
-def test_the_report_is_json_for_machines(run):
+def test_the_report_fits_its_schema(run):
     config, _ = run
     entry = json.loads(Path(config.report_path).read_text())
-    assert {"version", "weights_sha256", "device", "studies", "exit_code"} <= set(entry)
+    assert refused_by_schema(entry) == []
+    assert all(study["landmarks"] for study in entry["studies"])
 
 
 def test_a_strict_run_raises_what_a_tolerant_one_records(dataset, tmp_path):
@@ -238,3 +241,4 @@ def test_a_strict_run_raises_what_a_tolerant_one_records(dataset, tmp_path):
         with pytest.raises(KernelError, match="manifest"):
             predict(config)
         assert grades_of(config.submission_path)
+        assert refused_by_schema(json.loads(config.report_path.read_text())) == []

@@ -34,7 +34,7 @@ def fake_process(_, shard, __, sender):
             os._exit(9)
         if name.startswith("hangs"):
             time.sleep(1000)
-        sender.send(Update(np.full((25, 3), 1 / 3), np.ones(25, bool), StudyReport(name, members=(shard.device,))))
+        sender.send(Update(np.full((25, 3), 1 / 3), (("canal_t2",),) * 25, StudyReport(name, members=(shard.device,))))
     recorder = Recorder()
     sender.send(Done(recorder))
 

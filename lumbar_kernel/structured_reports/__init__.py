@@ -1,0 +1,1 @@
+"""DICOM Structured Reports and key image selections of a finished run; needs highdicom, the extra `dicom`."""

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from lumbar_kernel.localisation import confidence
+from lumbar_kernel.localisation.slice_maps import SliceMaps, frame_of
+from lumbar_kernel.models.heatmap_net import STRIDE
+from lumbar_kernel.schema import LEVELS, SAGITTAL_T1
+
+
+@pytest.fixture
+def slices(phantom):
+    return phantom.study.slices(SAGITTAL_T1)
+
+
+def maps_of(slices, foramina, *, strength=0.9, level_shift=0, off_mm=0.0):
+    """Maps whose foramina have a probability on the two slices nearest to each point, at one cell."""
+    maps = [SliceMaps(frame_of(item), np.zeros((10, 64, 64), np.float32)) for item in slices]
+    for level in range(len(LEVELS)):
+        for point in foramina[level]:
+            nearest = np.argsort([abs(float(item.plane.distance(point))) for item in slices])[:2]
+            for index in nearest:
+                moved = point + np.array([0.0, 0.0, off_mm])
+                row, column = np.rint((maps[index].grid.to_pixel(moved) + 0.5) / STRIDE - 0.5).astype(int)
+                maps[index].maps[5 + (level + level_shift) % 5, row, column] = strength
+    return maps
+
+
+def test_clear_evidence_at_the_place_is_trusted_and_evidence_elsewhere_is_not(slices, phantom):
+    points = phantom.truth.foramina
+    clear = confidence.foramen_confidence(maps_of(slices, points), points)
+    assert clear.shape == (5, 2)
+    assert clear.min() > 0.95
+    for doubt in ({"off_mm": 14.0}, {"level_shift": 1}, {"strength": 0.15}):
+        assert confidence.foramen_confidence(maps_of(slices, points, **doubt), points).max() < 0.5
+
+
+def test_evidence_on_the_other_side_does_not_count(slices, phantom):
+    points = phantom.truth.foramina
+    both_left = np.repeat(points[:, :1], 2, axis=1)
+    found = confidence.foramen_confidence(maps_of(slices, both_left), points)
+    assert (found[:, 1] < found[:, 0] - 0.2).all()
+
+
+def test_a_point_that_several_slices_and_no_other_level_support_is_safer(slices, phantom):
+    margin = phantom.truth.disc_margin
+    maps = [SliceMaps(frame_of(item), np.zeros((10, 64, 64), np.float32)) for item in slices]
+    silent = confidence.level_confidence(maps, margin)
+    for item in maps:
+        for level, point in enumerate(margin):
+            row, column = np.rint((item.grid.to_pixel(point) + 0.5) / STRIDE - 0.5).astype(int)
+            item.maps[level, row, column] = 0.8
+    assert (confidence.level_confidence(maps, margin) > 0.95).all()
+    assert (silent < 0.3).all()
+
+
+@pytest.mark.parametrize("model", [confidence.LEVEL, confidence.FORAMEN, confidence.RECESS])
+def test_no_model_falls_with_its_evidence(model):
+    assert min(model[1:]) >= 0
+    features = np.full((2, len(model) - 1), [[0.2], [0.9]])
+    low, high = confidence.probability(features, model)
+    assert 0 < low < high < 1
+
+
+def test_recesses_seen_are_trusted_more_than_those_placed_by_geometry():
+    seen = confidence.recess_confidence(np.array([0.0, 0.9]))
+    assert seen[0] < 0.7 < 0.95 < seen[1]

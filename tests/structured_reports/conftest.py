@@ -1,0 +1,37 @@
+"""A finished run of two phantoms, and its Structured Reports; skipped without highdicom, the extra `dicom`."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from lumbar_kernel import Config, predict
+
+collect_ignore_glob = [] if find_spec("highdicom") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def run(dataset, trained, tmp_path_factory):
+    """Folder of a finished run on `dataset`."""
+    folder = tmp_path_factory.mktemp("run")
+    predict(Config(data=dataset, output=folder, weights=trained, progress=False, workers=0, strict=True))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study(run):
+    """The findings of its first study."""
+    from lumbar_kernel.structured_reports.findings import read_findings
+
+    return read_findings(run)[0]
+
+
+@pytest.fixture(scope="session")
+def images(dataset, study):
+    """The original slices that they come from."""
+    from lumbar_kernel.dicom.discovery import find_studies
+    from lumbar_kernel.structured_reports.sources import read_sources
+
+    files = next(item for item in find_studies(dataset) if item.study_id == study.study_id)
+    found, problems = read_sources(files, study.roles)
+    assert not problems
+    return found
