@@ -17,6 +17,9 @@ ANTIALIAS = 0.45
 """Gaussian sigma per unit of downsampling; halves the signal at the new Nyquist limit without visible blur."""
 
 
+ALIGNED = 1e-9
+"""Pixels a step sideways below which a grid runs along the rows and columns of its slice."""
+
 MOST_TILTED_NEIGHBOUR = float(np.cos(np.radians(5)))
 """Cosine of the largest angle between neighbouring slices of one block."""
 
@@ -93,34 +96,58 @@ def sample(item: Slice, grid: PixelGrid, *, resolution: float = 0.0) -> NDArray[
     pixels = item.pixels
     if sigma[0] > 0 or sigma[1] > 0:
         pixels = cv2.GaussianBlur(pixels, (0, 0), sigmaX=max(sigma[1], 1e-3), sigmaY=max(sigma[0], 1e-3))
-    rows, columns = np.arange(grid.shape[0], dtype=np.float64)[:, None], np.arange(grid.shape[1], dtype=np.float64)
+    rows, columns = np.arange(grid.shape[0], dtype=np.float64), np.arange(grid.shape[1], dtype=np.float64)
+    if abs(per_row[0]) < ALIGNED and abs(per_column[1]) < ALIGNED:  # the grid's rows run along the slice's columns
+        pixels, origin, per_row, per_column = pixels.T, origin[::-1], per_row[::-1], per_column[::-1]
+    if abs(per_row[1]) < ALIGNED and abs(per_column[0]) < ALIGNED:
+        return _bilinear_aligned(pixels, origin[0] + rows * per_row[0], origin[1] + columns * per_column[1])
     return _bilinear(
         pixels,
-        origin[0] + rows * per_row[0] + columns * per_column[0],
-        origin[1] + rows * per_row[1] + columns * per_column[1],
+        origin[0] + rows[:, None] * per_row[0] + columns * per_column[0],
+        origin[1] + rows[:, None] * per_row[1] + columns * per_column[1],
     )
 
 
-def _bilinear(pixels: NDArray[np.float32], row: FloatArray, column: FloatArray) -> NDArray[np.float32]:
-    """The image between its pixels, at rows and columns of any one shape; zero outside.
+# Own code, since `cv2.warpAffine` and `cv2.remap` round places to a 32nd of a pixel before OpenCV 5 and not since,
+# which moved grades by up to 0.008.
 
-    Own code, since `cv2.warpAffine` and `cv2.remap` round places to a 32nd of a pixel before OpenCV 5 and not since,
-    which moved grades by up to 0.008.
-    """
-    height, width = pixels.shape
-    padded = np.zeros((height + 3, width + 3), np.float32)  # one pixel before, two behind: neighbours always exist
-    padded[1:-2, 1:-2] = pixels
-    row, column = np.clip(row, -1, height), np.clip(column, -1, width)
-    whole_row, whole_column = np.floor(row), np.floor(column)
-    down, right = (row - whole_row).astype(np.float32), (column - whole_column).astype(np.float32)
-    stride = width + 3
-    first = ((whole_row + 1) * stride + whole_column + 1).astype(np.intp)
-    flat = padded.ravel()
+
+def _bilinear_aligned(pixels: NDArray[np.float32], row: FloatArray, column: FloatArray) -> NDArray[np.float32]:
+    """The image between its pixels, at every pair of a row and a column, (rows, columns); zero outside."""
+    padded = _padded(pixels)
+    (first_row, down), (first_column, right) = (_parts(*item) for item in zip((row, column), pixels.shape, strict=True))
+    lines = padded[first_row]
+    lines += down[:, None] * (padded[first_row + 1] - lines)
+    between: NDArray[np.float32] = lines.take(first_column, axis=1)
+    between += right * (lines.take(first_column + 1, axis=1) - between)
+    return between
+
+
+def _bilinear(pixels: NDArray[np.float32], row: FloatArray, column: FloatArray) -> NDArray[np.float32]:
+    """The image between its pixels, at rows and columns of any one shape; zero outside."""
+    flat, stride = _padded(pixels).ravel(), pixels.shape[1] + 3
+    (first_row, down), (first_column, right) = (_parts(*item) for item in zip((row, column), pixels.shape, strict=True))
+    first = first_row * stride + first_column
     above, below = flat.take(first), flat.take(first + stride)
     above += right * (flat.take(first + 1) - above)
     below += right * (flat.take(first + stride + 1) - below)
     between: NDArray[np.float32] = above + down * (below - above)
     return between
+
+
+def _padded(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The image within zeros, one pixel before it and two behind it, so that all neighbours exist."""
+    height, width = pixels.shape
+    padded = np.zeros((height + 3, width + 3), np.float32)
+    padded[1:-2, 1:-2] = pixels
+    return padded
+
+
+def _parts(place: FloatArray, size: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Index in the padded image of the pixel before each place, and the fraction of the way to the next one."""
+    place = np.clip(place, -1, size)
+    whole = np.floor(place)
+    return (whole + 1).astype(np.intp), (place - whole).astype(np.float32)
 
 
 def _prefilter_sigma(per_row: FloatArray, per_column: FloatArray, *, factor: float) -> tuple[float, float]:

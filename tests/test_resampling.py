@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,15 @@ def test_a_gap_ends_a_stack_and_a_slice_at_the_same_place_is_not_a_neighbour():
     near, far = (make_slice(AXIAL, origin=(0, 0, z)) for z in (4, 30))
     middle, again = (make_slice(AXIAL, origin=(0, 0, 0)) for _ in range(2))
     assert stack_around([far, again, near, middle], middle, count=5) == (None, None, middle, near, None)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_grid_along_the_slice_and_one_turned_a_little_give_the_same_picture(transposed):
+    generator = np.random.default_rng(3)
+    item = make_slice(pixels=generator.random((40, 30), np.float32), spacing=(0.9, 1.1))
+    grid = grid_on(item, (0, 12.3, -20.4), spacing=0.7, shape=(60, 50))
+    if transposed:
+        grid = replace(grid, down=grid.right, right=grid.down)
+    turned = replace(grid, down=grid.down + 1e-7 * grid.right)
+    assert np.allclose(sample(item, grid), sample(item, turned), atol=1e-4)
+    assert sample(item, grid).std() > 0.1

@@ -16,7 +16,7 @@ from torch import nn
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.grading.crops import cut_crops
-from lumbar_kernel.grading.ensemble import combine, row_confidence
+from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, decode
@@ -41,7 +41,7 @@ def plain_loop(studies: Sequence[StudyFiles], manifest: Manifest) -> dict[str, F
         for study_id, of_study in _graded(studies, manifest, spec, landmarks, views).items():
             predictions[study_id][spec.name] = of_study
     return {
-        study_id: combine(of_study, manifest, row_confidence(landmarks[study_id])).grades
+        study_id: combine(of_study, manifest, row_weights(landmarks[study_id])).grades
         for study_id, of_study in predictions.items()
     }
 
