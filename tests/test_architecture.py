@@ -12,15 +12,28 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *("schema", "errors", "dependencies", "arrays", "geometry", "config", "checks", "processes", "study", "views"),
+    *(
+        "schema",
+        "errors",
+        "dependencies",
+        "arrays",
+        "geometry",
+        "containers",
+        "config",
+        "checks",
+        "processes",
+        "study",
+        "views",
+    ),
     "resampling",
 )
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
     "dicom": (
-        *("safe_open", "headers", "pixels", "ordering", "roles"),
-        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "discovery", "reader"),
+        *("archives", "safe_open", "headers", "pixels", "ordering", "roles"),
+        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
+        *("discovery", "reader"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +10,7 @@ from pathlib import Path
 
 from lumbar_kernel.dicom.element_walk import leading_elements
 from lumbar_kernel.dicom.headers import text
-from lumbar_kernel.dicom.safe_open import open_header, reading, starts_like_dicom
+from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
 
 TEXTS = {
@@ -37,8 +35,6 @@ CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*
 
 HEAD_BYTES = (1 << 13, 1 << 18)
 """First bytes of a file that are looked at; the second try is for headers with long private elements."""
-
-OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True)
@@ -79,18 +75,6 @@ def identify(path: str) -> tuple[bool, FileIdentity | None]:
         if len(head) < size:
             break
     return True, careful_identity(Path(path))
-
-
-def read_head(path: str, size: int) -> bytes:
-    """The first bytes of a regular file; raises OSError for anything else, and never blocks."""
-    file = os.open(path, OPEN_FLAGS)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            msg = "not a regular file"
-            raise OSError(msg)
-        return os.read(file, size)
-    finally:
-        os.close(file)
 
 
 def quick_identity(head: bytes) -> FileIdentity | None:
