@@ -28,10 +28,19 @@ class SeriesFiles:
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """The files of one study; `series` is empty for a study that only a table names."""
+    """The files of one study.
+
+    Attributes:
+        study_id: name of its folder or StudyInstanceUID; never a path.
+        series: empty for a study that only a table names.
+        study_uid: StudyInstanceUID, empty where it was not needed or is absent.
+        folder: that holds the study, relative to the data folder, empty for a study without files.
+    """
 
     study_id: str
     series: tuple[SeriesFiles, ...]
+    study_uid: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, eq=False)

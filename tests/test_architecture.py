@@ -20,7 +20,8 @@ TOP = (
 ROOMS = {
     "dicom": (
         *("safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles", "pixel_weighting"),
-        *("stacks", "selection", "discovery", "reader"),
+        *("stacks", "selection"),
+        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "discovery", "reader"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),

@@ -32,7 +32,8 @@ from tqdm import tqdm
 from benchmarks.robustness.dicom_files import write_enhanced
 from benchmarks.robustness.mutations import KINDS
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.headers import read_headers, read_identity
+from lumbar_kernel.dicom.headers import read_headers
+from lumbar_kernel.dicom.identity import read_identity
 from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import DicomError

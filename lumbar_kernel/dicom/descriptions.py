@@ -32,8 +32,8 @@ _NO_ROLE_WORDS = {
         r"diffu|difus|tracew?(?![a-z])|ep2d|(?<![a-z0-9])b\d{3,4}(?!\d)|(?<![a-z])(dwi|dti|diff|e?d?adc|dwibs)(?![a-z])"
     ),
     "a map": re.compile(
-        r"(?<![a-z])[tr][12](\*|star|.rho)?[ _*-]*(map|karte|carte|mapa)|mapping|mapit|fat.?frac|(?<![a-z])(pdff|ff%?)(?![a-z])"
-        r"|fett.?fraktion|perfusion|(?<![a-z])(fa|phase) ?map"
+        r"(?<![a-z])[tr][12](\*|star|.rho)?[ _*-]*(map|karte|carte|mapa)|mapping|mapit|fat.?frac"
+        r"|(?<![a-z])(pdff|ff%?)(?![a-z])|fett.?fraktion|perfusion|(?<![a-z])(fa|phase) ?map"
     ),
     "a subtraction": re.compile(r"subtra|subtrak|sustrac|sottraz|(?<![a-z])sub$"),
     "a projection or angiography": re.compile(r"myelo|mielo|angio|(?<![a-z])(mip|mra|tof)(?![a-z])"),

@@ -13,7 +13,6 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.elements import frame_count, number, text, texts, transfer_syntax, upper_values
 from lumbar_kernel.dicom.safe_open import open_header, reading, refusal
-from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import SlicePlane
 
 FRAME_LIMIT = 1 << 24
@@ -47,24 +46,6 @@ HEADER_TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
-
-PATIENT_TAGS = ["PatientID", "PatientBirthDate", "PatientSex"]
-IDENTITY_TAGS = ["StudyInstanceUID", "SeriesInstanceUID", *PATIENT_TAGS, "DirectoryRecordSequence", "Rows"]
-
-
-@dataclass(frozen=True)
-class FileIdentity:
-    """What tells to which study a file belongs.
-
-    Attributes:
-        study_uid: StudyInstanceUID, empty when absent.
-        series_uid: SeriesInstanceUID, empty when absent.
-        patient: PatientID, PatientBirthDate and PatientSex, empty when all are absent.
-    """
-
-    study_uid: str
-    series_uid: str
-    patient: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,20 +122,6 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
             _header(dataset, path, frame, (*groups[frame : frame + 1], *common))
             for frame in range(frame_count(dataset))
         )
-
-
-def read_identity(path: Path) -> FileIdentity | None:
-    """The identity of a file, None when it is not a DICOM image."""
-    try:
-        with reading(path, "the header cannot be read"):
-            dataset, _ = open_header(path, tags=IDENTITY_TAGS)
-            if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
-                return None
-            patient = tuple(text(dataset, keyword) for keyword in PATIENT_TAGS)
-            study_uid, series_uid = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
-            return FileIdentity(study_uid, series_uid, patient if any(patient) else ())
-    except DicomError:
-        return None
 
 
 def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:

@@ -51,7 +51,8 @@ def slice_planes(headers: Sequence[SliceHeader], *, declared: Plane | None = Non
     """The plane of each slice of a series, None for one that is too oblique.
 
     Between 40 and 50 degrees a slice lies within the limit of two planes. The declared plane decides, then the one of
-    the series' other slices, then the tilt: axial slices through L5/S1 rise backwards, coronal ones along the sacrum fall.
+    the series' other slices, then the tilt: axial slices through L5/S1 rise backwards, coronal ones along the sacrum
+    fall.
     """
     near = [planes_near(header.plane.normal) for header in headers]
     sure = Counter(planes[0] for planes in near if len(planes) == 1)

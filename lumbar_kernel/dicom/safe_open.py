@@ -46,6 +46,9 @@ HEADER_LIMIT = 1 << 21
 """Most bytes before the pixels, functional groups of 500 frames and more. Eight may be an item: 18 µs to parse."""
 
 PIXEL_DATA = 0x7FE00010
+META = 132
+"""Bytes of the preamble and the DICM prefix, after which the file meta information begins."""
+
 DEFLATED, INFLATED = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 """UIDs of Deflated Explicit VR Little Endian and of what it is once inflated, padded to the same length."""
 
@@ -82,7 +85,7 @@ def looks_like_dicom(path: Path) -> bool:
         if not path.is_file():  # opening a pipe would block until something is written
             return False
         with path.open("rb") as file:
-            return _starts_like_dicom(file)
+            return starts_like_dicom(file.read(META))
     except OSError:
         return False
 
@@ -113,7 +116,7 @@ def _opened(path: Path, *, limit: int) -> Iterator[IO[bytes]]:
     if status.st_size > SIZE_LIMIT:
         raise refusal(path, f"{status.st_size} bytes are over the limit of {SIZE_LIMIT}")
     with io.BufferedReader(_Beginning(path, limit)) as file:
-        if not _starts_like_dicom(file):
+        if not starts_like_dicom(_head(file)):
             raise refusal(path, "not a DICOM file" if status.st_size else "the file is empty")
         yield _inflated(file, limit)
 
@@ -129,15 +132,20 @@ class _Beginning(io.FileIO):
         return super().readinto(memoryview(buffer)[: max(0, self._limit - self.tell())])
 
 
-def _starts_like_dicom(file: IO[bytes]) -> bool:
-    head = file.read(132)
+def starts_like_dicom(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file have the DICM prefix, or without one a first group of 0002 or 0008."""
+    return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+
+
+def _head(file: IO[bytes]) -> bytes:
+    head = file.read(META)
     file.seek(0)
-    return head[128:] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+    return head
 
 
 def _inflated(file: IO[bytes], limit: int) -> IO[bytes]:
     """The file itself, or the beginning of a deflated one unpacked: pydicom would unpack a kilobyte to a gigabyte."""
-    file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
+    file.seek(META if file.read(META)[128:] == b"DICM" else 0)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2)
     place = file.tell()
     file.seek(0)

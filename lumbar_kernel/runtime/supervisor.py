@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
-from lumbar_kernel.dicom.discovery import find_studies, sample_studies
+from lumbar_kernel.dicom.discovery import Scan
+from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.results.submission import load_submission, write_submission
@@ -31,6 +33,12 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_EVERY_SECONDS = 5.0
 """Longest time before new grades are written to the file."""
+
+FIRST_SUBMISSION_SECONDS = 0.3
+"""Search before the studies found so far are written; later at every doubling, so that writing never takes long."""
+
+SCAN_SHARE = 0.5
+"""Most of the time that the search for studies may take; the rest is for grading those that it found."""
 
 POLL_SECONDS = 0.5
 
@@ -95,16 +103,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
-    studies = find_studies(config.data, split=config.split)
-    if not studies:
-        msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
-        raise ConfigError(msg)
-    state = _State(
-        grades=_first_grades(config, submission_order(config, studies)),
-        reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
-    )
-    _write_first(config, state)
-    logger.info("a first submission of %d studies is on disk", len(studies))
+    studies, state = _find_studies(config, budget)
     if config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
@@ -116,6 +115,43 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
+
+
+def _find_studies(config: Config, budget: Budget) -> tuple[tuple[StudyFiles, ...], _State]:
+    """The studies of a run and its first submission, which is written early and grows while the scan finds more.
+
+    A scan that takes more than its share of the time is cut short: the studies known by then are graded.
+    """
+    scan, previous = Scan(config.data, split=config.split), _previous_grades(config)
+    began, write_at = budget.elapsed(), FIRST_SUBMISSION_SECONDS
+    most = math.inf if config.seconds == 0 else SCAN_SHARE * budget.remaining()
+    for _ in scan:
+        spent = budget.elapsed() - began
+        if spent > min(write_at, most) and (known := scan.known_studies()):
+            if spent > most:
+                break
+            _write_first(config, _first_state(config, known, previous))
+            write_at = 2 * (budget.elapsed() - began)
+            logger.info("a first submission of %d studies is on disk, the search for more goes on", len(known))
+    studies = scan.studies()
+    if not studies:
+        msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
+        raise ConfigError(msg)
+    state = _first_state(config, studies, previous)
+    if not scan.complete:
+        text = f"the time was up; not searched to the end: {scan.rest}"
+        logger.warning("%s", text)
+        state.failures.append(Failure("find studies", "TimeUp", text))
+    _write_first(config, state)
+    logger.info("a first submission of %d studies is on disk", len(studies))
+    return studies, state
+
+
+def _first_state(config: Config, studies: Sequence[StudyFiles], previous: Mapping[str, FloatArray]) -> _State:
+    return _State(
+        grades=_first_grades(submission_order(config, studies), previous),
+        reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
+    )
 
 
 def _write_first(config: Config, state: _State) -> None:
@@ -160,18 +196,22 @@ def _publish(config: Config, state: _State) -> None:
         state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
 
 
-def _first_grades(config: Config, study_ids: Sequence[str]) -> dict[str, FloatArray]:
-    """The grades written first: the prior, or in a resumed run the grades of the interrupted one."""
-    grades = {study_id: prior() for study_id in study_ids}
+def _previous_grades(config: Config) -> dict[str, FloatArray]:
+    """Row id → probabilities of the interrupted run that is resumed, empty without one."""
     if config.resume and config.submission_path.is_file():
         try:
-            previous = load_submission(config.submission_path)
+            return load_submission(config.submission_path)
         except (SubmissionError, ValueError, OSError) as error:
             logger.warning("%s cannot be reused: %s", config.submission_path, error)
-            return grades
-        for study_id in study_ids:
-            if all(row in previous for row in row_ids(study_id)):
-                grades[study_id] = np.array([previous[row] for row in row_ids(study_id)])
+    return {}
+
+
+def _first_grades(study_ids: Sequence[str], previous: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The grades written first: the prior, or in a resumed run the grades of the interrupted one."""
+    grades = {study_id: prior() for study_id in study_ids}
+    for study_id in study_ids if previous else ():
+        if all(row in previous for row in row_ids(study_id)):
+            grades[study_id] = np.array([previous[row] for row in row_ids(study_id)])
     return grades
 
 

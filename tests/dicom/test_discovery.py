@@ -8,8 +8,10 @@ from benchmarks.robustness.dicom_files import (
     write_slice,
     write_stack,
 )
-from lumbar_kernel.dicom.discovery import find_studies, natural_key, sample_studies
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.folders import natural_key
 from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import ROWS, SAGITTAL_T2
 from tests.dicom.conftest import LATERAL, only_study, shape
@@ -25,7 +27,10 @@ def test_competition_folder_gives_studies_and_roles_in_numeric_order(competition
 
 
 def test_images_folder_given_directly_is_the_same(competition):
-    assert find_studies(competition / "test_images") == find_studies(competition)
+    direct, whole = find_studies(competition / "test_images"), find_studies(competition)
+    assert [study.series for study in direct] == [study.series for study in whole]
+    assert [study.folder for study in direct] == ["9", "10", ""]
+    assert [study.folder for study in whole] == ["test_images/9", "test_images/10", ""]
 
 
 def test_sample_submission_adds_studies_for_the_test_split_only(competition):

@@ -2,7 +2,8 @@ import pytest
 
 from benchmarks.kaggle.check import study_ids
 from benchmarks.kaggle.multiply import multiply
-from lumbar_kernel.dicom.discovery import find_studies, sample_studies
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.tables import sample_studies
 
 
 def test_the_new_folder_holds_the_studies_again_and_again(dataset, tmp_path):

@@ -1,0 +1,137 @@
+"""Whose file this is: the UIDs and the patient of one DICOM file, from its first bytes where these are ordinary."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from lumbar_kernel.dicom.element_walk import leading_elements
+from lumbar_kernel.dicom.elements import text
+from lumbar_kernel.dicom.safe_open import open_header, reading, starts_like_dicom
+from lumbar_kernel.errors import DicomError
+
+TEXTS = {
+    0x00100020: ("PatientID", b"LO"),
+    0x00100030: ("PatientBirthDate", b"DA"),
+    0x00100040: ("PatientSex", b"CS"),
+    0x0020000D: ("StudyInstanceUID", b"UI"),
+    0x0020000E: ("SeriesInstanceUID", b"UI"),
+    0x00200052: ("FrameOfReferenceUID", b"UI"),
+    0x00280008: ("NumberOfFrames", b"IS"),
+}
+"""The text elements of an identity with their VRs."""
+
+CHARACTER_SET, DIRECTORY_RECORDS, ROWS = 0x00080005, 0x00041220, 0x00280010
+WANTED = frozenset({*TEXTS, CHARACTER_SET, DIRECTORY_RECORDS, ROWS})
+KEYWORDS = [*(keyword for keyword, _ in TEXTS.values()), "DirectoryRecordSequence", "Rows"]
+
+PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
+"""ASCII that every character set of DICOM reads alike, without backslash and tilde, which Japanese ones replace."""
+
+CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*\0?")
+
+HEAD_BYTES = (1 << 13, 1 << 18)
+"""First bytes of a file that are looked at; the second try is for headers with long private elements."""
+
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells to which study a file belongs.
+
+    Attributes:
+        study_uid: StudyInstanceUID, empty when absent.
+        series_uid: SeriesInstanceUID, empty when absent.
+        patient: PatientID, PatientBirthDate and PatientSex, empty when all are absent.
+        frame_of_reference: FrameOfReferenceUID, empty when absent.
+        multi_frame: whether the file holds several frames.
+    """
+
+    study_uid: str
+    series_uid: str
+    patient: tuple[str, ...] = ()
+    frame_of_reference: str = ""
+    multi_frame: bool = False
+
+
+def read_identity(path: Path) -> FileIdentity | None:
+    """The identity of a file, None when it is not a DICOM image."""
+    return identify(str(path))[1]
+
+
+def identify(path: str) -> tuple[bool, FileIdentity | None]:
+    """Whether a file starts like DICOM, and its identity, None when it is not an image that can be read."""
+    for size in HEAD_BYTES:
+        try:
+            head = read_head(path, size)
+        except OSError:
+            return False, None
+        if not starts_like_dicom(head):
+            return False, None
+        if identity := quick_identity(head):
+            return True, identity
+        if len(head) < size:
+            break
+    return True, careful_identity(Path(path))
+
+
+def read_head(path: str, size: int) -> bytes:
+    """The first bytes of a regular file; raises OSError for anything else, and never blocks."""
+    file = os.open(path, OPEN_FLAGS)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            msg = "not a regular file"
+            raise OSError(msg)
+        return os.read(file, size)
+    finally:
+        os.close(file)
+
+
+def quick_identity(head: bytes) -> FileIdentity | None:
+    """The identity from the first bytes of an ordinary file; None where pydicom should look."""
+    elements = leading_elements(head, WANTED, last=ROWS)
+    if elements is None or DIRECTORY_RECORDS in elements:
+        return None
+    return _from_stored(elements.get(CHARACTER_SET), *map(elements.get, TEXTS))
+
+
+@lru_cache(maxsize=4096)
+def _from_stored(character_set: tuple[bytes, bytes] | None, *stored: tuple[bytes, bytes] | None) -> FileIdentity | None:
+    """The identity from stored values in the order of `TEXTS`; the files of a series share theirs."""
+    if character_set and not CHARACTER_SETS.fullmatch(character_set[1]):
+        return None
+    values = {}
+    for (keyword, vr), found in zip(TEXTS.values(), stored, strict=True):
+        if found and (found[0] not in (vr, b"") or not PLAIN.fullmatch(found[1])):
+            return None
+        values[keyword] = found[1].rstrip(b"\0 ").decode("ascii").strip() if found else ""
+    return _identity(values)
+
+
+def careful_identity(path: Path) -> FileIdentity | None:
+    """The identity as pydicom reads it, None when the file is not a DICOM image."""
+    try:
+        with reading(path, "the header cannot be read"):
+            dataset, _ = open_header(path, tags=KEYWORDS)
+            if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
+                return None
+            return _identity({keyword: text(dataset, keyword) for keyword, _ in TEXTS.values()})
+    except DicomError:
+        return None
+
+
+def _identity(values: Mapping[str, str]) -> FileIdentity:
+    patient = (values["PatientID"], values["PatientBirthDate"], values["PatientSex"])
+    return FileIdentity(
+        values["StudyInstanceUID"],
+        values["SeriesInstanceUID"],
+        patient if any(patient) else (),
+        values["FrameOfReferenceUID"],
+        multi_frame=values["NumberOfFrames"] not in ("", "0", "1"),
+    )

@@ -1,0 +1,63 @@
+"""The competition's tables: roles of series, and the studies that a submission must hold."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS, split_row_id
+
+logger = logging.getLogger(__name__)
+
+ROLE_SPELLINGS = {name.lower(): name for name in SERIES_DESCRIPTIONS} | {
+    "sagittal t2": SAGITTAL_T2,
+    "sagittal stir": SAGITTAL_T2,
+}
+
+Roles = dict[str, dict[str, str | None]]
+"""Study id → series id → role, from a descriptions table."""
+
+
+def sample_studies(folder: Path) -> list[str]:
+    """The studies of the `sample_submission.csv` in a folder, in its order; empty where there is none."""
+    studies: dict[str, None] = {}
+    for row in _read_table(folder / "sample_submission.csv", columns=(ROW_ID,)):
+        with suppress(ValueError):  # a row of another competition
+            studies[split_row_id(row[ROW_ID])[0]] = None
+    return list(studies)
+
+
+def read_roles(path: Path) -> Roles:
+    """Roles by study and series from a descriptions table, empty where the table is missing or has other columns."""
+    roles: Roles = defaultdict(dict)
+    for row in _read_table(path, columns=("study_id", "series_id", "series_description")):
+        description = row["series_description"].strip()
+        role = ROLE_SPELLINGS.get(description.lower())
+        if role is None:
+            logger.warning("%s calls a series %r, its role is found from the headers", path.name, description)
+        roles[row["study_id"].strip()][row["series_id"].strip()] = role
+    return dict(roles)
+
+
+def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            reader = csv.DictReader(file)
+            absent = [column for column in columns if column not in (reader.fieldnames or ())]
+            rows = list(reader)
+    except (OSError, csv.Error) as error:
+        logger.warning("%s cannot be read (%s), the run continues without it", path, error)
+        return []
+    if absent:
+        logger.warning("%s has no column %s, the run continues without it", path.name, ", ".join(absent))
+        return []
+    complete = [row for row in rows if all(row.get(column) for column in columns)]
+    if len(complete) < len(rows):
+        missing = len(rows) - len(complete)
+        logger.warning("%s: %d rows without %s are left out", path.name, missing, ", ".join(columns))
+    return complete
