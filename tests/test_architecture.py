@@ -31,7 +31,8 @@ TOP = (
 
 ROOMS = {
     "dicom": (
-        *("archives", "safe_open", "headers", "pixels", "ordering", "roles"),
+        *("archives", "safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles"),
+        *("pixel_weighting", "series_split", "stacks", "selection"),
         *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("discovery", "reader"),
     ),

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lumbar_kernel.dicom.element_walk import leading_elements
-from lumbar_kernel.dicom.headers import text
+from lumbar_kernel.dicom.elements import text
 from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.dicom.headers import SliceHeader, frame_count, number
+from lumbar_kernel.dicom.elements import frame_count, number
+from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, reading, refusal
 
 ENCODED_SPARE = 1 << 16

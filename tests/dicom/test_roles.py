@@ -42,7 +42,8 @@ def test_series_without_a_role_are_reported(tmp_path, orientation, description):
     write_stack(tmp_path / "1" / "2", LATERAL, orientation=orientation, SeriesDescription=description)
     study = only_study(tmp_path)
     assert study.series == ()
-    assert "no role wants it" in study.problems[-1]
+    assert [decision.role for decision in study.decisions] == [None]
+    assert study.decisions[0].reason
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,8 @@ def test_localisers_diffusion_and_maps_have_no_role(tmp_path, tags):
     write_stack(tmp_path / "1" / "2", LATERAL, **tags)
     study = only_study(tmp_path)
     assert study.series == ()
-    assert "no role wants it" in study.problems[-1]
+    assert [decision.role for decision in study.decisions] == [None]
+    assert study.decisions[0].reason
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_scout_in_three_planes_has_no_role(tmp_path):
         write_slice(tmp_path / "1" / "2" / f"{i}.dcm", orientation=orientation, SeriesDescription="T2")
     study = only_study(tmp_path)
     assert study.series == ()
-    assert "in several planes" in study.problems[0]
+    assert "in several planes" in study.decisions[0].reason
 
 
 def test_remnant_loses_to_a_fuller_series_but_counts_alone(tmp_path):
@@ -95,7 +97,7 @@ def test_remnant_loses_to_a_fuller_series_but_counts_alone(tmp_path):
     write_stack(tmp_path / "1" / "3", LATERAL, SeriesDescription="T2", SeriesInstanceUID="1.3")
     study = only_study(tmp_path)
     assert [series.series_id for series in study.series] == ["3"]
-    assert "only 2 slices" in study.problems[0]
+    assert {item.series_id: item.reason for item in study.decisions}["2"].startswith("only 2 slices")
 
 
 def spine(*, canal: float, fat: float) -> np.ndarray:
