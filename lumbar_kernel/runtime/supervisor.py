@@ -21,7 +21,7 @@ from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.results.submission import load_submission, write_submission
-from lumbar_kernel.results.tables import write_tables
+from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update
@@ -97,7 +97,8 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         started: reading of the clock at which the budget began, now when None.
 
     Returns:
-        The report, which is also written beside the submission as `report.json`, with `grades.csv` and `landmarks.csv`.
+        The report, which is also written beside the submission as `report.json`, with `studies.csv`, `grades.csv` and
+        `landmarks.csv`.
 
     Raises:
         ConfigError: nothing can be graded: a path is wrong, the folder holds no study, or a named device does not work.
@@ -155,6 +156,11 @@ def _find_studies(config: Config, data: Path, budget: Budget, *, until: float) -
         state.failures.append(Failure("find studies", "TimeUp", text))
     _write_first(config, state)
     logger.info("a first submission of %d studies is on disk", len(studies))
+    try:
+        write_study_table(studies, config.output)
+    except OSError as error:
+        logger.warning("studies.csv cannot be written: %s", error)
+        state.failures.append(Failure("write studies.csv", type(error).__name__, str(error)))
     return studies, state
 
 
