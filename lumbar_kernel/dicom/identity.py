@@ -13,6 +13,7 @@ from lumbar_kernel.dicom.elements import text
 from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
 
+FRAMES = "NumberOfFrames"
 TEXTS = {
     0x00100020: ("PatientID", b"LO"),
     0x00100030: ("PatientBirthDate", b"DA"),
@@ -20,7 +21,7 @@ TEXTS = {
     0x0020000D: ("StudyInstanceUID", b"UI"),
     0x0020000E: ("SeriesInstanceUID", b"UI"),
     0x00200052: ("FrameOfReferenceUID", b"UI"),
-    0x00280008: ("NumberOfFrames", b"IS"),
+    0x00280008: (FRAMES, b"IS"),
 }
 """The text elements of an identity with their VRs."""
 
@@ -105,17 +106,19 @@ def careful_identity(path: Path) -> FileIdentity | None:
             dataset, _ = open_header(path, tags=KEYWORDS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
-            return _identity({keyword: text(dataset, keyword) for keyword, _ in TEXTS.values()})
+            texts = {keyword: text(dataset, keyword) for keyword, _ in TEXTS.values() if keyword != FRAMES}
+            return _identity(texts | {FRAMES: str(dataset.get(FRAMES) or "").strip()})
     except DicomError:
         return None
 
 
 def _identity(values: Mapping[str, str]) -> FileIdentity:
+    frames = values[FRAMES]
     patient = (values["PatientID"], values["PatientBirthDate"], values["PatientSex"])
     return FileIdentity(
         values["StudyInstanceUID"],
         values["SeriesInstanceUID"],
         patient if any(patient) else (),
         values["FrameOfReferenceUID"],
-        multi_frame=values["NumberOfFrames"] not in ("", "0", "1"),
+        multi_frame=frames.isdecimal() and frames.lstrip("0") not in ("", "1"),
     )
