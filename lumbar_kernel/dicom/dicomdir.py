@@ -10,8 +10,8 @@ from lumbar_kernel.dicom.safe_open import open_whole, reading, refusal
 IMAGE = "IMAGE"
 """DirectoryRecordType of the records that refer to images (DICOM PS3.3, F.5)."""
 
-RECORDS, SEQUENCE_END = b"\x04\x00\x20\x12SQ\0\0", b"\xfe\xff\xdd\xe0\0\0\0\0"
-"""The beginning of DirectoryRecordSequence, and the end of a sequence of undefined length."""
+RECORDS = b"\x04\x00\x20\x12SQ\0\0"
+"""The beginning of DirectoryRecordSequence, before its length."""
 
 UNDEFINED = 0xFFFFFFFF
 
@@ -42,13 +42,13 @@ def indexed_files(path: Path) -> tuple[dict[Path, list[str]], list[str]]:
 
 
 def _breaks_off(content: bytes) -> bool:
-    """Whether the sequence of records ends before its length or its delimiter says so, which pydicom passes over."""
+    """Whether the sequence of records ends before its length says so; without a length, pydicom sees it."""
     start = content.find(RECORDS)
     if start < 0:
         return False
     first = start + len(RECORDS) + 4
     length = int.from_bytes(content[first - 4 : first], "little")
-    return SEQUENCE_END not in content[first:] if length == UNDEFINED else first + length > len(content)
+    return length != UNDEFINED and first + length > len(content)
 
 
 def _existing(root: Path, parts: tuple[str, ...]) -> Path | None:
