@@ -16,6 +16,7 @@ from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import Scan
+from lumbar_kernel.dicom.overrides import read_overrides
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
@@ -103,7 +104,9 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
-    studies, state = _find_studies(config, budget)
+    overrides = read_overrides(config.roles, config.series)
+    found, state = _find_studies(config, budget)
+    studies = overrides.applied_to(found)
     if config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
