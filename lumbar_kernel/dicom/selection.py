@@ -127,9 +127,10 @@ def _rank(stack: Stack, contrasts: dict[Stack, tuple[Ranked, ...]], role: str) -
     of_contrast = [other for other in contrasts if _values(contrasts[other]) == _values(contrasts[stack])]
     extents = {other: _extent([other], role) for other in contrasts}
     own, widest = _extent(of_contrast, role), max(extents.values())
-    named, scout, *appearance = contrasts[stack]
+    named, by_headers, scout, *appearance = contrasts[stack]
     return (
         named,
+        by_headers,
         scout,
         Ranked(own < COMPLETE_SHARE * widest, f"it covers {own:.0f} of {widest:.0f} mm"),
         *appearance,
