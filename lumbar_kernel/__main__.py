@@ -26,8 +26,9 @@ PREDICT = """\
 Grade every study in DATA and write OUT/submission.csv and OUT/report.json.
 
 DATA is the competition's folder (test_images/ with test_series_descriptions.csv), or any folder of DICOM files,
-nested in any way; series then get their role from headers and pixels. A valid submission with the prior is written at
-once and rewritten as studies are graded, so the run may be stopped at any moment.
+nested in any way, a zip or tar of them, or a DICOMDIR; series then get their role from headers and pixels. A valid
+submission with the prior is written at once and rewritten as studies are graded, so the run may be stopped at any
+moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
@@ -101,7 +102,7 @@ class _Plain(argparse.RawDescriptionHelpFormatter):
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("predict", help="grade studies", description=PREDICT, formatter_class=_Plain)
     add.set_defaults(command=_predict)
-    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
+    add.add_argument("data", type=Path, metavar="DATA", help="folder, zip, tar or DICOMDIR of studies")
     add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     _add_split(add)
     _add_roles(add)
@@ -152,7 +153,7 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("inspect", help="show what would be read", description=INSPECT, formatter_class=_Plain)
     add.set_defaults(command=_inspect)
-    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
+    add.add_argument("data", type=Path, metavar="DATA", help="folder, zip, tar or DICOMDIR of studies")
     _add_split(add)
     _add_roles(add)
     add.add_argument("--pixels", action="store_true", help="decode the pixels too, as grading does")
@@ -252,12 +253,19 @@ def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
+    from lumbar_kernel.dicom.unpacking import unpacked
+
+    with unpacked(chosen.data) as (data, _):
+        return _show_studies(chosen, data)
+
+
+def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     from lumbar_kernel.dicom.discovery import find_studies
     from lumbar_kernel.dicom.inspection import inspect_study
     from lumbar_kernel.dicom.overrides import read_overrides
 
     overrides = read_overrides(chosen.roles, chosen.series)
-    studies = overrides.applied_to(find_studies(chosen.data, split=chosen.split))
+    studies = overrides.applied_to(find_studies(data, split=chosen.split))
     if not studies:
         msg = f"no study found in {str(chosen.data)!r}"
         raise ConfigError(msg)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumbar_kernel.containers import container_kind
 from lumbar_kernel.errors import ConfigError
 
 SPLITS = ("test", "train")
@@ -26,7 +27,7 @@ class Config:
     """One run; an unknown key is a TypeError, a value that cannot work a ConfigError.
 
     Attributes:
-        data: existing folder of DICOM studies.
+        data: existing folder of DICOM studies, or a zip, tar or DICOMDIR of them.
         output: folder for `submission.csv` and `report.json`; `predict` creates it.
         split: which half of the competition's folder to read, one of `SPLITS`.
         seconds: budget of the whole run, None for no limit, 0 for the prior alone.
@@ -113,8 +114,8 @@ def _path(name: str, value: object, *, optional: bool) -> Path | None:
 
 def _check_folders(config: Config) -> None:
     """Refuse input folders that are absent and an output folder that cannot be made or written."""
-    if not config.data.is_dir():
-        msg = f"data must be an existing folder of DICOM studies, not {str(config.data)!r}"
+    if not config.data.is_dir() and container_kind(config.data) is None:
+        msg = f"data must be an existing folder, zip, tar or DICOMDIR of DICOM studies, not {str(config.data)!r}"
         raise ConfigError(msg)
     if config.weights is not None and not (config.weights / "manifest.json").is_file():
         msg = f"weights must be a folder with a manifest.json, not {str(config.weights)!r}"

@@ -12,27 +12,29 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *("schema", "errors", "dependencies", "arrays", "geometry", "config", "checks", "processes", "study", "views"),
+    *(
+        "schema",
+        "errors",
+        "dependencies",
+        "arrays",
+        "geometry",
+        "containers",
+        "config",
+        "checks",
+        "processes",
+        "study",
+        "views",
+    ),
     "resampling",
 )
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
     "dicom": (
-        *("safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles", "pixel_weighting"),
-        *("stacks", "selection"),
-        *(
-            "element_walk",
-            "identity",
-            "persons",
-            "grouping",
-            "folders",
-            "tables",
-            "overrides",
-            "discovery",
-            "reader",
-            "inspection",
-        ),
+        *("archives", "safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles"),
+        *("pixel_weighting", "series_split", "stacks", "selection"),
+        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
+        *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,9 +10,10 @@ from pathlib import Path
 
 from lumbar_kernel.dicom.element_walk import leading_elements
 from lumbar_kernel.dicom.elements import text
-from lumbar_kernel.dicom.safe_open import open_header, reading, starts_like_dicom
+from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
 
+FRAMES = "NumberOfFrames"
 TEXTS = {
     0x00100020: ("PatientID", b"LO"),
     0x00100030: ("PatientBirthDate", b"DA"),
@@ -22,7 +21,7 @@ TEXTS = {
     0x0020000D: ("StudyInstanceUID", b"UI"),
     0x0020000E: ("SeriesInstanceUID", b"UI"),
     0x00200052: ("FrameOfReferenceUID", b"UI"),
-    0x00280008: ("NumberOfFrames", b"IS"),
+    0x00280008: (FRAMES, b"IS"),
 }
 """The text elements of an identity with their VRs."""
 
@@ -37,8 +36,6 @@ CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*
 
 HEAD_BYTES = (1 << 13, 1 << 18)
 """First bytes of a file that are looked at; the second try is for headers with long private elements."""
-
-OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True)
@@ -81,18 +78,6 @@ def identify(path: str) -> tuple[bool, FileIdentity | None]:
     return True, careful_identity(Path(path))
 
 
-def read_head(path: str, size: int) -> bytes:
-    """The first bytes of a regular file; raises OSError for anything else, and never blocks."""
-    file = os.open(path, OPEN_FLAGS)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            msg = "not a regular file"
-            raise OSError(msg)
-        return os.read(file, size)
-    finally:
-        os.close(file)
-
-
 def quick_identity(head: bytes) -> FileIdentity | None:
     """The identity from the first bytes of an ordinary file; None where pydicom should look."""
     elements = leading_elements(head, WANTED, last=ROWS)
@@ -121,17 +106,19 @@ def careful_identity(path: Path) -> FileIdentity | None:
             dataset, _ = open_header(path, tags=KEYWORDS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
-            return _identity({keyword: text(dataset, keyword) for keyword, _ in TEXTS.values()})
+            texts = {keyword: text(dataset, keyword) for keyword, _ in TEXTS.values() if keyword != FRAMES}
+            return _identity(texts | {FRAMES: str(dataset.get(FRAMES) or "").strip()})
     except DicomError:
         return None
 
 
 def _identity(values: Mapping[str, str]) -> FileIdentity:
+    frames = values[FRAMES]
     patient = (values["PatientID"], values["PatientBirthDate"], values["PatientSex"])
     return FileIdentity(
         values["StudyInstanceUID"],
         values["SeriesInstanceUID"],
         patient if any(patient) else (),
         values["FrameOfReferenceUID"],
-        multi_frame=values["NumberOfFrames"] not in ("", "0", "1"),
+        multi_frame=frames.isdecimal() and frames.lstrip("0") not in ("", "1"),
     )

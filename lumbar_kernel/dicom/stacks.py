@@ -21,6 +21,7 @@ from lumbar_kernel.dicom.roles import (
     slice_planes,
     weighting_of_role,
 )
+from lumbar_kernel.dicom.series_split import acquisitions
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import Plane
 from lumbar_kernel.schema import NO_ROLE
@@ -90,8 +91,7 @@ def stacks_of(series: Sequence[SeriesFiles]) -> Sorted:
         if item.role == NO_ROLE:
             refused.append(SeriesDecision(item.series_id, None, "left out by the roles given", slices=len(item.paths)))
             continue
-        headers = _headers(item, problems)
-        for series_id, members in _contrasts(item, headers):
+        for series_id, members in _contrasts(item, _headers(item, problems)):
             found = _stack(series_id, item.role, members, problems)
             if isinstance(found, Stack):
                 stacks.append(found)
@@ -134,16 +134,12 @@ def _headers(series: SeriesFiles, problems: list[str]) -> list[SliceHeader]:
 
 
 def _contrasts(series: SeriesFiles, headers: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
-    """The parts of a series that are series of their own: other UIDs without a role, other contrasts of one place."""
+    """The parts of a series that are series of their own: other acquisitions without a role, contrasts of one place."""
     parts: list[tuple[str, list[SliceHeader]]] = []
-    uids = list(dict.fromkeys(header.series_uid for header in headers))
-    if series.role is not None or len(uids) < 2:
-        uids, mixed = uids[:1], False
-    else:
-        mixed = True
-    for uid in uids:
-        members = [header for header in headers if not mixed or header.series_uid == uid]
-        series_id = (uid or series.series_id) if mixed else series.series_id
+    if not headers:
+        return parts
+    apart = acquisitions(series.series_id, headers) if series.role is None else [(series.series_id, list(headers))]
+    for series_id, members in apart:
         by_contrast = _by_contrast(members)
         names = [f"{series_id} {name}" if len(by_contrast) > 1 else series_id for name in by_contrast]
         parts += zip(names, by_contrast.values(), strict=True)

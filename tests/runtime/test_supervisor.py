@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lumbar_kernel import Config, predict
+from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
@@ -196,7 +197,7 @@ def test_rows_follow_the_sample_submission(dataset):
     lines = (dataset / "sample_submission.csv").read_text().splitlines()
     ids = list(dict.fromkeys(line.split("_")[0] for line in lines[1:]))
     studies = [type("Files", (), {"study_id": key}) for key in (*sorted(ids, reverse=True), "999")]
-    assert submission_order(Config(data=dataset), studies) == [*ids, "999"]
+    assert submission_order(sample_studies(dataset), studies) == [*ids, "999"]
 
 
 def test_the_report_is_json_for_machines(run):
