@@ -41,6 +41,8 @@ class Config:
         progress: show a progress bar.
         pictures: how many studies get a picture with their landmarks.
         resume: continue an interrupted run from its files in the output folder.
+        roles: CSV file (study_id, series_id, series_description) with roles that replace those found, None for none.
+        series: the same for single series, as SERIES=ROLE or STUDY/SERIES=ROLE; none as a role leaves a series out.
     """
 
     data: Path
@@ -56,10 +58,13 @@ class Config:
     progress: bool = True
     pictures: int = 0
     resume: bool = False
+    roles: Path | None = None
+    series: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("data", "output", "weights"):
-            object.__setattr__(self, name, _path(name, getattr(self, name), optional=name == "weights"))
+        for name in ("data", "output", "weights", "roles"):
+            optional = name in ("weights", "roles")
+            object.__setattr__(self, name, _path(name, getattr(self, name), optional=optional))
         try:
             _check_folders(self)
         except OSError as error:  # no permission even to look
@@ -137,6 +142,10 @@ def _check_choices(config: Config) -> None:
         raise ConfigError(msg)
     if not isinstance(config.device, str) or not DEVICE.fullmatch(config.device):
         msg = f"device must be auto, or cpu, cuda or cuda:N separated by commas, not {config.device!r}"
+        raise ConfigError(msg)
+    series: object = config.series
+    if not isinstance(series, tuple | list) or not all(isinstance(item, str) for item in series):
+        msg = f"series must be a tuple of texts such as SERIES=ROLE, not {series!r}"
         raise ConfigError(msg)
     for name in ("strict", "progress", "resume"):
         if not isinstance(getattr(config, name), bool):

@@ -34,7 +34,7 @@ ROOMS = {
         *("archives", "safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles"),
         *("pixel_weighting", "series_split", "stacks", "selection"),
         *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
-        *("discovery", "reader"),
+        *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),

@@ -124,10 +124,9 @@ def _with_weightings_by_pixels(stacks: Sequence[Stack], decoding: _Decoding) -> 
     return [
         stack
         if stack.weighting.name
-        else replace(
-            stack, weighting=Weighting(found.get(stack.series_id), f"{found.get(stack.series_id)} by its pixels")
-        )
+        else replace(stack, weighting=Weighting(name, f"{name} by its pixels", by_pixels=True))
         for stack in stacks
+        for name in (found.get(stack.series_id),)
     ]
 
 

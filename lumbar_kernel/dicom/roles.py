@@ -29,10 +29,11 @@ SHORTEST_TR_MS = 100.0
 
 @dataclass(frozen=True)
 class Weighting:
-    """T1, T2 or OTHER, None where headers do not say; and what says so."""
+    """T1, T2 or OTHER, None where headers do not say; and what says so, the headers or the pixels."""
 
     name: str | None
     reason: str
+    by_pixels: bool = False
 
 
 def main_plane(headers: Sequence[SliceHeader], *, declared: Plane | None = None) -> Plane | None:

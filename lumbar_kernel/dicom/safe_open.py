@@ -44,8 +44,12 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 SIZE_LIMIT = 1 << 28
 """Most bytes of a file, packed and unpacked: 512 frames of 512 × 512 with two bytes each."""
 
-HEADER_LIMIT = 1 << 21
-"""Most bytes before the pixels, functional groups of 500 frames and more. Eight may be an item: 18 µs to parse."""
+HEADER_LIMIT = 1 << 24
+"""Most bytes before the pixels: functional groups of 512 frames with 32 KiB each. Two million elements take 3 s."""
+
+ITEM = b"\xfe\xff\x00\xe0"
+ITEM_LIMIT = 1 << 18
+"""Most items of sequences in a header, which take 18 µs each to parse; 500 functional groups have a few thousand."""
 
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 """Opening a pipe without O_NONBLOCK would wait until something is written."""
@@ -95,12 +99,24 @@ def looks_like_dicom(path: Path) -> bool:
 def open_header(path: Path, *, tags: Sequence[str]) -> tuple[Any, bool]:
     """The dataset up to its pixels, and whether pixel data follow."""
     with _opened(path, limit=HEADER_LIMIT) as file:
+        _check_items(path, file)
         # pydicom stops at the pixel element, so reading one more byte shows whether there is one
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
         has_pixels = bool(file.read(1))
         if not has_pixels and file.tell() >= HEADER_LIMIT:
             raise refusal(path, f"the header is longer than {HEADER_LIMIT} bytes")
     return dataset, has_pixels
+
+
+def _check_items(path: Path, file: IO[bytes]) -> None:
+    """Refuse a header that could hold, and does hold, more items than any scanner writes."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size > ITEM_LIMIT * 8:  # an empty item has eight bytes
+        items = file.read().count(ITEM)
+        file.seek(0)
+        if items > ITEM_LIMIT:
+            raise refusal(path, f"the header holds {items} items, over the limit of {ITEM_LIMIT}")
 
 
 def open_whole(path: Path) -> Any:

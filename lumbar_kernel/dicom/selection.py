@@ -8,7 +8,7 @@ show other places are read together.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,7 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
         elif _shows_other_places(stack, read, role=role, same_contrast=same):
             reason = f"{stack.weighting.reason}; it shows other places than {_called(leader)}"
         else:
-            why = _first_difference(ranks[leader], ranks[stack])
+            why = _difference(leader, stack, ranks)
             choices.append(Choice(stack, role, False, f"{why}; {_called(leader)} is read as {role} instead"))
             continue
         read.append(stack)
@@ -106,9 +106,10 @@ def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
     is_t1 = role == SAGITTAL_T1
     return (
         Ranked(not stack.from_table, "no table names it"),
+        Ranked(stack.weighting.by_pixels, "its headers name no weighting"),
         Ranked(
             _is_scout(stack),
-            f"pixels of {stack.middle.plane.row_spacing:.1f} mm and steps of {step_mm(headers):.0f} mm",
+            f"a scout by pixels of {stack.middle.plane.row_spacing:.1f} mm and steps of {step_mm(headers):.0f} mm",
         ),
         Ranked(_most(headers, is_single_shot), "a single-shot sequence"),
         Ranked(_most(headers, is_derived), "derived from other images by ImageType"),
@@ -127,9 +128,10 @@ def _rank(stack: Stack, contrasts: dict[Stack, tuple[Ranked, ...]], role: str) -
     of_contrast = [other for other in contrasts if _values(contrasts[other]) == _values(contrasts[stack])]
     extents = {other: _extent([other], role) for other in contrasts}
     own, widest = _extent(of_contrast, role), max(extents.values())
-    named, scout, *appearance = contrasts[stack]
+    named, by_headers, scout, *appearance = contrasts[stack]
     return (
         named,
+        by_headers,
         scout,
         Ranked(own < COMPLETE_SHARE * widest, f"it covers {own:.0f} of {widest:.0f} mm"),
         *appearance,
@@ -142,12 +144,13 @@ def _rank(stack: Stack, contrasts: dict[Stack, tuple[Ranked, ...]], role: str) -
     )
 
 
-def _first_difference(better: Sequence[Ranked], worse: Sequence[Ranked]) -> str:
-    """Why one stack ranks behind another, in words."""
-    for one, other in zip(better, worse, strict=True):
-        if one.value != other.value:
-            return other.words
-    return "an earlier acquisition of the same"
+def _difference(leader: Stack, stack: Stack, ranks: Mapping[Stack, Sequence[Ranked]]) -> str:
+    """Why a stack ranks behind another, in words: the first number that differs."""
+    for better, worse in zip(ranks[leader], ranks[stack], strict=True):
+        if better.value != worse.value:
+            return worse.words
+    earlier = _identity(leader)[:2] != _identity(stack)[:2]
+    return "an earlier acquisition of the same" if earlier else "equal in all that is compared"
 
 
 def _identity(stack: Stack) -> tuple[str, int, str]:

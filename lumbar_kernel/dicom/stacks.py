@@ -120,7 +120,7 @@ def decision(series_id: str, headers: Sequence[SliceHeader], role: str | None, r
 def step_mm(headers: Sequence[SliceHeader]) -> float:
     """Median distance of neighbouring slices along their normals, 0 for a single one."""
     steps = [abs(float(one.plane.distance(other.plane.origin))) for one, other in pairwise(headers)]
-    return float(np.median(steps)) if steps else 0.0
+    return round(float(np.median(steps)), 3) if steps else 0.0
 
 
 def _headers(series: SeriesFiles, problems: list[str]) -> list[SliceHeader]:

@@ -17,6 +17,7 @@ from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import Scan
+from lumbar_kernel.dicom.overrides import read_overrides
 from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
@@ -105,9 +106,11 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
+    overrides = read_overrides(config.roles, config.series)
     most = math.inf if config.seconds == 0 else budget.elapsed() + SCAN_SHARE * budget.remaining()
     with unpacked(config.data, stop=lambda: budget.elapsed() > most) as (data, left_out):
-        studies, state = _find_studies(config, data, budget, until=most)
+        found, state = _find_studies(config, data, budget, until=most)
+        studies = overrides.applied_to(found)
         if left_out:
             logger.warning("%s", left_out)
             state.failures.append(Failure("find studies", "LeftOut", left_out))
