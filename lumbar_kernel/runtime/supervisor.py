@@ -117,7 +117,6 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         found, state = _find_studies(config, data, budget, until=most)
         studies = overrides.applied_to(found)
         if left_out:
-            logger.warning("%s", left_out)
             state.failures.append(Failure("find studies", "LeftOut", left_out))
         return _grade(config, studies, state, budget)
 
