@@ -12,20 +12,8 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *(
-        "schema",
-        "errors",
-        "dependencies",
-        "arrays",
-        "geometry",
-        "containers",
-        "config",
-        "checks",
-        "processes",
-        "study",
-        "views",
-    ),
-    "resampling",
+    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "config", "checks", "processes"),
+    *("study", "views", "resampling"),
 )
 """Modules of the top of the package; each may import only those before it."""
 
