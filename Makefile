@@ -23,7 +23,7 @@ help: ## list the targets
 
 # Exit code 3 means a valid submission with something missing, which the summary names: not a failure of make.
 submission: $(ENVIRONMENT)/.stamp $(if $(DATA),,demo) ## grade DATA (or phantoms in demo/) from the wheel, without a network
-	$(LUMBAR) predict "$(or $(DATA),demo)" --out "$(OUT)" --pictures 3 $(if $(SPLIT),--split $(SPLIT)) $(if $(BUDGET),--seconds $(BUDGET)) || test $$? -eq 3
+	$(LUMBAR) predict "$(or $(DATA),demo)" --out "$(OUT)" --html --pictures 3 $(if $(SPLIT),--split $(SPLIT)) $(if $(BUDGET),--seconds $(BUDGET)) || test $$? -eq 3
 
 phantom: demo ## generate STUDIES phantom studies (seed SEED) in demo/
 

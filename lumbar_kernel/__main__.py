@@ -1,4 +1,4 @@
-"""The command line: `lumbar-kernel predict | score | phantom | inspect`."""
+"""The command line: `lumbar-kernel predict | report | score | phantom | inspect`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
+
+REPORT = """\
+Write OUT/report.html: one page for a browser, without any network, with the grades, pictures, series and failures of
+all studies of a run and the time it took. It is made from report.json, grades.csv and pictures/ in OUT, so it can be
+made at any time after `predict`; `predict --html` makes it at the end of the run."""
 
 SCORE = """\
 Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
@@ -89,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lumbar-kernel {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_predict(commands)
+    _add_report(commands)
     _add_score(commands)
     _add_phantom(commands)
     _add_inspect(commands)
@@ -112,10 +118,18 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--device", default="auto", help=device)
     add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     add.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
-    add.add_argument("--pictures", type=int, default=0, metavar="N", help="draw landmarks of the first N studies")
+    drawn = "draw the first N studies (default: none, with --html all)"
+    add.add_argument("--pictures", type=int, metavar="N", help=drawn)
+    add.add_argument("--html", action="store_true", help="write OUT/report.html, a page with all grades and pictures")
     add.add_argument("--resume", action="store_true", help="continue an interrupted run from its files in OUT")
     add.add_argument("--strict", action="store_true", help="stop at the first unexpected exception")
     add.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("report", help="write a run as a page", description=REPORT, formatter_class=_Plain)
+    add.set_defaults(command=_write_page)
+    add.add_argument("out", type=Path, metavar="OUT", help="folder of results, as `predict --out` names it")
 
 
 def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -158,6 +172,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_roles(add)
     add.add_argument("--pixels", action="store_true", help="decode the pixels too, as grading does")
     add.add_argument("--json", action="store_true", help="one JSON object a study, one a line")
+    add.add_argument("--png", type=Path, metavar="FILE.png", help="draw series, axial blocks and oddities")
 
 
 def _add_roles(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +200,7 @@ def _predict(chosen: argparse.Namespace) -> int:
         weights=chosen.weights,
         workers=chosen.workers,
         pictures=chosen.pictures,
+        html=chosen.html,
         resume=chosen.resume,
         roles=chosen.roles,
         series=tuple(chosen.series),
@@ -195,7 +211,16 @@ def _predict(chosen: argparse.Namespace) -> int:
     if not chosen.quiet:
         _say(report.summary())
         _say(f"{config.submission_path}")
+        if config.html and config.page_path.is_file():
+            _say(f"{config.page_path}")
     return report.exit_code
+
+
+def _write_page(chosen: argparse.Namespace) -> int:
+    from lumbar_kernel.results.page import write_page
+
+    _say(f"{write_page(chosen.out)}")
+    return EXIT_GRADED
 
 
 def _score(chosen: argparse.Namespace) -> int:
@@ -246,7 +271,7 @@ def _phantom(chosen: argparse.Namespace) -> int:
 
 def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
     from lumbar_kernel.phantom import dataset_study
-    from lumbar_kernel.results.pictures import draw_gallery
+    from lumbar_kernel.results.gallery import draw_gallery
 
     phantoms = (dataset_study(seed, index) for index in range(studies))
     draw_gallery(((phantom.study, phantom.truth) for phantom in phantoms), path)
@@ -272,6 +297,12 @@ def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     for files in studies:
         found = inspect_study(files, pixels=chosen.pixels)
         _say(json.dumps(found.as_json(), ensure_ascii=False) if chosen.json else found.as_text())
+    if chosen.png:
+        from lumbar_kernel.dicom.reader import read_study
+        from lumbar_kernel.results.inspection_picture import draw_inspection
+
+        drawn = draw_inspection(map(read_study, studies), chosen.png)
+        _say(f"{chosen.png}: {drawn} of {len(studies)} studies")
     return EXIT_GRADED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Config:
         study_seconds: time limit of a reader for one study, and of a worker for one stage.
         strict: let the first exception of a study end the run instead of recording it.
         progress: show a progress bar.
-        pictures: how many studies get a picture with their landmarks.
+        pictures: how many studies are drawn, the first ones; None for all with `html` and none without.
+        html: write `report.html`, a page for browsers with the grades and pictures of all studies.
         resume: continue an interrupted run from its files in the output folder.
         roles: CSV file (study_id, series_id, series_description) with roles that replace those found, None for none.
         series: the same for single series, as SERIES=ROLE or STUDY/SERIES=ROLE; none as a role leaves a series out.
@@ -56,7 +58,8 @@ class Config:
     study_seconds: float = STUDY_SECONDS
     strict: bool = False
     progress: bool = True
-    pictures: int = 0
+    pictures: int | None = None
+    html: bool = False
     resume: bool = False
     roles: Path | None = None
     series: tuple[str, ...] = ()
@@ -96,6 +99,23 @@ class Config:
     def report_path(self) -> Path:
         """Path of the report."""
         return self.output / "report.json"
+
+    @property
+    def page_path(self) -> Path:
+        """Path of the page for browsers."""
+        return self.output / "report.html"
+
+    @property
+    def pictures_path(self) -> Path:
+        """Folder of the pictures."""
+        return self.output / "pictures"
+
+    @property
+    def pictured(self) -> int:
+        """How many studies get a picture."""
+        if self.pictures is not None:
+            return self.pictures
+        return sys.maxsize if self.html else 0
 
     def journal_of(self, shard: int) -> Path:
         """The journal of the worker that grades this shard."""
@@ -147,7 +167,7 @@ def _check_choices(config: Config) -> None:
     if not isinstance(series, tuple | list) or not all(isinstance(item, str) for item in series):
         msg = f"series must be a tuple of texts such as SERIES=ROLE, not {series!r}"
         raise ConfigError(msg)
-    for name in ("strict", "progress", "resume"):
+    for name in ("strict", "progress", "html", "resume"):
         if not isinstance(getattr(config, name), bool):
             msg = f"{name} must be True or False, not {getattr(config, name)!r}"
             raise ConfigError(msg)
@@ -165,7 +185,7 @@ def _check_numbers(config: Config) -> None:
         raise ConfigError(msg)
     for name, least in (("workers", 0), ("ahead", 1), ("pictures", 0)):
         value = getattr(config, name)
-        if name == "workers" and value is None:
+        if name in ("workers", "pictures") and value is None:
             continue
         if not (_is_a(value, int) and value >= least):
             msg = f"{name} must be a whole number from {least}, not {value!r}"

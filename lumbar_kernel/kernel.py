@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +16,13 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, StudyError
-from lumbar_kernel.grading.crops import cut_crops
+from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import combine, row_confidence
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.models.checkpoints import load_models
-from lumbar_kernel.results.pictures import draw_study
+from lumbar_kernel.results.pictures import add_grades, draw_study
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.results.study_report import nothing_usable, study_report
 from lumbar_kernel.results.tables import grade_rows, landmark_rows
@@ -41,6 +41,7 @@ class Grades:
         weight: (25,) share of the kernel's own prediction in each row, 0 to 1; the rest is the prior's.
         landmarks: positions of the five levels, mm LPS, with their confidence.
         axial: the axial slice of each level with its recesses, None where there is none.
+        crops: view → the crops that were graded.
         members: that took part.
         report: series used, what was missing and why, as in `report.json`.
     """
@@ -51,6 +52,7 @@ class Grades:
     weight: FloatArray
     landmarks: Landmarks
     axial: tuple[AxialView | None, ...]
+    crops: Mapping[str, Crops] = field(repr=False)
     members: tuple[str, ...]
     report: StudyReport = field(repr=False)
 
@@ -63,8 +65,11 @@ class Grades:
         return landmark_rows(self.report)
 
     def draw(self, folder: str | os.PathLike[str]) -> Path:
-        """Draw the levels and points on the study's slices; returns the path of the picture, `<study_id>.png`."""
-        return draw_study(self.study, self.landmarks, self.axial, Path(folder))
+        """Draw slices with levels and points, crops and grades; returns the path of the picture, `<study_id>.jpg`."""
+        missing = self.report.missing
+        path = draw_study(self.study, self.landmarks, self.axial, self.crops, Path(folder), missing=missing)
+        add_grades(path, self.probabilities, self.graded)
+        return path
 
 
 class Kernel:
@@ -116,6 +121,7 @@ class Kernel:
             weight=np.where(combined.graded, weight, 0.0),
             landmarks=landmarks,
             axial=axial,
+            crops=crops,
             members=combined.members,
             report=study_report(study, axial, (), landmarks=landmarks),
         )

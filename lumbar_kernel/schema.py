@@ -117,5 +117,14 @@ def prior() -> NDArray[np.float64]:
     return shares
 
 
+def frequencies(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often each grade is expected, (..., 3) summing to 1, from probabilities that minimise the weighted loss.
+
+    Those are proportional to weight times frequency, see `prior`.
+    """
+    shares = np.asarray(probabilities, dtype=np.float64) / np.array(SEVERITY_WEIGHTS)
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+
+
 GROUP_ROWS = np.array([GROUPS.index(group_of(row)) for row in ROWS])
 """Index into `GROUPS` of each row of `ROWS`, shape (25,)."""

@@ -36,7 +36,15 @@ ROOMS = {
         "report",
         "study_report",
         "tables",
+        "wording",
+        "drawing",
+        "grade_chart",
+        "panels",
         "pictures",
+        "gallery",
+        "inspection_picture",
+        "run_files",
+        "page",
     ),
     "runtime": (
         *(
@@ -44,6 +52,7 @@ ROOMS = {
             "budget",
             "recorder",
             "devices",
+            "process_settings",
             "messages",
             "progress",
             "journal",
@@ -51,7 +60,7 @@ ROOMS = {
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "pipeline", "workers", "supervisor"),
+        *("scheduler", "stages", "pipeline", "workers", "outputs", "supervisor"),
     ),
 }
 """Modules of each room; each may import only those before it."""

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def test_checking_makes_no_folder(tmp_path):
         ("workers", 1.5),
         ("ahead", 0),
         ("pictures", -2),
-        ("pictures", None),
+        ("pictures", 1.5),
+        ("html", "yes"),
         ("strict", "yes"),
         ("progress", 1),
         ("data", None),
@@ -52,6 +54,14 @@ def test_a_value_that_cannot_work_is_named(tmp_path, key, value):
     with pytest.raises(ConfigError, match=f"{key} must be") as caught:
         Config(**{"data": tmp_path, "output": tmp_path, key: value})
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "html", "drawn"),
+    [(None, False, 0), (None, True, sys.maxsize), (2, True, 2), (0, True, 0), (3, False, 3)],
+)
+def test_a_page_has_the_pictures_of_all_studies_unless_a_number_is_named(tmp_path, pictures, html, drawn):
+    assert Config(data=tmp_path, output=tmp_path, pictures=pictures, html=html).pictured == drawn
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "cuda:0,cuda:1", "cpu,cpu"])

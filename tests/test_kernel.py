@@ -83,7 +83,7 @@ def test_a_study_of_arrays_with_geometry_is_graded(kernel, phantom):
 
 def test_the_picture_is_drawn(grades, tmp_path):
     path = grades.draw(tmp_path)
-    assert path == tmp_path / f"{grades.study.study_id}.png"
+    assert path == tmp_path / f"{grades.study.study_id}.jpg"
     assert cv2.imread(str(path)).size
 
 

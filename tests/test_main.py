@@ -8,7 +8,7 @@ from lumbar_kernel.__main__ import main
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["score"], ["phantom"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["predict"], ["score"], ["phantom"], ["inspect"], ["report"]])
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
@@ -74,6 +74,25 @@ def test_inspect_shows_series_and_refusals(dataset, tmp_path, capsys):
     assert [line for line in shown.splitlines() if "refused" in line and "note.dcm" in line]
 
 
+def test_inspect_draws_what_it_shows(dataset, tmp_path, capsys):
+    drawn = tmp_path / "inspected.png"
+    assert main(["inspect", str(dataset), "--png", str(drawn)]) == EXIT_GRADED
+    assert f"{drawn}: 2 of 2 studies" in capsys.readouterr().out
+    assert drawn.stat().st_size > 100_000
+
+
+def test_report_makes_the_page_of_a_run_again(dataset, tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["predict", str(dataset), "--out", str(out), "--html", "--quiet"])
+    page = out / "report.html"
+    first = page.read_text(encoding="utf-8")
+    assert len([*(out / "pictures").glob("*.jpg")]) == 2
+    page.unlink()
+    assert main(["report", str(out)]) == EXIT_GRADED
+    assert capsys.readouterr().out.strip() == str(page)
+    assert page.read_text(encoding="utf-8") == first
+
+
 def test_phantom_writes_a_train_split(tmp_path):
     assert main(["phantom", str(tmp_path), "--studies", "1", "--split", "train", "--quiet"]) == EXIT_GRADED
     with (tmp_path / "train.csv").open(newline="") as file:
@@ -103,6 +122,7 @@ def test_phantom_draws_a_gallery_with_or_without_files(tmp_path, capsys):
     [
         ["predict", "{empty}"],
         ["inspect", "{empty}"],
+        ["report", "{empty}"],
         ["predict", "{empty}/absent"],
         ["phantom", "p", "--studies", "0"],
         ["phantom", "p", "--studies", "1", "--reader-noise", "-1"],

@@ -45,3 +45,9 @@ def test_the_notebook_is_valid_small_and_without_outputs(notebook):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) <= 6
     assert not [cell for cell in code if cell.outputs or cell.execution_count]
+
+
+def test_papermill_finds_one_cell_of_parameters(notebook):
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    assert len(tagged) == 1
+    assert {"HOURS", "DEVICE", "STRICT", "PICTURES"} <= {line.split(" = ")[0] for line in tagged[0].source.splitlines()}

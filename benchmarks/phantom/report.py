@@ -22,7 +22,7 @@ from benchmarks.phantom.findings import Section, count_passed
 from benchmarks.phantom.measurements import Geometry, MeasuredPhantom, each, geometry, measure_phantom
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.phantom import dataset_study
-from lumbar_kernel.results.pictures import draw_gallery
+from lumbar_kernel.results.gallery import draw_gallery
 
 SEED = 700
 """Training phantoms start at seed 1,000,000."""

@@ -23,7 +23,7 @@ PROBE_SECONDS = 120.0
 """Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
 
 MOST_WORKERS_EACH = 8
-"""Most workers of one device. Each takes half a gigabyte; more than 8 cores compute on several threads a worker."""
+"""Most workers of one device, since each takes half a gigabyte."""
 
 TOLERANCE = 2e-2
 """Largest relative difference of a convolution from the processor's: TF32 keeps ten bits."""

@@ -18,7 +18,6 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
 from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, Update, studies_at_once
-from lumbar_kernel.runtime.process_settings import set_threads
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import (
@@ -59,8 +58,6 @@ def run(
     Raises:
         WeightsError: no localiser can be loaded, so nothing can be graded.
     """
-    if shard.threads is not None:
-        set_threads(shard.threads)
     emit(Step("load weights", (), {}))
     with recorder.timed("load weights"):
         models, failed = with_injected_faults(
@@ -223,8 +220,9 @@ class GradingRun:
         # The first wait is for the loader to start, from which there is nothing to learn.
         read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
         block = []
-        for index, result in enumerate(read or ()):
-            pictures = self.config.output / "pictures" if done + index < self.config.pictures else None
+        for result in read or ():
+            drawn = result.files.study_id in self.shard.pictured
+            pictures = self.config.pictures_path if drawn else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
             if not state.reduced:
                 self.journal.add_study(state.report, state.confidence, state.crops)

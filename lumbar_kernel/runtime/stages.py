@@ -198,9 +198,10 @@ def prepare(
         )
     if landmarks is not None:
         views = _crop(study, landmarks, state, runner, models)
-        if pictures is not None:
-            _draw(study, landmarks, views, runner, pictures)
     report = study_report(study, views, recorder.failures(study_id), landmarks=landmarks)
+    if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
+        _draw(study, landmarks, views, state, runner, pictures, missing=report.missing)
+        report = replace(report, failures=recorder.failures(study_id))
     if state.reduced:
         reason = f"levels localised on every {stride}nd sagittal slice only, for lack of time"
         report = replace(report, missing=(*report.missing, reason))
@@ -232,9 +233,17 @@ def _crop(
 
 
 def _draw(
-    study: Study, landmarks: Landmarks, views: tuple[AxialView | None, ...], runner: StageRunner, folder: Path
+    study: Study,
+    landmarks: Landmarks,
+    views: tuple[AxialView | None, ...],
+    state: StudyState,
+    runner: StageRunner,
+    folder: Path,
+    *,
+    missing: Sequence[str],
 ) -> None:
-    runner.run("pictures", [study.study_id], lambda: draw_study(study, landmarks, views, folder))
+    ids = [study.study_id]
+    runner.run("pictures", ids, lambda: draw_study(study, landmarks, views, state.crops, folder, missing=missing))
 
 
 def every_nth_slice(study: Study, stride: int) -> Study:

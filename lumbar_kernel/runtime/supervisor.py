@@ -7,7 +7,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ from lumbar_kernel.runtime.devices import (
     worker_devices,
 )
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update, studies_at_once
+from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
-from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
+from lumbar_kernel.runtime.workers import WorkerPool, grade_shard, pictured
 from lumbar_kernel.schema import ROWS, prior, row_ids
 from lumbar_kernel.study import StudyFiles
 
@@ -191,23 +193,19 @@ def _write_first(config: Config, state: _State) -> None:
 
 
 def _write_report(config: Config, state: _State, budget: Budget) -> Report:
-    """Write tables and report; what cannot be written becomes a failure of the report returned."""
-    report = _report(config, state, budget)
-    try:
-        write_tables(state.grades, state.graded, state.reports, config.output)
-    except OSError as error:
-        report = _with_unwritten(report, "grades.csv or landmarks.csv", error)
-    try:
-        report.write(config.report_path)
-    except OSError as error:
-        report = _with_unwritten(report, config.report_path.name, error)
-    return report
+    """Write pictures, tables, report and page; what cannot be written becomes a failure of the report returned."""
+    unwritten = try_to_write("pictures", lambda: _grade_pictures(config, state, budget))
+    tables = partial(write_tables, state.grades, state.graded, state.reports, config.output)
+    unwritten += try_to_write("grades.csv or landmarks.csv", tables)
+    report = with_failures(_report(config, state, budget), unwritten)
+    unwritten = try_to_write(config.report_path.name, partial(report.write, config.report_path))
+    unwritten += try_to_write(config.page_path.name, partial(write_page, config, len(state.grades), budget))
+    return with_failures(report, unwritten)
 
 
-def _with_unwritten(report: Report, name: str, error: OSError) -> Report:
-    logger.warning("%s cannot be written: %s", name, error)
-    failure = Failure(f"write {name}", type(error).__name__, str(error))
-    return replace(report, failures=(*report.failures, failure), exit_code=EXIT_DEGRADED)
+def _grade_pictures(config: Config, state: _State, budget: Budget) -> None:
+    if shortage := grade_pictures(config, state.grades, state.graded, budget):
+        state.notes.append(shortage)
 
 
 def _publish(config: Config, state: _State) -> None:
@@ -254,7 +252,8 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _
         def emit(message: Message) -> None:
             _take(message, state, display)
 
-        state.take(grade_shard(config, Shard(0, tuple(studies), device), budget, emit))
+        shard = Shard(0, tuple(studies), device, pictured=pictured(config, studies))
+        state.take(grade_shard(config, shard, budget, emit))
     state.seconds = state.done[0].recorder.stages
 
 

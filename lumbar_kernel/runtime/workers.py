@@ -25,9 +25,9 @@ from lumbar_kernel.models.manifest import WAITING
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import CPU, processor_cores
+from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update, studies_at_once
-from lumbar_kernel.runtime.process_settings import keep_freed_memory
+from lumbar_kernel.runtime.process_settings import keep_freed_memory, one_thread
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 from lumbar_kernel.runtime.study_loader import StudyLoader
@@ -103,8 +103,7 @@ class WorkerPool:
         self._config = replace(config, workers=max(1, config.readers // len(devices)))
         self._budget, self._clock = budget, clock
         self._free = list(devices)
-        self._waiting = shards(studies, devices)
-        self._threads = max(1, processor_cores() // max(1, len(self._waiting)))
+        self._waiting = shards(studies, devices, drawn=pictured(config, studies))
         self._running: list[_Worker] = []
         self._lost: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -180,7 +179,7 @@ class WorkerPool:
         while self._waiting and self._free:
             if self._free[0] == CPU and self._running and not self._graded:
                 return
-            self._start(replace(self._waiting.pop(0), device=self._free.pop(0), threads=self._threads))
+            self._start(replace(self._waiting.pop(0), device=self._free.pop(0)))
 
     def _start(self, shard: Shard) -> None:
         context = spawn_context()
@@ -233,7 +232,14 @@ class WorkerPool:
         self._start_waiting()
 
 
-def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]:
+def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
+    """The studies that are drawn: the first ones, as many as the run asks for."""
+    return frozenset(item.study_id for item in studies[: config.pictured])
+
+
+def shards(
+    studies: Sequence[StudyFiles], devices: Sequence[str], *, drawn: frozenset[str] = frozenset()
+) -> list[Shard]:
     """Whole blocks of studies dealt out to the devices in turn; no shard is empty.
 
     On the processor, where the other workers start later, the first one gets a few blocks more.
@@ -241,13 +247,15 @@ def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]
     size = studies_at_once(devices[0])
     blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
     ahead = HEAD_START_BLOCKS if set(devices) == {CPU} else 0
-    taken = [0] * ahead + [k % len(devices) for k in range(len(blocks))]
+    taken = [0] * ahead + [k % len(devices) for k in range(bool(ahead), len(blocks) + 1)]
     dealt = [
         [item for block, taker in zip(blocks, taken, strict=False) if taker == k for item in block]
         for k in range(len(devices))
     ]
     return [
-        Shard(k, tuple(items), device) for k, (items, device) in enumerate(zip(dealt, devices, strict=True)) if items
+        Shard(k, tuple(items), device, pictured=drawn)
+        for k, (items, device) in enumerate(zip(dealt, devices, strict=True))
+        if items
     ]
 
 
@@ -260,7 +268,8 @@ def grade_shard(config: Config, shard: Shard, budget: Budget, emit: Callable[[Me
             loader.start()
         with recorder.timed("import packages"):
             from lumbar_kernel.runtime.pipeline import run  # brings torch
-        done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
+        with one_thread():
+            done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
     for failure in outer.failures(None):
         recorder.add(None, recorder.last or failure)
     return done

@@ -1,11 +1,9 @@
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 
-from lumbar_kernel.results.pictures import GRADE_COLOURS, SIZE, draw_gallery, draw_study
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.results.pictures import CHART, COLUMN, IMAGES, SAGITTAL, TILE, add_grades, draw_study, picture_path
+from lumbar_kernel.schema import AXIAL_T2, ROWS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Study
 
 NOWHERE = (None,) * 5
@@ -15,64 +13,61 @@ def without(study, *roles):
     return Study(study.study_id, tuple(item for item in study.series if item.role not in roles))
 
 
-def test_a_picture_has_a_panel_for_each_sagittal_view_and_level(phantom, landmarks, views, tmp_path):
-    picture = cv2.imread(str(draw_study(phantom.study, landmarks, views, tmp_path)))
-    assert picture.shape == (2 * SIZE, 5 * SIZE, 3)
-    assert picture[:SIZE, : 4 * SIZE].std() > 20
-    assert picture[SIZE:].std() > 20
+def panels_of(picture):
+    """The panels of a picture: four sagittal, five of levels, five of crops."""
+    for top, size in ((0, SAGITTAL), (SAGITTAL, TILE), (SAGITTAL + TILE, TILE)):
+        yield from (picture[top : top + size, left : left + size] for left in range(0, IMAGES[1], size))
 
 
-def test_marks_follow_the_landmarks(phantom, landmarks, views, tmp_path):
-    """Moved landmarks colour other pixels: at the new place, and no longer at the old one."""
-    moved = landmarks.__class__(**{**landmarks.__dict__, "canal": landmarks.canal + np.array([0.0, 0.0, 12.0])})
-    pictures = [
-        cv2.imread(str(draw_study(phantom.study, item, views, tmp_path / name)))[:SIZE, :SIZE].astype(int)
-        for name, item in (("as_is", landmarks), ("moved", moved))
-    ]
-    green = [np.argwhere((panel[..., 1] > 200) & (panel[..., 0] < 120) & (panel[..., 2] < 120)) for panel in pictures]
-    assert min(len(found) for found in green) >= 5 * 9
-    assert green[1][:, 0].mean() < green[0][:, 0].mean() - 5
+@pytest.fixture(scope="module")
+def drawn(phantom, landmarks, views, crops, tmp_path_factory):
+    return draw_study(phantom.study, landmarks, views, crops, tmp_path_factory.mktemp("pictures"))
 
 
-@pytest.mark.parametrize("absent", [(SAGITTAL_T1,), (SAGITTAL_T2,)])
-def test_a_missing_sagittal_role_leaves_the_others(phantom, landmarks, absent, tmp_path):
-    picture = cv2.imread(str(draw_study(without(phantom.study, *absent), landmarks, NOWHERE, tmp_path)))
-    assert picture.shape == (2 * SIZE, 5 * SIZE, 3)
+def test_a_picture_shows_every_view_every_level_and_every_crop(drawn):
+    picture = cv2.imread(str(drawn))
+    assert picture.shape == (IMAGES[0], IMAGES[1] + COLUMN, 3)
+    assert [panel.std() > 15 for panel in panels_of(picture)] == [True] * 14
 
 
-def coloured(picture, colour):
-    """How many pixels have nearly a colour, blue first."""
-    return int((np.abs(picture.astype(int) - colour).max(axis=2) < 30).sum())
+@pytest.mark.parametrize("absent", [(SAGITTAL_T1,), (SAGITTAL_T2,), (AXIAL_T2,), (SAGITTAL_T1, AXIAL_T2)])
+def test_no_panel_of_an_incomplete_study_is_empty(phantom, landmarks, views, crops, absent, tmp_path):
+    axial = NOWHERE if AXIAL_T2 in absent else views
+    kept = {name: item for name, item in crops.items() if not any(role_of(name) == role for role in absent)}
+    missing = [f"no {role} series" for role in absent]
+    path = draw_study(without(phantom.study, *absent), landmarks, axial, kept, tmp_path, missing=missing)
+    assert [panel.std() > 10 for panel in panels_of(cv2.imread(str(path)))] == [True] * 14
 
 
-def test_a_gallery_has_a_row_for_each_study_and_its_points_in_the_colours_of_their_grades(phantom, tmp_path):
-    truths = [replace(phantom.truth, grades=np.full(25, grade)) for grade in (0, 1, 2)]
-    draw_gallery([(phantom.study, truth) for truth in truths], tmp_path / "deep" / "gallery.png")
-    picture = cv2.imread(str(tmp_path / "deep" / "gallery.png"))[-3 * SIZE :]
-    assert picture.shape == (3 * SIZE, 5 * SIZE, 3)
-    for row, colour in enumerate(GRADE_COLOURS[:3]):
-        for panel in range(5):
-            shown = picture[row * SIZE : (row + 1) * SIZE, panel * SIZE : (panel + 1) * SIZE]
-            assert shown.std() > 10
-            counts = [coloured(shown, other) for other in GRADE_COLOURS[:3]]
-            assert counts[row] == max(counts) >= 3 * 20, (row, panel, colour)
+def role_of(view):
+    return {"sagittal_t1": SAGITTAL_T1, "sagittal_t2": SAGITTAL_T2, "axial_t2": AXIAL_T2}[view]
 
 
-def test_a_gallery_leaves_out_what_nobody_marked_or_scanned(phantom, tmp_path):
-    recesses, canal = phantom.truth.recesses.copy(), phantom.truth.canal.copy()
-    recesses[:, 0], canal[:4] = np.nan, np.nan
-    truth = replace(phantom.truth, recesses=recesses, canal=canal, grades=np.full(25, -1))
-    pairs = [(without(phantom.study, role), truth) for role in (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2)]
-    draw_gallery(pairs, tmp_path / "gallery.png")
-    picture = cv2.imread(str(tmp_path / "gallery.png"))[-3 * SIZE :]
-    empty = (
-        np.array(
-            [
-                [picture[y : y + SIZE, x : x + SIZE][20:].max() for x in range(0, 5 * SIZE, SIZE)]
-                for y in (0, SIZE, 2 * SIZE)
-            ]
-        )
-        == 0
-    )
-    assert empty[:, :3].tolist() == [[False, True, True], [True, False, False], [False, False, False]]
-    assert empty[2, 3:].all()
+def test_grades_change_their_place_alone_and_may_be_drawn_again(drawn, tmp_path):
+    path = tmp_path / drawn.name
+    path.write_bytes(drawn.read_bytes())
+    before = cv2.imread(str(path)).astype(int)
+    severe, mild = np.tile([0.0, 0.0, 1.0], (25, 1)), np.tile([1.0, 0.0, 0.0], (25, 1))
+    colours = []
+    for probabilities in (severe, mild):
+        add_grades(path, probabilities, np.ones(len(ROWS), bool))
+        after = cv2.imread(str(path)).astype(int)
+        assert np.abs(after - before)[:, : IMAGES[1] - 8].max() < 40  # coded twice
+        colours.append(after[CHART].mean(axis=(0, 1)))
+    assert colours[0][2] > colours[0][1] + 20
+    assert colours[1][1] > colours[1][2] + 20
+
+
+@pytest.mark.parametrize("study_id", ["../../etc/7", "/etc/7", "..", "a\\b", "1.2.840.7", "50 %"])
+def test_a_picture_lies_in_its_folder_whatever_the_id(tmp_path, study_id):
+    path = picture_path(tmp_path, study_id)
+    assert path.parent == tmp_path
+    assert path.resolve().parent == tmp_path.resolve()
+    assert path.suffix == ".jpg"
+
+
+def test_another_file_in_the_place_of_a_picture_is_left_alone(tmp_path):
+    path = tmp_path / "5.jpg"
+    path.write_bytes(b"no picture")
+    add_grades(path, np.full((25, 3), 1 / 3), np.ones(len(ROWS), bool))
+    assert path.read_bytes() == b"no picture"

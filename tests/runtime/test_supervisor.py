@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from lumbar_kernel import Config, predict
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime.supervisor import submission_order
@@ -64,7 +66,27 @@ def test_the_report_beside_the_submission_is_the_one_returned(run):
 
 def test_pictures_are_drawn_for_as_many_studies_as_asked(run):
     config, _ = run
-    assert len(list((config.output / "pictures").glob("*.png"))) == 1
+    assert len(list((config.output / "pictures").glob("*.jpg"))) == 1
+
+
+def test_the_pictures_hold_the_final_grades(run, tmp_path):
+    config, report = run
+    path = picture_path(config.pictures_path, report.studies[0].study_id)
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    grades = np.array([*grades_of(config.submission_path).values()])[: len(ROWS)]
+    add_grades(copy, grades, np.ones(len(ROWS), bool))
+    drawn, again = (cv2.imread(str(item))[CHART].astype(int) for item in (path, copy))
+    assert np.abs(drawn - again).max() < 60  # coded once more
+    add_grades(copy, 1 - grades / 2, np.ones(len(ROWS), bool))
+    assert np.abs(drawn - cv2.imread(str(copy))[CHART]).max() > 100
+
+
+def test_a_page_that_cannot_be_written_is_reported(dataset, untrained, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    report = predict(Config(data=dataset, output=tmp_path, weights=untrained, html=True, pictures=0, progress=False))
+    assert "write report.html" in [failure.stage for failure in report.failures]
+    assert report.exit_code == EXIT_DEGRADED
 
 
 def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, tmp_path):

@@ -7,9 +7,9 @@ import pytest
 from lumbar_kernel import Config
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Ready, Step, Update
+from lumbar_kernel.runtime.messages import Done, Ready, Step, Update, studies_at_once
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool, shards
+from lumbar_kernel.runtime.workers import HEAD_START_BLOCKS, MOST_LOST, WorkerPool, pictured, shards
 
 
 class Files:
@@ -54,38 +54,79 @@ def run(names, devices, tmp_path, **options):
     return found, done, workers.failures
 
 
-@pytest.mark.parametrize("devices", [("cpu",), ("cuda:0", "cuda:1"), ("a", "b", "c")])
+@pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:1"), ("a", "b", "c")])
 @pytest.mark.parametrize("count", [1, 4, 5, 11, 40])
 def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
     studies = [Files(number) for number in range(count)]
     dealt = shards(studies, devices)
     assert sorted((item for shard in dealt for item in shard.studies), key=studies.index) == studies
     assert all(shard.studies for shard in dealt)
+    size = studies_at_once(devices[0])
     for shard in dealt:
-        for start in range(0, len(shard.studies), STUDIES_AT_ONCE):
-            block = [studies.index(item) for item in shard.studies[start : start + STUDIES_AT_ONCE]]
-            assert block[0] % STUDIES_AT_ONCE == 0
+        for start in range(0, len(shard.studies), size):
+            block = [studies.index(item) for item in shard.studies[start : start + size]]
+            assert block[0] % size == 0
             assert block == list(range(block[0], block[0] + len(block)))
 
 
+def test_on_the_processor_the_first_worker_begins_alone_and_gets_more():
+    first, second = shards([Files(number) for number in range(40)], ("cpu", "cpu"))
+    assert len(first.studies) - len(second.studies) in (
+        (HEAD_START_BLOCKS - 1) * studies_at_once("cpu"),
+        HEAD_START_BLOCKS * studies_at_once("cpu"),
+    )
+    assert len(shards([Files(number) for number in range(4)], ("cpu", "cpu"))) == 1
+
+
+def test_workers_on_the_processor_start_when_the_first_has_graded(tmp_path):
+    config = Config(data=tmp_path, output=tmp_path)
+    started = []
+
+    class Watched(WorkerPool):
+        def _start(self, shard):
+            started.append((shard.number, self._graded))
+            super()._start(shard)
+
+    files = [Files(number) for number in range(12)]
+    with Watched(config, files, ("cpu", "cpu"), Budget(None, reserve=0.0), entry=fake_process) as workers:
+        while workers.busy:
+            list(workers.messages(0.5))
+    assert started == [(0, False), (1, True)]
+
+
+@pytest.mark.parametrize(("options", "drawn"), [({"pictures": 2}, 2), ({"html": True}, 9), ({}, 0)])
+def test_the_first_studies_of_the_run_are_drawn_however_they_are_dealt_out(tmp_path, options, drawn):
+    studies = [Files(number) for number in range(9)]
+    first = pictured(Config(data=tmp_path, output=tmp_path, **options), studies)
+    assert first == {item.study_id for item in studies[:drawn]}
+    assert all(shard.pictured == first for shard in shards(studies, ("a", "b"), drawn=first))
+
+
 def test_two_devices_share_the_studies(tmp_path):
-    found, done, failures = run(range(8), ("one", "two"), tmp_path)
+    found, done, failures = run(range(16), ("one", "two"), tmp_path)
     assert set(found.values()) == {"one", "two"}
-    assert (len(found), len(done), failures) == (8, 2, [])
+    assert (len(found), len(done), failures) == (16, 2, [])
 
 
 def test_a_device_that_dies_leaves_its_studies_to_the_other(tmp_path):
-    found, done, failures = run(range(8), ("broken", "two"), tmp_path)
-    assert found == {str(number): "two" for number in range(8)}
+    found, done, failures = run(range(16), ("broken", "two"), tmp_path)
+    assert found == {str(number): "two" for number in range(16)}
     assert len(done) == 2
     assert [(f.stage, f.type) for f in failures] == [("start", "ProcessDied")]
     assert "exit code 7, on broken" in failures[0].message
 
 
 def test_when_no_device_is_left_the_processor_continues(tmp_path):
-    found, _, failures = run(range(8), ("broken:0", "broken:1"), tmp_path)
-    assert found == {str(number): "cpu" for number in range(8)}
+    found, _, failures = run(range(16), ("broken:0", "broken:1"), tmp_path)
+    assert found == {str(number): "cpu" for number in range(16)}
     assert len(failures) == 2
+
+
+def test_a_worker_of_the_processor_that_dies_is_replaced_beside_the_others(tmp_path):
+    names = ["dies", *range(1, 12)]
+    found, done, failures = run(names, ("cpu", "cpu"), tmp_path)
+    assert set(found) == {str(number) for number in range(1, 12)}
+    assert (len(done), len(failures)) == (2, 1)
 
 
 def test_a_study_that_ends_its_process_is_given_up_and_the_others_go_on(tmp_path):

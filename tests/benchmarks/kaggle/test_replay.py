@@ -10,6 +10,9 @@ from benchmarks.kaggle import replay
 from benchmarks.kaggle.check import check_submission
 from tests.conftest import ROOT
 
+MOST_BYTES = 1_000_000
+"""Of the executed notebook: the platform shows larger ones slowly, and keeps every version."""
+
 
 def only_installing(notebook):
     """The notebook up to the cell that installs, followed by a look at what it found."""
@@ -98,10 +101,15 @@ def test_the_notebook_grades_phantoms_as_kaggle_would_run_it(tmp_path, notebook)
         path.name for path in (tmp_path / "kept").iterdir()
     }
     page = (tmp_path / "kept" / "notebook.html").read_text()
-    assert page.count("data:image/png;base64") >= 2
+    assert page.count("data:image/jpeg;base64") >= 2
+    assert (tmp_path / "kept" / "report.html").is_file()
+    assert (tmp_path / "kept" / "notebook.ipynb").stat().st_size < MOST_BYTES
     assert check_submission(done.working / "submission.csv", data) == 25 * replay.PHANTOM_STUDIES
     shown = json.dumps(nbformat.read(done.notebook, as_version=4))
-    assert shown.count("image/png") == 2
+    assert shown.count("image/jpeg") == 2
+    assert "report.html" in shown
+    assert "h to spare" in shown
+    assert "manifest.json, sha256" in shown
     assert "all studies graded" in shown
     assert "50 rows, as the sample submission asks" in shown
     assert "as SHA256SUMS names it" in shown
@@ -110,7 +118,9 @@ def test_the_notebook_grades_phantoms_as_kaggle_would_run_it(tmp_path, notebook)
     done = replay.replay(hidden, notebook, data, dataset, rerun=True, cap=300)
     assert check_submission(done.working / "submission.csv", data) == 25 * replay.PHANTOM_STUDIES
     silent = json.dumps(nbformat.read(done.notebook, as_version=4))
-    assert "image/png" not in silent
+    assert "image/jpeg" not in silent
+    assert not (done.working / "report.html").exists()
+    assert not (done.working / "pictures").exists()
     assert "all studies graded" not in silent
 
 
@@ -134,4 +144,6 @@ def test_the_newest_of_several_attached_wheels_is_taken(tmp_path, notebook, whee
     short = only_installing(notebook)
     (tmp_path / "data").mkdir()
     done = replay.replay(scratch, short, tmp_path / "data", dataset, cap=60)
-    assert f"{wheel.name}, sha256" in json.dumps(nbformat.read(done.notebook, as_version=4))
+    shown = json.dumps(nbformat.read(done.notebook, as_version=4))
+    assert f"{wheel.name}, sha256" in shown
+    assert "attached too, and not used: datasets/owner/lumbar-kernel-wheel/lumbar_kernel-0.0.10" in shown

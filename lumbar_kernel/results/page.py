@@ -1,0 +1,220 @@
+"""`report.html`: a run as one page for browsers, without any network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.results.atomic import write_atomic
+from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
+from lumbar_kernel.results.report import VERDICTS
+from lumbar_kernel.results.run_files import GradedStudy, RunFiles, read_run
+from lumbar_kernel.results.wording import without_paths
+from lumbar_kernel.schema import LEVEL_NAMES, LEVELS, ROWS, SEVERITIES, SEVERITY_NAMES, SEVERITY_WEIGHTS, frequencies
+
+PAGE_NAME = "report.html"
+
+EMBEDDED_BYTES = 24_000_000
+"""Pictures that the page holds itself, about forty; those of later studies are loaded from `pictures/` beside it."""
+
+THUMBNAIL = 72
+"""Edge of a thumbnail, pixels."""
+
+REDUCED = 4
+"""Thumbnails are decoded at a quarter of the size, in a fifth of the time."""
+
+COLUMN_OF_CONDITION = (2, 4, 1, 3, 0)
+"""Column of each of `schema.CONDITIONS`: canal, right and left foramen, right and left recess."""
+
+MODERATE, SEVERE = SEVERITIES.index("moderate"), SEVERITIES.index("severe")
+
+
+def write_page(folder: Path) -> Path:
+    """Write `report.html` from the files of a run; returns its path.
+
+    Args:
+        folder: with `report.json`, `grades.csv` and, where pictures were drawn, `pictures/`.
+
+    Raises:
+        ConfigError: the folder holds no run.
+        OSError: a file cannot be read or written.
+    """
+    path = folder / PAGE_NAME
+    write_atomic(page(read_run(folder), folder / "pictures"), path)
+    return path
+
+
+def page(run: RunFiles, pictures: Path) -> str:
+    """The page as text.
+
+    Args:
+        run: what to show.
+        pictures: folder of the pictures; it may be absent.
+    """
+    entries, rows, embedded, room = [], [], [], EMBEDDED_BYTES
+    for number, study in enumerate(run.studies):
+        raw = _picture(pictures, study.study_id)
+        inside = raw is not None and len(raw) <= room
+        if raw is not None and inside:
+            room -= len(raw)
+            embedded.append(f'<script type="text/plain" id="picture-{number}">{_base64(raw)}</script>')
+        entries.append(_entry(study, picture="none" if raw is None else "inside" if inside else "beside"))
+        rows.append(_row(study, entries[-1], raw))
+    assets = files("lumbar_kernel.results") / "assets"
+    data = {"run": _about(run.report), "studies": entries, "picture": _picture_layout(), "names": _names()}
+    return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
+        style=(assets / "page.css").read_text(encoding="utf-8"),
+        script=(assets / "page.js").read_text(encoding="utf-8"),
+        data=_json(data),
+        rows="\n".join(rows),
+        pictures="\n".join(embedded),
+        **{name: escape(value) for name, value in _headline(run).items()},
+    )
+
+
+def _json(data: object) -> str:
+    """JSON that can stand in a script element: `<` is the only character that could end one."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _picture(folder: Path, study_id: str) -> bytes | None:
+    path = picture_path(folder, study_id)
+    return path.read_bytes() if path.is_file() else None
+
+
+def _names() -> dict[str, Any]:
+    return {"rows": ROWS, "levels": LEVEL_NAMES, "grades": SEVERITY_NAMES, "weights": SEVERITY_WEIGHTS}
+
+
+def _picture_layout() -> dict[str, Any]:
+    """Where the panels stand in a picture: left, top, width and height in pixels, group by group."""
+    groups = (("sagittal", 0, SAGITTAL), ("axial", SAGITTAL, TILE), ("crops", SAGITTAL + TILE, TILE))
+    panels = {name: [[x, top, size, size] for x in range(0, IMAGES[1], size)] for name, top, size in groups}
+    return {"width": IMAGES[1] + COLUMN, "height": IMAGES[0], "panels": panels}
+
+
+def _headline(run: RunFiles) -> dict[str, str]:
+    """Verdict and figures of the run."""
+    report = run.report
+    graded = sum(bool(study.graded.any()) for study in run.studies)
+    return {
+        "verdict": VERDICTS.get(report.get("exit_code", -1), "unknown verdict"),
+        "count": str(len(run.studies)),
+        "graded": f"{graded} of {len(run.studies)}",
+        "version": str(report.get("version", "unknown")),
+    }
+
+
+def _about(report: dict[str, Any]) -> dict[str, Any]:
+    """The run without its studies, and without paths."""
+    left_out = [f"member {name} left out: {reason}" for name, reason in report.get("members_failed", {}).items()]
+    kept = ("version", "weights_sha256", "device", "stages", "members", "seconds", "budget_seconds", "exit_code")
+    notes = without_paths([*report.get("plan", ()), *left_out, *_failures(report)])
+    return {**{name: report.get(name) for name in kept}, "notes": notes}
+
+
+def _failures(report: dict[str, Any]) -> list[str]:
+    return [f"{item['stage']}: {item['type']}: {item['message']}" for item in report.get("failures", ())]
+
+
+def _likeliest(study: GradedStudy) -> NDArray[np.int64]:
+    """Index of the most frequent grade of each row, (25,); beyond the last one where no member graded it."""
+    return np.where(study.graded, frequencies(study.probabilities).argmax(axis=1), len(SEVERITIES))
+
+
+def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
+    """One study for the page's script."""
+    report = study.report
+    landmarks = report.get("landmarks") or {}
+    expected, likeliest = frequencies(study.probabilities), _likeliest(study)
+    return {
+        "id": study.study_id,
+        "p": [[round(float(value), 4) for value in row] for row in study.probabilities],
+        "graded": [int(value) for value in study.graded],
+        "severe": int((likeliest == SEVERE).sum()),
+        "moderate": int((likeliest == MODERATE).sum()),
+        "severity": round(float((expected[study.graded] @ np.arange(len(SEVERITIES))).sum()), 3),
+        "confidence": report.get("confidence"),
+        "levels": [landmarks.get(level, {}).get("confidence") for level in LEVELS],
+        "series": [
+            [_plain_id(item.get("series_id")), item.get("role"), item.get("slices")] for item in report["series"]
+        ],
+        "members": list(report.get("members", ())),
+        "missing": without_paths(report.get("missing", ())),
+        "failures": without_paths(_failures(report)),
+        "picture": picture,
+        "file": f"pictures/{quote(picture_path(Path(), study.study_id).name)}" if picture == "beside" else None,
+    }
+
+
+def _plain_id(series_id: object) -> str:
+    """The id of a series where it is a number or UID; the name of a folder may name a patient."""
+    text = str(series_id)
+    return text if text.replace(".", "").isdigit() else ""
+
+
+def _row(study: GradedStudy, entry: dict[str, Any], picture: bytes | None) -> str:
+    """A study as a row of the table, complete without the script."""
+    name = escape(study.study_id)
+    confidence = "–" if entry["confidence"] is None else f"{entry['confidence']:.2f}"
+    notes = [*entry["failures"], *entry["missing"]]
+    note = f"{len(notes)} note{'s' if len(notes) > 1 else ''}" if notes else ""
+    cells = (
+        f'<td class="thumb">{_thumbnail(picture)}</td>',
+        f'<th scope="row"><a href="#study={quote(study.study_id, safe="")}">{name}</a></th>',
+        f"<td>{_heat_map(study)}</td>",
+        f'<td class="number">{entry["severe"]}</td>',
+        f'<td class="number">{entry["moderate"]}</td>',
+        f'<td class="number">{confidence}</td>',
+        f'<td class="number">{int(study.graded.sum())}</td>',
+        f'<td class="note">{note}</td>',
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _thumbnail(picture: bytes | None) -> str:
+    if picture is None:
+        return ""
+    small = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_REDUCED_COLOR_4)
+    if small is None:
+        return ""
+    edge = SAGITTAL // REDUCED
+    middle = cv2.resize(small[:edge, :edge], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    data = cv2.imencode(".jpg", middle, (cv2.IMWRITE_JPEG_QUALITY, 75))[1].tobytes()
+    source = f"data:image/jpeg;base64,{_base64(data)}"
+    return f'<img src="{source}" width="48" height="48" loading="lazy" decoding="async" alt="">'
+
+
+def _heat_map(study: GradedStudy) -> str:
+    """The likeliest grades as a tiny picture, a row a level: three paths, however many squares."""
+    likeliest = _likeliest(study)
+    counts = [int((likeliest == grade).sum()) for grade in range(len(SEVERITIES))]
+    label = ", ".join(f"{count} {name}" for count, name in zip(counts, SEVERITY_NAMES, strict=True))
+    paths = "".join(
+        f'<path class="g{grade}" d="{"".join(_squares(likeliest == grade))}"/>'
+        for grade in range(len(SEVERITIES) + 1)
+        if (likeliest == grade).any()
+    )
+    return f'<svg class="mini" viewBox="0 0 5 5" role="img" aria-label="{label}">{paths}</svg>'
+
+
+def _squares(chosen: NDArray[np.bool_]) -> Iterator[str]:
+    """Path commands of the squares of some rows, in the columns that the page uses: right of the patient first."""
+    for row in np.flatnonzero(chosen).tolist():
+        column = COLUMN_OF_CONDITION[row // len(LEVELS)]
+        yield f"M{column} {row % len(LEVELS)}h.9v.9h-.9z"

@@ -1,0 +1,41 @@
+import cv2
+import numpy as np
+import pytest
+
+from lumbar_kernel.results import drawing
+
+
+def test_lines_are_as_wide_as_asked_and_lose_no_word():
+    words = "a file: pixels cannot be decoded, its transfer syntax is JPEG 2000 and no decoder for it is installed"
+    lines = drawing.wrapped(words, 200)
+    assert len(lines) > 2
+    assert " ".join(lines) == words
+    assert max(map(drawing.width_of, lines)) <= 200
+
+
+def test_a_word_wider_than_its_line_is_cut():
+    (line,) = drawing.wrapped("1.2.840." * 20, 150)
+    assert 0 < drawing.width_of(line) <= 150
+
+
+def test_text_stands_on_any_background():
+    for grey in (0, 255):
+        panel = drawing.blank(40, 200, (grey,) * 3)
+        drawing.text(panel, "L4/L5 ü", (10, 25), drawing.TEXT)
+        assert panel.std() > 5
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_saved_picture_is_the_one_drawn(suffix, tmp_path):
+    picture = drawing.blank(60, 80, (200, 30, 90))
+    path = tmp_path / "deep" / f"picture{suffix}"
+    drawing.save(picture, path)
+    assert np.abs(cv2.imread(str(path)).astype(int) - picture).max() < 12
+
+
+def test_a_ring_is_open_and_a_dot_is_not():
+    dot, ring = drawing.blank(40, 40, (128, 128, 128)), drawing.blank(40, 40, (128, 128, 128))
+    drawing.dot(dot, (20, 20), drawing.CANAL_COLOUR)
+    drawing.ring(ring, (20, 20), drawing.CANAL_COLOUR)
+    assert tuple(dot[20, 20]) == drawing.CANAL_COLOUR
+    assert tuple(ring[20, 20]) == (128, 128, 128)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from lumbar_kernel import Config
+from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.results import page, pictures
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Report
+from lumbar_kernel.runtime import outputs
+from lumbar_kernel.runtime.budget import Budget
+from tests.conftest import FakeClock
+
+GRADES = {str(number): np.full((25, 3), 1 / 3) for number in range(4)}
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """A folder with pictures of three of four studies, and the names of those that get grades, four seconds each."""
+    names, clock = [], FakeClock()
+    (tmp_path / "pictures").mkdir()
+    for name in ("0", "2", "3"):
+        (tmp_path / "pictures" / f"{name}.jpg").touch()
+
+    def add_grades(path, probabilities, graded):
+        names.append((path.stem, int(graded.sum())))
+        clock.now += 4
+
+    monkeypatch.setattr(pictures, "add_grades", add_grades)
+    return Config(data=tmp_path, output=tmp_path, seconds=100, html=True), names, clock
+
+
+def test_grades_are_drawn_into_the_pictures_that_exist(drawn):
+    config, names, clock = drawn
+    budget = Budget(100, reserve=config.reserve, clock=clock)
+    assert outputs.grade_pictures(config, GRADES, {"2": np.ones(25, bool)}, budget) is None
+    assert names == [("0", 0), ("2", 25), ("3", 0)]
+
+
+def test_pictures_end_before_the_time_of_the_other_files(drawn):
+    config, names, clock = drawn
+    budget = Budget(100, reserve=config.reserve, clock=clock)
+    clock.now += 94
+    assert "no time" in outputs.grade_pictures(config, GRADES, {}, budget)
+    assert [name for name, _ in names] == ["0", "2"]
+
+
+@pytest.mark.parametrize(("html", "gone", "written"), [(True, 0, 1), (False, 0, 0), (True, 99.95, 0)])
+def test_a_page_is_written_where_it_is_wished_and_fits(tmp_path, monkeypatch, html, gone, written):
+    calls, clock = [], FakeClock()
+    monkeypatch.setattr(page, "write_page", calls.append)
+    budget = Budget(100, reserve=5, clock=clock)
+    clock.now += gone
+    outputs.write_page(Config(data=tmp_path, output=tmp_path, seconds=100, html=html), 4, budget)
+    assert calls == [tmp_path] * written
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ConfigError("no report.json")])
+def test_what_cannot_be_written_becomes_a_failure(error):
+    def fail():
+        raise error
+
+    (failure,) = outputs.try_to_write("report.html", fail)
+    assert (failure.stage, failure.type) == ("write report.html", type(error).__name__)
+    report = Report(version="1", weights_sha256="", device="cpu", studies=(), seconds=1.0, exit_code=EXIT_GRADED)
+    assert outputs.with_failures(report, (failure,)).exit_code == EXIT_DEGRADED
+    assert outputs.with_failures(report, outputs.try_to_write("report.html", dict)) is report
