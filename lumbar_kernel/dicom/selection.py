@@ -98,8 +98,12 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
         elif _shows_other_places(stack, read, role=role, same_contrast=same):
             reason = f"{stack.weighting.reason}; it shows other places than {_called(leader)}"
         else:
-            why = _difference(leader, stack, ranks)
-            choices.append(Choice(stack, role, False, f"{why}; {_called(leader)} is read as {role} instead"))
+            rival = next(
+                (other for other in read if not _shows_other_places(stack, [other], role=role, same_contrast=same)),
+                leader,
+            )
+            why = _difference(rival, stack, ranks)
+            choices.append(Choice(stack, role, False, f"{why}; {_called(rival)} is read as {role} instead"))
             continue
         read.append(stack)
         choices.append(Choice(stack, role, True, reason, _caution(stack, role, contrasts[stack])))
