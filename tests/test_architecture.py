@@ -36,7 +36,7 @@ ROOMS = {
         *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("overrides", "discovery", "reader", "inspection"),
     ),
-    "models": ("heatmap_net", "grade_net", "inference", "calibration", "manifest", "checkpoints"),
+    "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
     "localisation": ("slice_maps", "level_decoding", "landmarks", "series_shift", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (

@@ -95,7 +95,7 @@ def grade_packs(data: Path, nets: Nets, fold: int | None) -> dict[str, tuple[str
     rows = {}
     for item in _crop_sets(data, nets):
         chosen = item.examples if fold is None else select(item.examples, item.examples.fold == fold)
-        predicted = window_grades(nets.graders[item.view], chosen, VIEWS[item.view].geometry.shape)
+        predicted = window_grades([nets.graders[item.view]], chosen, VIEWS[item.view].geometry.shape)
         for name, group in item.metrics.items():
             head = VIEWS[item.view].groups.index(group)
             rows[name] = group, rows_of_head(chosen, predicted[:, head], head)

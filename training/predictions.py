@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,11 @@ MARGINS = range(5)
 """Channels of the sagittal localiser."""
 
 
-def window_grades(net: GradeNet, examples: GradeExamples, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """One net's probabilities for the middle of crops, which may be wider than its window, (n, heads, 3)."""
+def window_grades(nets: Sequence[GradeNet], examples: GradeExamples, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Mean probabilities of nets for the middle of crops, which may be wider than their window, (n, heads, 3)."""
     top, left = ((have - want) // 2 for have, want in zip(examples.images.shape[2:], shape, strict=True))
     pictures = examples.images[:, :, top : top + shape[0], left : left + shape[1]]
-    return grade_crops(net, pictures, torch.from_numpy(examples.level.astype(np.int64)), examples.shown)
+    return grade_crops(nets, pictures, torch.from_numpy(examples.level.astype(np.int64)), examples.shown)
 
 
 def member_grades(
@@ -43,9 +44,7 @@ def member_grades(
         nets = load_member(spec, manifest.folder, device=CPU)
         probabilities = np.full((len(examples.images), len(VIEWS[view].groups), 3), np.nan)
         for rows, usable in FoldCheckpoints.of(spec.files, nets, out_of_fold=out_of_fold).of_rows(examples.fold):
-            part = select(examples, rows)
-            grades = [window_grades(net, part, VIEWS[view].geometry.shape) for net in usable]
-            probabilities[rows] = np.mean(grades, axis=0)
+            probabilities[rows] = window_grades(usable, select(examples, rows), VIEWS[view].geometry.shape)
         predicted[spec.name] = probabilities
     return predicted
 

@@ -191,7 +191,7 @@ def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
 
 def predict(model: GradeNet, examples: GradeExamples, task: Task) -> NDArray[np.float64]:
     """Probabilities of examples without jitter, (n, heads, 3)."""
-    return window_grades(model, examples, VIEWS[task.view].geometry.shape)
+    return window_grades([model], examples, VIEWS[task.view].geometry.shape)
 
 
 def measure(model: GradeNet, examples: GradeExamples, task: Task) -> dict[str, float]:

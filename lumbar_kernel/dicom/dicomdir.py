@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from lumbar_kernel.dicom.safe_open import open_whole, reading
+from lumbar_kernel.dicom.safe_open import open_whole, reading, refusal
 
 IMAGE = "IMAGE"
 """DirectoryRecordType of the records that refer to images (DICOM PS3.3, F.5)."""
+
+RECORDS = b"\x04\x00\x20\x12SQ\0\0"
+"""The beginning of DirectoryRecordSequence, before its length."""
+
+UNDEFINED = 0xFFFFFFFF
 
 
 def indexed_files(path: Path) -> tuple[dict[Path, list[str]], list[str]]:
     """The images that a DICOMDIR refers to, as folder → names of files, and the listed names that do not exist.
 
     Raises:
-        DicomError: the index cannot be read.
+        DicomError: the index cannot be read, breaks off or lists no image.
     """
     with reading(path, "the DICOMDIR cannot be read"):
         records = open_whole(path).get("DirectoryRecordSequence") or []
         listed = [record.get("ReferencedFileID") for record in records if record.get("DirectoryRecordType") == IMAGE]
         names = [(value,) if isinstance(value, str) else tuple(map(str, value)) for value in listed if value]
+        if _breaks_off(path.read_bytes()):
+            raise refusal(path, "the DICOMDIR breaks off; give the folder that it lies in")
+    if not names:
+        raise refusal(path, "it lists no images")
     files: dict[Path, list[str]] = defaultdict(list)
     missing: list[str] = []
     for parts in names:
@@ -30,6 +39,16 @@ def indexed_files(path: Path) -> tuple[dict[Path, list[str]], list[str]]:
         else:
             files[found.parent].append(found.name)
     return files, missing
+
+
+def _breaks_off(content: bytes) -> bool:
+    """Whether the sequence of records ends before its length says so; without a length, pydicom sees it."""
+    start = content.find(RECORDS)
+    if start < 0:
+        return False
+    first = start + len(RECORDS) + 4
+    length = int.from_bytes(content[first - 4 : first], "little")
+    return length != UNDEFINED and first + length > len(content)
 
 
 def _existing(root: Path, parts: tuple[str, ...]) -> Path | None:

@@ -141,7 +141,7 @@ class Scan:
     @property
     def rest(self) -> str:
         """The folders that have not been searched to the end, in words."""
-        names = [folder.relative_to(self._data).as_posix() for folder in self.unread]
+        names = [folder.relative_to(self._data).as_posix() for folder, left in self.unread.items() if left]
         more = f" and {len(names) - NAMED_FOLDERS} more folders" if len(names) > NAMED_FOLDERS else ""
         unlisted = [] if self.listed else ["folders that were not even listed"]
         return ", ".join([*names[:NAMED_FOLDERS], *unlisted]) + more

@@ -13,13 +13,14 @@ from lumbar_kernel.dicom.elements import text
 from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
 
-FRAMES = "NumberOfFrames"
+FRAMES, ORIENTATION = "NumberOfFrames", "ImageOrientationPatient"
 TEXTS = {
     0x00100020: ("PatientID", b"LO"),
     0x00100030: ("PatientBirthDate", b"DA"),
     0x00100040: ("PatientSex", b"CS"),
     0x0020000D: ("StudyInstanceUID", b"UI"),
     0x0020000E: ("SeriesInstanceUID", b"UI"),
+    0x00200037: (ORIENTATION, b"DS"),
     0x00200052: ("FrameOfReferenceUID", b"UI"),
     0x00280008: (FRAMES, b"IS"),
 }
@@ -29,6 +30,7 @@ CHARACTER_SET, DIRECTORY_RECORDS, ROWS = 0x00080005, 0x00041220, 0x00280010
 WANTED = frozenset({*TEXTS, CHARACTER_SET, DIRECTORY_RECORDS, ROWS})
 KEYWORDS = [*(keyword for keyword, _ in TEXTS.values()), "DirectoryRecordSequence", "Rows"]
 
+NUMBERS = re.compile(rb"[0-9+.eE\\ -]*\0?")
 PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
 """ASCII that every character set of DICOM reads alike, without backslash and tilde, which Japanese ones replace."""
 
@@ -48,6 +50,7 @@ class FileIdentity:
         patient: PatientID, PatientBirthDate and PatientSex, empty when all are absent.
         frame_of_reference: FrameOfReferenceUID, empty when absent.
         multi_frame: whether the file holds several frames.
+        axis: "x", "y" or "z", the axis nearest to the normal of the slice, empty when unknown.
     """
 
     study_uid: str
@@ -55,6 +58,7 @@ class FileIdentity:
     patient: tuple[str, ...] = ()
     frame_of_reference: str = ""
     multi_frame: bool = False
+    axis: str = ""
 
 
 def read_identity(path: Path) -> FileIdentity | None:
@@ -93,7 +97,9 @@ def _from_stored(character_set: tuple[bytes, bytes] | None, *stored: tuple[bytes
         return None
     values = {}
     for (keyword, vr), found in zip(TEXTS.values(), stored, strict=True):
-        if found and (found[0] not in (vr, b"") or not PLAIN.fullmatch(found[1])):
+        if found and (
+            found[0] not in (vr, b"") or not (NUMBERS if keyword == ORIENTATION else PLAIN).fullmatch(found[1])
+        ):
             return None
         values[keyword] = found[1].rstrip(b"\0 ").decode("ascii").strip() if found else ""
     return _identity(values)
@@ -121,4 +127,15 @@ def _identity(values: Mapping[str, str]) -> FileIdentity:
         patient if any(patient) else (),
         values["FrameOfReferenceUID"],
         multi_frame=frames.isdecimal() and frames.lstrip("0") not in ("", "1"),
+        axis=_axis(values[ORIENTATION]),
     )
+
+
+def _axis(orientation: str) -> str:
+    """The axis nearest to the normal of a slice, from the values of ImageOrientationPatient."""
+    try:
+        a, b, c, d, e, f = map(float, orientation.split("\\"))
+    except ValueError:
+        return ""
+    normal = {"x": abs(b * f - c * e), "y": abs(c * d - a * f), "z": abs(a * e - b * d)}
+    return max(normal, key=normal.__getitem__) if any(normal.values()) else ""

@@ -48,7 +48,9 @@ def unpacked(data: Path, *, stop: Callable[[], bool] = lambda: False) -> Iterato
         root = Path(folder) / without_suffix(data.name)
         root.mkdir()
         logger.info("%s is compressed as a whole and cannot be read in place: it is unpacked to %s", data.name, folder)
-        yield root, _unpack(data, root, stop)
+        if left_out := _unpack(data, root, stop):
+            logger.warning("%s", left_out)
+        yield root, left_out
 
 
 def _unpack(data: Path, root: Path, stop: Callable[[], bool]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.crops import Crops
 from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.grade_net import GradeNet, to_input
-from lumbar_kernel.models.inference import run_batch
+from lumbar_kernel.models.inference import batches, run_batch
 from lumbar_kernel.schema import CANAL, ROWS, SEVERITIES, row_index
 from lumbar_kernel.views import VIEWS, View, level_and_side
 
@@ -25,7 +26,6 @@ def grade(
     *,
     view: View,
     groups: Sequence[str],
-    batch_size: int = 64,
 ) -> NDArray[np.float64]:
     """Grades of several studies by one member.
 
@@ -34,7 +34,6 @@ def grade(
         nets: the member's fold checkpoints, whose probabilities are averaged, on the device that grades.
         view: what the crops show.
         groups: condition of each head.
-        batch_size: crops graded at once; batches span studies.
 
     Returns:
         (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot grade.
@@ -45,8 +44,8 @@ def grade(
     order = level_and_side(view)
     level = torch.tensor([level for level, _ in order]).repeat(len(crops))
     pictures, shown = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "shown"))
-    predicted = [grade_crops(net, pictures, level, shown, batch_size=batch_size) for net in nets]
-    probabilities = np.mean(predicted, axis=0).reshape(len(crops), len(order), len(groups), len(SEVERITIES))
+    predicted = grade_crops(nets, pictures, level, shown)  # batches span studies
+    probabilities = predicted.reshape(len(crops), len(order), len(groups), len(SEVERITIES))
     return np.stack(
         [_to_rows(of_study, item.present, order, groups) for of_study, item in zip(probabilities, crops, strict=True)]
     )
@@ -64,35 +63,32 @@ def grade_by_member(crops: Mapping[str, Crops], models: LoadedModels) -> dict[st
 
 
 def grade_crops(
-    net: GradeNet,
-    pictures: NDArray[np.uint8],
-    level: Tensor,
-    shown: NDArray[np.bool_],
-    *,
-    batch_size: int = 64,
+    nets: Sequence[GradeNet], pictures: NDArray[np.uint8], level: Tensor, shown: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Grades of crops by one net.
+    """Grades of crops, averaged over nets.
 
     Args:
-        net: on the device that grades; it takes the middle slices of a crop, or pools all of them.
+        nets: of one architecture, on the device that grades; they take the middle slices of a crop, or pool all.
         pictures: (n, slices, rows, columns) crops on the canonical side.
         level: (n,) level index of each crop.
         shown: (n, slices) bool, which slices there are.
-        batch_size: crops graded at once.
 
     Returns:
         (n, heads, 3) probabilities.
 
     Raises:
-        NotFiniteError: the net gave numbers that are not finite.
+        NotFiniteError: a net gave numbers that are not finite.
     """
-    used = slices_used(net.in_chans, pictures.shape[1])
+    in_chans = nets[0].in_chans
+    used = slices_used(in_chans, pictures.shape[1])
+    pictures, shown = pictures[:, used], shown[:, used]
     predicted = []
-    for start in range(0, len(pictures), batch_size):
-        block = slice(start, start + batch_size)
-        images = torch.from_numpy(to_input(pictures[block, used], in_chans=net.in_chans))
-        logits = run_batch(net, images, level[block], torch.from_numpy(shown[block, used]))
-        predicted.append(logits.softmax(dim=-1).numpy().astype(np.float64))
+    at_once = pictures.shape[1] if in_chans == 1 else 1
+    for block in batches(len(pictures), pixels=math.prod(pictures.shape[2:]), net=nets[0], pictures=at_once):
+        images = torch.from_numpy(to_input(pictures[block], in_chans=in_chans))
+        inputs = (images, level[block], torch.from_numpy(shown[block]))
+        by_net = [run_batch(net, *inputs).softmax(dim=-1).numpy().astype(np.float64) for net in nets]
+        predicted.append(np.mean(by_net, axis=0))
     probabilities = np.concatenate(predicted)
     require_finite(probabilities)
     return probabilities

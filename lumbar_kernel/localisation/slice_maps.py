@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
-from lumbar_kernel.models.inference import run_batch
+from lumbar_kernel.models.inference import batches, run_batch
 from lumbar_kernel.resampling import PixelGrid, centred_grid, normalise, sample, upright_axes
 from lumbar_kernel.study import Slice
 
@@ -45,20 +45,20 @@ def frame_of(item: Slice) -> PixelGrid:
     )
 
 
-def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet], *, batch_size: int = 32) -> list[SliceMaps]:
+def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet]) -> list[SliceMaps]:
     """Maps of sagittal slices, averaged over nets, one entry per slice."""
     grids = [frame_of(item) for item in slices]
     pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
-    maps = heatmaps(pictures, nets, batch_size=batch_size)
+    maps = heatmaps(pictures, nets)
     return [SliceMaps(grid=grid, maps=of_slice) for grid, of_slice in zip(grids, maps, strict=True)]
 
 
-def heatmaps(pictures: NDArray[np.float32], nets: Sequence[HeatmapNet], *, batch_size: int = 32) -> NDArray[np.float32]:
+def heatmaps(pictures: NDArray[np.float32], nets: Sequence[HeatmapNet]) -> NDArray[np.float32]:
     """Probabilities of (n, rows, columns) pictures, averaged over nets: (n, landmarks, rows / 4, columns / 4)."""
-    cells = (pictures.shape[1] // STRIDE, pictures.shape[2] // STRIDE)
-    blocks = []
-    for start in range(0, len(pictures), batch_size):
-        block = torch.from_numpy(pictures[start : start + batch_size])[:, None]
-        mean = torch.stack([run_batch(net, block).exp() for net in nets]).mean(dim=0)[:, :, :-1]
-        blocks.append(mean.reshape(len(block), -1, *cells).numpy())
-    return np.concatenate(blocks)
+    count, rows, columns = pictures.shape
+    found = []
+    for block in batches(count, pixels=rows * columns, net=nets[0]):
+        images = torch.from_numpy(pictures[block])[:, None]
+        mean = torch.stack([run_batch(net, images).exp() for net in nets]).mean(dim=0)[:, :, :-1]
+        found.append(mean.reshape(len(images), -1, rows // STRIDE, columns // STRIDE).numpy())
+    return np.concatenate(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lumbar_kernel.errors import WeightsError
+from lumbar_kernel.models.folding import batch_norm_pairs, fold
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
@@ -20,6 +21,12 @@ from lumbar_kernel.views import VIEWS
 
 ARCHITECTURE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
 """What timm and torch raise for a name, a number of channels or a tensor that does not fit."""
+
+EXAMPLE_SHAPE = (64, 64)
+"""Picture on which the folding of a localiser is checked; its networks take any multiple of 32 pixels."""
+
+FOLDING_TOLERANCE = 1e-3
+"""Largest difference of an output, absolute and relative, that counts as rounding."""
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -90,19 +97,50 @@ def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -
     def create() -> HeatmapNet:
         return HeatmapNet(spec.architecture, points=spec.points)
 
-    return [_load(create, folder, item, device=device) for item in spec.files]
+    def example() -> tuple[torch.Tensor, ...]:
+        return (_noise(1, 1, *EXAMPLE_SHAPE),)
+
+    return _load_all(create, example, folder, spec.files, device=device)
 
 
 def load_member(spec: MemberSpec, folder: Path, *, device: torch.device) -> list[GradeNet]:
     """The fold checkpoints of a member on a device, in evaluation mode; raises WeightsError."""
+    view = VIEWS[spec.view]
 
     def create() -> GradeNet:
-        return GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(VIEWS[spec.view].groups))
+        return GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(view.groups))
 
-    return [_load(create, folder, item, device=device) for item in spec.files]
+    def example() -> tuple[torch.Tensor, ...]:
+        slices = view.geometry.slices if spec.in_chans == 1 else spec.in_chans
+        shown = torch.ones(1, slices, dtype=torch.bool)
+        return _noise(1, slices, *view.geometry.shape), torch.zeros(1, dtype=torch.long), shown
+
+    return _load_all(create, example, folder, spec.files, device=device)
 
 
-def _load(create: Callable[[], Net], folder: Path, item: WeightsFile, *, device: torch.device) -> Net:
+def _load_all(
+    create: Callable[[], Net],
+    example: Callable[[], tuple[torch.Tensor, ...]],
+    folder: Path,
+    items: Sequence[WeightsFile],
+    *,
+    device: torch.device,
+) -> list[Net]:
+    """The networks of one architecture with the weights of each file, batch norms folded; `example` makes inputs."""
+    nets = [_load(create, folder, item) for item in items]
+    inputs = example()
+    if pairs := batch_norm_pairs(nets[0], *inputs):
+        expected = _outputs(nets[0], inputs)
+        fold(nets[0], pairs)
+        outputs = _outputs(nets[0], inputs)
+        if not torch.allclose(outputs, expected, rtol=FOLDING_TOLERANCE, atol=FOLDING_TOLERANCE):
+            nets[0], pairs = _load(create, folder, items[0]), ()  # it uses a convolution in more than one way
+        for net in nets[1:]:
+            fold(net, pairs)
+    return [net.to(device, memory_format=torch.channels_last) for net in nets]  # type: ignore[call-overload]
+
+
+def _load(create: Callable[[], Net], folder: Path, item: WeightsFile) -> Net:
     """A network with its weights, in evaluation mode; every key must match and the file's hash must be right."""
     path = folder / item.file
     try:
@@ -115,12 +153,21 @@ def _load(create: Callable[[], Net], folder: Path, item: WeightsFile, *, device:
         raise WeightsError(msg)
     try:
         net = create()
-        state = {key: value.float() if value.is_floating_point() else value for key, value in _tensors(raw).items()}
-        net.load_state_dict(state)
+        net.load_state_dict(_tensors(raw))  # half precision on disk, single in memory
     except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:
         msg = f"weights {path} do not fit the architecture that the manifest names: {error}"
         raise WeightsError(msg) from error
-    return net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    return net.eval()
+
+
+def _outputs(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    with torch.inference_mode():
+        outputs: torch.Tensor = net(*inputs)
+    return outputs
+
+
+def _noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _tensors(raw: bytes) -> dict[str, torch.Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -20,6 +21,9 @@ DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 PROBE_SECONDS = 120.0
 """Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
+
+MOST_WORKERS_EACH = 8
+"""Most workers of one device. Each takes half a gigabyte; more than 8 cores compute on several threads a worker."""
 
 TOLERANCE = 2e-2
 """Largest relative difference of a convolution from the processor's: TF32 keeps ten bits."""
@@ -52,7 +56,7 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
             workers.
         seconds: time limit of the probe.
     """
-    if set(requested.split(",")) == {CPU} or (requested == AUTO and not _has_driver()):
+    if only_processor(requested):
         return check_devices(requested, count=lambda: 0)
     context = spawn_context()
     receiver, sender = context.Pipe(duplex=False)
@@ -73,6 +77,11 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
     return found or Devices((CPU,), {requested: reason})
 
 
+def only_processor(requested: str) -> bool:
+    """Whether nothing but the processor can be meant; asking torch would import it on every machine."""
+    return set(requested.split(",")) == {CPU} or (requested == AUTO and not _has_driver())
+
+
 def check_devices(
     requested: str, *, count: Callable[[], int] | None = None, fault: Callable[[str], str | None] | None = None
 ) -> Devices:
@@ -89,6 +98,28 @@ def check_devices(
     reasons = {name: (fault or device_fault)(name) for name in dict.fromkeys(names) if name != CPU}
     broken = {name: reason for name, reason in reasons.items() if reason is not None}
     return Devices(tuple(name for name in names if name not in broken) or (CPU,), broken)
+
+
+def worker_devices(working: Sequence[str], *, blocks: int, cores: int) -> tuple[str, ...]:
+    """The device of each worker: a device that several workers share is named several times.
+
+    A worker on the processor computes on one thread, so that as many workers as cores keep all of them busy without
+    waiting for one another; a worker of an accelerator needs two cores to feed it.
+
+    Args:
+        working: devices of the run; a device that the user named twice keeps its two workers.
+        blocks: of studies that are graded together; a worker without one would have nothing to do.
+        cores: of the processor.
+    """
+    if len(set(working)) < len(working):
+        return tuple(working)
+    each = cores if set(working) == {CPU} else cores // (2 * len(working))
+    return (tuple(working) * max(1, min(each, MOST_WORKERS_EACH)))[: max(blocks, 1)]
+
+
+def processor_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_fault(name: str) -> str | None:
@@ -116,7 +147,7 @@ def _cuda_count() -> int:
 
 
 def _has_driver() -> bool:
-    """Whether the driver of an accelerator is installed; asking torch would import it on every machine."""
+    """Whether the driver of an accelerator is installed."""
     for name in DRIVERS:
         with suppress(OSError):
             ctypes.CDLL(name)

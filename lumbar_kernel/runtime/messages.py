@@ -12,8 +12,15 @@ from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.study import StudyFiles
 
-STUDIES_AT_ONCE = 4
+STUDIES_AT_ONCE = {"cpu": 2}
 """Studies graded together, and dealt out together: enough crops for full batches, few enough for early grades."""
+
+STUDIES_AT_ONCE_ON_ACCELERATORS = 8
+
+
+def studies_at_once(device: str) -> int:
+    """Studies that are graded together on a device."""
+    return STUDIES_AT_ONCE.get(device, STUDIES_AT_ONCE_ON_ACCELERATORS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +31,7 @@ class Shard:
         number: of the shard; names its journal.
         studies: in the order in which they are graded.
         device: that grades.
+        threads: of the processor that it computes on, None to leave them as they are.
         resume: continue from the journal of an earlier worker.
         one_at_a_time: grade studies one at a time, since an earlier worker was lost.
         given_up: (study, stage) that ended an earlier worker → how; with study None the stage is skipped for all.
@@ -32,6 +40,7 @@ class Shard:
     number: int
     studies: tuple[StudyFiles, ...]
     device: str
+    threads: int | None = None
     resume: bool = False
     one_at_a_time: bool = False
     given_up: Mapping[tuple[str | None, str], Failure] = field(default_factory=dict)

@@ -17,7 +17,8 @@ from lumbar_kernel.models.manifest import WAITING, MemberSpec
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
-from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Message, Note, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, Update, studies_at_once
+from lumbar_kernel.runtime.process_settings import set_threads
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import (
@@ -36,7 +37,15 @@ from lumbar_kernel.views import VIEWS
 logger = logging.getLogger(__name__)
 
 
-def run(config: Config, shard: Shard, *, recorder: Recorder, budget: Budget, emit: Callable[[Message], None]) -> Done:
+def run(
+    config: Config,
+    shard: Shard,
+    *,
+    recorder: Recorder,
+    budget: Budget,
+    emit: Callable[[Message], None],
+    loader: StudyLoader | None = None,
+) -> Done:
     """Grade the studies of a shard, emit every improvement, and return the closing message.
 
     Args:
@@ -45,10 +54,13 @@ def run(config: Config, shard: Shard, *, recorder: Recorder, budget: Budget, emi
         recorder: collects failures and seconds.
         budget: asked before every step.
         emit: takes messages; the receiver owns the file.
+        loader: that may have begun to read the studies, None to make one.
 
     Raises:
         WeightsError: no localiser can be loaded, so nothing can be graded.
     """
+    if shard.threads is not None:
+        set_threads(shard.threads)
     emit(Step("load weights", (), {}))
     with recorder.timed("load weights"):
         models, failed = with_injected_faults(
@@ -57,7 +69,7 @@ def run(config: Config, shard: Shard, *, recorder: Recorder, budget: Budget, emi
     emit(Ready(device=str(models.device), weights_sha256=models.manifest.sha256, members_failed=failed))
     key = run_key(shard.studies, weights_sha256=models.manifest.sha256)
     with Journal(config.journal_of(shard.number), key=key, resume=config.resume or shard.resume) as journal:
-        grading = GradingRun(config, shard, models, recorder, journal, budget, emit)
+        grading = GradingRun(config, shard, models, recorder, journal, budget, emit, loader)
         finished, complete = grading.grade_everything()
         if complete:
             journal.remove()
@@ -76,6 +88,7 @@ class GradingRun:
         journal: records finished work on disk.
         budget: asked before every step that can be skipped.
         emit: sends messages to the supervisor.
+        loader: that may have begun to read the studies of the shard.
         scheduler: expects and learns what steps cost.
         stages: runs every stage.
     """
@@ -87,6 +100,7 @@ class GradingRun:
     journal: Journal
     budget: Budget
     emit: Callable[[Message], None]
+    loader: StudyLoader | None
     scheduler: Scheduler = field(init=False)
     stages: StageRunner = field(init=False)
 
@@ -94,6 +108,11 @@ class GradingRun:
         device = str(self.models.device)
         self.scheduler = Scheduler(self.models.manifest, self.budget)
         self.stages = StageRunner(self.shard, device, self.recorder, self.budget, self.scheduler, self.emit)
+
+    @property
+    def block(self) -> int:
+        """How many studies are graded together."""
+        return studies_at_once(self.shard.device)
 
     @property
     def members(self) -> tuple[MemberSpec, ...]:
@@ -133,8 +152,8 @@ class GradingRun:
         run without the interruption, and get the same grades to the last bit.
         """
         remaining: list[StudyFiles] = []
-        for start in range(0, len(self.shard.studies), STUDIES_AT_ONCE):
-            block = self.shard.studies[start : start + STUDIES_AT_ONCE]
+        for start in range(0, len(self.shard.studies), self.block):
+            block = self.shard.studies[start : start + self.block]
             states = [state for files in block if (state := self._recorded_state(files.study_id)) is not None]
             if len(states) < len(block):
                 remaining += block
@@ -166,8 +185,7 @@ class GradingRun:
         states: list[StudyState] = []
         scheduler, warned = self.scheduler, False
         begun = {files.study_id for files in studies if self.journal.study(files.study_id) is not None}
-        config = self.config
-        with StudyLoader(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds) as loader:
+        with self._loader_of(studies) as loader:
             results = iter(loader)
             while left := len(studies) - len(states):
                 first_pass = scheduler.choose(options.full, options.reduced, studies=left)
@@ -175,7 +193,7 @@ class GradingRun:
                     self._warn(scheduler.shortage(options.full, options.reduced, studies=left))
                     warned = True
                 seconds = scheduler.first_pass_seconds(first_pass)
-                count = scheduler.affordable_studies(seconds, most=min(left, STUDIES_AT_ONCE))
+                count = scheduler.affordable_studies(seconds, most=min(left, self.block))
                 if count == 0:
                     self._warn(f"time for {len(states)} of {len(studies)} studies")
                     break
@@ -192,6 +210,13 @@ class GradingRun:
                 if resuming and scheduler.members_fit(resumed, studies=len(block), full=options.full, later=later):
                     self._grade_block(resumed, block)
         return states
+
+    def _loader_of(self, studies: Sequence[StudyFiles]) -> StudyLoader:
+        """The loader that began with the process if it reads these studies, else a new one."""
+        begun, self.loader = self.loader, None
+        if begun is not None and begun.studies == tuple(studies):
+            return begun
+        return StudyLoader.of(self.config, studies)
 
     def _prepare_block(self, results: Iterator[ReadResult], count: int, *, stride: int, done: int) -> list[StudyState]:
         """The next `count` studies after the `done` first, localised and cropped; none when the loader has no more."""
@@ -226,8 +251,8 @@ class GradingRun:
     def _member_pass(self, spec: MemberSpec, states: Sequence[StudyState], *, later: Sequence[MemberSpec]) -> bool:
         """Let a member grade the studies that it has not graded; returns whether it graded all of them."""
         seconds = self.scheduler.member_seconds(spec)
-        for start in range(0, len(states), STUDIES_AT_ONCE):
-            block = states[start : start + STUDIES_AT_ONCE]
+        for start in range(0, len(states), self.block):
+            block = states[start : start + self.block]
             if not any(state.lacks(spec) for state in block):
                 continue
             self.emit(self.scheduler.progress(self.shard.number, spec.name, start, len(states), seconds, later))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
+from lumbar_kernel.config import Config
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.runtime.reader_process import ReaderLostError, ReaderProcess, ReadResult, try_read_study
 from lumbar_kernel.study import StudyFiles
@@ -28,7 +29,7 @@ class StudyLoader:
     """Iterates over `ReadResult`s in the given order; a context manager that leaves no process or memory behind.
 
     Args:
-        studies: what to read.
+        studies: what to read, in order; kept as an attribute.
         workers: reader processes; 0 reads in this process when the next study is requested.
         ahead: studies that may be decoded or in progress beyond the one being consumed.
         timeout: seconds that a reader may spend on a study; None for no limit, without meaning for `workers=0`.
@@ -43,8 +44,8 @@ class StudyLoader:
         if workers < 0 or ahead < 0 or (timeout is not None and timeout <= 0):
             msg = f"workers {workers} and ahead {ahead} must be 0 or more, timeout {timeout} positive or None"
             raise ConfigError(msg)
-        self._studies = tuple(studies)
-        self._workers = min(workers, len(self._studies))
+        self.studies = tuple(studies)
+        self._workers = min(workers, len(self.studies))
         self._ahead = ahead
         self._timeout = timeout
         self._changed = threading.Condition()
@@ -55,6 +56,12 @@ class StudyLoader:
         self._closed = False
         self._processes: set[ReaderProcess] = set()
         self._threads: list[threading.Thread] = []
+        self._iterated = False
+
+    @classmethod
+    def of(cls, config: Config, studies: Sequence[StudyFiles]) -> StudyLoader:
+        """The loader of a run's options."""
+        return cls(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds)
 
     def __enter__(self) -> StudyLoader:
         return self
@@ -65,12 +72,16 @@ class StudyLoader:
         self.close()
 
     def __iter__(self) -> Iterator[ReadResult]:
+        if self._iterated or (self._closed and self._workers):
+            msg = "a StudyLoader can be iterated once; make another one"
+            raise RuntimeError(msg)
+        self._iterated = True
         if self._workers == 0:
-            yield from map(try_read_study, self._studies)
+            yield from map(try_read_study, self.studies)
             return
         try:
-            self._start()
-            for index in range(len(self._studies)):
+            self.start()
+            for index in range(len(self.studies)):
                 yield self._result(index)
         finally:
             self.close()
@@ -86,10 +97,10 @@ class StudyLoader:
             thread.join()
         self._results.clear()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin to read before anybody asks; calling it again does nothing, nor does it without reader processes."""
         if self._threads or self._closed:
-            msg = "a StudyLoader can be iterated once; make another one"
-            raise RuntimeError(msg)
+            return
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self._workers)]
         self._serving = self._workers
         for thread in self._threads:
@@ -100,14 +111,14 @@ class StudyLoader:
             self._consumed = index
             self._changed.notify_all()
             self._changed.wait_for(lambda: index in self._results or self._closed or self._serving == 0)
-            unread = ReadResult(self._studies[index], None, "the reader stopped before this study was read", 0.0)
+            unread = ReadResult(self.studies[index], None, "the reader stopped before this study was read", 0.0)
             return self._results.pop(index, unread)
 
     def _take(self) -> int | None:
         """The next study to read once it may be read, None when nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._next <= self._consumed + self._ahead)
-            if self._closed or self._next >= len(self._studies):
+            if self._closed or self._next >= len(self.studies):
                 return None
             self._next += 1
             return self._next - 1
@@ -121,15 +132,15 @@ class StudyLoader:
                 while result is None:
                     try:
                         reader = reader or self._new_reader()
-                        result = reader.read(self._studies[index], timeout=self._timeout)
+                        result = reader.read(self.studies[index], timeout=self._timeout)
                     except ReaderLostError as error:
                         self._stop(reader)
                         reader = None
                         retry = error.temporary and self._pause(pauses)
                         outcome = "it is read again" if retry else "it is given up"
-                        logger.warning("study %s: %s; %s", self._studies[index].study_id, error, outcome)
+                        logger.warning("study %s: %s; %s", self.studies[index].study_id, error, outcome)
                         if not retry:
-                            result = ReadResult(self._studies[index], None, str(error), time.monotonic() - start)
+                            result = ReadResult(self.studies[index], None, str(error), time.monotonic() - start)
                 with self._changed:
                     self._results[index] = result
                     self._changed.notify_all()

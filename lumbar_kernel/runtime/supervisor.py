@@ -24,8 +24,13 @@ from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Re
 from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
-from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update
+from lumbar_kernel.runtime.devices import (
+    PROBE_SECONDS,
+    find_devices,
+    processor_cores,
+    worker_devices,
+)
+from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update, studies_at_once
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
 from lumbar_kernel.schema import ROWS, prior, row_ids
@@ -112,7 +117,6 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         found, state = _find_studies(config, data, budget, until=most)
         studies = overrides.applied_to(found)
         if left_out:
-            logger.warning("%s", left_out)
             state.failures.append(Failure("find studies", "LeftOut", left_out))
         return _grade(config, studies, state, budget)
 
@@ -256,9 +260,11 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _
 
 def _run_workers(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:
     """Grade in workers and write what they report, until all is done or the time is up."""
-    published = budget.elapsed()
-    ending = max(ENDING_SHARE * config.reserve, published / SLOW_START)
-    devices = _devices(config, state, budget)
+    published = -PUBLISH_EVERY_SECONDS  # the first grades are written at once
+    ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
+    working = _devices(config, state, budget)
+    blocks = math.ceil(len(studies) / studies_at_once(working[0]))
+    devices = worker_devices(working, blocks=blocks, cores=processor_cores())
     with (
         _display(config) as display,
         WorkerPool(config, studies, devices, budget) as workers,

@@ -1,7 +1,7 @@
-"""Workers: one process per device, each grading a shard; watched, stopped and replaced by the supervisor.
+"""Workers: processes that each grade a shard on a device; watched, stopped and replaced by the supervisor.
 
-A worker that dies or hangs loses the stage of the study that it was working on, and its device. The rest of its shard
-goes to a device that still works, or to the processor, and continues from its journal.
+A worker that dies or hangs loses the stage of the study that it was working on, and its accelerator. The rest of its
+shard goes to a device that still works, or to the processor, and continues from its journal.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ from lumbar_kernel.models.manifest import WAITING
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import CPU
-from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Message, Ready, Shard, Step
+from lumbar_kernel.runtime.devices import CPU, processor_cores
+from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update, studies_at_once
+from lumbar_kernel.runtime.process_settings import keep_freed_memory
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
+from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 300.0
 """Time limit for a worker to import torch, start its device and load the weights."""
+
+HEAD_START_BLOCKS = 3
+"""Blocks that the first worker on the processor grades while the others still import their packages."""
 
 STOP_SECONDS = 3.0
 LEAST_PATIENCE = 0.1
@@ -93,11 +98,13 @@ class WorkerPool:
         entry: Entry | None = None,
     ) -> None:
         self._entry = entry or worker_process
+        self._graded = False  # whether any study has its first grades
         self.failures: list[Failure] = []
         self._config = replace(config, workers=max(1, config.readers // len(devices)))
         self._budget, self._clock = budget, clock
         self._free = list(devices)
         self._waiting = shards(studies, devices)
+        self._threads = max(1, processor_cores() // max(1, len(self._waiting)))
         self._running: list[_Worker] = []
         self._lost: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -111,8 +118,8 @@ class WorkerPool:
 
     @property
     def busy(self) -> bool:
-        """Whether any worker is running."""
-        return bool(self._running)
+        """Whether any worker is running or about to start."""
+        return bool(self._running or (self._waiting and self._free))
 
     @property
     def unfinished(self) -> list[str]:
@@ -130,6 +137,7 @@ class WorkerPool:
 
     def messages(self, seconds: float) -> Iterator[Message]:
         """The messages that arrive within so many seconds; returns after the first batch."""
+        self._start_waiting()
         readable = multiprocessing.connection.wait([worker.receiver for worker in self._running], seconds)
         now = self._clock()
         for worker in [item for item in self._running if item.receiver in readable]:
@@ -144,9 +152,10 @@ class WorkerPool:
                 worker.step = message
                 continue
             worker.ready = worker.ready or isinstance(message, Ready)
+            self._graded = self._graded or isinstance(message, Update)
             if isinstance(message, Done):
                 worker.step = replace(worker.step, seconds=message.recorder.stages)
-                self._stop(worker)
+                self._stop(worker, patience=0.0)  # its files are closed, and unloading torch takes time
                 self._free.append(worker.shard.device)
                 self._start_waiting()
             yield message
@@ -163,8 +172,15 @@ class WorkerPool:
             self._stop(worker, patience=max(0.0, until - self._clock()))
 
     def _start_waiting(self) -> None:
+        """Start workers on the free devices.
+
+        On the processor the others wait for the grades of the first one: importing their packages beside it would make
+        these come later.
+        """
         while self._waiting and self._free:
-            self._start(replace(self._waiting.pop(0), device=self._free.pop(0)))
+            if self._free[0] == CPU and self._running and not self._graded:
+                return
+            self._start(replace(self._waiting.pop(0), device=self._free.pop(0), threads=self._threads))
 
     def _start(self, shard: Shard) -> None:
         context = spawn_context()
@@ -212,15 +228,24 @@ class WorkerPool:
         if too_many:
             given_up[None, stage] = Failure(stage, kind, f"{self._lost[stage]} processes were lost in this stage")
         self._waiting.append(replace(worker.shard, resume=True, one_at_a_time=True, given_up=given_up))
-        if not self._running and not self._free:
+        if worker.shard.device == CPU or not (self._running or self._free):
             self._free.append(CPU)
         self._start_waiting()
 
 
 def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]:
-    """Whole blocks of studies dealt out to the devices in turn; no shard is empty."""
-    blocks = [studies[start : start + STUDIES_AT_ONCE] for start in range(0, len(studies), STUDIES_AT_ONCE)]
-    dealt = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
+    """Whole blocks of studies dealt out to the devices in turn; no shard is empty.
+
+    On the processor, where the other workers start later, the first one gets a few blocks more.
+    """
+    size = studies_at_once(devices[0])
+    blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
+    ahead = HEAD_START_BLOCKS if set(devices) == {CPU} else 0
+    taken = [0] * ahead + [k % len(devices) for k in range(len(blocks))]
+    dealt = [
+        [item for block, taker in zip(blocks, taken, strict=False) if taker == k for item in block]
+        for k in range(len(devices))
+    ]
     return [
         Shard(k, tuple(items), device) for k, (items, device) in enumerate(zip(dealt, devices, strict=True)) if items
     ]
@@ -228,12 +253,14 @@ def shards(studies: Sequence[StudyFiles], devices: Sequence[str]) -> list[Shard]
 
 def grade_shard(config: Config, shard: Shard, budget: Budget, emit: Callable[[Message], None]) -> Done:
     """Grade a shard in this process; the closing message also records an error that ended the pipeline."""
-    from lumbar_kernel.runtime.pipeline import run  # brings torch
-
     recorder, outer = Recorder(strict=config.strict), Recorder()
     done = Done(recorder=recorder)
-    with outer.guard(None, "grading"):
-        done = run(config, shard, recorder=recorder, budget=budget, emit=emit)
+    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies) as loader:
+        if not (config.resume or shard.resume):  # else the journal tells first which studies are left
+            loader.start()
+        with recorder.timed("import packages"):
+            from lumbar_kernel.runtime.pipeline import run  # brings torch
+        done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
     for failure in outer.failures(None):
         recorder.add(None, recorder.last or failure)
     return done
@@ -243,6 +270,7 @@ def worker_process(config: Config, shard: Shard, seconds: float | None, sender: 
     """Entry of a worker: sends its messages through the pipe; an error that ends it is sent as well."""
     os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
     _die_with_parent()
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")

@@ -19,7 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from benchmarks.robustness.dicom_files import dataset_of, save
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, dataset_of, save
 from lumbar_kernel.dicom.identity import FileIdentity, careful_identity, identify, quick_identity, read_identity
 from tests.real_data import unpack
 
@@ -31,6 +31,9 @@ TAGS = st.fixed_dictionaries(
         "StudyInstanceUID": UID,
         "SeriesInstanceUID": UID,
         "FrameOfReferenceUID": UID,
+        "ImageOrientationPatient": st.sampled_from(
+            [list(AXIAL), list(SAGITTAL), [1, 0, 0, 0, 0.7, -0.8], [0] * 6, [1]]
+        ),
         "PatientID": TEXT,
         "PatientName": TEXT,
         "PatientBirthDate": st.sampled_from(["", "19600101", "1960"]),

@@ -6,6 +6,7 @@ from torch import nn
 from lumbar_kernel.errors import NotFiniteError
 from lumbar_kernel.grading.crops import Crops
 from lumbar_kernel.grading.grader import grade, grade_crops
+from lumbar_kernel.models import inference
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
 from lumbar_kernel.views import VIEWS, level_and_side
@@ -34,11 +35,13 @@ def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
     assert np.allclose(np.nansum(graded, axis=2)[~np.isnan(graded[:, :, 0])], 1)
 
 
-def test_studies_are_graded_alike_alone_and_together():
+def test_studies_are_graded_alike_alone_and_together(monkeypatch):
+    monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 7 * 64 * 96)  # batches end within a study
     view = VIEWS["axial_t2"]
     several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
     options = {"view": view, "groups": view.groups}
-    together = grade(several, [net], batch_size=7, **options)
+    together = grade(several, [net], **options)
     for index, crops in enumerate(several):
         assert np.allclose(grade([crops], [net], **options)[0], together[index], atol=1e-5, equal_nan=True)
 
@@ -109,10 +112,18 @@ class SmallMemory(Knows):
         return super().forward(images, level, shown)
 
 
+def test_a_view_is_graded_in_batches_of_limited_size(monkeypatch):
+    view, net = VIEWS["axial_t2"], SmallMemory()
+    monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * 64 * 96)
+    grade([make_crops(view)], [net], view=view, groups=view.groups)
+    assert net.sizes == (3, 3, 4)
+
+
 def test_too_little_memory_halves_the_batch_and_changes_nothing():
     view, net = VIEWS["axial_t2"], SmallMemory()
     options = {"view": view, "groups": view.groups}
-    small = grade([make_crops(view)], [net], batch_size=16, **options)
+    small = grade([make_crops(view)], [net], **options)
     assert max(net.sizes) == 10
     assert np.allclose(small, grade([make_crops(view)], [Knows()], **options), equal_nan=True)
 
@@ -123,4 +134,4 @@ def test_numbers_that_are_not_finite_are_refused():
         net.classifier.bias.fill_(float("nan"))
     pictures, shown = np.full((2, 3, 32, 32), 90, np.uint8), np.ones((2, 3), bool)
     with pytest.raises(NotFiniteError, match="6 numbers"):
-        grade_crops(net, pictures, torch.zeros(2, dtype=torch.long), shown)
+        grade_crops([net], pictures, torch.zeros(2, dtype=torch.long), shown)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from lumbar_kernel.localisation.slice_maps import FRAME, SliceMaps, frame_of, slice_maps
+from lumbar_kernel.models import inference
 from lumbar_kernel.models.heatmap_net import STRIDE
 from lumbar_kernel.schema import SAGITTAL_T2
 
@@ -27,7 +28,10 @@ def test_cell_centres_lie_on_the_slice_where_the_cells_are(phantom):
     assert np.allclose(grid.to_pixel(points), expected)
 
 
-def test_networks_are_averaged_and_absence_is_left_out(phantom):
+def test_networks_are_averaged_and_absence_is_left_out(phantom, monkeypatch):
+    monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 2 * FRAME**2)  # two batches
+
     class Constant(nn.Module):
         """Puts its probability into one cell of the only landmark and the rest into absence."""
 
@@ -42,7 +46,7 @@ def test_networks_are_averaged_and_absence_is_left_out(phantom):
             return maps.log()
 
     slices = phantom.study.slices(SAGITTAL_T2)[:3]
-    for of_slice in slice_maps(slices, [Constant(0.2), Constant(0.6)], batch_size=2):
+    for of_slice in slice_maps(slices, [Constant(0.2), Constant(0.6)]):
         assert of_slice.maps.shape == (1, FRAME // STRIDE, FRAME // STRIDE)
         assert np.isclose(of_slice.maps[0, 0, 7], 0.4)
         assert np.isclose(of_slice.maps.sum(), 0.4, atol=1e-6)

@@ -1,14 +1,18 @@
 import json
 import shutil
+from dataclasses import replace
+from hashlib import sha256
 
 import pytest
+import safetensors.torch
 import torch
+from torch import nn
 
 from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel import Config, predict
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.checkpoints import load_localiser, load_member, load_models
-from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.models.manifest import WeightsFile, read_manifest
 from lumbar_kernel.results.report import EXIT_DEGRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.schema import prior
@@ -130,6 +134,36 @@ def test_nets_come_ready_for_use(untrained):
     nets += [net for spec in manifest.members for net in load_member(spec, untrained, device=CPU)]
     assert not any(net.training for net in nets)
     assert {parameter.dtype for net in nets for parameter in net.parameters()} == {torch.float32}
+
+
+def test_batch_norms_are_folded_into_convolutions(untrained):
+    models, _ = load_models(untrained, "cpu")
+    nets = [*models.sagittal, *models.axial, *(net for nets in models.members.values() for net in nets)]
+    assert not any(isinstance(module, nn.BatchNorm2d) for net in nets for module in net.modules())
+
+
+class Doubling(nn.Module):
+    """Uses the output of its convolution before and after the batch norm, which folding would spoil."""
+
+    def __init__(self, *_, **__):
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)
+        nn.init.constant_(self.norm.weight, 3.0)
+
+    def forward(self, pictures):
+        x = self.convolution(pictures)
+        return self.norm(x) - x
+
+
+def test_a_network_that_folding_would_change_is_used_as_it_is(untrained, tmp_path, monkeypatch):
+    expected = Doubling().eval()
+    safetensors.torch.save_file(expected.state_dict(), tmp_path / "w.safetensors")
+    file = WeightsFile("w.safetensors", sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest(), 0)
+    monkeypatch.setattr("lumbar_kernel.models.checkpoints.HeatmapNet", Doubling)
+    spec = replace(read_manifest(untrained).sagittal, files=(file, file))
+    pictures = torch.randn(1, 1, 4, 4)
+    for net in load_localiser(spec, tmp_path, device=CPU):
+        assert torch.equal(net(pictures), expected(pictures))
 
 
 def test_a_changed_byte_is_noticed(weights):

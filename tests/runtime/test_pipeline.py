@@ -105,7 +105,7 @@ def whole_journal(dataset, trained, tmp_path_factory):
     """The journal of a complete run with one study a block, and the grades of that run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+        patch.setitem(messages.STUDIES_AT_ONCE, "cpu", 1)
         patch.setattr(Journal, "remove", lambda _: None)
         reported = messages(dataset, trained, folder)
     return (folder / "journal.jsonl").read_bytes(), last_grades(reported)
@@ -122,7 +122,7 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
 ):
     raw, expected = whole_journal
     (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
-    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    monkeypatch.setitem(messages.STUDIES_AT_ONCE, "cpu", 1)
     graded = []
     monkeypatch.setattr(pipeline, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw))
     reported = messages(dataset, trained, tmp_path, resume=True)
@@ -140,7 +140,7 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
 ):
     begun = [line for line in whole_journal[0].splitlines(keepends=True) if b'"graded"' not in line]
     (tmp_path / "journal.jsonl").write_bytes(b"".join(begun))
-    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    monkeypatch.setitem(messages.STUDIES_AT_ONCE, "cpu", 1)
     if not ample:
         monkeypatch.setattr(pipeline.Scheduler, "members_fit", lambda *_, **__: False)
     updates = [m for m in messages(dataset, trained, tmp_path, resume=True) if isinstance(m, Update)]
@@ -179,7 +179,7 @@ def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_stud
     recorded = []
     add_study = Journal.add_study
     monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
-    monkeypatch.setattr(pipeline, "STUDIES_AT_ONCE", 1)
+    monkeypatch.setitem(messages.STUDIES_AT_ONCE, "cpu", 1)
     monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, full, reduced, **__: reduced)
     reported = messages(dataset, trained, tmp_path)
     (note,) = [message.text for message in reported if isinstance(message, Note)]

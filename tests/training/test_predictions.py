@@ -14,9 +14,9 @@ def test_crops_that_are_wider_than_the_window_are_graded_in_their_middle():
     net, examples = GradeNet("mobilenetv3_small_050", in_chans=3, heads=2).eval(), grade_examples(["a", "b"])
     images = examples.images.copy()
     images[:, :, :10], images[:, :, :, -10:] = 9, 200
-    before, after = (window_grades(net, one, (64, 96)) for one in (examples, replace(examples, images=images)))
+    before, after = (window_grades([net], one, (64, 96)) for one in (examples, replace(examples, images=images)))
     assert np.array_equal(before, after)
-    assert not np.array_equal(window_grades(net, replace(examples, images=images), (96, 144)), before)
+    assert not np.array_equal(window_grades([net], replace(examples, images=images), (96, 144)), before)
 
 
 def test_crops_of_one_row_are_averaged_and_unlabelled_ones_left_out():
