@@ -19,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.robustness.file_variants import ENCODED, LOSSY, MIXED_UIDS, RENUMBERED, Rewrite
+from benchmarks.robustness.exam_changes import Change, all_images, steep_to, stripped, together
+from benchmarks.robustness.file_variants import ENCODED, LOSSY, MIXED_UIDS, Rewrite
 from benchmarks.robustness.hospital import VENDORS, exam_of, write_exam
-from benchmarks.robustness.series_variants import ADDED, CHANGED, Change, all_images, steep_to, stripped, together
+from benchmarks.robustness.series_variants import ADDED, CHANGED
+from benchmarks.robustness.slice_changes import RENUMBERED
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
@@ -115,6 +117,17 @@ def _variants() -> Iterator[Variant]:
     )
 
 
+def write_variant(study: Study, variant: Variant, folder: Path) -> Path:
+    """Write a study in a variant; returns what to give to the kernel, in the folder or beside it."""
+    for person in range(1, variant.people + 1):
+        exam = exam_of(study, VENDORS[variant.vendor], number=person)
+        if variant.people > 1:
+            exam = all_images(exam, lambda image: image.with_tags(StudyInstanceUID="1.2.826.1"))
+        exam = variant.change(exam) if variant.change else exam
+        write_exam(exam, folder / f"p{person}" if variant.people > 1 else folder)
+    return variant.rewrite(folder) if variant.rewrite else folder
+
+
 class Bench:
     """One study with its grades, and a kernel to grade variants of it.
 
@@ -134,14 +147,7 @@ class Bench:
     def run(self, variant: Variant) -> Result:
         """Write and grade one variant."""
         self._count += 1
-        folder = self._work / f"v{self._count}"
-        for person in range(1, variant.people + 1):
-            exam = exam_of(self._study, VENDORS[variant.vendor], number=person)
-            if variant.people > 1:
-                exam = all_images(exam, lambda image: image.with_tags(StudyInstanceUID="1.2.826.1"))
-            exam = variant.change(exam) if variant.change else exam
-            write_exam(exam, folder / f"p{person}" if variant.people > 1 else folder)
-        data = variant.rewrite(folder) if variant.rewrite else folder
+        data = write_variant(self._study, variant, self._work / f"v{self._count}")
         grades, said = self._graded(data)
         found = [item.probabilities if isinstance(item, Grades) else prior() for item in grades] or [prior()]
         baseline = self._baseline(variant)
