@@ -25,7 +25,7 @@ ROOMS = {
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
-    "localisation": ("slice_maps", "level_decoding", "landmarks", "axial"),
+    "localisation": ("slice_maps", "level_decoding", "landmarks", "series_shift", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
         "atomic",

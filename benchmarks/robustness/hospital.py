@@ -135,7 +135,7 @@ def with_series(
 ) -> Exam:
     """The exam with one more series: the slices of another one with changed pixels and elements, acquired last."""
     number = 1 + max(image.tags.get("SeriesNumber") or 0 for images in exam.values() for image in images)
-    time = f"1{number:02d}000"
+    time = f"10{30 + number}00"
     images = [
         Image(
             image.plane,

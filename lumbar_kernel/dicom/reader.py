@@ -40,6 +40,7 @@ def read_study(files: StudyFiles) -> Study:
             break
         # a series that lost slices may now rank behind another one
     lost = decoding.report_lost(found.stacks)
+    decoding.problems += [choice.caution for choice in choices if choice.caution]
     without_role = [
         stack.decision(None, f"{stack.weighting.reason}, no role wants it") for stack in stacks if not stack.role
     ]
@@ -107,11 +108,11 @@ def _with_weightings_by_pixels(stacks: Sequence[Stack], decoding: _Decoding) -> 
     if not unknown:
         return list(stacks)
     sagittal = _decoded(planes[Plane.SAGITTAL], decoding)
+    axial = _decoded(planes[Plane.AXIAL], decoding)
     known = [stack.weighting.name for stack, _ in sagittal]
-    names = sagittal_weightings([slices for _, slices in sagittal], known=known)
+    names = sagittal_weightings([slices for _, slices in sagittal], known=known, axial=[slices for _, slices in axial])
     found = {stack.series_id: name for (stack, _), name in zip(sagittal, names, strict=True)}
     if Plane.AXIAL in unknown:
-        axial = _decoded(planes[Plane.AXIAL], decoding)
         references = {
             weighting: [
                 item for (_, slices), name in zip(sagittal, names, strict=True) if name == weighting for item in slices

@@ -26,7 +26,7 @@ from lumbar_kernel.dicom.descriptions import (
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.stacks import Stack, step_mm
 from lumbar_kernel.geometry import CRANIAL, LEFT, SlicePlane
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SERIES_DESCRIPTIONS
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS
 
 COARSE_MM = 1.6
 """Pixel spacing above which a series is a scout when a finer one exists; diagnostic series stay below 1.2 mm."""
@@ -40,6 +40,8 @@ COMPLETE_SHARE = 0.6
 NEW_SHARE = 1 / 3
 """Share of its slices that must show new places for a series to be read beside another one."""
 
+SUPPRESSED = "fat-suppressed"
+
 SAME_TILT = float(np.cos(np.radians(5)))
 APART_MM = 15.0
 """Distance between series of different contrast that are read together: no crop of neighbours reaches as far."""
@@ -50,12 +52,17 @@ STATION_OVERLAP = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A stack, the role that it could play, whether it is read, and the reason."""
+    """A stack, the role that it could play, whether it is read, and the reason.
+
+    Attributes:
+        caution: what makes a series that is read other than the role asks for, empty where nothing does.
+    """
 
     stack: Stack
     role: str
     read: bool
     reason: str
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,15 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
         elif _shows_other_places(stack, read, role=role, same_contrast=same):
             reason = f"{stack.weighting.reason}; it shows other places than {_called(leader)}"
         else:
-            why = _difference(leader, stack, ranks)
-            choices.append(Choice(stack, role, False, f"{why}; {_called(leader)} is read as {role} instead"))
+            rival = next(
+                (other for other in read if not _shows_other_places(stack, [other], role=role, same_contrast=same)),
+                leader,
+            )
+            why = _difference(rival, stack, ranks)
+            choices.append(Choice(stack, role, False, f"{why}; {_called(rival)} is read as {role} instead"))
             continue
         read.append(stack)
-        choices.append(Choice(stack, role, True, reason))
+        choices.append(Choice(stack, role, True, reason, _caution(stack, role, contrasts[stack])))
     return choices
 
 
@@ -115,9 +126,15 @@ def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
         Ranked(_most(headers, is_derived), "derived from other images by ImageType"),
         Ranked(_DIXON_RANK.get(dixon, 0), f"the {dixon} image of a Dixon sequence"),
         Ranked(is_t1 and _most(headers, has_contrast_agent), "with contrast agent"),
-        Ranked(_most(headers, is_fat_suppressed), "fat-suppressed"),
+        Ranked(_most(headers, is_fat_suppressed), SUPPRESSED),
         Ranked(not is_t1 and _most(headers, _is_gradient_echo), "a gradient echo"),
     )
+
+
+def _caution(stack: Stack, role: str, contrast: Sequence[Ranked]) -> str:
+    """What to say of a series that is read for want of a better one; a table's word is taken as it is."""
+    odd = [item.words for item in contrast[2:] if item.value and not (role == SAGITTAL_T2 and item.words == SUPPRESSED)]
+    return "" if stack.from_table or not odd else f"{_called(stack)} is read as {role} although {', '.join(odd)}"
 
 
 _DIXON_RANK: dict[str | None, int] = {None: 0, IN_PHASE: 0, WATER: 1, OPPOSED: 2}
