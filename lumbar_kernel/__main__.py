@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -25,8 +26,9 @@ PREDICT = """\
 Grade every study in DATA and write OUT/submission.csv and OUT/report.json.
 
 DATA is the competition's folder (test_images/ with test_series_descriptions.csv), or any folder of DICOM files,
-nested in any way; series then get their role from headers and pixels. A valid submission with the prior is written at
-once and rewritten as studies are graded, so the run may be stopped at any moment.
+nested in any way, a zip or tar of them, or a DICOMDIR; series then get their role from headers and pixels. A valid
+submission with the prior is written at once and rewritten as studies are graded, so the run may be stopped at any
+moment.
 
 exit code: 0 every row of every study graded, 3 the submission is valid but something was missing or failed
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
@@ -60,8 +62,9 @@ GALLERY_ROWS = 8
 MOST_READER_NOISE = 3.0
 
 INSPECT = """\
-Show what would be read from DATA, without grading: every study with its series, their roles, slices and spacing, and
-every file that is refused with the reason."""
+Show what would be read from DATA, without grading: every study with its series, their roles and why they have them,
+why others are not used, and every file that is refused with the reason. Only headers are read: a series whose headers
+name no weighting is decided by its pixels, with --pixels also here."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,9 +115,10 @@ class _Plain(argparse.RawDescriptionHelpFormatter):
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("predict", help="grade studies", description=PREDICT, formatter_class=_Plain)
     add.set_defaults(command=_predict)
-    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
+    add.add_argument("data", type=Path, metavar="DATA", help="folder, zip, tar or DICOMDIR of studies")
     add.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     _add_split(add)
+    _add_roles(add)
     add.add_argument("--seconds", type=float, help="time budget of the whole run, including the start of the process")
     add.add_argument("--study-seconds", type=float, help="give up a study that hangs in a stage for so long")
     device = "auto, or cpu, cuda, cuda:N; several, separated by commas, share the studies (default: auto)"
@@ -170,8 +174,11 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("inspect", help="show what would be read", description=INSPECT, formatter_class=_Plain)
     add.set_defaults(command=_inspect)
-    add.add_argument("data", type=Path, metavar="DATA", help="folder of studies")
+    add.add_argument("data", type=Path, metavar="DATA", help="folder, zip, tar or DICOMDIR of studies")
     _add_split(add)
+    _add_roles(add)
+    add.add_argument("--pixels", action="store_true", help="decode the pixels too, as grading does")
+    add.add_argument("--json", action="store_true", help="one JSON object a study, one a line")
     add.add_argument("--png", type=Path, metavar="FILE.png", help="draw series, axial blocks and oddities")
 
 
@@ -181,6 +188,13 @@ def _add_reports(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("out", type=Path, metavar="OUT", help="folder of a finished run")
     add.add_argument("data", type=Path, metavar="DATA", help="folder of studies that it graded")
     _add_split(add)
+
+
+def _add_roles(parser: argparse.ArgumentParser) -> None:
+    roles = "CSV (study_id, series_id, series_description) with roles that replace those found"
+    parser.add_argument("--roles", type=Path, metavar="FILE", help=roles)
+    one = "role of one series: t1, t2, axial or none; may be repeated"
+    parser.add_argument("--series", action="append", default=[], metavar="[STUDY/]SERIES=ROLE", help=one)
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
@@ -203,6 +217,8 @@ def _predict(chosen: argparse.Namespace) -> int:
         pictures=chosen.pictures,
         html=chosen.html,
         resume=chosen.resume,
+        roles=chosen.roles,
+        series=tuple(chosen.series),
         strict=chosen.strict,
         progress=not chosen.quiet,
     )
@@ -277,23 +293,27 @@ def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
-    from lumbar_kernel.dicom.discovery import find_studies
-    from lumbar_kernel.dicom.reader import read_study
+    from lumbar_kernel.dicom.unpacking import unpacked
 
-    studies = find_studies(chosen.data, split=chosen.split)
+    with unpacked(chosen.data) as (data, _):
+        return _show_studies(chosen, data)
+
+
+def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
+    from lumbar_kernel.dicom.discovery import find_studies
+    from lumbar_kernel.dicom.inspection import inspect_study
+    from lumbar_kernel.dicom.overrides import read_overrides
+
+    overrides = read_overrides(chosen.roles, chosen.series)
+    studies = overrides.applied_to(find_studies(data, split=chosen.split))
     if not studies:
         msg = f"no study found in {str(chosen.data)!r}"
         raise ConfigError(msg)
     for files in studies:
-        study = read_study(files)
-        _say(f"study {study.study_id}")
-        for series in study.series:
-            plane = series.slices[len(series.slices) // 2].plane
-            size = f"{plane.shape[0]}×{plane.shape[1]} at {plane.row_spacing:.3f}×{plane.column_spacing:.3f} mm"
-            _say(f"  {series.series_id}  {series.role}: {len(series.slices)} slices, {size}")
-        for problem in study.problems:
-            _say(f"  refused: {problem}")
+        found = inspect_study(files, pixels=chosen.pixels)
+        _say(json.dumps(found.as_json(), ensure_ascii=False) if chosen.json else found.as_text())
     if chosen.png:
+        from lumbar_kernel.dicom.reader import read_study
         from lumbar_kernel.results.inspection_picture import draw_inspection
 
         drawn = draw_inspection(map(read_study, studies), chosen.png)

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumbar_kernel.containers import container_kind
 from lumbar_kernel.errors import ConfigError
 
 SPLITS = ("test", "train")
@@ -27,7 +28,7 @@ class Config:
     """One run; an unknown key is a TypeError, a value that cannot work a ConfigError.
 
     Attributes:
-        data: existing folder of DICOM studies.
+        data: existing folder of DICOM studies, or a zip, tar or DICOMDIR of them.
         output: folder for `submission.csv` and `report.json`; `predict` creates it.
         split: which half of the competition's folder to read, one of `SPLITS`.
         seconds: budget of the whole run, None for no limit, 0 for the prior alone.
@@ -42,6 +43,8 @@ class Config:
         pictures: how many studies are drawn, the first ones; None for all with `html` and none without.
         html: write `report.html`, a page for browsers with the grades and pictures of all studies.
         resume: continue an interrupted run from its files in the output folder.
+        roles: CSV file (study_id, series_id, series_description) with roles that replace those found, None for none.
+        series: the same for single series, as SERIES=ROLE or STUDY/SERIES=ROLE; none as a role leaves a series out.
     """
 
     data: Path
@@ -58,10 +61,13 @@ class Config:
     pictures: int | None = None
     html: bool = False
     resume: bool = False
+    roles: Path | None = None
+    series: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("data", "output", "weights"):
-            object.__setattr__(self, name, _path(name, getattr(self, name), optional=name == "weights"))
+        for name in ("data", "output", "weights", "roles"):
+            optional = name in ("weights", "roles")
+            object.__setattr__(self, name, _path(name, getattr(self, name), optional=optional))
         try:
             _check_folders(self)
         except OSError as error:  # no permission even to look
@@ -128,8 +134,8 @@ def _path(name: str, value: object, *, optional: bool) -> Path | None:
 
 def _check_folders(config: Config) -> None:
     """Refuse input folders that are absent and an output folder that cannot be made or written."""
-    if not config.data.is_dir():
-        msg = f"data must be an existing folder of DICOM studies, not {str(config.data)!r}"
+    if not config.data.is_dir() and container_kind(config.data) is None:
+        msg = f"data must be an existing folder, zip, tar or DICOMDIR of DICOM studies, not {str(config.data)!r}"
         raise ConfigError(msg)
     if config.weights is not None and not (config.weights / "manifest.json").is_file():
         msg = f"weights must be a folder with a manifest.json, not {str(config.weights)!r}"
@@ -156,6 +162,10 @@ def _check_choices(config: Config) -> None:
         raise ConfigError(msg)
     if not isinstance(config.device, str) or not DEVICE.fullmatch(config.device):
         msg = f"device must be auto, or cpu, cuda or cuda:N separated by commas, not {config.device!r}"
+        raise ConfigError(msg)
+    series: object = config.series
+    if not isinstance(series, tuple | list) or not all(isinstance(item, str) for item in series):
+        msg = f"series must be a tuple of texts such as SERIES=ROLE, not {series!r}"
         raise ConfigError(msg)
     for name in ("strict", "progress", "html", "resume"):
         if not isinstance(getattr(config, name), bool):

@@ -16,7 +16,9 @@ LEFT, POSTERIOR, CRANIAL = np.eye(3)
 
 OBLIQUE_LIMIT_DEGREES = 50.0
 """A slice belongs to a plane when its normal lies within this angle of that plane's axis; tilted axial blocks at
-L5/S1 reach 45 degrees."""
+L5/S1 exceed 45 degrees in some patients."""
+
+OBLIQUE_LIMIT = float(np.cos(np.radians(OBLIQUE_LIMIT_DEGREES)))
 
 
 class Plane(Enum):
@@ -99,11 +101,14 @@ def plane_of(normal: FloatArray) -> Plane | None:
 
     The axial cone is wide because L5/S1 blocks follow the sacrum; ties go to the nearest axis.
     """
+    return next(iter(planes_near(normal)), None)
+
+
+def planes_near(normal: FloatArray) -> tuple[Plane, ...]:
+    """The planes within `OBLIQUE_LIMIT_DEGREES` of a slice with this unit normal, the nearest first: none to two."""
     components = np.abs(np.asarray(normal, dtype=np.float64))
-    axis = int(np.argmax(components))
-    if components[axis] < np.cos(np.radians(OBLIQUE_LIMIT_DEGREES)):
-        return None
-    return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[axis]
+    near = [int(axis) for axis in np.argsort(-components, kind="stable") if components[axis] >= OBLIQUE_LIMIT]
+    return tuple((Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[axis] for axis in near)
 
 
 def posterior_direction(normal: FloatArray) -> FloatArray:

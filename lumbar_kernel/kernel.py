@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,19 +14,21 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, StudyError
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
+from lumbar_kernel.localisation.series_shift import align_series
 from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.results.pictures import add_grades, draw_study
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.results.study_report import nothing_usable, study_report
 from lumbar_kernel.results.tables import grade_rows, landmark_rows
 from lumbar_kernel.runtime.devices import AUTO, find_devices
-from lumbar_kernel.study import Study
+from lumbar_kernel.study import Study, StudyFiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ class Kernel:
         """Grade one study.
 
         Args:
-            study: a `Study`, or a folder that holds exactly one.
+            study: a `Study`, or a folder or archive that holds exactly one.
 
         Raises:
             ConfigError: the folder does not exist, or holds no study or several.
@@ -109,7 +112,9 @@ class Kernel:
         if not study.series:
             raise StudyError(nothing_usable(study))
         models = self._models
-        landmarks = localise(study, models.sagittal)
+        alignment = align_series(study)
+        study = alignment.study
+        landmarks = alignment.confidence_in(localise(study, models.sagittal))
         axial = axial_views(study, landmarks, models.axial)
         crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
         weight = row_weights(landmarks)
@@ -129,18 +134,27 @@ class Kernel:
 
 
 def read_studies(folder: str | os.PathLike[str], *, split: str = "test") -> Iterator[Study]:
-    """The studies of a folder one after the other, read from DICOM; `split` as for `Config`.
+    """The studies of a folder or archive one after the other, read from DICOM; `split` as for `Config`.
 
     Raises:
         ConfigError: the folder does not exist or cannot be listed.
     """
-    return (read_study(files) for files in find_studies(Path(folder), split=split))
+    with ExitStack() as stack:
+        data, _ = stack.enter_context(unpacked(Path(folder)))
+        found = find_studies(data, split=split)
+        return _read_each(found, stack.pop_all())
+
+
+def _read_each(found: Sequence[StudyFiles], resources: ExitStack) -> Iterator[Study]:
+    with resources:
+        yield from map(read_study, found)
 
 
 def _only_study(folder: Path) -> Study:
-    found = find_studies(folder)
-    if len(found) != 1:
-        names = ", ".join(files.study_id for files in found[:3])
-        msg = f"{str(folder)!r} holds {len(found)} studies{f' ({names} …)' if found else ''}; `read_studies` gives each"
-        raise ConfigError(msg)
-    return read_study(found[0])
+    with unpacked(folder) as (data, _):
+        found = find_studies(data)
+        if len(found) != 1:
+            names = f" ({', '.join(files.study_id for files in found[:3])} …)" if found else ""
+            msg = f"{str(folder)!r} holds {len(found)} studies{names}; `read_studies` gives each"
+            raise ConfigError(msg)
+        return read_study(found[0])

@@ -62,6 +62,9 @@ AXIAL_T2 = "Axial T2"
 SERIES_DESCRIPTIONS = (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2)
 """The three roles of a series as `*_series_descriptions.csv` spells them."""
 
+NO_ROLE = "none"
+"""What a table of roles says of a series that is not to be read."""
+
 
 def row_index(group: str, level: int, side: int | None = None) -> int:
     """Row of `ROWS` for a metric group, a level index and, except for the canal, a side index."""

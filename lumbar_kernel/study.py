@@ -76,6 +76,33 @@ class Series:
     slices: tuple[Slice, ...]
 
 
+@dataclass(frozen=True)
+class SeriesDecision:
+    """What was decided about one series of a study, and why.
+
+    Attributes:
+        series_id: as in `Series`; images of several contrasts in one series are told apart by a word after it.
+        role: that it plays, None when it is not used.
+        reason: what gave it its role, or why it is not used.
+        description: SeriesDescription, else ProtocolName, else empty.
+        image_type: values of ImageType, empty when absent.
+        slices: how many it has in its plane.
+        matrix: rows and columns of its middle slice.
+        pixel_mm: row and column spacing of its middle slice.
+        step_mm: median distance of neighbouring slices, 0 for a single one.
+    """
+
+    series_id: str
+    role: str | None
+    reason: str
+    description: str = ""
+    image_type: tuple[str, ...] = ()
+    slices: int = 0
+    matrix: tuple[int, int] = (0, 0)
+    pixel_mm: tuple[float, float] = (0.0, 0.0)
+    step_mm: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """All usable series of one study, with what was refused and why.
@@ -83,12 +110,14 @@ class Study:
     Attributes:
         study_id: folder name or StudyInstanceUID.
         series: every series with a role; a role may have none or several.
-        problems: one sentence per file or series that could not be used.
+        problems: one sentence per file or slice that could not be used.
+        decisions: one per series of the files, those that are not used included; empty for a study from arrays.
     """
 
     study_id: str
     series: tuple[Series, ...]
     problems: tuple[str, ...] = ()
+    decisions: tuple[SeriesDecision, ...] = ()
 
     def slices(self, role: str) -> tuple[Slice, ...]:
         """All slices of all series that play a role, series after series."""

@@ -12,18 +12,20 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *("schema", "errors", "dependencies", "arrays", "geometry", "config", "checks", "processes", "study", "views"),
-    "resampling",
+    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "config", "checks", "processes"),
+    *("study", "views", "resampling"),
 )
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
     "dicom": (
-        *("safe_open", "headers", "pixels", "ordering", "roles"),
-        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "discovery", "reader"),
+        *("archives", "safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles"),
+        *("pixel_weighting", "series_split", "stacks", "selection"),
+        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
+        *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
-    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "axial"),
+    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
         "atomic",

@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,12 @@ def test_data_must_exist_and_be_a_folder(tmp_path):
     for name in ("absent", "file"):
         with pytest.raises(ConfigError, match=name):
             Config(data=tmp_path / name)
+
+
+def test_data_may_be_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "studies", "w") as archive:
+        archive.writestr("1.dcm", "")
+    assert Config(data=tmp_path / "studies").data == tmp_path / "studies"
 
 
 @pytest.mark.parametrize("below", ["", "deeper/out"])

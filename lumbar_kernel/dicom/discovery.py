@@ -9,13 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lumbar_kernel.config import SPLITS
-from lumbar_kernel.dicom.folders import has_dicom_suffix, ignored, is_folder, natural, natural_key, walk
+from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
+from lumbar_kernel.dicom.archives import ArchiveError, archive_of
+from lumbar_kernel.dicom.dicomdir import indexed_files
+from lumbar_kernel.dicom.folders import (
+    has_dicom_suffix,
+    is_folder,
+    natural,
+    natural_key,
+    subfolders,
+    top_folder,
+    walk,
+)
 from lumbar_kernel.dicom.grouping import FilesByFolder, group_by_header
 from lumbar_kernel.dicom.identity import FileIdentity, identify
 from lumbar_kernel.dicom.persons import Warn
 from lumbar_kernel.dicom.safe_open import looks_like_dicom
 from lumbar_kernel.dicom.tables import read_roles, sample_studies
-from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.errors import ConfigError, DicomError
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -50,6 +61,9 @@ class Scan:
         split: half of the competition's folder.
 
     Attributes:
+        listed: whether every folder has been listed, and one header of each read.
+        sample: the studies of the sample submission, in its order.
+        notes: a sentence on each thing in the data that is not read.
         unread: folders of which not all files have been looked at, in order; empty in the end.
 
     Raises:
@@ -57,10 +71,9 @@ class Scan:
     """
 
     def __init__(self, data: Path, *, split: str = "test") -> None:
-        if not is_folder(data):
-            msg = f"the data folder {data} does not exist or is not a folder; give the folder that holds the studies"
-            raise ConfigError(msg)
-        self._data = Path(os.path.abspath(data))  # noqa: PTH100 - resolve() would replace linked names by their targets
+        self.notes: list[str] = []
+        self._indexed: dict[Path, list[str]] | None = None
+        self._data = self._opened(Path(os.path.abspath(data)))  # noqa: PTH100 - resolve() would follow links
         named = f"{split}_images"
         self._images = self._data / named if is_folder(self._data / named) else self._data
         for other in SPLITS:
@@ -68,17 +81,41 @@ class Scan:
                 logger.info("%s is graded; %s_images of the same folder is not (split %s)", named, other, other)
         tables = self._data.parent if self._data.name == named else self._data
         self._roles = read_roles(tables / f"{split}_series_descriptions.csv")
-        self._expected = [*self._roles, *(sample_studies(tables) if split == "test" else ())]
+        self.sample = sample_studies(tables) if split == "test" else []
         self._competition = self._images.name == named
         self._settled = self._competition or bool(self._roles)
         self._by_path: dict[Path, list[str]] = {}
         self._by_header: dict[Path, dict[FileIdentity | None, list[str]]] = {}
         self._closed: list[Path] = []
-        self._listed = False
+        self._archives: list[Path] = []
+        self.listed = False
         self.unread: dict[Path, list[str]] = {}
 
+    def _opened(self, data: Path) -> Path:
+        """The folder to be searched, which may lie inside an archive."""
+        kind = container_kind(data)
+        try:
+            if kind == DICOMDIR:
+                self._indexed, missing = indexed_files(data)
+                if missing:
+                    self.notes.append(f"{data.name} lists {len(missing)} files that are absent, such as {missing[0]}")
+                return data.parent
+            if kind in (ZIP, TAR) and (found := archive_of(data)):
+                self.notes += found[0].problems
+                return top_folder(data)
+        except (ArchiveError, DicomError) as error:
+            raise ConfigError(str(error)) from error
+        if kind == COMPRESSED_TAR:
+            msg = f"{data.name} is compressed as a whole and must be unpacked first"
+            raise ConfigError(msg)
+        if not is_folder(data):
+            msg = f"the data folder {data} does not exist or is not a folder; give the folder that holds the studies"
+            raise ConfigError(msg)
+        return data
+
     def __iter__(self) -> Iterator[None]:
-        for folder, names in walk(self._images, self._closed):
+        folders = walk(self._images, self._closed) if self._indexed is None else iter(self._indexed.items())
+        for folder, names in folders:
             if self._settled and len(folder.relative_to(self._images).parts) == 2:
                 candidates = [name for name in names if has_dicom_suffix(name) or looks_like_dicom(folder / name)]
                 if candidates:
@@ -86,11 +123,13 @@ class Scan:
             else:
                 self._look_at(folder, names[:1])
                 self.unread[folder] = names[1:]
+            self._archives += [folder / name for name in names if looks_like_archive(name)]
             yield
+        self.notes += self._on_archives()
         if self._images in self._closed:
             msg = f"the data folder {self._images} cannot be listed; its files must be readable"
             raise ConfigError(msg)
-        self._listed = True
+        self.listed = True
         for folder in [*self.unread]:
             names = self.unread[folder]
             for start in range(0, len(names), FILES_A_STEP):
@@ -102,15 +141,15 @@ class Scan:
     @property
     def rest(self) -> str:
         """The folders that have not been searched to the end, in words."""
-        names = [folder.relative_to(self._data).as_posix() for folder in self.unread]
+        names = [folder.relative_to(self._data).as_posix() for folder, left in self.unread.items() if left]
         more = f" and {len(names) - NAMED_FOLDERS} more folders" if len(names) > NAMED_FOLDERS else ""
-        unlisted = [] if self._listed else ["folders that were not even listed"]
+        unlisted = [] if self.listed else ["folders that were not even listed"]
         return ", ".join([*names[:NAMED_FOLDERS], *unlisted]) + more
 
     @property
     def complete(self) -> bool:
         """Whether every folder was listed and every header read that is needed."""
-        return self._listed and not self.unread
+        return self.listed and not self.unread
 
     def known_studies(self) -> tuple[StudyFiles, ...]:
         """The studies that are known so far, without their files."""
@@ -119,6 +158,8 @@ class Scan:
 
     def studies(self) -> tuple[StudyFiles, ...]:
         """The studies as far as the scan has come, sorted by id; what is odd about them is logged."""
+        for note in self.notes:
+            logger.warning("%s", note)
         found, places = self._grouped(warn=logger.warning)
         return tuple(
             self._study(name, found.get(name, {}), places.get(name)) for name in natural({*found, *self._named()})
@@ -146,14 +187,19 @@ class Scan:
                 found[own_id].setdefault(series_id, {}).update(files)
         return found, places
 
+    def _on_archives(self) -> list[str]:
+        """A sentence on archives among the files: what is in them may lie beside them as well, so none is read."""
+        if not self._archives:
+            return []
+        names = [path.relative_to(self._data).as_posix() for path in self._archives[:NAMED_FOLDERS]]
+        more = f" and {len(self._archives) - len(names)} more" if len(self._archives) > len(names) else ""
+        return [f"archives inside the data folder are not read: {', '.join(names)}{more}; give each as DATA by itself"]
+
     def _named(self) -> list[str]:
         """The studies that tables name, and in the competition's layout every folder of images."""
         if not self._competition:
-            return self._expected
-        return [
-            *self._expected,
-            *(path.name for path in self._images.iterdir() if is_folder(path) and not ignored(path.name)),
-        ]
+            return [*self._roles, *self.sample]
+        return [*self._roles, *self.sample, *subfolders(self._images)]
 
     def _look_at(self, folder: Path, names: list[str]) -> None:
         """Read the identities of some files; those that are no DICOM by name nor content are passed over."""

@@ -77,14 +77,16 @@ def _meta(head: bytes) -> tuple[bytes, int]:
 
 
 def _walk(head: bytes, place: int, wanted: Collection[int], last: int, *, explicit: bool) -> Elements:
-    """Elements in rising order of their tags up to the last one or the first beyond it."""
+    """Elements in rising order of their tags up to the first beyond the last one, which shows that none comes late."""
     found: Elements = {}
     before = 0x0002FFFF
-    while before < last:
+    while True:
         tag, vr, length, place = _header(head, place, explicit=explicit)
         if tag <= before:
             raise UnusualError
         before = tag
+        if tag > last:
+            return found
         if length == UNDEFINED:
             if explicit and vr != b"SQ":
                 raise UnusualError
@@ -95,7 +97,6 @@ def _walk(head: bytes, place: int, wanted: Collection[int], last: int, *, explic
             place += length
             if place > len(head):
                 raise UnusualError
-    return found
 
 
 def _header(head: bytes, place: int, *, explicit: bool) -> tuple[int, bytes, int, int]:

@@ -7,6 +7,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lumbar_kernel.config import SPLITS
+from lumbar_kernel.dicom.archives import Archive, archive_of
+
+IMAGE_FOLDERS = tuple(f"{split}_images" for split in SPLITS)
+"""Folders of images in the competition's layout."""
+
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
 
@@ -17,9 +23,12 @@ def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
     links to what holds the root are not followed.
 
     Args:
-        root: absolute path of a folder.
+        root: absolute path of a folder, or of one inside an archive.
         closed: receives the folders that cannot be listed.
     """
+    if found := _inside_archive(root):
+        yield from _walk_archive(root, *found)
+        return
     seen = {_file_number(folder) for folder in root.resolve().parents}
     starts = [root]
 
@@ -32,19 +41,55 @@ def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
                 folders.clear()
                 continue
             seen.add(number)
-            inner = [Path(folder, name) for name in natural(folders) if not ignored(name)]
+            inner = [Path(folder, name) for name in _shown(folders)]
             starts += [path for path in inner if path.is_symlink()]
             folders[:] = [path.name for path in inner if not path.is_symlink()]
-            if shown := [name for name in natural(names) if not ignored(name)]:
+            if shown := _shown(names):
                 yield Path(folder), shown
 
 
+def _walk_archive(folder: Path, archive: Archive, name: str) -> Iterator[tuple[Path, list[str]]]:
+    if names := _shown(archive.files(name)):
+        yield folder, names
+    for own in _shown(archive.subfolders(name)):
+        yield from _walk_archive(folder / own, archive, f"{name}/{own}" if name else own)
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    return natural(name for name in names if not ignored(name))
+
+
 def is_folder(path: Path) -> bool:
-    """Whether this is a folder; False where nobody may look."""
+    """Whether this is a folder, on disk or inside an archive; False where nobody may look."""
     try:
-        return path.is_dir()
+        if path.is_dir():
+            return True
     except OSError:
         return False
+    return _inside_archive(path) is not None
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, in natural order, hidden ones left out."""
+    if found := _inside_archive(folder):
+        return _shown(found[0].subfolders(found[1]))
+    return _shown(path.name for path in folder.iterdir() if is_folder(path))
+
+
+def top_folder(archive: Path) -> Path:
+    """The competition's folder in an archive whose single top folder holds it, else the archive itself."""
+    folder = archive
+    while len(inner := subfolders(folder)) == 1 and inner[0] not in IMAGE_FOLDERS:
+        folder = folder / inner[0]
+    return folder if set(inner) & set(IMAGE_FOLDERS) else archive
+
+
+def _inside_archive(folder: Path) -> tuple[Archive, str] | None:
+    """The archive and the name inside it of a folder that is no folder on disk."""
+    if os.path.isdir(folder):  # noqa: PTH112 - not `is_dir`, which raises without permission
+        return None
+    found = archive_of(folder)
+    return found if found and found[0].is_folder(found[1]) else None
 
 
 def ignored(name: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lumbar_kernel.containers import without_suffix
 from lumbar_kernel.dicom.identity import FileIdentity
 from lumbar_kernel.dicom.persons import LEAST_ALONE, Place, StudyKey, Warn, study_keys
 
@@ -113,7 +114,7 @@ def _named(studies: Mapping[StudyKey, Series], root: Path) -> dict[str, Group]:
     folders = {key: {folder for files in series.values() for folder in files} for key, series in studies.items()}
     owners = _owners(((key, folder) for key, of_study in folders.items() for folder in of_study), root)
     homes = {key: _home(key, folders[key], len(studies[key]), owners, root) for key in studies}
-    names = {key: home.name for key, home in homes.items() if home and _names_a_study(home.name)}
+    names = {key: name for key, home in homes.items() if home and _names_a_study(name := without_suffix(home.name))}
     uses = Counter(name.casefold() for name in names.values())
     patients: dict[tuple[str, Path | None], list[StudyKey]] = defaultdict(list)
     for key in sorted(studies, key=lambda key: key.patient):
@@ -147,7 +148,7 @@ def _names_a_study(name: str) -> bool:
 def _made_name(key: StudyKey, patients: Sequence[StudyKey], root: Path) -> str:
     """The UID of a study, or its place where it has none; numbered where several patients share it."""
     folder = key.folder or root
-    place = "-".join(folder.relative_to(root).parts if folder != root else [root.name])
+    place = "-".join(folder.relative_to(root).parts if folder != root else [without_suffix(root.name)])
     text = re.sub(r"[^A-Za-z0-9._-]", "_", key.uid or place)[:64] or "study"
     return text if len(patients) == 1 else f"{text}.patient{patients.index(key) + 1}"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 
 from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.dicom.elements import frame_count, number, text, texts, transfer_syntax, upper_values
 from lumbar_kernel.dicom.safe_open import open_header, reading, refusal
 from lumbar_kernel.geometry import SlicePlane
 
@@ -38,7 +38,9 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 
 HEADER_TAGS = [
     "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
-    "ImageType", "DiffusionBValue",
+    "ImageType", "DiffusionBValue", "BodyPartExamined", "SequenceName", "PulseSequenceName", "ScanOptions",
+    "ContrastBolusAgent", "SeriesNumber", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime",
+    "ContentDate", "ContentTime",
     "InstanceNumber", "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "EchoPulseSequence",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames", "Rows", "Columns",
     "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
@@ -64,8 +66,14 @@ class SliceHeader:
         inversion_time: ms.
         scanning_sequence: codes as the file has them, such as `SE` or `GR`, empty when absent.
         transfer_syntax: name of the encoding of the pixels.
-        image_type: values of ImageType as the file has them, empty when absent.
+        image_type: values of ImageType (FrameType of a frame) in upper case, empty when absent.
         diffusion_b_value: s/mm², None when absent.
+        sequence_name: SequenceName, else PulseSequenceName, in upper case, else empty.
+        scan_options: values of ScanOptions in upper case, with FS where a frame has SpectrallySelectedSuppression.
+        contrast_agent: ContrastBolusAgent, empty when absent.
+        body_part: BodyPartExamined in upper case, empty when absent.
+        acquired: date and time of acquisition, else of the series, as sortable digits; empty when absent.
+        series_number: SeriesNumber, None when absent.
     """
 
     path: Path
@@ -83,6 +91,12 @@ class SliceHeader:
     transfer_syntax: str
     image_type: tuple[str, ...] = ()
     diffusion_b_value: float | None = None
+    sequence_name: str = ""
+    scan_options: tuple[str, ...] = ()
+    contrast_agent: str = ""
+    body_part: str = ""
+    acquired: str = ""
+    series_number: int | None = None
 
 
 def read_headers(path: Path) -> tuple[SliceHeader, ...]:
@@ -144,6 +158,8 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
         found = [group[sequence][0].get(keyword) for group in groups if group.get(sequence)]
         return next((value for value in [*found, dataset.get(keyword)] if value not in (None, "")), None)
 
+    suppression = str(find("MRModifierSequence", "SpectrallySelectedSuppression") or "").upper()
+    series_number = number(dataset.get("SeriesNumber"))
     return SliceHeader(
         path=path,
         frame=frame,
@@ -164,9 +180,22 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
         inversion_time=number(find("MRModifierSequence", "InversionTimes") or dataset.get("InversionTime")),
         scanning_sequence=text(dataset, "ScanningSequence") or text(dataset, "EchoPulseSequence"),
         transfer_syntax=transfer_syntax(dataset),
-        image_type=tuple(filter(None, text(dataset, "ImageType").upper().split("\\"))),
+        image_type=upper_values(find("MRImageFrameTypeSequence", "FrameType")) or texts(dataset, "ImageType"),
         diffusion_b_value=number(find("MRDiffusionSequence", "DiffusionBValue")),
+        sequence_name=(text(dataset, "SequenceName") or text(dataset, "PulseSequenceName")).upper(),
+        scan_options=(*texts(dataset, "ScanOptions"), *(["FS"] if suppression not in ("", "NONE", "WATER") else [])),
+        contrast_agent=text(dataset, "ContrastBolusAgent"),
+        body_part=text(dataset, "BodyPartExamined").upper(),
+        acquired=_acquired(dataset),
+        series_number=None if series_number is None else int(series_number),
     )
+
+
+def _acquired(dataset: Any) -> str:
+    for kind in ("Acquisition", "Series", "Content"):
+        if time := text(dataset, f"{kind}Time"):
+            return f"{text(dataset, f'{kind}Date')} {time}"
+    return ""
 
 
 def _plane(path: Path, *, position: Any, orientation: Any, spacing: Any, shape: tuple[int, int]) -> SlicePlane:
@@ -204,33 +233,3 @@ def _instance_number(dataset: Any, path: Path, frame: int | None) -> int | None:
         return int(tag)
     digits = re.search(r"(\d+)\D*$", path.name)
     return int(digits[1]) if digits else None
-
-
-def frame_count(dataset: Any) -> int:
-    """NumberOfFrames of a dataset, 1 when absent."""
-    return int(dataset.get("NumberOfFrames") or 1)
-
-
-def text(dataset: Any, keyword: str) -> str:
-    """A text element without blanks around it, several values joined as the file joins them, empty when absent."""
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, str):
-        return (value or "").strip()
-    return "\\".join(map(str, value))
-
-
-def number(value: Any) -> float | None:
-    """The first value as a finite float, None when there is none or it is no number."""
-    if isinstance(value, (list, pydicom.multival.MultiValue)):
-        value = value[0] if len(value) else None
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        return None
-    return result if np.isfinite(result) else None
-
-
-def transfer_syntax(dataset: Any) -> str:
-    """Name of the transfer syntax in the file meta information."""
-    uid = dataset.file_meta.get("TransferSyntaxUID")
-    return "unnamed" if uid is None else str(uid.name)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from lumbar_kernel.dicom.element_walk import leading_elements
-from lumbar_kernel.dicom.headers import text
-from lumbar_kernel.dicom.safe_open import open_header, reading, starts_like_dicom
+from lumbar_kernel.dicom.elements import text
+from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
 
+FRAMES, ORIENTATION = "NumberOfFrames", "ImageOrientationPatient"
 TEXTS = {
     0x00100020: ("PatientID", b"LO"),
     0x00100030: ("PatientBirthDate", b"DA"),
     0x00100040: ("PatientSex", b"CS"),
     0x0020000D: ("StudyInstanceUID", b"UI"),
     0x0020000E: ("SeriesInstanceUID", b"UI"),
+    0x00200037: (ORIENTATION, b"DS"),
     0x00200052: ("FrameOfReferenceUID", b"UI"),
-    0x00280008: ("NumberOfFrames", b"IS"),
+    0x00280008: (FRAMES, b"IS"),
 }
 """The text elements of an identity with their VRs."""
 
@@ -30,6 +30,7 @@ CHARACTER_SET, DIRECTORY_RECORDS, ROWS = 0x00080005, 0x00041220, 0x00280010
 WANTED = frozenset({*TEXTS, CHARACTER_SET, DIRECTORY_RECORDS, ROWS})
 KEYWORDS = [*(keyword for keyword, _ in TEXTS.values()), "DirectoryRecordSequence", "Rows"]
 
+NUMBERS = re.compile(rb"[0-9+.eE\\ -]*\0?")
 PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
 """ASCII that every character set of DICOM reads alike, without backslash and tilde, which Japanese ones replace."""
 
@@ -37,8 +38,6 @@ CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*
 
 HEAD_BYTES = (1 << 13, 1 << 18)
 """First bytes of a file that are looked at; the second try is for headers with long private elements."""
-
-OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class FileIdentity:
         patient: PatientID, PatientBirthDate and PatientSex, empty when all are absent.
         frame_of_reference: FrameOfReferenceUID, empty when absent.
         multi_frame: whether the file holds several frames.
+        axis: "x", "y" or "z", the axis nearest to the normal of the slice, empty when unknown.
     """
 
     study_uid: str
@@ -58,6 +58,7 @@ class FileIdentity:
     patient: tuple[str, ...] = ()
     frame_of_reference: str = ""
     multi_frame: bool = False
+    axis: str = ""
 
 
 def read_identity(path: Path) -> FileIdentity | None:
@@ -81,18 +82,6 @@ def identify(path: str) -> tuple[bool, FileIdentity | None]:
     return True, careful_identity(Path(path))
 
 
-def read_head(path: str, size: int) -> bytes:
-    """The first bytes of a regular file; raises OSError for anything else, and never blocks."""
-    file = os.open(path, OPEN_FLAGS)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            msg = "not a regular file"
-            raise OSError(msg)
-        return os.read(file, size)
-    finally:
-        os.close(file)
-
-
 def quick_identity(head: bytes) -> FileIdentity | None:
     """The identity from the first bytes of an ordinary file; None where pydicom should look."""
     elements = leading_elements(head, WANTED, last=ROWS)
@@ -108,7 +97,9 @@ def _from_stored(character_set: tuple[bytes, bytes] | None, *stored: tuple[bytes
         return None
     values = {}
     for (keyword, vr), found in zip(TEXTS.values(), stored, strict=True):
-        if found and (found[0] not in (vr, b"") or not PLAIN.fullmatch(found[1])):
+        if found and (
+            found[0] not in (vr, b"") or not (NUMBERS if keyword == ORIENTATION else PLAIN).fullmatch(found[1])
+        ):
             return None
         values[keyword] = found[1].rstrip(b"\0 ").decode("ascii").strip() if found else ""
     return _identity(values)
@@ -121,17 +112,30 @@ def careful_identity(path: Path) -> FileIdentity | None:
             dataset, _ = open_header(path, tags=KEYWORDS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
-            return _identity({keyword: text(dataset, keyword) for keyword, _ in TEXTS.values()})
+            texts = {keyword: text(dataset, keyword) for keyword, _ in TEXTS.values() if keyword != FRAMES}
+            return _identity(texts | {FRAMES: str(dataset.get(FRAMES) or "").strip()})
     except DicomError:
         return None
 
 
 def _identity(values: Mapping[str, str]) -> FileIdentity:
+    frames = values[FRAMES]
     patient = (values["PatientID"], values["PatientBirthDate"], values["PatientSex"])
     return FileIdentity(
         values["StudyInstanceUID"],
         values["SeriesInstanceUID"],
         patient if any(patient) else (),
         values["FrameOfReferenceUID"],
-        multi_frame=values["NumberOfFrames"] not in ("", "0", "1"),
+        multi_frame=frames.isdecimal() and frames.lstrip("0") not in ("", "1"),
+        axis=_axis(values[ORIENTATION]),
     )
+
+
+def _axis(orientation: str) -> str:
+    """The axis nearest to the normal of a slice, from the values of ImageOrientationPatient."""
+    try:
+        a, b, c, d, e, f = map(float, orientation.split("\\"))
+    except ValueError:
+        return ""
+    normal = {"x": abs(b * f - c * e), "y": abs(c * d - a * f), "z": abs(a * e - b * d)}
+    return max(normal, key=normal.__getitem__) if any(normal.values()) else ""

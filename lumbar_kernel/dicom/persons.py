@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,9 @@ Place = tuple[Path, FileIdentity]
 
 Warn = Callable[..., None]
 """`logger.warning`, or another level while more is to come."""
+
+LARGEST_SCOUT = 5
+"""Slices that a scout may have in each direction."""
 
 LEAST_ALONE = 3
 """Files of one folder that have to stand alone in their UID before the UID counts as made for each file."""
@@ -37,7 +40,8 @@ class StudyKey(NamedTuple):
 def study_keys(counts: Mapping[Place, int], root: Path, *, warn: Warn) -> dict[Place, StudyKey]:
     """The study of each identity in each folder.
 
-    Files are grouped by StudyInstanceUID, and by folder where it is absent or made for each file. Some archives copy
+    Files are grouped by StudyInstanceUID, and by folder where it is absent or made for each file: a folder with several
+    stacks is a study, other folders side by side are the series of one. Some archives copy
     UIDs between patients; grading two people as one would be worse than any other mistake here, so each group is
     divided by PatientID, PatientBirthDate and PatientSex.
 
@@ -47,10 +51,11 @@ def study_keys(counts: Mapping[Place, int], root: Path, *, warn: Warn) -> dict[P
         warn: logs a message with its arguments.
     """
     single = single_file_studies(counts)
+    whole = _whole_studies(counts)
     groups: dict[tuple[str, Path | None], list[Place]] = defaultdict(list)
     for folder, identity in counts:
         uid = "" if (folder, identity) in single else identity.study_uid
-        above = None if uid else folder.parent if folder != root else folder
+        above = None if uid else folder if folder == root or folder in whole else folder.parent
         groups[uid, above].append((folder, identity))
     keys: dict[Place, StudyKey] = {}
     for (uid, above), places in groups.items():
@@ -58,8 +63,19 @@ def study_keys(counts: Mapping[Place, int], root: Path, *, warn: Warn) -> dict[P
         if (count := len(set(people.values()))) > 1:
             what = f"StudyInstanceUID {uid}" if uid else "a missing StudyInstanceUID"
             warn("%s is shared by %d patients, each is read as a study of its own", what, count)
+        if not uid and () in people and (folders := len({folder for folder, _ in places})) > 1:
+            warn("files without StudyInstanceUID and PatientID in %d folders are read as one study", folders)
         keys.update((place, StudyKey(uid, above, people[place[1].patient])) for place in places)
     return keys
+
+
+def _whole_studies(counts: Mapping[Place, int]) -> set[Path]:
+    """The folders that hold slices in two directions, more than scouts have: studies by themselves, not series."""
+    slices: Counter[tuple[Path, str]] = Counter()
+    for (folder, identity), count in counts.items():
+        slices[folder, identity.axis] += count
+    stacks = Counter(folder for (folder, axis), count in slices.items() if axis and count > LARGEST_SCOUT)
+    return {folder for folder, directions in stacks.items() if directions > 1}
 
 
 def most_complete(patients: Iterable[Patient]) -> dict[Patient, Patient]:
@@ -94,7 +110,7 @@ def single_file_studies(counts: Mapping[Place, int]) -> set[Place]:
     These are single files of one folder, three or more, that provably show one person in one examination: the same
     patient, and where the patient is unknown the same frame of reference or series.
     """
-    files: dict[str, int] = defaultdict(int)
+    files: Counter[str] = Counter()
     for (_, identity), count in counts.items():
         files[identity.study_uid] += count
     alike: dict[tuple[object, ...], list[Place]] = defaultdict(list)

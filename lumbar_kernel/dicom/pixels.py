@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.dicom.headers import SliceHeader, frame_count, number
+from lumbar_kernel.dicom.elements import frame_count, number
+from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, reading, refusal
 
 ENCODED_SPARE = 1 << 16
@@ -30,7 +31,7 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
     if any(header.path != path for header in headers):
         msg = f"read_frames decodes one file at a time, got headers of {sorted({str(item.path) for item in headers})}"
         raise ValueError(msg)
-    failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here (RLE or uncompressed always can)"
+    failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here; {remedy(headers[0].transfer_syntax)}"
     with reading(path, failure):
         dataset = open_whole(path)
         assume_transfer_syntax(dataset)
@@ -38,6 +39,13 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
         stored = _stored_values(dataset)
         frames = stored[None] if stored.ndim == 2 else stored
         return [_frame_pixels(dataset, frames, header) for header in headers]
+
+
+def remedy(transfer_syntax: str) -> str:
+    """What helps where pixels of a transfer syntax (its name) cannot be decoded."""
+    if transfer_syntax.startswith(("JPEG", "High-Throughput JPEG")):
+        return "pip install 'lumbar-kernel[codecs]' brings decoders, or convert them to RLE or uncompressed"
+    return "convert them to RLE or uncompressed, which always can be"
 
 
 def _check_encoding(dataset: Any, path: Path) -> None:

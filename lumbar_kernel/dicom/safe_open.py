@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
 import sys
@@ -17,6 +18,7 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_partial
 
+from lumbar_kernel.dicom.archives import read_beginning, shown_name
 from lumbar_kernel.errors import DicomError
 
 READ_ERRORS: tuple[type[Exception], ...] = (
@@ -42,8 +44,15 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 SIZE_LIMIT = 1 << 28
 """Most bytes of a file, packed and unpacked: 512 frames of 512 × 512 with two bytes each."""
 
-HEADER_LIMIT = 1 << 21
-"""Most bytes before the pixels, functional groups of 500 frames and more. Eight may be an item: 18 µs to parse."""
+HEADER_LIMIT = 1 << 24
+"""Most bytes before the pixels: functional groups of 512 frames with 32 KiB each. Two million elements take 3 s."""
+
+ITEM = b"\xfe\xff\x00\xe0"
+ITEM_LIMIT = 1 << 18
+"""Most items of sequences in a header, which take 18 µs each to parse; 500 functional groups have a few thousand."""
+
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+"""Opening a pipe without O_NONBLOCK would wait until something is written."""
 
 PIXEL_DATA = 0x7FE00010
 META = 132
@@ -75,17 +84,14 @@ def _decoder_errors() -> tuple[type[Exception], ...]:
 
 
 def refusal(path: Path, reason: str) -> DicomError:
-    """The error for one file: its folder and name, and the reason."""
-    return DicomError(f"{path.parent.name}/{path.name}: {reason}")
+    """The error for one file: its folder and name, with the archive that it lies in, and the reason."""
+    return DicomError(f"{shown_name(path)}: {reason}")
 
 
 def looks_like_dicom(path: Path) -> bool:
     """Whether this is a file that starts like DICOM: the DICM prefix, or without one a first group of 0002 or 0008."""
     try:
-        if not path.is_file():  # opening a pipe would block until something is written
-            return False
-        with path.open("rb") as file:
-            return starts_like_dicom(file.read(META))
+        return starts_like_dicom(read_head(path, META))
     except OSError:
         return False
 
@@ -93,12 +99,24 @@ def looks_like_dicom(path: Path) -> bool:
 def open_header(path: Path, *, tags: Sequence[str]) -> tuple[Any, bool]:
     """The dataset up to its pixels, and whether pixel data follow."""
     with _opened(path, limit=HEADER_LIMIT) as file:
+        _check_items(path, file)
         # pydicom stops at the pixel element, so reading one more byte shows whether there is one
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
         has_pixels = bool(file.read(1))
         if not has_pixels and file.tell() >= HEADER_LIMIT:
             raise refusal(path, f"the header is longer than {HEADER_LIMIT} bytes")
     return dataset, has_pixels
+
+
+def _check_items(path: Path, file: IO[bytes]) -> None:
+    """Refuse a header that could hold, and does hold, more items than any scanner writes."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size > ITEM_LIMIT * 8:  # an empty item has eight bytes
+        items = file.read().count(ITEM)
+        file.seek(0)
+        if items > ITEM_LIMIT:
+            raise refusal(path, f"the header holds {items} items, over the limit of {ITEM_LIMIT}")
 
 
 def open_whole(path: Path) -> Any:
@@ -110,15 +128,45 @@ def open_whole(path: Path) -> Any:
 @contextmanager
 def _opened(path: Path, *, limit: int) -> Iterator[IO[bytes]]:
     """The first bytes of a file, inflated if deflated; never blocks and uses limited memory."""
-    status = path.stat()
+    opened, size = _beginning(path, limit)
+    with opened as file:
+        if not starts_like_dicom(_head(file)):
+            raise refusal(path, "not a DICOM file" if size else "the file is empty")
+        yield _inflated(file, limit)
+
+
+def _beginning(path: Path, limit: int) -> tuple[IO[bytes], int]:
+    """A file that ends after `limit` bytes, and its whole size."""
+    try:
+        status = path.stat()
+    except NotADirectoryError:
+        content, size = read_beginning(path, most=limit)
+        _check_size(path, size)
+        return io.BytesIO(content), size
     if not stat.S_ISREG(status.st_mode):
         raise refusal(path, "a folder, pipe, socket or device, not a file")
-    if status.st_size > SIZE_LIMIT:
-        raise refusal(path, f"{status.st_size} bytes are over the limit of {SIZE_LIMIT}")
-    with io.BufferedReader(_Beginning(path, limit)) as file:
-        if not starts_like_dicom(_head(file)):
-            raise refusal(path, "not a DICOM file" if status.st_size else "the file is empty")
-        yield _inflated(file, limit)
+    _check_size(path, status.st_size)
+    return io.BufferedReader(_Beginning(path, limit)), status.st_size
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > SIZE_LIMIT:
+        raise refusal(path, f"{size} bytes are over the limit of {SIZE_LIMIT}")
+
+
+def read_head(path: Path | str, size: int) -> bytes:
+    """The first bytes of a regular file, also inside an archive; raises OSError for anything else, never blocks."""
+    try:
+        file = os.open(path, OPEN_FLAGS)
+    except NotADirectoryError:
+        return read_beginning(Path(path), most=size)[0]
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            msg = "not a regular file"
+            raise OSError(msg)
+        return os.read(file, size)
+    finally:
+        os.close(file)
 
 
 class _Beginning(io.FileIO):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+from lumbar_kernel.dicom.archives import archive_of
 from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS, split_row_id
 
 logger = logging.getLogger(__name__)
@@ -16,6 +18,9 @@ ROLE_SPELLINGS = {name.lower(): name for name in SERIES_DESCRIPTIONS} | {
     "sagittal t2": SAGITTAL_T2,
     "sagittal stir": SAGITTAL_T2,
 }
+
+MOST_BYTES = 1 << 28
+"""Of a table inside an archive."""
 
 Roles = dict[str, dict[str, str | None]]
 """Study id → series id → role, from a descriptions table."""
@@ -44,12 +49,12 @@ def read_roles(path: Path) -> Roles:
 
 def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
-        if not path.is_file():
+        text = _text_of(path)
+        if text is None:
             return []
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.DictReader(file)
-            absent = [column for column in columns if column not in (reader.fieldnames or ())]
-            rows = list(reader)
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        absent = [column for column in columns if column not in (reader.fieldnames or ())]
+        rows = list(reader)
     except (OSError, csv.Error) as error:
         logger.warning("%s cannot be read (%s), the run continues without it", path, error)
         return []
@@ -61,3 +66,13 @@ def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]
         missing = len(rows) - len(complete)
         logger.warning("%s: %d rows without %s are left out", path.name, missing, ", ".join(columns))
     return complete
+
+
+def _text_of(path: Path) -> str | None:
+    """The text of a table, also inside an archive, None where there is none."""
+    if path.is_file():
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
+    found = archive_of(path)
+    if found is None or not found[0].is_file(found[1]):
+        return None
+    return found[0].read(found[1], most=MOST_BYTES)[0].decode("utf-8-sig", errors="replace")

@@ -97,22 +97,27 @@ def make_phantom(
     anatomy, frame = spine.anatomy, spine.frame
     if not roles:
         return PhantomStudy(Study(study_id, ()), measure(spine, paint_canal(spine)), (), anatomy, frame)
-    body, texture = Body.draw(anatomy, frame, _stream(seed, 2)), Texture.draw(_stream(seed, 4))
-    painted = PaintedBody(anatomy, frame, body, texture, paint_spine(spine))
+    painted = paint_patient(seed, spine)
     field = 3.0 if _stream(seed, 5).random() < 0.35 else 1.5
     taken = []
     for number, role in enumerate(schema.SERIES_DESCRIPTIONS):
         if role in roles:
             rng = _stream(seed, 3, number)
             protocol = draw_protocol(rng, role, field=field, contrast=contrast)
-            for part, plan in enumerate(_plans(seed, frame, role)):
+            for part, plan in enumerate(prescriptions(seed, frame, role)):
                 series_id = f"{study_id}{number + 1}" if part == 0 else f"{study_id}{number + 1}{part}"
                 taken.append(acquire(painted, plan, protocol, series_id, rng))
     series, protocols = (tuple(items) for items in zip(*taken, strict=True))
     return PhantomStudy(Study(study_id, series), measure(spine, painted.grid), protocols, anatomy, frame)
 
 
-def _plans(seed: int | np.random.SeedSequence, frame: SpineFrame, role: str) -> list[Prescription]:
+def paint_patient(seed: int | np.random.SeedSequence, spine: Spine) -> PaintedBody:
+    """The painted body that `make_phantom` scans for a seed, to acquire further series of."""
+    body = Body.draw(spine.anatomy, spine.frame, _stream(seed, 2))
+    return PaintedBody(spine.anatomy, spine.frame, body, Texture.draw(_stream(seed, 4)), paint_spine(spine))
+
+
+def prescriptions(seed: int | np.random.SeedSequence, frame: SpineFrame, role: str) -> list[Prescription]:
     """Prescriptions of the series of a role; both sagittal series share one in most studies."""
     if role == schema.AXIAL_T2:
         return prescribe_axial(frame, _stream(seed, 6))

@@ -44,11 +44,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class SeriesReport:
-    """A series that was used, its role and how many slices it gave."""
+    """A series that was used, its role and how many slices it gave, and why it was given this role."""
 
     series_id: str
     role: str
     slices: int
+    description: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class UnusedSeries:
+    """A series that was not used: its SeriesDescription, and why."""
+
+    series_id: str
+    description: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class StudyReport:
     Attributes:
         study_id: as in the row ids.
         series: the series used.
+        unused: the other series of its files.
         members: names of the members that graded it.
         missing: a sentence for each thing that was not there or was refused.
         failures: exceptions survived.
@@ -68,6 +80,7 @@ class StudyReport:
 
     study_id: str
     series: tuple[SeriesReport, ...] = ()
+    unused: tuple[UnusedSeries, ...] = ()
     members: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -181,6 +194,7 @@ def study_report_from(entry: Mapping[str, Any]) -> StudyReport:
     """A study's part of the report from its JSON; raises TypeError or KeyError for another layout."""
     rebuilt = {
         "series": tuple(SeriesReport(**series) for series in entry["series"]),
+        "unused": tuple(UnusedSeries(**series) for series in entry["unused"]),
         "failures": tuple(Failure(**failure) for failure in entry["failures"]),
         "members": tuple(entry["members"]),
         "missing": tuple(entry["missing"]),

@@ -9,7 +9,7 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport
+from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport, UnusedSeries
 from lumbar_kernel.schema import (
     AXIAL_T2,
     LEVEL_NAMES,
@@ -31,22 +31,32 @@ def study_report(
     missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
     if landmarks is not None and study.slices(AXIAL_T2):
         missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
+    known = {item.series_id: item for item in study.decisions}
+    series = [
+        SeriesReport(item.series_id, item.role, len(item.slices), decision.description, decision.reason)
+        if (decision := known.get(item.series_id))
+        else SeriesReport(item.series_id, item.role, len(item.slices))
+        for item in study.series
+    ]
+    unused = (item for item in study.decisions if item.role is None)
     return StudyReport(
         study_id=study.study_id,
-        series=tuple(SeriesReport(item.series_id, item.role, len(item.slices)) for item in study.series),
+        series=tuple(series),
+        unused=tuple(UnusedSeries(item.series_id, item.description, item.reason) for item in unused),
         missing=(*missing, *study.problems),
         failures=failures,
         confidence=None if landmarks is None else float(landmarks.confidence.mean()),
-        landmarks=None if landmarks is None else _as_table(landmarks, views),
+        landmarks=None if landmarks is None else _as_table(landmarks, views, study),
     )
 
 
-def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None]) -> dict[str, object]:
+def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None], study: Study) -> dict[str, object]:
     """Landmarks by level for the report, mm LPS to a hundredth."""
 
     def rounded(values: FloatArray) -> object:
         return np.round(values, 2).tolist()
 
+    series_of = {id(item): series.series_id for series in study.series for item in series.slices}
     table: dict[str, object] = {}
     for index, level in enumerate(LEVELS):
         view = views[index]
@@ -56,6 +66,7 @@ def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None]) -> dict[s
             "recesses": None
             if view is None
             else dict(zip(SIDES, (rounded(point) for point in view.recesses), strict=True)),
+            "axial_series_id": None if view is None else series_of.get(id(view.item)),
             "axial_instance_number": None if view is None else view.item.instance_number,
             "confidence": round(float(landmarks.confidence[index]), 3),
             "foramen_confidence": np.round(landmarks.foramen_confidence[index], 3).tolist(),
@@ -68,5 +79,6 @@ def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None]) -> dict[s
 
 def nothing_usable(study: Study) -> str:
     """Why a study without series has none."""
-    reasons = "; ".join(study.problems[:3]) or "no file was found"
+    unused = (f"series {item.series_id} ({item.description!r}): {item.reason}" for item in study.decisions)
+    reasons = "; ".join([*study.problems, *unused][:3]) or "no file was found"
     return f"study {study.study_id} holds no usable series: {reasons}"

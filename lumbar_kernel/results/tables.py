@@ -1,4 +1,4 @@
-"""Grades and landmarks as tidy tables beside the submission: one row a grade, one row a point."""
+"""Tidy tables beside the submission: one row a study, one row a grade, one row a point."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from lumbar_kernel.schema import (
     SUBARTICULAR,
     group_of,
 )
+from lumbar_kernel.study import StudyFiles
 
+STUDY_COLUMNS = ("study_id", "study_instance_uid", "folder")
 GRADE_COLUMNS = ("study_id", "condition", "side", "level", *SEVERITIES, "grade", "source", "members", "confidence")
 LANDMARK_COLUMNS = ("study_id", "level", "point", "x_mm", "y_mm", "z_mm", "confidence")
 
@@ -101,6 +103,14 @@ def _confidence(report: StudyReport, level: str, kind: str, side: str) -> float 
         return float(entry["confidence"])
     of_sides = entry[f"{kind}_confidence"]
     return "" if of_sides is None else float(of_sides[SIDES.index(side)])
+
+
+def write_study_table(studies: Iterable[StudyFiles], folder: Path) -> None:
+    """Write `studies.csv`: which study of the archive each study id is; raises OSError as `write_tables`."""
+    rows = (
+        {"study_id": item.study_id, "study_instance_uid": item.study_uid, "folder": item.folder} for item in studies
+    )
+    write_atomic(_text(STUDY_COLUMNS, rows), folder / "studies.csv")
 
 
 def write_tables(

@@ -18,6 +18,7 @@ from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import row_weights
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
+from lumbar_kernel.localisation.series_shift import align_series
 from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.manifest import MemberSpec
 from lumbar_kernel.results.pictures import draw_study
@@ -188,19 +189,22 @@ def prepare(
     state = StudyState(StudyReport(study_id=study_id), reduced=stride > 1)
     landmarks: Landmarks | None = None
     views: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
+    alignment = runner.run("align", [study_id], lambda: align_series(study)) if study.series else None
+    aligned = alignment.study if alignment is not None else study
     if study.series:
         landmarks = runner.run(
             "localise",
             [study_id],
-            lambda: _localise(study, runner, models, stride),
+            lambda: _localise(aligned, runner, models, stride),
             nets=models.sagittal,
             effort=1 / stride,
         )
     if landmarks is not None:
-        views = _crop(study, landmarks, state, runner, models)
-    report = study_report(study, views, recorder.failures(study_id), landmarks=landmarks)
+        landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
+        views = _crop(aligned, landmarks, state, runner, models)
+    report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks)
     if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
-        _draw(study, landmarks, views, state, runner, pictures, missing=report.missing)
+        _draw(aligned, landmarks, views, state, runner, pictures, missing=report.missing)
         report = replace(report, failures=recorder.failures(study_id))
     if state.reduced:
         reason = f"levels localised on every {stride}nd sagittal slice only, for lack of time"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,12 @@ from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import Scan
-from lumbar_kernel.dicom.tables import sample_studies
+from lumbar_kernel.dicom.overrides import read_overrides
+from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
 from lumbar_kernel.results.submission import load_submission, write_submission
-from lumbar_kernel.results.tables import write_tables
+from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import (
     PROBE_SECONDS,
@@ -108,14 +110,26 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         started: reading of the clock at which the budget began, now when None.
 
     Returns:
-        The report, which is also written beside the submission as `report.json`, with `grades.csv` and `landmarks.csv`.
+        The report, which is also written beside the submission as `report.json`, with `studies.csv`, `grades.csv` and
+        `landmarks.csv`.
 
     Raises:
         ConfigError: nothing can be graded: a path is wrong, the folder holds no study, or a named device does not work.
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
-    studies, state = _find_studies(config, budget)
+    overrides = read_overrides(config.roles, config.series)
+    most = math.inf if config.seconds == 0 else budget.elapsed() + SCAN_SHARE * budget.remaining()
+    with unpacked(config.data, stop=lambda: budget.elapsed() > most) as (data, left_out):
+        found, state = _find_studies(config, data, budget, until=most)
+        studies = overrides.applied_to(found)
+        if left_out:
+            state.failures.append(Failure("find studies", "LeftOut", left_out))
+        return _grade(config, studies, state, budget)
+
+
+def _grade(config: Config, studies: tuple[StudyFiles, ...], state: _State, budget: Budget) -> Report:
+    """Grade the studies that were found, and write everything."""
     if config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
@@ -129,39 +143,44 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     return report
 
 
-def _find_studies(config: Config, budget: Budget) -> tuple[tuple[StudyFiles, ...], _State]:
+def _find_studies(config: Config, data: Path, budget: Budget, *, until: float) -> tuple[tuple[StudyFiles, ...], _State]:
     """The studies of a run and its first submission, which is written early and grows while the scan finds more.
 
-    A scan that takes more than its share of the time is cut short: the studies known by then are graded.
+    A scan that lasts longer than it may is cut short: the studies known by then are graded.
     """
-    scan, previous = Scan(config.data, split=config.split), _previous_grades(config)
-    began, write_at = budget.elapsed(), FIRST_SUBMISSION_SECONDS
-    most = math.inf if config.seconds == 0 else SCAN_SHARE * budget.remaining()
+    scan, previous = Scan(data, split=config.split), _previous_grades(config)
+    began = budget.elapsed()
+    write_at = began + FIRST_SUBMISSION_SECONDS
     for _ in scan:
-        spent = budget.elapsed() - began
-        if spent > min(write_at, most) and (known := scan.known_studies()):
-            if spent > most:
+        if (now := budget.elapsed()) > min(write_at, until) and (known := scan.known_studies()):
+            if now > until:
                 break
-            _write_first(config, _first_state(config, known, previous))
-            write_at = 2 * (budget.elapsed() - began)
+            _write_first(config, _first_state(scan, known, previous))
+            write_at = began + 2 * (budget.elapsed() - began)
             logger.info("a first submission of %d studies is on disk, the search for more goes on", len(known))
     studies = scan.studies()
     if not studies:
         msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
         raise ConfigError(msg)
-    state = _first_state(config, studies, previous)
+    state = _first_state(scan, studies, previous)
+    state.notes += scan.notes
     if not scan.complete:
         text = f"the time was up; not searched to the end: {scan.rest}"
         logger.warning("%s", text)
         state.failures.append(Failure("find studies", "TimeUp", text))
     _write_first(config, state)
     logger.info("a first submission of %d studies is on disk", len(studies))
+    try:
+        write_study_table(studies, config.output)
+    except OSError as error:
+        logger.warning("studies.csv cannot be written: %s", error)
+        state.failures.append(Failure("write studies.csv", type(error).__name__, str(error)))
     return studies, state
 
 
-def _first_state(config: Config, studies: Sequence[StudyFiles], previous: Mapping[str, FloatArray]) -> _State:
+def _first_state(scan: Scan, studies: Sequence[StudyFiles], previous: Mapping[str, FloatArray]) -> _State:
     return _State(
-        grades=_first_grades(submission_order(config, studies), previous),
+        grades=_first_grades(submission_order(scan.sample, studies), previous),
         reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
     )
 
@@ -223,14 +242,11 @@ def _first_grades(study_ids: Sequence[str], previous: Mapping[str, FloatArray]) 
     return grades
 
 
-def submission_order(config: Config, studies: Sequence[StudyFiles]) -> list[str]:
+def submission_order(sample: Sequence[str], studies: Sequence[StudyFiles]) -> list[str]:
     """Study ids in the order of the sample submission, then the others in the order found."""
     found = [item.study_id for item in studies]
-    if config.split != "test":
-        return found
     known = set(found)
-    order = [study_id for study_id in sample_studies(config.data) if study_id in known]
-    return list(dict.fromkeys([*order, *found]))
+    return list(dict.fromkeys([*(study_id for study_id in sample if study_id in known), *found]))
 
 
 def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from benchmarks.robustness.dicom_files import (
+    AXIAL,
     write_slice,
     write_stack,
 )
-from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.folders import natural_key
+from lumbar_kernel.dicom.discovery import Scan, find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.schema import ROWS, SAGITTAL_T2
-from tests.dicom.conftest import LATERAL, only_study, shape
+from lumbar_kernel.schema import SAGITTAL_T2
+from tests.dicom.conftest import LATERAL, UPWARD, only_study, shape
 from tests.permissions import run_bound_by_permissions
 
 
@@ -140,7 +141,7 @@ FOLDER_POSITIONS = [(float(x), 0.0, 0.0) for x in (-6, -2, 2, 6)]
 INSPECT = """
 import sys
 from pathlib import Path
-from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.discovery import Scan, find_studies
 from lumbar_kernel.dicom.reader import read_study
 for files in find_studies(Path(sys.argv[1])):
     study = read_study(files)
@@ -252,19 +253,78 @@ def test_a_broken_table_is_as_good_as_none(images, content):
     assert sample_studies(images.parent) == []
 
 
-def test_the_sample_submission_orders_studies_in_any_encoding(tmp_path):
-    rows = [f"{study}_{row}" for study in ("9", "a_b", "10") for row in ROWS] + ["nonsense"]
-    (tmp_path / "sample_submission.csv").write_bytes(
-        b"\xef\xbb\xbfrow_id,x\n" + "\n".join(rows).encode() + b"\n\xff\xe9,1"
-    )
-    assert sample_studies(tmp_path) == ["9", "a_b", "10"]
-
-
-def test_numbers_in_names_sort_by_value_however_long():
-    names = ["10", "9", "009", "1" * 5000, "a2", "a10", "", "-"]
-    assert sorted(names, key=natural_key) == ["", "009", "9", "10", "1" * 5000, "-", "a2", "a10"]
-
-
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="nowhere"):
         find_studies(tmp_path / "nowhere")
+
+
+def test_nearly_all_studies_are_known_once_the_folders_are_listed(tmp_path):
+    for study in range(4):
+        for series in range(2):
+            uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.{series}"}
+            write_stack(tmp_path / str(study) / str(series), LATERAL, **uids)
+    scan, known = Scan(tmp_path), []
+    for _ in scan:
+        known.append((scan.listed, len(scan.known_studies()), scan.complete))
+    assert [number for listed, number, _ in known if not listed] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert not any(complete for *_, complete in known[:-1])
+    assert scan.complete
+    assert scan.studies() == find_studies(tmp_path)
+
+
+def test_a_scan_that_is_cut_short_gives_what_it_knows_and_names_the_rest(tmp_path):
+    for study in range(9):
+        uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.1"}
+        write_stack(tmp_path / f"s{study}", LATERAL, **uids)
+    scan = Scan(tmp_path)
+    for step, _ in enumerate(scan):
+        if step == 11:
+            break
+    assert not scan.complete
+    studies = scan.studies()
+    assert [len(study.series[0].paths) for study in studies] == [5, 5, 5, *[1] * 6]
+    assert scan.rest == "s3, s4, s5, s6, s7 and 1 more folders"
+    first = Scan(tmp_path)
+    next(iter(first))
+    assert first.rest == "s0, folders that were not even listed"
+
+
+def test_the_competition_layout_is_scanned_without_opening_a_file(competition, monkeypatch):
+    whole = find_studies(competition)
+    for name in ("identify", "looks_like_dicom"):
+        monkeypatch.setattr(f"lumbar_kernel.dicom.discovery.{name}", None)
+    assert find_studies(competition) == whole
+
+
+def test_study_ids_are_the_same_from_a_folder_by_a_relative_and_an_absolute_path(tmp_path, monkeypatch):
+    for series in "12":
+        write_stack(tmp_path / "anna" / series, LATERAL, StudyInstanceUID=None, SeriesInstanceUID=f"1.{series}")
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path, Path(), tmp_path / "anna", Path("anna")):
+        assert shape(find_studies(path)) == {"anna": {"1": 5, "2": 5}}
+
+
+def test_folders_below_the_images_of_the_competition_are_the_studies(images):
+    write_stack(images / "5" / "extra" / "deep", LATERAL, StudyInstanceUID="1.77", SeriesInstanceUID="1.77.1")
+    assert counts(images) == {"5": {"1": 4, "2": 4, "deep": 5}, "7": {"1": 4, "2": 4}}
+
+
+def test_an_interrupted_copy_beside_the_whole_loses_nothing(tmp_path):
+    uids = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3", "SeriesDescription": "T2"}
+    paths = write_stack(tmp_path / "7" / "t2", LATERAL, **uids)
+    write_stack(tmp_path / "7" / "ax", UPWARD, orientation=AXIAL, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.4")
+    before = only_study(tmp_path)
+    for place in ("7/copy of t2", "backup"):
+        (tmp_path / place).mkdir()
+        for path in paths[:3]:
+            (tmp_path / place / path.name).write_bytes(path.read_bytes()[:-60])
+
+    def pixels(study):
+        return {
+            (series.role, tuple(item.plane.origin)): item.pixels.tobytes()
+            for series in study.series
+            for item in series.slices
+        }
+
+    assert pixels(only_study(tmp_path)) == pixels(before)
+    assert len(pixels(before)) == 8

@@ -37,7 +37,7 @@ def test_frames_of_an_enhanced_file_are_slices(tmp_path):
     write_enhanced(tmp_path / "1" / "2" / "a.dcm", frames, positions=[UPWARD[i] for i in (2, 0, 1)])
     slices = only_study(tmp_path).series[0].slices
     assert [item.plane.origin[2] for item in slices] == [0, 4, 8]
-    assert np.array_equal(slices[0].pixels, frames[1] * 2.0 + 10)
+    assert np.array_equal(slices[0].pixels, frames[1] * 2.0 - frames[1].min() * 2.0)
 
 
 @pytest.mark.parametrize("broken", ["whole", "copy"])

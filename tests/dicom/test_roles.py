@@ -10,11 +10,12 @@ from benchmarks.robustness.dicom_files import (
     AXIAL,
     CORONAL,
     SAGITTAL,
+    tilted_axial,
     write_slice,
     write_stack,
 )
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only_study, real_roles, xs
+from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only_study, real_roles, write_table, xs
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,8 @@ def test_series_without_a_role_are_reported(tmp_path, orientation, description):
     write_stack(tmp_path / "1" / "2", LATERAL, orientation=orientation, SeriesDescription=description)
     study = only_study(tmp_path)
     assert study.series == ()
-    assert "no role wants it" in study.problems[-1]
+    assert [decision.role for decision in study.decisions] == [None]
+    assert study.decisions[0].reason
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,11 @@ def test_series_without_a_role_are_reported(tmp_path, orientation, description):
         {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]},
         {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "SECONDARY", "SUBTRACTION"]},
         {"EchoTime": 90, "RepetitionTime": 4000, "DiffusionBValue": 800.0},
+        {"EchoTime": 90, "RepetitionTime": 4000, "SequenceName": "*ep_b800t"},
+        {"EchoTime": 4, "RepetitionTime": 8},
+        {"SeriesDescription": "T2 sag", "ImageType": ["ORIGINAL", "PRIMARY", "T2 MAP", "T2"]},
+        {"SeriesDescription": "T1 sag", "ImageType": ["DERIVED", "PRIMARY", "DIXON", "FAT"]},
+        {"SeriesDescription": "PD+T2 sag", "EchoTime": 15, "RepetitionTime": 3500},
     ],
     ids=lambda tags: "-".join(map(str, tags.values())),
 )
@@ -63,7 +70,8 @@ def test_localisers_diffusion_and_maps_have_no_role(tmp_path, tags):
     write_stack(tmp_path / "1" / "2", LATERAL, **tags)
     study = only_study(tmp_path)
     assert study.series == ()
-    assert "no role wants it" in study.problems[-1]
+    assert [decision.role for decision in study.decisions] == [None]
+    assert study.decisions[0].reason
 
 
 @pytest.mark.parametrize(
@@ -81,12 +89,38 @@ def test_a_weighting_that_is_named_outweighs_the_sequence(tmp_path, orientation,
     assert [series.role for series in only_study(tmp_path).series] == [role]
 
 
+@pytest.mark.parametrize("degrees", [30, 44, 46, 49])
+@pytest.mark.parametrize("table", [True, False])
+def test_steep_axial_blocks_are_axial(tmp_path, degrees, table):
+    folder = tmp_path / "test_images" / "1" / "2"
+    write_stack(folder, UPWARD, orientation=tilted_axial(degrees), SeriesDescription="T2")
+    if table:
+        write_table(tmp_path / "test_series_descriptions.csv", "1,2,Axial T2")
+    study = only_study(tmp_path)
+    assert [series.role for series in study.series] == [AXIAL_T2]
+    assert len(study.series[0].slices) == 3
+
+
+def test_blocks_up_to_the_limit_follow_the_other_slices_of_their_series(tmp_path):
+    for number, (degrees, z) in enumerate([(5, 60), (5, 64), (5, 68), (-47, 0), (-47, 4), (55, 20)]):
+        path = tmp_path / "1" / "2" / f"{number}.dcm"
+        write_slice(path, position=(0, 0, z), orientation=tilted_axial(degrees), SeriesDescription="T2 ax")
+    study = only_study(tmp_path)
+    assert [len(series.slices) for series in study.series] == [5]
+    assert "1 slices are not axial" in study.problems[0]
+
+
+def test_coronal_slices_along_the_sacrum_stay_coronal(tmp_path):
+    write_stack(tmp_path / "1" / "2", UPWARD, orientation=tilted_axial(-47), SeriesDescription="T2 obl")
+    assert "coronal" in only_study(tmp_path).decisions[0].reason
+
+
 def test_scout_in_three_planes_has_no_role(tmp_path):
     for i, orientation in enumerate([SAGITTAL, AXIAL, CORONAL]):
         write_slice(tmp_path / "1" / "2" / f"{i}.dcm", orientation=orientation, SeriesDescription="T2")
     study = only_study(tmp_path)
     assert study.series == ()
-    assert "in several planes" in study.problems[0]
+    assert "in several planes" in study.decisions[0].reason
 
 
 def test_remnant_loses_to_a_fuller_series_but_counts_alone(tmp_path):
@@ -95,7 +129,7 @@ def test_remnant_loses_to_a_fuller_series_but_counts_alone(tmp_path):
     write_stack(tmp_path / "1" / "3", LATERAL, SeriesDescription="T2", SeriesInstanceUID="1.3")
     study = only_study(tmp_path)
     assert [series.series_id for series in study.series] == ["3"]
-    assert "only 2 slices" in study.problems[0]
+    assert {item.series_id: item.reason for item in study.decisions}["2"].startswith("only 2 slices")
 
 
 def spine(*, canal: float, fat: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from benchmarks.robustness.dicom_files import (
 from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.identity import read_identity
 from lumbar_kernel.dicom.pixels import read_frames
-from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, looks_like_dicom
+from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, ITEM_LIMIT, looks_like_dicom
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP, only, pixels_of
 
@@ -62,6 +62,25 @@ def test_a_header_without_end_is_refused(tmp_path):
     dataset.add_new(0x00091001, "OB", bytes(HEADER_LIMIT))
     with pytest.raises(DicomError, match="header is longer"):
         read_headers(save(dataset, tmp_path / "1.dcm"))
+
+
+@pytest.mark.parametrize("megabytes", [3, 12])
+def test_a_long_header_of_a_valid_file_is_read(tmp_path, megabytes):
+    dataset = dataset_of(RAMP, ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=list(AXIAL))
+    dataset.add_new(0x00091001, "OB", bytes(megabytes << 20))
+    path = save(dataset, tmp_path / "1.dcm")
+    assert np.array_equal(pixels_of(only(path)), RAMP)
+    assert read_identity(path) is not None
+
+
+def test_a_header_of_too_many_items_is_refused_at_once(tmp_path):
+    path = write_slice(tmp_path / "1.dcm")
+    raw = path.read_bytes()
+    place = raw.index(b"\x28\0\x02\0US")
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * (ITEM_LIMIT + 1)
+    path.write_bytes(raw[:place] + b"\x20\0\x11\x92SQ\0\0" + len(items).to_bytes(4, "little") + items + raw[place:])
+    with pytest.raises(DicomError, match="items, over the limit"):
+        read_headers(path)
 
 
 def test_what_follows_the_pixels_is_not_read(tmp_path):

@@ -25,6 +25,7 @@ LEVEL = {
     "canal": POINT,
     "foramina": {"left": POINT, "right": POINT},
     "recesses": {"left": POINT, "right": POINT},
+    "axial_series_id": "12",
     "axial_instance_number": 4,
     "confidence": 0.9,
     "foramen_confidence": [0.9, 0.8],

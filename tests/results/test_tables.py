@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results.report import StudyReport
-from lumbar_kernel.results.tables import GRADE_COLUMNS, grade_rows, landmark_rows, write_tables
+from lumbar_kernel.results.tables import GRADE_COLUMNS, grade_rows, landmark_rows, write_study_table, write_tables
 from lumbar_kernel.schema import LEVELS, ROWS, SEVERITIES, SEVERITY_WEIGHTS, prior
+from lumbar_kernel.study import StudyFiles
 
 LANDMARKS = {
     level: {
@@ -59,3 +60,8 @@ def test_a_study_that_nobody_graded_holds_the_prior_without_confidence(report, t
     assert {(row["source"], row["confidence"]) for row in rows[:25]} == {("prior", "")}
     with (tmp_path / "landmarks.csv").open(newline="") as file:
         assert {row["study_id"] for row in csv.DictReader(file)} == {"7"}
+
+
+def test_the_studies_of_the_archive_are_named_in_a_table(tmp_path):
+    write_study_table([StudyFiles("7", (), study_uid="1.2", folder="a/7"), StudyFiles("8", ())], tmp_path)
+    assert (tmp_path / "studies.csv").read_text() == "study_id,study_instance_uid,folder\n7,1.2,a/7\n8,,\n"

@@ -1,4 +1,6 @@
 import csv
+import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -14,7 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel import Config, predict
+from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
@@ -220,7 +224,7 @@ def test_rows_follow_the_sample_submission(dataset):
     lines = (dataset / "sample_submission.csv").read_text().splitlines()
     ids = list(dict.fromkeys(line.split("_")[0] for line in lines[1:]))
     studies = [type("Files", (), {"study_id": key}) for key in (*sorted(ids, reverse=True), "999")]
-    assert submission_order(Config(data=dataset), studies) == [*ids, "999"]
+    assert submission_order(sample_studies(dataset), studies) == [*ids, "999"]
 
 
 def test_the_report_fits_its_schema(run):
@@ -242,3 +246,61 @@ def test_a_strict_run_raises_what_a_tolerant_one_records(dataset, tmp_path):
             predict(config)
         assert grades_of(config.submission_path)
         assert refused_by_schema(json.loads(config.report_path.read_text())) == []
+
+
+def test_archives_give_the_bytes_of_their_folder(run, tmp_path):
+    config, _ = run
+    for kind in ("zip", "gztar"):
+        data = shutil.make_archive(str(tmp_path / kind), kind, config.data)
+        packed = Config(data=data, output=tmp_path / f"out {kind}", weights=config.weights, progress=False)
+        assert predict(packed).exit_code == EXIT_GRADED
+        assert packed.submission_path.read_bytes() == config.submission_path.read_bytes()
+        assert (packed.output / "studies.csv").read_bytes() == (config.output / "studies.csv").read_bytes()
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Nine studies without a table."""
+    for study in range(9):
+        uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.1"}
+        write_stack(tmp_path / "data" / f"s{study}", [(float(x), 0.0, 0.0) for x in range(40)], **uids)
+    return tmp_path / "data"
+
+
+def _ticking(step):
+    """A clock that advances by a step whenever it is read."""
+    ticks = itertools.count()
+    return lambda: step * next(ticks)
+
+
+def test_the_first_submission_grows_with_the_search(archive, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        "lumbar_kernel.runtime.supervisor.write_submission", lambda grades, path: written.append(len(grades))
+    )
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=0, workers=0)
+    predict(config, clock=_ticking(0.1))
+    assert written == sorted(written)
+    assert written[0] < written[-1] == 9
+    assert (tmp_path / "out" / "studies.csv").read_text().splitlines()[1] == "s0,1.0,s0"
+
+
+def test_a_search_that_takes_too_long_is_cut_short_and_what_it_left_is_named(archive, tmp_path):
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=10, workers=0)
+    report = predict(config, clock=_ticking(0.25))
+    assert 0 < len(report.studies) <= 9
+    assert report.exit_code == EXIT_DEGRADED
+    (failure,) = [item for item in report.failures if item.stage == "find studies"]
+    assert failure.type == "TimeUp"
+    assert "not searched to the end: s" in failure.message
+
+
+def test_a_resumed_run_keeps_grades_while_its_first_submission_grows(archive, tmp_path):
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=0, workers=0)
+    predict(config)
+    text = config.submission_path.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("s8_"))
+    changed = f"{line.split(',')[0]},0.2,0.3,0.5"
+    config.submission_path.write_text(text.replace(line, changed))
+    predict(dataclasses.replace(config, resume=True), clock=_ticking(0.1))
+    assert grades_of(config.submission_path)[line.split(",")[0]] == [0.2, 0.3, 0.5]

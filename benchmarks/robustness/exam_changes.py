@@ -1,0 +1,214 @@
+"""Changes of the series of an exam: further ones, other headers, other contrasts, another position of the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.robustness.hospital import AXIAL, T2, Exam, Image, Tags, with_series
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.geometry import SlicePlane
+
+DERIVED = ["DERIVED", "PRIMARY"]
+Float32 = NDArray[np.float32]
+Change = Callable[[Exam], Exam]
+
+
+def inverted(pixels: Float32) -> Float32:
+    """Another contrast: what was bright is dark."""
+    return pixels.max() - pixels
+
+
+def fat_suppressed(pixels: Float32) -> Float32:
+    """Another contrast: the brightest tissue of a T1 image turned dark."""
+    return pixels * np.where(pixels > np.percentile(pixels, 80), np.float32(0.25), np.float32(1.0))
+
+
+def enhanced(pixels: Float32) -> Float32:
+    """Another contrast: medium signals raised, as by a contrast agent."""
+    return pixels + 0.5 * cv2.GaussianBlur(pixels, (0, 0), 3)
+
+
+def moved(pixels: Float32) -> Float32:
+    """Ghosts of a patient who moved."""
+    return 0.5 * pixels + 0.5 * np.roll(pixels, pixels.shape[0] // 7, axis=0)
+
+
+def noise(pixels: Float32) -> Float32:
+    """A map without anatomy."""
+    return np.random.default_rng(1).gamma(2.0, 200.0, pixels.shape).astype(np.float32)
+
+
+def all_images(exam: Exam, change: Callable[[Image], Image]) -> Exam:
+    """The exam with every slice changed."""
+    return {name: [change(image) for image in images] for name, images in exam.items()}
+
+
+def tagged(exam: Exam, folder: str, **tags: Any) -> Exam:
+    """The exam with other elements in one series."""
+    return exam | {folder: [image.with_tags(**tags) for image in exam[folder]]}
+
+
+def extra(folder: str, source: str, change: Callable[[Float32], Any], **tags: Any) -> Change:
+    """Adds a series."""
+    return partial(with_series, folder=folder, source=source, change=change, **tags)
+
+
+def without(*folders: str) -> Change:
+    """Leaves series out."""
+    return lambda exam: {name: images for name, images in exam.items() if not name.startswith(folders)}
+
+
+def described(**names: str) -> Change:
+    """Gives series other descriptions."""
+
+    def change(exam: Exam) -> Exam:
+        for folder, name in names.items():
+            exam = tagged(exam, folder, SeriesDescription=name)
+        return exam
+
+    return change
+
+
+def together(*changes: Change) -> Change:
+    """Several changes one after the other."""
+
+    def change(exam: Exam) -> Exam:
+        for step in changes:
+            exam = step(exam)
+        return exam
+
+    return change
+
+
+def stripped(exam: Exam) -> Exam:
+    """Every element that hints at the weighting is gone."""
+    hints = ("SeriesDescription", "RepetitionTime", "EchoTime", "InversionTime", "ScanningSequence", "SequenceName")
+    gone: Tags = dict.fromkeys((*hints, "ImageType", "ScanOptions", "PulseSequenceName"))
+    return all_images(exam, lambda image: image.with_tags(**gone))
+
+
+def scout(exam: Exam) -> Exam:
+    """A localiser in three planes that no word names, of one slice each, before the other series."""
+    middle = exam[T2][len(exam[T2]) // 2]
+    axes = np.eye(3)
+    planes = [(axes[1], -axes[2]), (axes[0], axes[1]), (axes[0], -axes[2])]
+    images = []
+    for index, (row, column) in enumerate(planes):
+        plane = replace(middle.plane, row_direction=row, column_direction=column)
+        tags = {"SeriesInstanceUID": "1.2.826.77", "SOPInstanceUID": f"1.2.826.77.{index}", "SeriesDescription": "T2"}
+        images.append(Image(plane, middle.pixels, middle.tags | tags | {"InstanceNumber": index + 1}))
+    return {"0": images, **exam}
+
+
+def dixon_in_one(folder: str, style: str) -> Change:
+    """One series holds four images of each place, told apart by ImageType alone."""
+    names = {
+        "siemens": ("IN_PHASE", "WATER", "FAT", "OPP_PHASE"),
+        "philips": ("IP", "W", "F", "OP"),
+    }[style]
+    looks: tuple[Callable[[Float32], Any], ...] = (lambda pixels: pixels, fat_suppressed, inverted, moved)
+
+    def change(exam: Exam) -> Exam:
+        images = []
+        for kind, (name, look) in enumerate(zip(names, looks, strict=True)):
+            for image in exam[folder]:
+                number = len(names) * image.tags["InstanceNumber"] - kind
+                tags = {"ImageType": [*DERIVED, "DIXON", name], "InstanceNumber": number}
+                tags |= {"SOPInstanceUID": f"{image.tags['SOPInstanceUID']}.{kind}"}
+                images.append(
+                    Image(image.plane, look(image.pixels.astype(np.float32)).astype(np.uint16), image.tags | tags)
+                )
+        return exam | {folder: images}
+
+    return change
+
+
+def dual_echo(exam: Exam) -> Exam:
+    """Sagittal proton density and T2 in one series, told apart by EchoTime."""
+    second = []
+    for image in exam[T2]:
+        tags = {"EchoTime": 15, "InstanceNumber": image.tags["InstanceNumber"] + 500, "SeriesDescription": "SAG PD+T2"}
+        tags |= {"SOPInstanceUID": f"{image.tags['SOPInstanceUID']}.9"}
+        second.append(
+            Image(image.plane, inverted(image.pixels.astype(np.float32)).astype(np.uint16), image.tags | tags)
+        )
+    first = [image.with_tags(SeriesDescription="SAG PD+T2") for image in exam[T2]]
+    return exam | {T2: [*second, *first]}
+
+
+def shifted(folder: str, *millimetres: float) -> Change:
+    """A series in the coordinates of a patient who has moved, with a frame of reference of its own."""
+
+    def change(exam: Exam) -> Exam:
+        offset = np.array(millimetres)
+        return exam | {
+            folder: [
+                replace(image, plane=replace(image.plane, origin=image.plane.origin + offset)).with_tags(
+                    FrameOfReferenceUID="1.2.826.99"
+                )
+                for image in exam[folder]
+            ]
+        }
+
+    return change
+
+
+def turned(degrees: float) -> Change:
+    """The patient lies in the scanner with the pelvis tilted, so that every slice is turned about the x axis."""
+    angle = np.radians(degrees)
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    return lambda exam: all_images(exam, lambda image: replace(image, plane=_turned(image.plane, turn)))
+
+
+def steepest(exam: Exam) -> float:
+    """Largest angle between an axial slice and the axial plane, degrees, positive where it rises backwards."""
+    normals = [image.plane.normal * np.sign(image.plane.normal[2]) for image in exam[AXIAL]]
+    return max(float(np.degrees(np.arctan2(-normal[1], normal[2]))) for normal in normals)
+
+
+def steep_to(degrees: float) -> Change:
+    """Turns the patient so that the steepest axial block is tilted by this much."""
+    return lambda exam: turned(degrees - steepest(exam))(exam)
+
+
+def _turned(plane: SlicePlane, turn: FloatArray) -> SlicePlane:
+    return replace(
+        plane,
+        origin=turn @ plane.origin,
+        row_direction=turn @ plane.row_direction,
+        column_direction=turn @ plane.column_direction,
+    )
+
+
+def split(folder: str) -> Change:
+    """Halves of one series as two series."""
+
+    def change(exam: Exam) -> Exam:
+        half = len(exam[folder]) // 2
+        uid = f"{exam[folder][0].tags['SeriesInstanceUID']}.5"
+        second = [image.with_tags(SeriesInstanceUID=uid) for image in exam[folder][half:]]
+        return exam | {folder: exam[folder][:half], f"{folder}_b": second}
+
+    return change
+
+
+def cut_to(folder: str, count: int) -> Change:
+    """An interrupted series: only its first slices."""
+    return lambda exam: exam | {folder: exam[folder][:count]}
+
+
+def raised(folder: str, source: str, millimetres: float, **tags: Any) -> Change:
+    """A series of the same contrast, acquired higher up: another station of the whole spine."""
+
+    def change(exam: Exam) -> Exam:
+        more = with_series(exam, folder, source, change=moved, **tags)
+        return shifted(folder, 0.0, 0.0, millimetres)(more)
+
+    return change

@@ -1,0 +1,117 @@
+"""Archive variants that change which series a study holds and what their headers say."""
+
+from __future__ import annotations
+
+from benchmarks.robustness.exam_changes import (
+    DERIVED,
+    Change,
+    cut_to,
+    described,
+    dixon_in_one,
+    dual_echo,
+    enhanced,
+    extra,
+    fat_suppressed,
+    inverted,
+    moved,
+    noise,
+    raised,
+    scout,
+    shifted,
+    split,
+    steep_to,
+    stripped,
+    without,
+)
+from benchmarks.robustness.hospital import AXIAL, ORIGINAL, T1, T2
+
+ADDED: dict[str, tuple[str, Change]] = {
+    "T1 FS +C": ("two series", extra("9", T1, fat_suppressed, SeriesDescription="T1 TSE SAG FS +C")),
+    "T1 with ContrastBolusAgent": ("two series", extra("9", T1, enhanced, ContrastBolusAgent="Dotarem")),
+    "T1 nach KM": ("two series", extra("9", T1, enhanced, SeriesDescription="t1 sag nach KM")),
+    "T1 Gd by ScanOptions FS": ("two series", extra("0", T1, fat_suppressed, ScanOptions=["FS"])),
+    "subtraction by name": ("two series", extra("9", T1, noise, SeriesDescription="T1 sag SUB")),
+    "subtraction by ImageType": ("two series", extra("9", T1, noise, ImageType=[*DERIVED, "SUBTRACTION"])),
+    "T1 repeated after motion": (
+        "two series",
+        extra("9", T1, moved, AcquisitionTime="095500", SeriesNumber=0, SeriesDescription="t1_tse_sag"),
+    ),
+    "T1 reformatted": ("two series", extra("9", T1, moved, ImageType=["DERIVED", "SECONDARY", "MPR"])),
+    "STIR beside T2": (
+        "two series",
+        extra("9", T2, fat_suppressed, SeriesDescription="STIR SAG", InversionTime=160, EchoTime=50),
+    ),
+    "T2 FS beside T2": ("two series", extra("9", T2, fat_suppressed, SeriesDescription="T2 SAG FS")),
+    "axial T2 FS beside axial T2": ("two series", extra("9", AXIAL, fat_suppressed, SeriesDescription="T2 AX FS")),
+    "axial T2* beside axial T2": (
+        "two series",
+        extra("9", AXIAL, moved, SeriesDescription="t2_me2d_tra", ScanningSequence="GR", EchoTime=20),
+    ),
+    "HASTE sagittal": ("no role", extra("9", T2, moved, SeriesDescription="T2 HASTE sag")),
+    "HASTE localiser": ("no role", extra("9", T2, moved, SeriesDescription="haste_loc_sag")),
+    "FLASH scout by timing": (
+        "no role",
+        extra("9", T1, noise, SeriesDescription=None, RepetitionTime=8, EchoTime=4, ScanningSequence="GR"),
+    ),
+    "Lokalisator": ("no role", extra("9", T2, noise, SeriesDescription="T2 Lokalisator sag")),
+    "repérage": ("no role", extra("9", T1, noise, SeriesDescription="repérage T1")),
+    "localizador": ("no role", extra("9", T1, noise, SeriesDescription="localizador T1 sag")),
+    "定位": ("no role", extra("9", T1, noise, SeriesDescription="T1 定位", SpecificCharacterSet="ISO_IR 192")),
+    "Smartbrain": ("no role", extra("9", T1, noise, SeriesDescription="SmartBrain T1")),
+    "survey": ("no role", extra("9", T1, noise, SeriesDescription="Survey T1")),
+    "localiser by ImageType": ("no role", extra("9", T1, noise, ImageType=[*ORIGINAL, "LOCALIZER", "M"])),
+    "calibration": ("no role", extra("9", T1, noise, SeriesDescription="Calibration T1")),
+    "ADC by ImageType": ("no role", extra("9", T2, noise, ImageType=[*DERIVED, "DIFFUSION", "ADC"])),
+    "TRACEW by ImageType": ("no role", extra("9", T2, noise, ImageType=[*DERIVED, "DIFFUSION", "TRACEW"])),
+    "diffusion by name": ("no role", extra("9", T2, noise, SeriesDescription="SAG DIFFUSION b800 T2")),
+    "diffusion by DiffusionBValue": ("no role", extra("9", T2, noise, DiffusionBValue=800.0)),
+    "diffusion by SequenceName": ("no role", extra("9", T2, noise, SequenceName="*ep_b800t")),
+    "T2 map": ("no role", extra("9", T2, noise, SeriesDescription="T2 map sag")),
+    "T2 map by ImageType": ("no role", extra("9", T2, noise, ImageType=[*DERIVED, "T2 MAP", "T2"])),
+    "fat fraction": ("no role", extra("9", T1, noise, SeriesDescription="T1 FatFrac sag")),
+    "proton density": ("no role", extra("9", T2, moved, SeriesDescription="PD sag", EchoTime=15)),
+    "myelogram": ("no role", extra("9", T2, noise, SeriesDescription="T2 MYELO sag")),
+    "scout that no word names": ("no role", scout),
+    "cervical series": ("regions", raised("9", T2, 400, SeriesDescription="T2 sag HWS")),
+    "cervical by BodyPartExamined": (
+        "regions",
+        raised("9", T2, 0, SeriesDescription="T2 sag", BodyPartExamined="CSPINE"),
+    ),
+    "thoracic station that no word names": ("regions", raised("9", T2, 260)),
+    "knee in the same study": ("regions", extra("9", T1, inverted, SeriesDescription="T1 sag knee")),
+    "Dixon T1 in one series, Siemens": ("Dixon", dixon_in_one(T1, "siemens")),
+    "Dixon T2 in one series, Philips": ("Dixon", dixon_in_one(T2, "philips")),
+    "Dixon fat in a series of its own": ("Dixon", extra("9", T2, inverted, SeriesDescription="t2_tse_dixon_sag_F")),
+    "Dixon water in a series of its own": (
+        "Dixon",
+        extra("9", T2, fat_suppressed, SeriesDescription="WATER: Sag T2 IDEAL"),
+    ),
+    "dual echo in one series": ("Dixon", dual_echo),
+    "axial T1 beside axial T2": ("axial T1", extra("9", AXIAL, inverted, SeriesDescription="T1 AX")),
+    "axial T1 by timing": (
+        "axial T1",
+        extra("9", AXIAL, inverted, SeriesDescription=None, RepetitionTime=600, EchoTime=12),
+    ),
+    "T2 fl2d axial": ("names", described(axial="t2_fl2d_tra")),
+    "axial in two series": ("two series", split(AXIAL)),
+    "sagittal T2 in two series": ("two series", split(T2)),
+}
+"""Name → kind and change; none of them takes anything away."""
+
+CHANGED: dict[str, tuple[str, str, Change]] = {
+    "stripped of every hint": ("stripped", "same", stripped),
+    "axial block at 47 degrees": ("tilt", "same", steep_to(47.0)),
+    "axial block at 49 degrees": ("tilt", "same", steep_to(49.0)),
+    "no sagittal T1": ("lost", "reported", without(T1)),
+    "no sagittal T2": ("lost", "reported", without(T2)),
+    "no axial": ("lost", "reported", without(AXIAL)),
+    "axial interrupted": ("lost", "reported", cut_to(AXIAL, 6)),
+    "only T1 FS +C": ("lost", "reported", lambda exam: without(T1)(ADDED["T1 FS +C"][1](exam))),
+    "only diffusion for T2": ("lost", "reported", lambda exam: without(T2)(ADDED["diffusion by name"][1](exam))),
+    "axial moved sideways": ("moved", "either", shifted(AXIAL, 20.0, 0.0, 0.0)),
+    "axial moved by one level": ("moved", "either", shifted(AXIAL, 0.0, 0.0, 33.0)),
+    "axial moved by half a level": ("moved", "either", shifted(AXIAL, 0.0, 0.0, -16.0)),
+    "axial moved in all directions": ("moved", "either", shifted(AXIAL, 15.0, -20.0, 22.0)),
+    "sagittal T1 moved": ("moved", "either", shifted(T1, 0.0, 12.0, 33.0)),
+}
+"""Name → kind, what is expected and change."""

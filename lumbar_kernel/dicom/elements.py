@@ -1,0 +1,53 @@
+"""Single elements of a DICOM dataset as text and numbers, forgiving about how a file spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pydicom
+
+
+def frame_count(dataset: Any) -> int:
+    """NumberOfFrames of a dataset, 1 when absent."""
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+def text(dataset: Any, keyword: str) -> str:
+    """A text element without blanks around it, several values joined as the file joins them, empty when absent."""
+    value = dataset.get(keyword)
+    if value is None or isinstance(value, str):
+        return (value or "").strip()
+    return "\\".join(map(str, value))
+
+
+def number(value: Any) -> float | None:
+    """The first value as a finite float, None when there is none or it is no number."""
+    if isinstance(value, (list, pydicom.multival.MultiValue)):
+        value = value[0] if len(value) else None
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        return None
+    return result if np.isfinite(result) else None
+
+
+def transfer_syntax(dataset: Any) -> str:
+    """Name of the transfer syntax in the file meta information."""
+    uid = dataset.file_meta.get("TransferSyntaxUID")
+    return "unnamed" if uid is None else str(uid.name)
+
+
+def texts(dataset: Any, keyword: str) -> tuple[str, ...]:
+    """The values of a text element in upper case, empty ones left out."""
+    return upper_values(dataset.get(keyword))
+
+
+def upper_values(value: Any) -> tuple[str, ...]:
+    """Text values in upper case without blanks around them; one that holds backslashes counts as several."""
+    if value is None:
+        return ()
+    many = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    parts = (part.strip().upper() for item in many for part in str(item).split("\\"))
+    return tuple(part for part in parts if part)

@@ -1,0 +1,225 @@
+"""T1 or T2 from the pixels, for series whose headers were stripped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.dicom.descriptions import T1, T2
+from lumbar_kernel.geometry import unit
+from lumbar_kernel.study import Slice
+
+GRID_MM = 1.5
+CANAL_WIDTH_PIXELS = 13
+"""Bands narrower than this on a 1.5 mm grid count as canal-like: about 20 mm, wider than the sac, narrower than the
+vertebral bodies and mostly than the fat under the skin."""
+
+SINGLE_LIMIT = 0.05
+"""Band contrast of a lone series above which it is called T2."""
+
+MOST_AXIAL_SLICES = 12
+"""Slices of an axial series that are compared with the sagittal ones."""
+
+AXIAL_WEIGHT = 0.3
+"""Weight of what axial slices share with sagittal ones beside the band contrast: fluid decides where there is any."""
+
+MIDDLE_SHARE = 0.3
+"""Share of the sagittal slices, the middle ones, that axial slices are compared with: those that show the canal."""
+
+LINE_STEP_MM, LINE_REACH_MM = 1.5, 60.0
+"""Step of the points on a line where two slices cross, and how far it goes from the middle of the axial slice."""
+
+SHADING_STEPS = 10.0
+"""Sigma in steps of what is taken as the coil's shading along such a line."""
+
+NEAR_MM = 3.5
+"""Largest distance of a sagittal T2 slice from the T1 slice with which it is compared; half a usual step and more."""
+
+AXIAL_GAP = 0.28
+"""Difference in what two axial series of the same levels share with sagittal T2 from which on they count as T1 and T2:
+0.30 to 1.41 in 24 phantoms scanned with both, 0.00 to 0.23 in 21 and up to 0.41 in three of 24 scanned with T2 twice,
+where a repeat that is taken for T1 costs nothing."""
+
+SAME_HEIGHT_MM = 5.0
+
+PAIR_LIMIT = 0.02
+"""Band contrast of the difference below which two series count as of one weighting; 98 % of T1-T2 pairs exceed .05."""
+
+
+def sagittal_weightings(
+    series: Sequence[Sequence[Slice]], *, known: Sequence[str | None], axial: Sequence[Sequence[Slice]] = ()
+) -> list[str]:
+    """T1 or T2 for each of several sagittal series of one study, by whether the canal is brighter than around it.
+
+    Two series are compared on the same patient points and the one with the brighter band is T2. That the difference
+    of two images is judged, not each by itself, cancels the coil's shading and what fat does in both: tried on 122
+    pairs of SPIDER all came out right, 97 % of them still with T2 turned into a pseudo-STIR. Where stenosis leaves
+    little fluid, axial T2 slices help, which share more with sagittal T2 than with T1: without them 23 of 26 phantoms
+    with common stenosis came out right, with them all.
+
+    Args:
+        series: the slices of each series, sorted by position.
+        axial: the slices of axial series that are T2, or may be.
+        known: the weighting of each series where headers or a table gave it; these are returned unchanged.
+    """
+    if not series or all(known):
+        return [name for name in known if name]
+    indices = range(len(series))
+    gains = np.array([[_mean_band(one, other) if one is not other else 0.0 for other in series] for one in series])
+    gains = gains + AXIAL_WEIGHT * np.array([[_axial_share(axial, one, other) for other in series] for one in series])
+    gains = (gains - gains.T) / 2  # one series brighter is the other darker, whichever gave the grid
+    means = gains.mean(axis=1)
+    darkest = min([i for i in indices if known[i] == T1] or indices, key=lambda i: means[i])
+    brightest = max([i for i in indices if known[i] == T2] or indices, key=lambda i: means[i])
+    gap = float(gains[brightest, darkest])
+    if gap < PAIR_LIMIT:  # one series alone, or all of one kind
+        return [known[i] or (T2 if _mean_band(series[i], None) > SINGLE_LIMIT else T1) for i in indices]
+    return [known[i] or (T2 if gains[i, darkest] > gap / 2 else T1) for i in indices]
+
+
+def _mean_band(slices: Sequence[Slice], others: Sequence[Slice] | None) -> float:
+    """Mean band contrast over the middle third of a sagittal stack, of the difference to another stack if given."""
+    third = len(slices) // 3
+    middle = slices[third : len(slices) - third]
+    bands = [_slice_band(item, others) for item in middle]
+    return float(np.mean([band for band in bands if band is not None] or [0.0]))
+
+
+def _slice_band(item: Slice, others: Sequence[Slice] | None) -> float | None:
+    height, width = item.plane.extent_mm
+    steps = [
+        np.arange(0, height, GRID_MM) / item.plane.row_spacing,
+        np.arange(0, width, GRID_MM) / item.plane.column_spacing,
+    ]
+    points = item.plane.to_mm(np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1))
+    image, inside = _sample(item, points)
+    if others is not None:
+        nearest = min(others, key=lambda other: abs(float(other.plane.distance(item.plane.centre))))
+        second, second_inside = _sample(nearest, points)
+        inside &= second_inside
+    if inside.sum() < 1000:  # too little in common to compare: 1000 points are 22 cm²
+        return None
+    image = _normalised(image, inside)
+    difference = image if others is None else image - _normalised(second, inside)
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    return _band_contrast(difference[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+
+
+def _sample(item: Slice, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    pixels = item.plane.to_pixel(points_mm)
+    smooth = cv2.blur(item.pixels, (3, 3))
+    rows, columns = np.moveaxis(pixels.astype(np.float32), -1, 0)
+    image = cv2.remap(smooth, columns, rows, cv2.INTER_LINEAR)
+    return np.asarray(image, dtype=np.float32), item.plane.contains(pixels)
+
+
+def _normalised(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    low, high = np.percentile(image[inside], [1, 99])
+    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1.2)
+    return np.where(inside, scaled, 0).astype(np.float32)
+
+
+def _band_contrast(image: NDArray[np.float32]) -> float:
+    """How much stronger the brightest upright narrow band of each row is than the darkest, in the canal's region."""
+    rows, columns = image.shape
+    # smoothed along the canal; 0.3-0.7 of the width holds it in 99 % of the marked RSNA and SPIDER frames
+    smooth = cv2.GaussianBlur(image, (0, 0), sigmaX=1, sigmaY=6)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (CANAL_WIDTH_PIXELS, 1))
+    region = np.s_[int(0.15 * rows) : max(1, int(0.85 * rows)), int(0.3 * columns) : max(1, int(0.7 * columns))]
+    bright = np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_TOPHAT, kernel))[region]
+    dark = np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, kernel))[region]
+    return float(bright.max(axis=1).mean() - dark.max(axis=1).mean())
+
+
+def _axial_share(axial: Sequence[Sequence[Slice]], t2: Sequence[Slice], t1: Sequence[Slice]) -> float:
+    """How much more axial series share with one sagittal series than with another, 0 where that cannot be said."""
+    if t1 is t2:
+        return 0.0
+    shares = [_share_of_t2(slices, {T1: t1, T2: t2}) for slices in axial]
+    return float(np.mean([share for share in shares if share is not None] or [0.0]))
+
+
+def axial_weightings(
+    series: Sequence[Sequence[Slice]], references: Mapping[str, Sequence[Slice]], *, known: Sequence[str | None]
+) -> list[str]:
+    """T1 or T2 for each of several axial series of one study, by what they share with its sagittal series.
+
+    Along the lines where axial and sagittal slices cross, both show the same tissue. The axial signal there is
+    explained by those of sagittal T1 and T2 together (least squares). Of two series of the same levels that differ
+    much in it, the one that shares less with T2 is T1. A series alone counts as T2, also without sagittal T1 and T2:
+    protocols rarely have an axial T1 series alone.
+
+    Args:
+        series: the slices of each series, sorted by position.
+        references: the sagittal slices of T1 and of T2, sorted by position.
+        known: the weighting of each series where headers or a table gave it; these are returned unchanged.
+    """
+    if not references.get(T1) or not references.get(T2):
+        return [name or T2 for name in known]
+    return [
+        name
+        or (
+            T1
+            if any(
+                _gap(other, own, references) > AXIAL_GAP
+                for other, weighting in zip(series, known, strict=True)
+                if other is not own and weighting != T1
+            )
+            else T2
+        )
+        for own, name in zip(series, known, strict=True)
+    ]
+
+
+def _gap(one: Sequence[Slice], other: Sequence[Slice], references: Mapping[str, Sequence[Slice]]) -> float:
+    """How much more one axial series shares with sagittal T2 than another, on the levels that both show; 0 if none."""
+    first = _share_of_t2(_at_heights_of(one, other), references)
+    second = _share_of_t2(_at_heights_of(other, one), references)
+    return 0.0 if first is None or second is None else first - second
+
+
+def _at_heights_of(slices: Sequence[Slice], others: Sequence[Slice]) -> list[Slice]:
+    """The slices of a series that lie near one of another series, along the body."""
+    heights = np.array([item.plane.centre[2] for item in others])
+    return [item for item in slices if np.abs(heights - item.plane.centre[2]).min() < SAME_HEIGHT_MM]
+
+
+def _share_of_t2(slices: Sequence[Slice], references: Mapping[str, Sequence[Slice]]) -> float | None:
+    """How much more sagittal T2 explains of the axial signal than T1; None where too little is in common."""
+    if len(slices) < 2:
+        return None
+    chosen = [slices[round(k)] for k in np.linspace(0, len(slices) - 1, min(len(slices), MOST_AXIAL_SLICES))]
+    middle, half = len(references[T1]) // 2, max(2, round(len(references[T1]) * MIDDLE_SHARE / 2))
+    t1 = references[T1][max(0, middle - half) : middle + half + 1]
+    lines = [line for item in chosen for other in t1 if (line := _line(item, other, references[T2])) is not None]
+    if sum(line.shape[1] for line in lines) < 200:
+        return None
+    axial, *sagittal = np.concatenate(lines, axis=1)
+    (of_t1, of_t2), *_ = np.linalg.lstsq(np.stack(sagittal, axis=1), axial, rcond=None)
+    return float(of_t2 - of_t1)
+
+
+def _line(item: Slice, t1: Slice, others: Sequence[Slice]) -> NDArray[np.float64] | None:
+    """Signals of an axial, a T1 and the nearest T2 slice where the first two cross, (3, n), free of shading."""
+    direction = np.cross(item.plane.normal, t1.plane.normal)
+    if np.linalg.norm(direction) < np.sin(np.radians(30)):
+        return None
+    normals = np.stack([item.plane.normal, t1.plane.normal, unit(direction)])
+    start = item.plane.centre
+    crossing = np.linalg.solve(normals, [start @ normals[0], t1.plane.centre @ normals[1], start @ normals[2]])
+    t2 = min(others, key=lambda other: abs(float(other.plane.distance(crossing))))
+    if abs(float(t2.plane.distance(crossing))) > NEAR_MM:
+        return None
+    points = crossing + np.arange(-LINE_REACH_MM, LINE_REACH_MM, LINE_STEP_MM)[:, None] * normals[2]
+    sampled = [_sample(image, points[None]) for image in (item, t1, t2)]
+    inside = np.logical_and.reduce([seen[0] for _, seen in sampled])
+    if inside.sum() < 20:
+        return None
+    signals = np.stack([image[0][inside] for image, _ in sampled]).astype(np.float64)
+    signals = np.log(signals + 0.03 * np.percentile(signals, 99, axis=1, keepdims=True) + 1e-6)
+    signals -= cv2.GaussianBlur(signals, (0, 0), sigmaX=SHADING_STEPS, sigmaY=1e-3)
+    signals -= signals.mean(axis=1, keepdims=True)
+    return np.asarray(signals / np.maximum(signals.std(axis=1, keepdims=True), 1e-6))

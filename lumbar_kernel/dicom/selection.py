@@ -1,0 +1,256 @@
+"""Which of several series for one role is read: one rule, the first difference of which decides and is named.
+
+A table's or the user's word comes first, then a series that covers the spine, original before derived, plain before
+contrast agent and fat suppression, most slices, the smallest gap, the last repeat. Series of the same contrast that
+show other places are read together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lumbar_kernel.dicom.descriptions import (
+    IN_PHASE,
+    OPPOSED,
+    WATER,
+    dixon_image,
+    has_contrast_agent,
+    is_derived,
+    is_fat_suppressed,
+    is_single_shot,
+)
+from lumbar_kernel.dicom.headers import SliceHeader
+from lumbar_kernel.dicom.stacks import Stack, step_mm
+from lumbar_kernel.geometry import CRANIAL, LEFT, SlicePlane
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS
+
+COARSE_MM = 1.6
+"""Pixel spacing above which a series is a scout when a finer one exists; diagnostic series stay below 1.2 mm."""
+
+WIDE_STEP_MM = 10.0
+"""Step between slices above which a series is a scout when a denser one exists."""
+
+COMPLETE_SHARE = 0.6
+"""Share of the widest extent from which on a series counts as complete."""
+
+NEW_SHARE = 1 / 3
+"""Share of its slices that must show new places for a series to be read beside another one."""
+
+SUPPRESSED = "fat-suppressed"
+
+SAME_TILT = float(np.cos(np.radians(5)))
+APART_MM = 15.0
+"""Distance between series of different contrast that are read together: no crop of neighbours reaches as far."""
+
+STATION_OVERLAP = 0.5
+"""Overlap in height, of the smaller frame, below which two sagittal series show different stations of the spine."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A stack, the role that it could play, whether it is read, and the reason.
+
+    Attributes:
+        caution: what makes a series that is read other than the role asks for, empty where nothing does.
+    """
+
+    stack: Stack
+    role: str
+    read: bool
+    reason: str
+    caution: str = ""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A number by which stacks are ranked, less is better, and what a larger one means in words."""
+
+    value: float
+    words: str
+
+
+def choose(candidates: Sequence[tuple[Stack, str]]) -> tuple[Choice, ...]:
+    """Decide for stacks with their roles which are read, in the order given."""
+    made: dict[Stack, Choice] = {}
+    for role in SERIES_DESCRIPTIONS:
+        for choice in _choose_for(role, [stack for stack, own in candidates if own == role]):
+            made[choice.stack] = choice
+    return tuple(made[stack] for stack, _ in candidates)
+
+
+def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
+    """The best series of a role, those of its contrast or far from it that show other places, and the others."""
+    others = _other_stations(stacks) if role != AXIAL_T2 else {}
+    choices = [Choice(stack, role, False, reason) for stack, reason in others.items()]
+    contrasts = {stack: _contrast(stack, role) for stack in stacks if stack not in others}
+    ranks = {stack: _rank(stack, contrasts, role) for stack in contrasts}
+    best_first = sorted(sorted(contrasts, key=_identity, reverse=True), key=lambda stack: _values(ranks[stack]))
+    read: list[Stack] = []
+    for stack in best_first:
+        leader = read[0] if read else stack
+        same = _values(contrasts[stack]) == _values(contrasts[leader])
+        if not read:
+            reason = stack.weighting.reason
+        elif _shows_other_places(stack, read, role=role, same_contrast=same):
+            reason = f"{stack.weighting.reason}; it shows other places than {_called(leader)}"
+        else:
+            rival = next(
+                (other for other in read if not _shows_other_places(stack, [other], role=role, same_contrast=same)),
+                leader,
+            )
+            why = _difference(rival, stack, ranks)
+            choices.append(Choice(stack, role, False, f"{why}; {_called(rival)} is read as {role} instead"))
+            continue
+        read.append(stack)
+        choices.append(Choice(stack, role, True, reason, _caution(stack, role, contrasts[stack])))
+    return choices
+
+
+def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
+    """What tells two contrasts apart, the most important first."""
+    headers = stack.headers
+    dixon = Counter(dixon_image(header) for header in headers).most_common(1)[0][0]
+    is_t1 = role == SAGITTAL_T1
+    return (
+        Ranked(not stack.from_table, "no table names it"),
+        Ranked(stack.weighting.by_pixels, "its headers name no weighting"),
+        Ranked(
+            _is_scout(stack),
+            f"a scout by pixels of {stack.middle.plane.row_spacing:.1f} mm and steps of {step_mm(headers):.0f} mm",
+        ),
+        Ranked(_most(headers, is_single_shot), "a single-shot sequence"),
+        Ranked(_most(headers, is_derived), "derived from other images by ImageType"),
+        Ranked(_DIXON_RANK.get(dixon, 0), f"the {dixon} image of a Dixon sequence"),
+        Ranked(is_t1 and _most(headers, has_contrast_agent), "with contrast agent"),
+        Ranked(_most(headers, is_fat_suppressed), SUPPRESSED),
+        Ranked(not is_t1 and _most(headers, _is_gradient_echo), "a gradient echo"),
+    )
+
+
+def _caution(stack: Stack, role: str, contrast: Sequence[Ranked]) -> str:
+    """What to say of a series that is read for want of a better one; a table's word is taken as it is."""
+    odd = [item.words for item in contrast[2:] if item.value and not (role == SAGITTAL_T2 and item.words == SUPPRESSED)]
+    return "" if stack.from_table or not odd else f"{_called(stack)} is read as {role} although {', '.join(odd)}"
+
+
+_DIXON_RANK: dict[str | None, int] = {None: 0, IN_PHASE: 0, WATER: 1, OPPOSED: 2}
+
+
+def _rank(stack: Stack, contrasts: dict[Stack, tuple[Ranked, ...]], role: str) -> tuple[Ranked, ...]:
+    """The numbers by which a stack is ranked among those of its role, the most important first."""
+    of_contrast = [other for other in contrasts if _values(contrasts[other]) == _values(contrasts[stack])]
+    extents = {other: _extent([other], role) for other in contrasts}
+    own, widest = _extent(of_contrast, role), max(extents.values())
+    named, by_headers, scout, *appearance = contrasts[stack]
+    return (
+        named,
+        by_headers,
+        scout,
+        Ranked(own < COMPLETE_SHARE * widest, f"it covers {own:.0f} of {widest:.0f} mm"),
+        *appearance,
+        Ranked(
+            extents[stack] < COMPLETE_SHARE * max(extents[other] for other in of_contrast),
+            f"it covers {extents[stack]:.0f} mm, others of its kind more",
+        ),
+        Ranked(-len(stack.headers), f"{len(stack.headers)} slices, fewer"),
+        Ranked(round(step_mm(stack.headers), 1), f"steps of {step_mm(stack.headers):.1f} mm, wider"),
+    )
+
+
+def _difference(leader: Stack, stack: Stack, ranks: Mapping[Stack, Sequence[Ranked]]) -> str:
+    """Why a stack ranks behind another, in words: the first number that differs."""
+    for better, worse in zip(ranks[leader], ranks[stack], strict=True):
+        if better.value != worse.value:
+            return worse.words
+    earlier = _identity(leader)[:2] != _identity(stack)[:2]
+    return "an earlier acquisition of the same" if earlier else "equal in all that is compared"
+
+
+def _identity(stack: Stack) -> tuple[str, int, str]:
+    """Sort key of series that are equal otherwise: the last one acquired is the repeat of the others."""
+    return stack.middle.acquired, stack.middle.series_number or 0, stack.series_id
+
+
+def _values(ranks: Sequence[Ranked]) -> tuple[float, ...]:
+    return tuple(item.value for item in ranks)
+
+
+def _called(stack: Stack) -> str:
+    description = stack.middle.series_description
+    return f"series {stack.series_id} ({description!r})" if description else f"series {stack.series_id}"
+
+
+def _most(headers: Sequence[SliceHeader], holds: Callable[[SliceHeader], bool]) -> bool:
+    return 2 * sum(holds(header) for header in headers) > len(headers)
+
+
+def _is_scout(stack: Stack) -> bool:
+    plane = stack.middle.plane
+    return max(plane.row_spacing, plane.column_spacing) > COARSE_MM or step_mm(stack.headers) > WIDE_STEP_MM
+
+
+def _is_gradient_echo(header: SliceHeader) -> bool:
+    codes = header.scanning_sequence.upper()
+    return "GR" in codes and "SE" not in codes
+
+
+def _extent(stacks: Sequence[Stack], role: str) -> float:
+    """How far the slices reach, along the body for axial ones and from side to side for sagittal ones, mm."""
+    axis = CRANIAL if role == AXIAL_T2 else LEFT
+    along = [float(header.plane.centre @ axis) for stack in stacks for header in stack.headers]
+    return max(along) - min(along)
+
+
+def _shows_other_places(stack: Stack, read: Sequence[Stack], *, role: str, same_contrast: bool) -> bool:
+    """Whether a series is read beside others: it shows other places, and no crop could mix two contrasts."""
+    if role == AXIAL_T2 and same_contrast and stack.from_table:
+        return True  # a table names several axial series of a study for the levels that each shows
+    if role != AXIAL_T2 and not same_contrast:
+        return False
+    others = [header.plane for other in read for header in other.headers]
+    reach = 0.75 * max(step_mm(stack.headers), 1.0) if same_contrast else APART_MM
+    new = [not any(_same_place(header.plane, other, reach) for other in others) for header in stack.headers]
+    return all(new) if not same_contrast else sum(new) >= NEW_SHARE * len(new)
+
+
+def _same_place(one: SlicePlane, other: SlicePlane, reach: float) -> bool:
+    """Whether two slices are about parallel, at most `reach` mm apart, and show the same part of that plane."""
+    if abs(float(one.normal @ other.normal)) < SAME_TILT:
+        return False
+    apart = one.centre - other.centre
+    along = float(apart @ other.normal)
+    within = float(np.linalg.norm(apart - along * other.normal))
+    return abs(along) < reach and within < 0.5 * min(one.extent_mm)
+
+
+def _other_stations(stacks: Sequence[Stack]) -> dict[Stack, str]:
+    """The sagittal series that lie above the lowest one: other stations of a whole spine."""
+    free = [stack for stack in stacks if not stack.from_table]
+    heights = {stack: _heights(stack.middle.plane) for stack in free}
+    others: dict[Stack, str] = {}
+    for stack in free:
+        low, high = heights[stack]
+        below = [
+            other
+            for other, (bottom, top) in heights.items()
+            if bottom < low and min(high, top) - low < STATION_OVERLAP * min(high - low, top - bottom)
+        ]
+        if below:
+            lowest = min(below, key=lambda other: heights[other][0])
+            shift = low - heights[lowest][0]
+            others[stack] = f"a station of the spine {shift:.0f} mm above {_called(lowest)}, which is read"
+    return others
+
+
+def _heights(plane: SlicePlane) -> tuple[float, float]:
+    """Lowest and highest point of a slice, mm towards the head."""
+    rows, columns = plane.shape
+    corners = plane.to_mm(
+        np.array([[0, 0], [0, columns - 1], [rows - 1, 0], [rows - 1, columns - 1]], dtype=np.float64)
+    )
+    along = corners @ CRANIAL
+    return float(along.min()), float(along.max())

@@ -1,0 +1,231 @@
+"""Whether the series of a study share one patient position: a patient who moved between them is found and put back.
+
+Where axial and sagittal slices cross they show the same tissue, so their signals, freed of shading, correlate. Axial
+slices are moved about on the grid of each sagittal series; they belong where they correlate best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
+from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.resampling import PixelGrid, centred_grid, sample, upright_axes
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.study import Slice, Study
+
+GRID_MM = 3.0
+"""Of the volume of sagittal signals, and of the finest moves."""
+
+COARSE_CELLS = 2
+REACH_MM = (30.0, 30.0, 42.0)
+"""Largest move that is tried to the left, backwards and upwards; a level has 33 mm."""
+
+NEAR_MM = 9.0
+"""Moves up to this are what recesses are looked for anyway."""
+
+MOVE_MARGIN, UNIQUE_MARGIN, STAY_MARGIN = 0.08, 0.05, 0.03
+"""Differences of correlation: a place that is better by the first than where the slices lie, and by the second than any
+other, is where they belong; where they lie is right if it is better by the third than any place far from it, as in all
+of three real studies and 24 phantoms."""
+
+DOUBT = 0.5
+"""Factor on the confidence in levels of a study whose series do not fit."""
+
+LEAST = 0.25
+"""Correlation below which two series tell nothing about each other, as axial T2 and sagittal STIR may."""
+
+SHADING_MM = 12.0
+MOST_SLICES = 10
+AXIAL_REACH_MM, AXIAL_STEP_MM = 48.0, 6.0
+FEWEST_POINTS = 400
+MOVES_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A study whose series share one patient position.
+
+    Attributes:
+        study: with series moved where that is sure, and a sentence on each in its problems.
+        doubtful: whether series do not fit, nor clearly elsewhere.
+    """
+
+    study: Study
+    doubtful: bool
+
+    def confidence_in(self, landmarks: Landmarks) -> Landmarks:
+        """The landmarks, trusted less where the series do not fit, so that grades lean on the prior."""
+        return replace(landmarks, confidence=DOUBT * landmarks.confidence) if self.doubtful else landmarks
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Where axial slices fit a sagittal series best.
+
+    Attributes:
+        move: to that place, mm LPS.
+        gain: correlation at the best place far from where they lie, beyond that at where they lie.
+        unique: correlation at the best place, beyond that of any place far from it.
+    """
+
+    move: tuple[float, float, float]
+    gain: float
+    unique: float
+
+    @property
+    def stays(self) -> bool:
+        return self.gain <= -STAY_MARGIN
+
+    @property
+    def moves(self) -> bool:
+        return self.gain >= MOVE_MARGIN and self.unique >= UNIQUE_MARGIN
+
+
+def align_series(study: Study) -> Alignment:
+    """Put axial slices and sagittal T1 where they fit sagittal T2, if they clearly fit elsewhere than they lie."""
+    axial = study.slices(AXIAL_T2)
+    fits = {role: _fit(axial, study.slices(role)) for role in (SAGITTAL_T1, SAGITTAL_T2)}
+    of_t1, of_t2 = fits[SAGITTAL_T1], fits[SAGITTAL_T2]
+    if not any(fit and not fit.stays for fit in fits.values()):
+        return Alignment(study, doubtful=False)
+    move = np.zeros(3)
+    sure = max((fit for fit in fits.values() if fit), key=lambda fit: abs(fit.gain), default=None)
+    if of_t2 and (of_t2.moves or of_t2.stays):
+        sure = of_t2
+    if sure is not None and sure.moves:
+        move = np.array(sure.move)
+        study = _moved(study, AXIAL_T2, move)
+    doubtful = sure is not None and not (sure.moves or sure.stays)
+    if of_t1 and of_t2 and of_t1.moves and (of_t2.moves or of_t2.stays):
+        back = move - np.array(of_t1.move)
+        if np.linalg.norm(back) > NEAR_MM:
+            study = _moved(study, SAGITTAL_T1, back)
+    if doubtful:
+        text = "the axial slices fit the sagittal ones neither where they lie nor clearly elsewhere, and are doubted"
+        study = replace(study, problems=(*study.problems, text))
+    return Alignment(study, doubtful=doubtful)
+
+
+def _moved(study: Study, role: str, move: FloatArray) -> Study:
+    """The study with the slices of a role moved by some mm LPS, and a sentence that says so."""
+    where = ", ".join(
+        f"{abs(mm):.0f} mm {words[int(mm < 0)]}" for mm, words in zip(move, _DIRECTIONS, strict=True) if abs(mm) > 1
+    )
+    text = f"the patient moved: {role} fits the other series {where} of where it lies, and is read there"
+    series = tuple(
+        replace(item, slices=tuple(_moved_slice(each, move) for each in item.slices)) if item.role == role else item
+        for item in study.series
+    )
+    return replace(study, series=series, problems=(*study.problems, text))
+
+
+_DIRECTIONS = (("left", "right"), ("behind", "in front"), ("above", "below"))
+
+
+def _moved_slice(item: Slice, move: FloatArray) -> Slice:
+    return replace(item, plane=replace(item.plane, origin=item.plane.origin + move))
+
+
+def _fit(axial: Sequence[Slice], sagittal: Sequence[Slice]) -> _Fit | None:
+    """Where axial slices fit a sagittal series; None where the two tell nothing about each other."""
+    if len(axial) < 2 or len(sagittal) < 3:
+        return None
+    points, signals = _axial_points(axial)
+    volume, corner = _volume(sagittal)
+    cells = (points - corner) / GRID_MM
+    reach = [round(mm / GRID_MM / COARSE_CELLS) * COARSE_CELLS for mm in REACH_MM]
+    steps = [np.arange(-cell, cell + 1, COARSE_CELLS) for cell in reach]
+    moves = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    scores = _correlations(volume, cells, signals, moves)
+    best = int(np.argmax(scores))
+    if scores[best] < LEAST:
+        return None
+    near, beside = (np.linalg.norm((moves - place) * GRID_MM, axis=1) <= NEAR_MM for place in (0, moves[best]))
+    fine = moves[best] + np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    place = fine[int(np.argmax(_correlations(volume, cells, signals, fine)))]
+    x, y, z = (float(mm) for mm in place * GRID_MM)
+    gain, unique = scores[~near].max() - scores[near].max(), scores[best] - scores[~beside].max()
+    return _Fit((x, y, z), float(gain), float(unique))
+
+
+def _correlations(
+    volume: NDArray[np.float32], cells: FloatArray, signals: FloatArray, moves: NDArray[np.intp]
+) -> FloatArray:
+    """Correlation of signals with the volume under each move, -1 where too few points lie inside."""
+    margin = int(np.abs(moves).max()) + 1
+    whole = np.rint(cells).astype(int)
+    kept = np.all((whole >= -margin) & (whole < np.array(volume.shape) + margin), axis=1)
+    padded = np.pad(volume, 2 * margin, constant_values=np.nan)
+    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    base, signals = (whole[kept] + 2 * margin) @ strides, signals[kept].astype(np.float32)
+    scores = []
+    for start in range(0, len(moves), MOVES_AT_ONCE):
+        seen = padded.ravel()[base + (moves[start : start + MOVES_AT_ONCE] @ strides)[:, None]]
+        known = np.isfinite(seen)
+        seen, count = np.where(known, seen, 0), np.maximum(known.sum(axis=1), 1)
+        known = known.astype(np.float32)
+        mean, own = seen.sum(axis=1) / count, known @ signals / count
+        spread = (seen**2).sum(axis=1) / count - mean**2
+        own_spread = known @ signals**2 / count - own**2
+        product = seen @ signals / count - mean * own
+        score = product / np.sqrt(np.maximum(spread * own_spread, 1e-12))
+        scores.append(np.where(count >= FEWEST_POINTS, score, -1.0))
+    return np.concatenate(scores).astype(np.float64)
+
+
+def _axial_points(axial: Sequence[Slice]) -> tuple[FloatArray, FloatArray]:
+    """Patient points (n, 3) on axial slices about their middle, and the signals (n,) there."""
+    chosen = [axial[round(k)] for k in np.linspace(0, len(axial) - 1, min(len(axial), MOST_SLICES))]
+    count, points, signals = round(2 * AXIAL_REACH_MM / GRID_MM) + 1, [], []
+    for item in chosen:
+        down, right = upright_axes(item.plane, sagittal=False)
+        grid = centred_grid(item.plane.centre, down=down, right=right, spacing=GRID_MM, shape=(count, count))
+        image, places = _flattened(item, grid), grid.to_mm(np.moveaxis(np.mgrid[:count, :count], 0, -1))
+        step = round(AXIAL_STEP_MM / GRID_MM)
+        places, image = places[::step, ::step], image[::step, ::step]
+        inside = np.isfinite(image)
+        points.append(places[inside])
+        signals.append(image[inside].astype(np.float64))
+    return np.concatenate(points), np.concatenate(signals)
+
+
+def _volume(sagittal: Sequence[Slice]) -> tuple[NDArray[np.float32], FloatArray]:
+    """Signals of a sagittal series on a grid along the patient's axes, NaN where it shows nothing, and its corner."""
+    centre = np.mean([item.plane.centre for item in sagittal], axis=0)
+    lateral = np.array([float(item.plane.centre @ LEFT) for item in sagittal])
+    height, width = np.max([item.plane.extent_mm for item in sagittal], axis=0)
+    shape = (round(max(height, width) / GRID_MM), round(max(height, width) / GRID_MM))
+    images = []
+    for item in sagittal:
+        middle = centre + (float(item.plane.centre @ LEFT) - float(centre @ LEFT)) * LEFT
+        images.append(
+            _flattened(item, centred_grid(middle, down=-CRANIAL, right=POSTERIOR, spacing=GRID_MM, shape=shape))
+        )
+    order = np.argsort(lateral)
+    places, stack = lateral[order], np.stack(images)[order]
+    wanted = np.arange(places[0], places[-1] + GRID_MM / 2, GRID_MM)
+    after = np.clip(np.searchsorted(places, wanted), 1, len(places) - 1)
+    share = np.clip((wanted - places[after - 1]) / np.maximum(places[after] - places[after - 1], 1e-6), 0, 1)
+    share = share[:, None, None].astype(np.float32)
+    rows = (1 - share) * stack[after - 1] + share * stack[after]
+    # rows run downwards and columns backwards: to left, backwards, upwards
+    volume = np.ascontiguousarray(np.transpose(rows, (0, 2, 1))[:, :, ::-1])
+    extent = (np.array(shape) - 1) / 2 * GRID_MM
+    return volume, np.array([wanted[0], float(centre @ POSTERIOR) - extent[1], float(centre @ CRANIAL) - extent[0]])
+
+
+def _flattened(item: Slice, grid: PixelGrid) -> NDArray[np.float32]:
+    """The logarithm of a slice's signal on a grid, free of shading and coarse structure; NaN outside its frame."""
+    image = sample(item, grid)
+    image = np.log(image + 0.03 * max(float(np.percentile(image, 99)), 1e-6))
+    image = image - cv2.GaussianBlur(image, (0, 0), SHADING_MM / GRID_MM)
+    rows, columns = grid.shape
+    places = grid.to_mm(np.moveaxis(np.mgrid[:rows, :columns], 0, -1))
+    return np.where(item.plane.contains(item.plane.to_pixel(places)), image, np.nan).astype(np.float32)

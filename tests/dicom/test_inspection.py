@@ -1,0 +1,53 @@
+import json
+
+from benchmarks.robustness.dicom_files import write_stack
+from lumbar_kernel.dicom import pixels, reader
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.inspection import UNDECIDED, inspect_study
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
+from tests.dicom.conftest import LATERAL
+
+
+def archive(folder):
+    write_stack(folder / "1" / "a", LATERAL, SeriesDescription="T1 sag", SeriesInstanceUID="1.1")
+    write_stack(
+        folder / "1" / "b",
+        LATERAL,
+        SeriesDescription="T1 sag FS +C",
+        SeriesInstanceUID="1.2",
+        ImageType=["ORIGINAL", "PRIMARY", "M"],
+    )
+    write_stack(folder / "1" / "c", LATERAL, SeriesDescription="localizer", SeriesInstanceUID="1.3")
+    write_stack(folder / "1" / "d", LATERAL, SeriesInstanceUID="1.4")
+    return find_studies(folder)
+
+
+def test_headers_alone_say_what_is_read_and_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "read_frames", lambda headers: 1 / 0)
+    monkeypatch.setattr(pixels, "read_frames", lambda headers: 1 / 0)
+    (files,) = archive(tmp_path)
+    found = inspect_study(files, pixels=False)
+    assert {item.series_id: item.role for item in found.series} == {"a": SAGITTAL_T1, "b": None, "c": None, "d": None}
+    reasons = {item.series_id: item.reason for item in found.series}
+    assert reasons["a"] == "T1 by SeriesDescription"
+    assert "with contrast agent" in reasons["b"]
+    assert "localiser" in reasons["c"]
+    assert reasons["d"] == UNDECIDED
+    assert found.missing == ()
+
+
+def test_pixels_decide_where_they_are_asked_for(tmp_path):
+    (files,) = archive(tmp_path)
+    found = inspect_study(files, pixels=True)
+    assert {item.series_id: item.reason for item in found.series}["d"].startswith("its headers name no weighting; ")
+    assert [item.series_id for item in found.series if item.role] == ["a"]
+    assert AXIAL_T2 in found.missing
+
+
+def test_text_and_json_show_description_and_image_type(tmp_path):
+    (files,) = archive(tmp_path)
+    found = inspect_study(files, pixels=False)
+    assert "T1 sag FS +C, 5 slices, 6×8 at 1.000×1.000 mm, ORIGINAL/PRIMARY/M" in found.as_text()
+    entry = json.loads(json.dumps(found.as_json()))
+    assert entry["study_id"] == "1"
+    assert {item["series_id"]: item["image_type"] for item in entry["series"]}["b"] == ["ORIGINAL", "PRIMARY", "M"]

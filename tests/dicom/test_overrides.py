@@ -1,0 +1,49 @@
+import pytest
+
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.overrides import read_overrides
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.schema import AXIAL_T2, NO_ROLE, SAGITTAL_T1, SAGITTAL_T2
+
+
+def roles_of(studies):
+    return {study.study_id: {item.series_id: item.role for item in study.series} for study in studies}
+
+
+def write_roles(path, *rows, header="study_id,series_id,series_description"):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_roles_of_a_file_replace_those_of_the_table(competition, tmp_path):
+    file = write_roles(tmp_path / "roles.csv", "9,2,Sagittal T1", "10,2,none", "77,1,t2")
+    studies = read_overrides(file, ()).applied_to(find_studies(competition))
+    assert roles_of(studies) == {"9": {"2": SAGITTAL_T1, "3": None}, "10": {"2": NO_ROLE}, "11": {}}
+    assert [series.role for series in read_study(studies[0]).series] == [SAGITTAL_T1, AXIAL_T2]
+    left_out = read_study(studies[1])
+    assert left_out.series == ()
+    assert left_out.decisions[0].reason == "left out by the roles given"
+
+
+def test_single_series_win_over_the_file_and_the_study_may_be_named(competition, tmp_path):
+    file = write_roles(tmp_path / "roles.csv", "9,2,t1")
+    studies = read_overrides(file, ("9/2=t2", "9/3=none", "2=t1")).applied_to(find_studies(competition))
+    assert roles_of(studies)["9"] == {"2": SAGITTAL_T2, "3": NO_ROLE}
+    assert roles_of(studies)["10"] == {"2": SAGITTAL_T1}
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [(("8=t1",), "not in the data: 8"), (("2",), "SERIES=ROLE"), (("2=T3",), "unknown role 'T3'")],
+)
+def test_a_role_that_cannot_be_meant_is_refused(competition, series, message):
+    with pytest.raises(ConfigError, match=message):
+        read_overrides(None, series).applied_to(find_studies(competition))
+
+
+def test_a_file_that_is_no_table_of_roles_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no column series_description"):
+        read_overrides(write_roles(tmp_path / "roles.csv", "1,2", header="study_id,series_id"), ())
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_overrides(tmp_path / "absent.csv", ())

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, tilted_axial, write_slice, write_stack
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.dicom.selection import choose
+from lumbar_kernel.dicom.stacks import stacks_of
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.study import SeriesFiles, StudyFiles
+from tests.dicom.conftest import LATERAL, UPWARD, only_study
+
+DERIVED = ["DERIVED", "SECONDARY", "MPR"]
+BELOW = [(x, y, z - 400) for x, y, z in LATERAL]
+
+
+def write(folder, name, places=LATERAL, *, orientation=SAGITTAL, **tags):
+    return write_stack(folder / "1" / name, places, orientation=orientation, SeriesInstanceUID=f"1.{ord(name)}", **tags)
+
+
+def read_and_rejected(folder):
+    study = only_study(folder)
+    reasons = {item.series_id: item.reason for item in study.decisions if item.role is None}
+    return [series.series_id for series in study.series], reasons
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "reason"),
+    [
+        ({}, {"ImageType": DERIVED}, "derived"),
+        ({}, {"SeriesDescription": "T1 SAG +C"}, "contrast agent"),
+        ({}, {"ContrastBolusAgent": "Gadovist"}, "contrast agent"),
+        ({}, {"SeriesDescription": "T1 SAG FS"}, "fat-suppressed"),
+        ({}, {"ScanOptions": ["PFP", "FS"]}, "fat-suppressed"),
+        ({"SeriesDescription": "T1 sag ohne KM"}, {"SeriesDescription": "T1 sag mit KM"}, "contrast agent"),
+        ({"AcquisitionTime": "110000"}, {"AcquisitionTime": "100000"}, "an earlier acquisition"),
+        ({"SeriesNumber": 12}, {"SeriesNumber": 3}, "an earlier acquisition"),
+        ({"SeriesDescription": "T1 dixon sag_in"}, {"SeriesDescription": "T1 dixon sag_W"}, "water image"),
+        ({}, {"PixelSpacing": [1.9, 1.9]}, "scout"),
+    ],
+)
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_of_two_t1_series_the_rule_reads_one(tmp_path, better, worse, reason, names):
+    first, second = names
+    write(tmp_path, first, **({"SeriesDescription": "T1 SAG"} | better))
+    write(tmp_path, second, **({"SeriesDescription": "T1 SAG"} | worse))
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == [first]
+    assert reason in rejected[second]
+
+
+def test_the_fuller_and_the_denser_series_are_read(tmp_path):
+    write(tmp_path, "1", LATERAL[:4], SeriesDescription="T1 SAG")
+    write(tmp_path, "2", LATERAL, SeriesDescription="T1 SAG")
+    assert read_and_rejected(tmp_path)[0] == ["2"]
+    write(
+        tmp_path, "3", [(-8, 0, 0), (-4, 0, 0), (0, 0, 0), (4, 0, 0), (8, 0, 0), (12, 0, 0)], SeriesDescription="T1 SAG"
+    )
+    assert read_and_rejected(tmp_path)[0] == ["3"]
+
+
+def test_a_series_alone_is_read_with_a_caution(tmp_path):
+    write(tmp_path, "1", SeriesDescription="T1 SAG FS +C")
+    study = only_study(tmp_path)
+    assert [series.role for series in study.series] == [SAGITTAL_T1]
+    assert study.problems == (
+        "series 1 ('T1 SAG FS +C') is read as Sagittal T1 although with contrast agent, fat-suppressed",
+    )
+
+
+def test_a_repeat_that_cannot_be_decoded_gives_way_to_the_other(tmp_path):
+    write(tmp_path, "1", SeriesDescription="T1 SAG", AcquisitionTime="100000")
+    for path in write(tmp_path, "2", SeriesDescription="T1 SAG", AcquisitionTime="110000"):
+        path.write_bytes(path.read_bytes()[:-20])
+    assert only_study(tmp_path).series[0].series_id == "1"
+
+
+def test_blocks_of_one_contrast_are_read_together_and_repeats_are_not(tmp_path):
+    write(tmp_path, "1", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax L5")
+    higher = [(x, y, z + 60) for x, y, z in UPWARD]
+    write(tmp_path, "2", higher, orientation=tilted_axial(12), SeriesDescription="T2 ax L3")
+    write(tmp_path, "3", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax repeat", AcquisitionTime="235959")
+    read, rejected = read_and_rejected(tmp_path)
+    assert sorted(read) == ["2", "3"]
+    assert "earlier" in rejected["1"]
+
+
+def test_two_contrasts_never_share_their_places(tmp_path):
+    write(tmp_path, "1", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax")
+    beside = [(x, y, z + 12) for x, y, z in UPWARD]
+    write(tmp_path, "2", beside, orientation=AXIAL, SeriesDescription="T2 ax FS")
+    far = [(x, y, z + 90) for x, y, z in UPWARD]
+    write(tmp_path, "3", far, orientation=AXIAL, SeriesDescription="T2 ax FS upper")
+    read, rejected = read_and_rejected(tmp_path)
+    assert sorted(read) == ["1", "3"]
+    assert list(rejected) == ["2"]
+
+
+def test_of_two_stations_of_a_spine_the_lower_is_read(tmp_path):
+    write(tmp_path, "1", BELOW, SeriesDescription="T2 sag")
+    write(tmp_path, "2", SeriesDescription="T2 sag")
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == ["1"]
+    assert "a station of the spine 400 mm above" in rejected["2"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "region"),
+    [
+        ({"SeriesDescription": "T2 sag HWS"}, "cervical"),
+        ({"SeriesDescription": "T2 sag", "BodyPartExamined": "TSPINE"}, "thoracic"),
+        ({"SeriesDescription": "T1 sag genou"}, "joint"),
+        ({"SeriesDescription": "T2 sag", "BodyPartExamined": "BRAIN"}, "head"),
+    ],
+)
+def test_other_regions_are_refused_by_name(tmp_path, tags, region):
+    write(tmp_path, "1", **tags)
+    study = only_study(tmp_path)
+    assert study.series == ()
+    assert region in study.decisions[0].reason
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SeriesDescription": "T2 sag LWS", "BodyPartExamined": "HEAD"},
+        {"SeriesDescription": "T2 sag L-spine"},
+        {"SeriesDescription": "T2 sag", "BodyPartExamined": "ABDOMEN"},
+        {"SeriesDescription": "T2 sag dorsolumbar", "BodyPartExamined": "SPINE"},
+    ],
+)
+def test_the_lumbar_spine_is_not_taken_for_another_region(tmp_path, tags):
+    write(tmp_path, "1", **tags)
+    assert [series.role for series in only_study(tmp_path).series] == [SAGITTAL_T2]
+
+
+def test_images_of_a_dixon_series_are_told_apart_by_image_type(tmp_path):
+    for number, name in enumerate(("FAT", "WATER", "IN_PHASE", "OPP_PHASE")):
+        for index, position in enumerate(LATERAL):
+            write_slice(
+                tmp_path / "1" / "2" / f"{number}{index}.dcm",
+                np.full((6, 8), number + 1, np.uint16) + np.arange(8, dtype=np.uint16),
+                position=position,
+                orientation=SAGITTAL,
+                InstanceNumber=4 * index + number,
+                SeriesDescription="T1 dixon sag",
+                ImageType=["DERIVED", "PRIMARY", "DIXON", name],
+            )
+    study = only_study(tmp_path)
+    assert [series.series_id for series in study.series] == ["2 in phase"]
+    assert {item.series_id for item in study.decisions if not item.role} == {"2 fat", "2 water", "2 opposed phase"}
+
+
+SERIES = {
+    "a": {"SeriesDescription": "T1 SAG"},
+    "b": {"SeriesDescription": "T1 SAG FS +C", "SeriesNumber": 9},
+    "c": {"SeriesDescription": "T2 SAG", "AcquisitionTime": "100000"},
+    "d": {"SeriesDescription": "T2 SAG", "AcquisitionTime": "113000"},
+    "e": {"SeriesDescription": "STIR SAG"},
+    "f": {"SeriesDescription": "T1 SAG", "ImageType": DERIVED},
+    "g": {"SeriesDescription": "localizer"},
+}
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    for name, tags in SERIES.items():
+        write(folder, name, **tags)
+    return {name: tuple(sorted((folder / "1" / name).iterdir())) for name in SERIES}
+
+
+@settings(max_examples=25, deadline=None)
+@given(order=st.permutations(sorted(SERIES)), names=st.permutations(sorted(SERIES)))
+def test_order_and_names_of_series_change_nothing(many, order, names):
+    files = tuple(SeriesFiles(name, None, many[original]) for name, original in zip(names, order, strict=True))
+    study = read_study(StudyFiles("1", files))
+    read = {series.role: dict(zip(names, order, strict=True))[series.series_id] for series in study.series}
+    assert read == {SAGITTAL_T1: "a", SAGITTAL_T2: "d"}
+
+
+def test_axial_series_of_a_table_are_all_read(tmp_path):
+    for name in ("1", "2"):
+        write(tmp_path, name, UPWARD, orientation=AXIAL)
+    files = [SeriesFiles(name, AXIAL_T2, tuple(sorted((tmp_path / "1" / name).iterdir()))) for name in ("1", "2")]
+    stacks = stacks_of(files).stacks
+    assert all(choice.read for choice in choose([(stack, AXIAL_T2) for stack in stacks]))
