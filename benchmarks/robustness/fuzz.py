@@ -55,8 +55,6 @@ FRAMES_SHARE = 0.1
 MEMORY_LIMIT = 2 << 30
 """Bytes of address space that the reading process may take beyond what it has after its imports."""
 
-LOST = "lost"
-
 TIME_LIMIT_SECONDS = 60.0
 """Of wall clock, on a machine that may have other work; the table has processor seconds."""
 
@@ -108,8 +106,7 @@ def check_file(path: Path) -> tuple[str, str]:
 def check_study(data: Path, wanted: dict[Place, str]) -> tuple[str, str]:
     """Read a study in which some files are broken: the intact ones must all be there, unchanged, in their role.
 
-    A place without a digest must be there with any pixels: its file has an intact twin, but is broken in a way that may
-    leave it readable, and then either may be read.
+    A place without a digest, of a broken file with an intact twin, must be there with the pixels of either.
     """
     found: dict[Place, str] = {}
     problems: list[str] = []
@@ -119,7 +116,7 @@ def check_study(data: Path, wanted: dict[Place, str]) -> tuple[str, str]:
             return "study lost", result.error or ""
         found |= places(result.study)
         problems += result.study.problems
-    lost = [place for place in wanted if found.get(place, LOST) != (wanted[place] or found.get(place))]
+    lost = [place for place in wanted if place not in found or wanted[place] not in ("", found[place])]
     if lost:
         return "intact slices lost", f"{len(lost)}: {lost[:2]}; {'; '.join(problems)[:2000]}"
     return "read", ""
