@@ -46,6 +46,9 @@ SEED = 1234
 BATCH = 20
 """Broken files that one study gets."""
 
+TWINS_EVERY = 3
+"""Of so many studies one has an intact twin beside every broken file, whose place must then not be lost."""
+
 FRAMES_SHARE = 0.1
 """Fraction of the broken files that are multi-frame files."""
 
@@ -101,7 +104,10 @@ def check_file(path: Path) -> tuple[str, str]:
 
 
 def check_study(data: Path, wanted: dict[Place, str]) -> tuple[str, str]:
-    """Read a study in which some files are broken: the intact ones must all be there, unchanged, in their role."""
+    """Read a study in which some files are broken: the intact ones must all be there, unchanged, in their role.
+
+    A place without a digest, of a broken file with an intact twin, must be there with the pixels of either.
+    """
     found: dict[Place, str] = {}
     problems: list[str] = []
     for files in find_studies(data):
@@ -110,7 +116,7 @@ def check_study(data: Path, wanted: dict[Place, str]) -> tuple[str, str]:
             return "study lost", result.error or ""
         found |= places(result.study)
         problems += result.study.problems
-    lost = [place for place in wanted if found.get(place) != wanted[place]]
+    lost = [place for place in wanted if place not in found or wanted[place] not in ("", found[place])]
     if lost:
         return "intact slices lost", f"{len(lost)}: {lost[:2]}; {'; '.join(problems)[:2000]}"
     return "read", ""
@@ -243,6 +249,10 @@ def broken_study(
         KINDS[kind](links[original], raw, np.random.default_rng([*seed, number]))
     gone = {base.origins[path] for path in chosen}
     wanted = {place: digest for place, digest in base.digests[table].items() if place[1] not in gone}
+    if seed[1] // BATCH % TWINS_EVERY == 0:
+        for path in chosen:
+            os.link(path, links[path].with_name(f"twin_of_{path.name}"))
+        wanted |= {place: "" for place in base.digests[table] if place[1] in gone}
     return [links[path] for path in chosen], wanted
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,10 @@ from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, re
 
 ENCODED_SPARE = 1 << 16
 """Bytes that an encoding may add to a small image."""
+
+
+JPEG_FAMILY = "1.2.840.10008.1.2.4."
+"""Beginning of the UIDs of JPEG, JPEG-LS and JPEG 2000."""
 
 
 def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
@@ -49,11 +55,38 @@ def remedy(transfer_syntax: str) -> str:
 
 
 def _check_encoding(dataset: Any, path: Path) -> None:
-    """Refuse compressed pixels that are longer than twice what they unpack to: a bomb."""
+    """Refuse compressed pixels that are longer than twice what they unpack to, or of another matrix: bombs."""
     native = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) * int(dataset.BitsAllocated) // 8
     encoded = len(dataset.get("PixelData") or b"")
     if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + ENCODED_SPARE:
         raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    shape = _stream_shape(dataset.get("PixelData") or b"") if syntax.startswith(JPEG_FAMILY) else None
+    if shape not in (None, (dataset.Rows, dataset.Columns)):
+        raise refusal(path, f"its pixels are a picture of {shape}, its header gives {dataset.Rows} × {dataset.Columns}")
+
+
+def _stream_shape(encoded: bytes) -> tuple[int, int] | None:
+    """Rows and columns that the first JPEG, JPEG-LS or JPEG 2000 picture claims; None for any other encoding.
+
+    Decoders allocate what a picture claims, so a few bytes may ask for gigabytes.
+    """
+    if match := _JPEG_2000_SIZE.search(encoded):
+        right, lower, left, upper = struct.unpack(">4I", match[1])
+        return lower - upper, right - left
+    if match := _JPEG_START.search(encoded):
+        place = match.end() - 2
+        while place + 9 <= len(encoded) and encoded[place] == 0xFF:
+            marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4], "big")
+            if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+                rows, columns = struct.unpack(">2H", encoded[place + 5 : place + 9])
+                return rows, columns
+            place += 1 if marker == 0xFF else 2 + length
+    return None
+
+
+_JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
+_JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xff]")
 
 
 def _stored_values(dataset: Any) -> NDArray[Any]:

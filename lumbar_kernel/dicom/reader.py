@@ -62,20 +62,33 @@ class _Decoding:
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         self._pixels: dict[SliceHeader, NDArray[np.float32]] = {}
+        self._copies: dict[SliceHeader, SliceHeader] = {}
         self._failed: set[SliceHeader] = set()
 
     def decode(self, stacks: Sequence[Stack]) -> bool:
         """Decode the slices of stacks that are not decoded yet; whether any of them failed."""
-        wanted = [header for stack in stacks for header in stack.headers if header not in self._pixels]
+        known = {*self._pixels, *self._copies}
+        wanted = [header for stack in stacks for header in stack.headers if header not in known]
         spent = sum(image.size for image in self._pixels.values())
         fitting = _within_limit(wanted, self.problems, limit=STUDY_LIMIT - spent)
-        pixels = _decode(fitting, self.problems)
+        self._pixels |= _decode(fitting, self.problems)
         copies = {header: same for stack in stacks for header, same in stack.copies.items()}
-        _decode_copies([header for header in fitting if header not in pixels], copies, pixels, self.problems)
-        self._pixels |= pixels
-        failed = {header for header in wanted if header not in pixels}
+        self._decode_copies({header: list(copies[header]) for header in fitting if header not in self._pixels})
+        failed = {header for header in wanted if header not in self._pixels and header not in self._copies}
         self._failed |= failed
         return bool(failed)
+
+    def _decode_copies(self, copies: Mapping[SliceHeader, list[SliceHeader]]) -> None:
+        """Read the first intact copy of each slice that could not be decoded, where there is one."""
+        while waiting := {
+            header: same.pop(0) for header, same in copies.items() if same and header not in self._copies
+        }:
+            decoded = _decode([*waiting.values()], self.problems)
+            self._pixels |= decoded
+            for header, copy in waiting.items():
+                if copy in decoded:
+                    self._copies[header] = copy
+                    self.problems.append(str(refusal(header.path, f"its copy {copy.path.name} is read instead")))
 
     def intact(self, stacks: Sequence[Stack]) -> list[Stack]:
         """The stacks without the slices that failed, those that have others."""
@@ -88,9 +101,10 @@ class _Decoding:
         Magnitude images have no negative signal; an archive that shifts them (RescaleIntercept, signed values) must
         not change a grade.
         """
+        read = (self._copies.get(header, header) for header in stack.headers)
         return tuple(
             Slice(header.plane, self._pixels[header] - self._pixels[header].min(), header.instance_number)
-            for header in stack.headers
+            for header in read
         )
 
     def report_lost(self, stacks: Sequence[Stack]) -> list[SeriesDecision]:
@@ -160,19 +174,3 @@ def _decode(headers: Sequence[SliceHeader], problems: list[str]) -> dict[SliceHe
         except DicomError as error:
             problems.append(str(error))
     return pixels
-
-
-def _decode_copies(
-    failed: Sequence[SliceHeader],
-    copies: Mapping[SliceHeader, Sequence[SliceHeader]],
-    pixels: dict[SliceHeader, NDArray[np.float32]],
-    problems: list[str],
-) -> None:
-    """Give slices that could not be decoded the pixels of an intact copy of the same matrix, where there is one."""
-    fitting = {header: [item for item in copies[header] if item.plane.shape == header.plane.shape] for header in failed}
-    while waiting := {header: same.pop(0) for header, same in fitting.items() if same and header not in pixels}:
-        decoded = _decode([*waiting.values()], problems)
-        for header, copy in waiting.items():
-            if copy in decoded:
-                pixels[header] = decoded[copy]
-                problems.append(str(refusal(header.path, f"its copy {copy.path.name} is read instead")))

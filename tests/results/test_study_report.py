@@ -1,8 +1,9 @@
 import numpy as np
 
+from lumbar_kernel.results.report import UnusedSeries
 from lumbar_kernel.results.study_report import nothing_usable, study_report
 from lumbar_kernel.schema import AXIAL_T2, LEVELS
-from lumbar_kernel.study import Study
+from lumbar_kernel.study import SeriesDecision, Study
 
 
 def test_landmarks_are_listed_by_level_and_side(phantom, landmarks, views):
@@ -12,6 +13,8 @@ def test_landmarks_are_listed_by_level_and_side(phantom, landmarks, views):
         assert np.allclose(table[level]["canal"], landmarks.canal[k], atol=0.01)
         assert table[level]["foramina"]["left"][0] > table[level]["foramina"]["right"][0]
         assert table[level]["axial_instance_number"] == views[k].item.instance_number
+        series = next(item for item in phantom.study.series if item.series_id == table[level]["axial_series_id"])
+        assert any(item is views[k].item for item in series.slices)
 
 
 def test_missing_data_are_listed(phantom, landmarks, views):
@@ -21,6 +24,18 @@ def test_missing_data_are_listed(phantom, landmarks, views):
     assert missing == (f"no {AXIAL_T2} series", "a.dcm: cut off")
     gap = (None, *views[1:])
     assert study_report(study, gap, (), landmarks=landmarks).missing == ("no axial slice at L1/L2",)
+
+
+def test_decisions_are_reported_with_their_reasons(phantom):
+    used = phantom.study.series[0]
+    decisions = (
+        SeriesDecision(used.series_id, used.role, "T1 by SeriesDescription", "T1 SAG"),
+        SeriesDecision("9", None, "a localiser by SeriesDescription", "localizer"),
+    )
+    report = study_report(Study("1", (used,), (), decisions), (), ())
+    assert (report.series[0].description, report.series[0].reason) == ("T1 SAG", "T1 by SeriesDescription")
+    assert report.unused == (UnusedSeries("9", "localizer", "a localiser by SeriesDescription"),)
+    assert "a localiser" in nothing_usable(Study("1", (), (), decisions[1:]))
 
 
 def test_an_unlocated_study_has_no_landmarks(phantom):
