@@ -8,6 +8,7 @@ modules only, so they need nothing of the caller's main module.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 _LOCK = threading.Lock()
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Numbers of threads of torch and of NumPy's linear algebra. The project computes in several processes at once, whose
+threads would wait for one another."""
 
 
 @contextmanager
@@ -33,12 +38,24 @@ def _main_without_origin() -> Iterator[None]:
             attributes.update(hidden)
 
 
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let children compute on one thread where the user named no number: libraries read it when they are loaded."""
+    absent = [name for name in THREAD_VARIABLES if name not in os.environ]
+    os.environ.update(dict.fromkeys(absent, "1"))
+    try:
+        yield
+    finally:
+        for name in absent:
+            os.environ.pop(name, None)
+
+
 class _Process(SpawnProcess):
-    """A spawned process that does not import the main module of its parent."""
+    """A spawned process that does not import the main module of its parent, and computes on one thread."""
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 - the name is the standard library's
-        with _main_without_origin():
+        with _main_without_origin(), _one_thread_each():
             return SpawnProcess._Popen(process_obj)
 
 

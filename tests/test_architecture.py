@@ -50,6 +50,7 @@ ROOMS = {
         *(
             "fault_injection",
             "budget",
+            "first_grades",
             "recorder",
             "devices",
             "process_settings",

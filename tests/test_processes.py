@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from lumbar_kernel.processes import process_pool, spawn_context
+from lumbar_kernel.processes import THREAD_VARIABLES, process_pool, spawn_context
 
 
 def test_the_pool_runs_its_work_in_other_processes_in_order():
@@ -50,3 +50,13 @@ def test_a_command_may_ask_for_its_own_functions(tmp_path):
     command = [sys.executable, "-m", "command"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[2, 4]", done.stderr
+
+
+def test_processes_compute_on_one_thread_unless_the_user_says_otherwise(monkeypatch):
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with process_pool(1) as pool:
+        assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from pydicom.multival import MultiValue
 
 from lumbar_kernel.dicom.element_walk import leading_elements
 from lumbar_kernel.dicom.elements import text
@@ -112,10 +115,18 @@ def careful_identity(path: Path) -> FileIdentity | None:
             dataset, _ = open_header(path, tags=KEYWORDS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
-            texts = {keyword: text(dataset, keyword) for keyword, _ in TEXTS.values() if keyword != FRAMES}
-            return _identity(texts | {FRAMES: str(dataset.get(FRAMES) or "").strip()})
+            return _identity({keyword: _stored_text(dataset, keyword) for keyword, _ in TEXTS.values()})
     except DicomError:
         return None
+
+
+def _stored_text(dataset: Any, keyword: str) -> str:
+    """A text element, or numbers as they are stored."""
+    if keyword not in (FRAMES, ORIENTATION):
+        return text(dataset, keyword)
+    value = dataset.get(keyword)
+    values = [] if value is None else list(value) if isinstance(value, MultiValue) else [value]
+    return "\\".join(map(str, values)).strip()
 
 
 def _identity(values: Mapping[str, str]) -> FileIdentity:

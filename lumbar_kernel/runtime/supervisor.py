@@ -20,9 +20,9 @@ from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.dicom.overrides import read_overrides
 from lumbar_kernel.dicom.unpacking import unpacked
-from lumbar_kernel.errors import ConfigError, KernelError, SubmissionError
+from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
-from lumbar_kernel.results.submission import load_submission, write_submission
+from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import (
@@ -31,11 +31,12 @@ from lumbar_kernel.runtime.devices import (
     processor_cores,
     worker_devices,
 )
+from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
 from lumbar_kernel.runtime.messages import Done, Message, Note, Progress, Ready, Shard, Update, studies_at_once
 from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.workers import WorkerPool, grade_shard, pictured
-from lumbar_kernel.schema import ROWS, prior, row_ids
+from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def _find_studies(config: Config, data: Path, budget: Budget, *, until: float) -
 
     A scan that lasts longer than it may is cut short: the studies known by then are graded.
     """
-    scan, previous = Scan(data, split=config.split), _previous_grades(config)
+    scan, previous = Scan(data, split=config.split), previous_grades(config)
     began = budget.elapsed()
     write_at = began + FIRST_SUBMISSION_SECONDS
     for _ in scan:
@@ -180,7 +181,7 @@ def _find_studies(config: Config, data: Path, budget: Budget, *, until: float) -
 
 def _first_state(scan: Scan, studies: Sequence[StudyFiles], previous: Mapping[str, FloatArray]) -> _State:
     return _State(
-        grades=_first_grades(submission_order(scan.sample, studies), previous),
+        grades=first_grades(submission_order(scan.sample, studies), previous),
         reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
     )
 
@@ -221,32 +222,6 @@ def _publish(config: Config, state: _State) -> None:
     except OSError as error:
         logger.warning("%s stays as it was: %s", config.submission_path, error)
         state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
-
-
-def _previous_grades(config: Config) -> dict[str, FloatArray]:
-    """Row id → probabilities of the interrupted run that is resumed, empty without one."""
-    if config.resume and config.submission_path.is_file():
-        try:
-            return load_submission(config.submission_path)
-        except (SubmissionError, ValueError, OSError) as error:
-            logger.warning("%s cannot be reused: %s", config.submission_path, error)
-    return {}
-
-
-def _first_grades(study_ids: Sequence[str], previous: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """The grades written first: the prior, or in a resumed run the grades of the interrupted one."""
-    grades = {study_id: prior() for study_id in study_ids}
-    for study_id in study_ids if previous else ():
-        if all(row in previous for row in row_ids(study_id)):
-            grades[study_id] = np.array([previous[row] for row in row_ids(study_id)])
-    return grades
-
-
-def submission_order(sample: Sequence[str], studies: Sequence[StudyFiles]) -> list[str]:
-    """Study ids in the order of the sample submission, then the others in the order found."""
-    found = [item.study_id for item in studies]
-    known = set(found)
-    return list(dict.fromkeys([*(study_id for study_id in sample if study_id in known), *found]))
 
 
 def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: _State, budget: Budget) -> None:

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lumbar_kernel.config import Config
+from lumbar_kernel.dicom.tables import sample_studies
+from lumbar_kernel.results.submission import write_submission
+from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
+from lumbar_kernel.schema import prior
+
+
+def test_rows_follow_the_sample_submission(dataset):
+    lines = (dataset / "sample_submission.csv").read_text().splitlines()
+    ids = list(dict.fromkeys(line.split("_")[0] for line in lines[1:]))
+    studies = [type("Files", (), {"study_id": key}) for key in (*sorted(ids, reverse=True), "999")]
+    assert submission_order(sample_studies(dataset), studies) == [*ids, "999"]
+
+
+def test_a_resumed_run_begins_with_the_grades_that_are_complete(tmp_path):
+    third = np.full((25, 3), 1 / 3)
+    config = Config(data=tmp_path, output=tmp_path, resume=True)
+    assert previous_grades(config) == {}
+    write_submission({"7": third, "8": third}, config.submission_path)
+    lines = config.submission_path.read_text().splitlines(keepends=True)
+    config.submission_path.write_text("".join(lines[:-1]))
+    grades = first_grades(["7", "8", "9"], previous_grades(config))
+    assert grades["7"] == pytest.approx(third, abs=1e-5)
+    assert np.array_equal(grades["8"], prior())
+    assert np.array_equal(grades["9"], prior())
+
+
+def test_a_file_that_is_no_submission_is_not_reused(tmp_path, caplog):
+    config = Config(data=tmp_path, output=tmp_path, resume=True)
+    config.submission_path.write_text("no table")
+    assert previous_grades(config) == {}
+    assert "cannot be reused" in caplog.text
