@@ -16,7 +16,7 @@ ENVIRONMENT := build/environment
 SOURCES := $(shell find lumbar_kernel weights -type f -not -path '*/__pycache__/*') pyproject.toml build_wheel.py LICENSE README.md
 LUMBAR = $(PYTHON) -m benchmarks.kaggle.offline run $(ENVIRONMENT)/bin/lumbar-kernel
 
-.PHONY: help submission phantom check test wheel kaggle replay train docs clean
+.PHONY: help submission phantom check test wheel kaggle replay train docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -32,8 +32,9 @@ check: .venv/.stamp ## lint, formatting, types
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
+# Two processes of one thread each: test processes of several threads would wait for one another.
 test: .venv/.stamp ## all tests
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist worksteal
 
 wheel: .venv/.stamp ## build the wheel and verify it in a separate environment
 	$(PYTHON) build_wheel.py
@@ -50,6 +51,9 @@ train: .venv/.stamp ## train PRESET (smoke, small, strong) on PACKS, COMPETITION
 
 docs: .venv/.stamp ## build the pages of docs/ as a site in build/site
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+
+bench: .venv/.stamp ## time whole runs beside a plain loop, see docs/speed.md
+	$(PYTHON) -m benchmarks.bench $(if $(BENCH_STUDIES),--studies $(BENCH_STUDIES))
 
 clean: ## remove everything built except .venv
 	rm -rf build dist out demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
