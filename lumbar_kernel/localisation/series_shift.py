@@ -226,6 +226,7 @@ def _flattened(item: Slice, grid: PixelGrid) -> NDArray[np.float32]:
     image = sample(item, grid)
     image = np.log(image + 0.03 * max(float(np.percentile(image, 99)), 1e-6))
     image = image - cv2.GaussianBlur(image, (0, 0), SHADING_MM / GRID_MM)
-    rows, columns = grid.shape
-    places = grid.to_mm(np.moveaxis(np.mgrid[:rows, :columns], 0, -1))
-    return np.where(item.plane.contains(item.plane.to_pixel(places)), image, np.nan).astype(np.float32)
+    first, down, right = item.plane.to_pixel(grid.to_mm(np.array([[0, 0], [1, 0], [0, 1]])))
+    rows, columns = (np.arange(count)[:, None] for count in grid.shape)
+    places = first + rows[:, None] * (down - first) + columns * (right - first)
+    return np.where(item.plane.contains(places), image, np.nan).astype(np.float32)

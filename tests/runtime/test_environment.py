@@ -153,5 +153,6 @@ def test_names_that_are_not_text_do_not_stop_a_run(dataset, untrained, tmp_path)
     done = run(command, env=environment)
     assert done.returncode == EXIT_DEGRADED, done.stderr
     ids = {line.split("_")[0] for line in (tmp_path / "out" / "submission.csv").read_text().splitlines()[1:]}
-    assert ids == {"7", "st\\udcffdy"}
-    assert "st\\udcffdy" in (tmp_path / "out" / "report.json").read_text()
+    assert len(ids) == 2
+    assert "7" in ids  # the other folder's name is not plain, so the study has its UID for an id
+    assert "st\\udcffdy" in (tmp_path / "out" / "studies.csv").read_text()

@@ -5,22 +5,20 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from evaluation.held_out_studies import complete_studies
-from lumbar_kernel.models.checkpoints import load_localiser, load_member
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import SAGITTAL_T1
 from tests.pack_files import write_packs
 from tests.real_data import SHARED
 from training import phantom_to_real
 
-CPU = torch.device("cpu")
 
-
-def write_run(run, net, *, backbone, sources="phantom"):
+def write_run(run, weights, *, backbone, sources="phantom"):
     run.mkdir(parents=True)
-    torch.save({"average": net.state_dict()}, run / "last.pt")
+    torch.save({"average": safetensors.torch.load_file(weights)}, run / "last.pt")
     settings = {"backbone": backbone, "sources": sources}
     (run / "result.json").write_text(json.dumps({"settings": settings, "metrics": {}}))
 
@@ -29,11 +27,10 @@ def write_run(run, net, *, backbone, sources="phantom"):
 def runs(tmp_path_factory, trained):
     """The shipped localiser and a foraminal grader, as if they had been runs."""
     folder, manifest = tmp_path_factory.mktemp("runs"), read_manifest(trained)
-    net = load_localiser(manifest.sagittal, trained, device=CPU)[0]
-    write_run(folder / "sagittal_0", net, backbone=manifest.sagittal.architecture)
+    sagittal = manifest.sagittal
+    write_run(folder / "sagittal_0", trained / sagittal.files[0].file, backbone=sagittal.architecture)
     member = next(spec for spec in manifest.members if spec.view == "sagittal_t1" and spec.in_chans == 1)
-    grader = load_member(member, trained, device=CPU)[0]
-    write_run(folder / "foraminal_0", grader, backbone=member.architecture, sources="all")
+    write_run(folder / "foraminal_0", trained / member.files[0].file, backbone=member.architecture, sources="all")
     return folder
 
 
