@@ -36,7 +36,7 @@ class Config:
             commas, share the studies, one worker each.
         weights: folder with `manifest.json`, None for the weights inside the package.
         workers: reader processes, 0 to read in this process, None to follow the number of processors.
-        ahead: studies that may be decoded beyond the one in progress, at least 1.
+        ahead: studies that may be decoded beyond those in progress, shared out among the workers, at least 1.
         study_seconds: time limit of a reader for one study, and of a worker for one stage.
         strict: let the first exception of a study end the run instead of recording it.
         progress: show a progress bar.

@@ -11,7 +11,9 @@ import cv2
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of the GNU C library's mallopt(3)."""
 
-KEPT_BYTES = 1 << 30
+KEPT_BLOCK, KEPT_BYTES = 1 << 26, 1 << 28
+"""Largest block that is kept, above a network's largest layer and below a study's pixels, and how much is kept at the
+end of the heap."""
 
 
 def keep_freed_memory() -> None:
@@ -22,7 +24,7 @@ def keep_freed_memory() -> None:
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
         library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import shutil
 from dataclasses import replace
 from multiprocessing import shared_memory
@@ -39,12 +40,14 @@ def pack(study: Study, block_name: str) -> tuple[Study, bool]:
 
 
 def unpack(study: Study, block_name: str) -> Study:
-    """The study with its pixels copied out of the block, which is removed."""
+    """The study with its pixels in the block, whose name is removed; its memory goes with the last of the pixels."""
     shapes = [item.plane.shape for item in _slices(study)]
     counts = [rows * columns for rows, columns in shapes]
     block = shared_memory.SharedMemory(name=block_name)
     try:
-        pixels = np.ndarray(sum(counts), dtype=np.float32, buffer=block.buf).copy()
+        pixels = _mapped(SHARED_FOLDER / block_name, sum(counts))
+        if pixels is None:
+            pixels = np.ndarray(sum(counts), dtype=np.float32, buffer=block.buf).copy()
     finally:
         block.close()
         block.unlink()
@@ -63,6 +66,14 @@ def discard(block_name: str) -> None:
         return
     block.close()
     block.unlink()
+
+
+def _mapped(path: Path, count: int) -> NDArray[np.float32] | None:
+    """So many numbers of a block without a copy, None where blocks are no files; the array keeps its map alive."""
+    if not path.is_file():
+        return None
+    with path.open("r+b") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 4 * count), dtype=np.float32)
 
 
 def _has_room(size: int) -> bool:

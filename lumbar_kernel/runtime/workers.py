@@ -100,7 +100,8 @@ class WorkerPool:
         self._entry = entry or worker_process
         self._graded = False  # whether any study has its first grades
         self.failures: list[Failure] = []
-        self._config = replace(config, workers=max(1, config.readers // len(devices)))
+        readers, ahead = (max(1, total // len(devices)) for total in (config.readers, config.ahead))
+        self._config = replace(config, workers=readers, ahead=ahead)  # shared out, so that memory does not grow
         self._budget, self._clock = budget, clock
         self._free = list(devices)
         self._waiting = shards(studies, devices, drawn=pictured(config, studies))
