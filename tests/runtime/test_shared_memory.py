@@ -31,13 +31,3 @@ def test_without_room_for_a_block_the_study_travels_whole(studies, monkeypatch):
     study = read_study(studies[1])
     packed, in_block = shared_memory.pack(study, "lumbar_never")
     assert (packed is study, in_block) == (True, False)
-
-
-def test_pixels_outlive_the_name_of_their_block(phantom):
-    name = f"lumbar_{os.getpid()}_named"
-    packed, made = pack(phantom.study, name)
-    assert made
-    series = unpack(packed, name).series[0]
-    assert not (SHARED_FOLDER / name).exists()
-    for item, original in zip(series.slices, phantom.study.series[0].slices, strict=True):
-        assert np.array_equal(item.pixels, original.pixels)
