@@ -102,10 +102,7 @@ class _Decoding:
         not change a grade.
         """
         read = (self._copies.get(header, header) for header in stack.headers)
-        return tuple(
-            Slice(header.plane, self._pixels[header] - self._pixels[header].min(), header.instance_number)
-            for header in read
-        )
+        return tuple(Slice(header.plane, _from_zero(self._pixels[header]), header.instance_number) for header in read)
 
     def report_lost(self, stacks: Sequence[Stack]) -> list[SeriesDecision]:
         """The stacks of which no slice could be decoded, each also a problem."""
@@ -148,6 +145,12 @@ def _with_weightings_by_pixels(stacks: Sequence[Stack], decoding: _Decoding) -> 
 def _decoded(stacks: Sequence[Stack], decoding: _Decoding) -> list[tuple[Stack, tuple[Slice, ...]]]:
     decoding.decode(stacks)
     return [(stack, decoding.slices(stack)) for stack in decoding.intact(stacks)]
+
+
+def _from_zero(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The pixels with their minimum at zero, the same array where it is there already, as in nearly all files."""
+    lowest = pixels.min()
+    return pixels - lowest if lowest else pixels
 
 
 def _within_limit(headers: Sequence[SliceHeader], problems: list[str], *, limit: int) -> list[SliceHeader]:

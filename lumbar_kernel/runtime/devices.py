@@ -56,7 +56,7 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
             workers.
         seconds: time limit of the probe.
     """
-    if only_processor(requested):
+    if set(requested.split(",")) == {CPU} or (requested == AUTO and not _has_driver()):
         return check_devices(requested, count=lambda: 0)
     context = spawn_context()
     receiver, sender = context.Pipe(duplex=False)
@@ -75,11 +75,6 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
         process.kill()
         process.join()
     return found or Devices((CPU,), {requested: reason})
-
-
-def only_processor(requested: str) -> bool:
-    """Whether nothing but the processor can be meant; asking torch would import it on every machine."""
-    return set(requested.split(",")) == {CPU} or (requested == AUTO and not _has_driver())
 
 
 def check_devices(
@@ -147,7 +142,7 @@ def _cuda_count() -> int:
 
 
 def _has_driver() -> bool:
-    """Whether the driver of an accelerator is installed."""
+    """Whether the driver of an accelerator is installed; asking torch would import it on every machine."""
     for name in DRIVERS:
         with suppress(OSError):
             ctypes.CDLL(name)

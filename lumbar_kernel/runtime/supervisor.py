@@ -171,11 +171,7 @@ def _find_studies(config: Config, data: Path, budget: Budget, *, until: float) -
         state.failures.append(Failure("find studies", "TimeUp", text))
     _write_first(config, state)
     logger.info("a first submission of %d studies is on disk", len(studies))
-    try:
-        write_study_table(studies, config.output)
-    except OSError as error:
-        logger.warning("studies.csv cannot be written: %s", error)
-        state.failures.append(Failure("write studies.csv", type(error).__name__, str(error)))
+    state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
     return studies, state
 
 
