@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lumbar_kernel.models.grade_net import GradeNet, to_input
+from lumbar_kernel.grading.grader import slices_used
+from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from lumbar_kernel.views import VIEWS
-from training.augment import Spatial, draw_matrix, vary_signal, warp
+from training.augment import Spatial
 from training.examples import GradeExamples, concatenate, load_grades, select
-from training.predictions import window_grades
+from training.grade_batches import BatchMaker, Draws, Sampler, Variation, scaled_for_net
 from training.pretrained import start_from_grader, start_from_pretrained
-from training.trainer import Pools, Trainer, example_files, run_parser, steps_of, validation_indices, write_result
+from training.trainer import Trainer, example_files, pick_device, run_parser, steps_of, validation_indices, write_result
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,21 @@ class Task:
         files: names of example files.
         draw: weight of each source in a batch.
         in_chans: as in `GradeNet`.
-        spatial: ranges of the spatial augmentation.
-        beside: how often the middle of a stack moves by one slice, as where the localiser is off by one.
-        missing: how often each slice of a stack is left out, of those that `GradeNet` can do without.
+        variation: what may change in an example.
     """
 
     view: str
     files: tuple[str, ...]
     draw: dict[str, float]
     in_chans: int
-    spatial: Spatial
-    beside: float = 0.0
-    missing: float = 0.0
+    variation: Variation
 
 
 # Shifts of 0.06 of the window are 3 mm: about the localiser's own error. Scale covers the unknown spacing of packs.
-SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08, border=cv2.BORDER_REFLECT_101)
+SPATIAL = Spatial(shift=0.06, degrees=12, scale=1.15, aspect=1.08)
 
 # The window already follows the recesses: what remains is the error of their places.
-POSED = Spatial(shift=0.05, degrees=8, scale=1.12, aspect=1.08, border=cv2.BORDER_REFLECT_101)
-
-ALONE = 0.15
-"""How often the middle slice replaces its neighbours, as at the edge of a series and in single slices."""
+POSED = Spatial(shift=0.05, degrees=8, scale=1.12, aspect=1.08)
 
 TASKS = {
     "foraminal": Task(
@@ -61,116 +54,35 @@ TASKS = {
         files=("foramina", "rsna_foramina", "phantom_foramina"),
         draw={"sagittal_t1": 0.75, "rsna": 0.75, "phantom": 0.25},
         in_chans=1,
-        spatial=SPATIAL,
-        beside=0.4,
-        missing=0.2,
+        variation=Variation(SPATIAL, beside=0.4, missing=0.2),
     ),
     "axial": Task(
         view="axial_t2",
         files=("axial", "rsna_axial", "phantom_axial"),
         draw={"axial_t2_crops": 0.65, "rsna": 0.65, "phantom": 0.35},
         in_chans=3,
-        spatial=POSED,
-        beside=0.3,
+        variation=Variation(POSED, beside=0.3),
     ),
     "canal": Task(
         view="sagittal_t2",
         files=("canal", "rsna_canal", "phantom_canal"),
         draw={"rsna": 3.0, "sudirman_sagittal": 0.3, "phantom": 0.7},
         in_chans=3,
-        spatial=SPATIAL,
+        variation=Variation(SPATIAL),
     ),
 }
 
 TASKS |= {
     f"{name}_fine": replace(
-        task, view=f"{task.view}_fine", files=tuple(f"{file}_fine" for file in task.files[1:]), in_chans=1, beside=0.4
+        task,
+        view=f"{task.view}_fine",
+        files=tuple(f"{file}_fine" for file in task.files[1:]),
+        in_chans=1,
+        variation=replace(task.variation, beside=0.4),
     )
     for name, task in TASKS.items()
 }
 """The same on true-resolution crops of whole studies, whose slices are encoded one by one and pooled."""
-
-
-class Sampler:
-    """Draws augmented batches of the training folds, each source with its weight."""
-
-    def __init__(
-        self, examples: GradeExamples, task: Task, *, fold: int, batch: int, seed: int, mixed: float = 0.0
-    ) -> None:
-        self.examples, self.task, self.batch, self.seed, self.mixed = examples, task, batch, seed, mixed
-        self.shape = VIEWS[task.view].geometry.shape
-        self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
-
-    def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """Pictures, levels, slices there are, labels, labels of the pictures mixed in, fraction of the first ones.
-
-        The same step gives the same batch.
-        """
-        rng = np.random.default_rng((self.seed, step))
-        chosen = self.pools.draw(rng, self.batch)
-        stacks, there = zip(*(self._stack(index, rng) for index in chosen), strict=True)
-        pictures, shown = to_input(np.stack(stacks), in_chans=self.task.in_chans), np.stack(there)
-        level, labels = (values[chosen].astype(np.int64) for values in (self.examples.level, self.examples.labels))
-        partner = _partners(level, rng)
-        fraction = np.where(rng.random(self.batch) < self.mixed, rng.beta(0.4, 0.4, self.batch), 1.0).astype(np.float32)
-        broad = fraction[:, None, None, None]
-        pictures = broad * pictures + (1 - broad) * pictures[partner]
-        shown = shown | (shown[partner] & (fraction < 1)[:, None])
-        return (
-            torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last),
-            *(torch.from_numpy(values) for values in (level, shown, labels, labels[partner], fraction)),
-        )
-
-    def _stack(self, index: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """A stack with moved, left out and varied slices, and which slices it has."""
-        order, shown = arranged(self.examples.shown[index], self.task, rng)
-        stack = self.examples.images[index][order]
-        matrix = draw_matrix(rng, self.task.spatial, stack.shape[1:], self.shape)
-        moved = np.stack([warp(one, matrix, self.shape, border=self.task.spatial.border) for one in stack])
-        varied = vary_signal(moved / np.float32(255), rng, strength=0.7)
-        if rng.random() < 0.3:  # hide a patch, so that no single texture decides
-            rows, columns = (rng.integers(0, size - size // 4) for size in self.shape)
-            varied[:, rows : rows + self.shape[0] // 4, columns : columns + self.shape[1] // 4] = varied.mean()
-        return varied, shown
-
-
-def arranged(
-    shown: NDArray[np.bool_], task: Task, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """A random arrangement of a stack's slices.
-
-    Args:
-        shown: (slices,) which slices there are, the middle one among them.
-        task: says how often slices are moved and left out.
-        rng: draws.
-
-    Returns:
-        (slices,) index of the slice that takes each place, the middle one's where there is none, and (slices,) bool,
-        which places have a slice of their own.
-    """
-    slices = len(shown)
-    middle = slices // 2
-    step = 0
-    if rng.random() < task.beside:
-        step = int(rng.choice([-1, 1]))
-        step = step if shown[middle + step] else 0
-    order = np.arange(slices) + step
-    inside = (order >= 0) & (order < slices)
-    there = inside & shown[np.where(inside, order, middle)]
-    there &= (rng.random(slices) >= task.missing) | (np.arange(slices) == middle)
-    if rng.random() < ALONE:
-        there = np.arange(slices) == middle
-    order = np.where(there, order, middle + step)
-    return (order, there) if rng.random() < 0.5 else (order[::-1], there[::-1])  # neighbours may come in either order
-
-
-def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """For each example of a batch another of its level to mix with; itself where it is the only one."""
-    partner = np.arange(len(level))
-    for value in np.unique(level):
-        same_level = np.flatnonzero(level == value)
-        partner[same_level] = rng.permutation(same_level)
-    return partner
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
@@ -189,9 +101,22 @@ def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     return total / labels.shape[1]
 
 
-def predict(model: GradeNet, examples: GradeExamples, task: Task) -> NDArray[np.float64]:
-    """Probabilities of examples without jitter, (n, heads, 3)."""
-    return window_grades([model], examples, VIEWS[task.view].geometry.shape)
+@torch.no_grad()
+def predict(model: GradeNet, examples: GradeExamples, task: Task, *, at_once: int = 256) -> NDArray[np.float64]:
+    """Probabilities of the middle of examples, without changes, (n, heads, 3), on the model's device."""
+    device, shape = next(model.parameters()).device, VIEWS[task.view].geometry.shape
+    top, left = ((have - want) // 2 for have, want in zip(examples.images.shape[2:], shape, strict=True))
+    used = slices_used(task.in_chans, examples.images.shape[1])
+    predicted = []
+    for start in range(0, len(examples.level), at_once):
+        block = slice(start, start + at_once)
+        stacks = torch.from_numpy(examples.images[block, used, top : top + shape[0], left : left + shape[1]])
+        level, shown = (torch.from_numpy(values[block]).to(device) for values in (examples.level, examples.shown))
+        pictures = scaled_for_net(stacks.to(device).float(), in_chans=task.in_chans)
+        with torch.autocast(device.type, enabled=device.type == "cuda"):
+            logits = model(pictures, level.long(), shown[:, used])
+        predicted.append(logits.float().softmax(dim=-1).cpu().numpy().astype(np.float64))
+    return np.concatenate(predicted)
 
 
 def measure(model: GradeNet, examples: GradeExamples, task: Task) -> dict[str, float]:
@@ -210,6 +135,7 @@ def main() -> None:
     parser = run_parser(main.__doc__, TASKS, batch=64)
     parser.add_argument("--mixed", type=float, default=0.0, help="fraction of examples that are mixed with another")
     parser.add_argument("--drop-rate", type=float, default=0.3, help="dropout before the classifier")
+    parser.add_argument("--measures", type=int, default=10, help="how often the fold left out is graded meanwhile")
     parser.add_argument("--start", type=Path, metavar="FILE", help="safetensors file of a grader to start from")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
@@ -223,22 +149,25 @@ def main() -> None:
     if arguments.start:
         start_from_grader(model, arguments.start)
     validation = select(examples, validation_indices(examples.fold, arguments.fold))
+    shape = VIEWS[task.view].geometry.shape
     sampler = Sampler(
         examples,
-        task,
+        task.draw,
+        replace(task.variation, mixed=arguments.mixed),
+        shape=shape,
         fold=arguments.fold,
         batch=arguments.batch,
         seed=arguments.fold + 1,
-        mixed=arguments.mixed,
     )
+    make = BatchMaker(examples, in_chans=task.in_chans, shape=shape, device=pick_device())
     steps = steps_of(arguments, sampler.pools.size)
     options = {"workers": arguments.workers, "compiled": arguments.compile}
     trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)
     metrics = trainer.fit(
         sampler,
-        loss,
+        lambda net, drawn: loss(net, make(Draws(*drawn))),
         measure=lambda m: measure(m, validation, task),
-        measure_every=max(steps // 10, 1),
+        measure_every=max(steps // arguments.measures, 1),
     )
     np.savez(
         arguments.run / "oof.npz",

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from training.pretrained import FROM_PACKAGE
@@ -275,11 +276,13 @@ class Trainer:
     def _update_average(self) -> None:
         """Move the averaged weights towards the trained ones, faster at the start."""
         decay = min(self.ema, (1 + self.step) / (10 + self.step))
-        for target, source in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if target.dtype.is_floating_point:
-                target.lerp_(source, 1 - decay)
-            else:
-                target.copy_(source)
+        pairs = list(zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True))
+        averaged, counted = (
+            [pair for pair in pairs if pair[0].dtype.is_floating_point == floating] for floating in (True, False)
+        )
+        get_ema_multi_avg_fn(decay)(*([one[k] for one in averaged] for k in (0, 1)), None)
+        for target, source in counted:
+            target.copy_(source)
 
     def _log(self, entry: dict[str, float]) -> None:
         entry = {key: round(value, 5) for key, value in entry.items()}
