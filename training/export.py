@@ -1,4 +1,4 @@
-"""Runs → `weights/`: fp16 safetensors and the manifest, `python -m training.export RUNS WEIGHTS`."""
+"""Runs → `weights/`: safetensors and the manifest, `python -m training.export RUNS WEIGHTS`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from lumbar_kernel.dicom.discovery import find_studies
@@ -26,6 +25,7 @@ from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.checkpoints import load_localiser, load_member
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import FORMAT_VERSION, MANIFEST, STAGES, read_manifest
+from lumbar_kernel.models.storage import to_bytes
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import VIEWS, level_and_side
@@ -39,12 +39,11 @@ T = TypeVar("T")
 
 
 def export_file(run: Path, weights: Path) -> dict[str, object]:
-    """Write the averaged weights of a run as fp16; returns its manifest entry."""
+    """Write the averaged weights of a run; returns its manifest entry."""
     state = averaged_weights(run)
     # Counters that only training needs; torch fills them in on loading.
     kept = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    half = {key: value.half() if value.is_floating_point() else value for key, value in kept.items()}
-    raw = safetensors.torch.save({key: value.contiguous() for key, value in half.items()})
+    raw = to_bytes(kept)
     path = weights / f"{run.name}.safetensors"
     path.write_bytes(raw)
     settings = json.loads((run / "result.json").read_text())["settings"]

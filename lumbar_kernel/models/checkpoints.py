@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import safetensors.torch
+import safetensors
 import torch
 from torch import nn
 
@@ -17,6 +17,7 @@ from lumbar_kernel.models.folding import batch_norm_pairs, fold
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
+from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.views import VIEWS
 
 ARCHITECTURE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError)
@@ -153,7 +154,7 @@ def _load(create: Callable[[], Net], folder: Path, item: WeightsFile) -> Net:
         raise WeightsError(msg)
     try:
         net = create()
-        net.load_state_dict(_tensors(raw))  # half precision on disk, single in memory
+        net.load_state_dict(from_bytes(raw))
     except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:
         msg = f"weights {path} do not fit the architecture that the manifest names: {error}"
         raise WeightsError(msg) from error
@@ -168,8 +169,3 @@ def _outputs(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 def _noise(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def _tensors(raw: bytes) -> dict[str, torch.Tensor]:
-    loaded: dict[str, torch.Tensor] = safetensors.torch.load(raw)
-    return loaded

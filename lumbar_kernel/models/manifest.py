@@ -16,7 +16,8 @@ from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+"""Since version 3 weights may be stored as 8-bit integers."""
 
 MANIFEST = "manifest.json"
 

@@ -1,0 +1,52 @@
+"""How the weights of a network are stored: large ones as 8-bit integers with a scale for each output channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+SCALE = ".scale"
+"""Ending of the name under which the scales of 8-bit weights are stored."""
+
+LARGEST = 127
+LEAST_NUMBERS = 4096
+"""Smaller tensors stay in half precision: they are many, hold little, and depthwise ones bear rounding badly."""
+
+
+def to_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """The safetensors file of a network's weights, (output channels, …) each."""
+    stored: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if not value.is_floating_point():
+            stored[name] = value.contiguous()
+        elif value.dim() < 2 or value.numel() < LEAST_NUMBERS:
+            stored[name] = value.half().contiguous()
+        else:
+            stored[name], stored[name + SCALE] = _rounded(value.float())
+    return safetensors.torch.save(stored)
+
+
+def from_bytes(raw: bytes) -> dict[str, Tensor]:
+    """The weights in single or half precision; raises SafetensorError for bytes that are no such file."""
+    stored = safetensors.torch.load(raw)
+    weights = {}
+    for name, value in stored.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in stored:
+            continue
+        scale = stored.get(name + SCALE)
+        weights[name] = value if scale is None else value.float() * _by_channel(scale, value)
+    return weights
+
+
+def _rounded(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers (output channels, …) and the scale (output channels,) float32 that they are multiplied by."""
+    largest = value.flatten(1).abs().amax(dim=1)
+    scale = torch.where(largest > 0, largest, 1.0) / LARGEST
+    return (value / _by_channel(scale, value)).round().to(torch.int8), scale
+
+
+def _by_channel(scale: Tensor, value: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (value.dim() - 1))
