@@ -64,6 +64,7 @@ ROOMS = {
         *("scheduler", "stages", "pipeline", "workers", "outputs", "supervisor"),
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
+    "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr"),
 }
 """Modules of each room; each may import only those before it."""
 
@@ -76,6 +77,7 @@ BELOW = {
     "runtime": ("dicom", "models", "localisation", "grading", "results"),
     "structured_reports": ("dicom", "results"),
     "phantom": (),
+    "commands": ("dicom", "results", "runtime", "structured_reports", "phantom"),
 }
 """The rooms that a room may import, besides the top of the package."""
 
