@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
-from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
-from lumbar_kernel.grading.crops import blank_crops
-from lumbar_kernel.grading.ensemble import combine
-from lumbar_kernel.grading.grader import grade, require_graded
 from lumbar_kernel.models.checkpoints import LoadedModels, load_models
 from lumbar_kernel.models.manifest import WAITING, MemberSpec
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
-from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, Update, studies_at_once
+from lumbar_kernel.runtime.member_grading import MemberGrading
+from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, studies_at_once
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import (
@@ -31,7 +28,6 @@ from lumbar_kernel.runtime.scheduler import (
 from lumbar_kernel.runtime.stages import StageRunner, StudyState, prepare
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
-from lumbar_kernel.views import VIEWS
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +84,7 @@ class GradingRun:
         loader: that may have begun to read the studies of the shard.
         scheduler: expects and learns what steps cost.
         stages: runs every stage.
+        grading: lets members grade studies.
     """
 
     config: Config
@@ -100,11 +97,13 @@ class GradingRun:
     loader: StudyLoader | None
     scheduler: Scheduler = field(init=False)
     stages: StageRunner = field(init=False)
+    grading: MemberGrading = field(init=False)
 
     def __post_init__(self) -> None:
         device = str(self.models.device)
         self.scheduler = Scheduler(self.models.manifest, self.budget)
         self.stages = StageRunner(self.shard, device, self.recorder, self.budget, self.scheduler, self.emit)
+        self.grading = MemberGrading(self.shard, self.models, self.recorder, self.journal, self.stages)
 
     @property
     def block(self) -> int:
@@ -114,7 +113,7 @@ class GradingRun:
     @property
     def members(self) -> tuple[MemberSpec, ...]:
         """The members that could be loaded, in the manifest's order."""
-        return tuple(spec for spec in self.models.manifest.members if spec.name in self.models.members)
+        return self.grading.members
 
     @property
     def members_dropped(self) -> dict[str, str]:
@@ -151,27 +150,13 @@ class GradingRun:
         remaining: list[StudyFiles] = []
         for start in range(0, len(self.shard.studies), self.block):
             block = self.shard.studies[start : start + self.block]
-            states = [state for files in block if (state := self._recorded_state(files.study_id)) is not None]
+            states = [state for files in block if (state := self.grading.recorded(files.study_id)) is not None]
             if len(states) < len(block):
                 remaining += block
                 continue
             for state in states:
-                self.emit(self._update(state))
+                self.emit(self.grading.update(state))
         return remaining
-
-    def _recorded_state(self, study_id: str) -> StudyState | None:
-        """A study as the journal holds it, None when a member that could grade it has not."""
-        if (recorded := self.journal.study(study_id)) is None:
-            return None
-        report, confidence, views = recorded
-        state = StudyState(report, confidence=confidence)
-        for spec in self.members:
-            if spec.view not in views:
-                continue
-            if (probabilities := self.journal.grades(study_id, spec.name)) is None:
-                return None
-            state.predictions[spec.name] = probabilities
-        return state
 
     def _first_pass(self, studies: Sequence[StudyFiles], options: FirstPassOptions) -> list[StudyState]:
         """Read, localise, crop and grade a few studies at a time, in full while all of them fit, else reduced.
@@ -232,9 +217,9 @@ class GradingRun:
     def _grade_block(self, members: Sequence[MemberSpec], block: Sequence[StudyState]) -> None:
         """Let members grade a few studies, and emit them."""
         for spec in members:
-            self._grade(spec, block)
+            self.grading.grade(spec, block)
         for state in block:
-            self.emit(self._update(state))
+            self.emit(self.grading.update(state))
 
     def _further_passes(self, states: Sequence[StudyState]) -> list[MemberSpec]:
         """One pass of each member over the studies it has not graded; returns the members that completed theirs."""
@@ -258,60 +243,6 @@ class GradingRun:
                 return False
             self._grade_block((spec,), block)
         return not any(state.lacks(spec) for state in states)
-
-    def _grade(self, spec: MemberSpec, block: Sequence[StudyState]) -> None:
-        """Add one member's probabilities to several studies, from the journal where it holds all of them.
-
-        A block that fails as a whole is tried study by study; so is every block once a process has been lost.
-        """
-        if spec.stage in self.stages.dropped:
-            return
-        ungraded = [state for state in block if state.lacks(spec)]
-        recorded = [self.journal.grades(state.study_id, spec.name) for state in ungraded]
-        found = [probabilities for probabilities in recorded if probabilities is not None]
-        if len(found) == len(ungraded):
-            for state, probabilities in zip(ungraded, found, strict=True):
-                state.predictions[spec.name] = probabilities
-            return
-        if self.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded):
-            for state in ungraded:
-                self._predict(spec, block, [state])
-
-    def _predict(self, spec: MemberSpec, block: Sequence[StudyState], chosen: Sequence[StudyState]) -> bool:
-        """Let a member grade the chosen studies of a block; returns whether it could.
-
-        The others are replaced by blank crops rather than left out: another batch size would change the last bits.
-        """
-        view, nets = VIEWS[spec.view], self.models.members[spec.name]
-        places = [block.index(state) for state in chosen]
-        crops = [state.crops[spec.view] if state in chosen else blank_crops(view) for state in block]
-
-        def predict() -> FloatArray:
-            return grade(crops, nets, view=view, groups=view.groups)[places]
-
-        def check(probabilities: FloatArray) -> None:
-            for place, of_study in zip(places, probabilities, strict=True):
-                require_graded(of_study, crops[place], view)
-
-        predicted = self.stages.run(spec.stage, [state.study_id for state in chosen], predict, nets=nets, check=check)
-        if predicted is None:
-            return False
-        for state, probabilities in zip(chosen, predicted, strict=True):
-            if not state.reduced:
-                self.journal.add_grades(state.study_id, spec.name, probabilities)
-            state.predictions[spec.name] = probabilities
-        return True
-
-    def _update(self, state: StudyState) -> Update:
-        """The study's grades as they stand, with its part of the report."""
-        combined = combine(state.predictions, self.models.manifest, state.confidence)
-        report = replace(
-            state.report,
-            members=combined.members,
-            graded_rows=int(combined.graded.sum()),
-            failures=self.recorder.failures(state.study_id) or state.report.failures,
-        )
-        return Update(grades=combined.grades, row_members=combined.row_members, report=report)
 
     def _warn(self, text: str) -> None:
         logger.warning(text)

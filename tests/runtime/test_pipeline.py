@@ -11,7 +11,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.runtime import pipeline
+from lumbar_kernel.runtime import member_grading, pipeline
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.journal import Journal
 from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Note, Ready, Shard, Step, Update
@@ -124,7 +124,9 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
     (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
     monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
     graded = []
-    monkeypatch.setattr(pipeline, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw))
+    monkeypatch.setattr(
+        member_grading, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw)
+    )
     reported = messages(dataset, trained, tmp_path, resume=True)
     assert last_grades(reported) == expected
     # What the journal holds is not done again.
@@ -166,7 +168,7 @@ def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, t
             raise GradingError("15 of 15 probabilities are not finite")
         return grade(crops, nets, view=view, **options)
 
-    monkeypatch.setattr(pipeline, "grade", spoiled)
+    monkeypatch.setattr(member_grading, "grade", spoiled)
     for _, report in last_grades(messages(dataset, trained, tmp_path)).values():
         assert "canal_t2" not in report.members
         assert {failure.stage for failure in report.failures} == {"grade canal_t2"}
