@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.models.checkpoints import LoadedModels, load_models
@@ -122,7 +121,9 @@ class GradingRun:
         return {spec.name: dropped[spec.stage] for spec in self.members if spec.stage in dropped}
 
     def grade_everything(self) -> tuple[tuple[str, ...], bool]:
-        """A first pass over all studies, then the members by gain per second, then the reduced studies in full.
+        """All members study by study while time is ample, so that no crops have to be kept; else in passes.
+
+        The passes: a first one over all studies, then the members by gain per second, then the reduced studies in full.
 
         Returns:
             The members that graded every study they could, and whether everything was done.
@@ -130,12 +131,12 @@ class GradingRun:
         remaining = self._restore()
         everything, full = FirstPass(self.members), FirstPass(first_members(self.members))
         reduced = FirstPass(fastest_members(full.members, self.members), REDUCED_STRIDE)
-        states = self._first_pass(remaining, FirstPassOptions(full, reduced, resumed=everything))
+        states = self._first_pass(remaining, FirstPassOptions(full, reduced, everything))
         finished = self._further_passes(states)
         reduced_ids = {state.study_id for state in states if state.reduced}
         redone = self._first_pass(
             [files for files in remaining if files.study_id in reduced_ids],
-            FirstPassOptions(everything, reduced=everything, resumed=everything, phase="second pass"),
+            FirstPassOptions(everything, everything, everything, phase="second pass"),
         )
         all_studies = len(states) == len(remaining)
         complete = all_studies and len(finished) == len(self.members) and len(redone) == len(reduced_ids)
@@ -159,7 +160,9 @@ class GradingRun:
         return remaining
 
     def _first_pass(self, studies: Sequence[StudyFiles], options: FirstPassOptions) -> list[StudyState]:
-        """Read, localise, crop and grade a few studies at a time, in full while all of them fit, else reduced.
+        """Read, localise, crop and grade a few studies at a time: by all members while time is ample, else in full.
+
+        Where not even that fits for all of them, it is reduced.
 
         Studies that an interrupted run had begun get all members at once, if a full first pass of the others still
         fits: their crops are not on disk, and another interruption would have them cut a third time.
@@ -170,8 +173,8 @@ class GradingRun:
         with self._loader_of(studies) as loader:
             results = iter(loader)
             while left := len(studies) - len(states):
-                first_pass = scheduler.choose(options.full, options.reduced, studies=left)
-                if first_pass is not options.full and not warned:
+                first_pass = scheduler.choose(options, studies=left)
+                if first_pass is options.reduced and first_pass is not options.full and not warned:
                     self._warn(scheduler.shortage(options.full, options.reduced, studies=left))
                     warned = True
                 seconds = scheduler.first_pass_seconds(first_pass)
@@ -185,9 +188,11 @@ class GradingRun:
                 block = self._prepare_block(results, count, stride=first_pass.stride, done=done)
                 if not block:
                     break
+                if not states and first_pass is options.everything:  # soon something to show, and to write
+                    self._grade_block(options.full.members, block)
                 self._grade_block(first_pass.members, block)
                 states += block
-                resumed, later = options.resumed.members, left - len(block)
+                resumed, later = options.everything.members, left - len(block)
                 resuming = begun.intersection(state.study_id for state in block)
                 if resuming and scheduler.members_fit(resumed, studies=len(block), full=options.full, later=later):
                     self._grade_block(resumed, block)
@@ -202,10 +207,14 @@ class GradingRun:
 
     def _prepare_block(self, results: Iterator[ReadResult], count: int, *, stride: int, done: int) -> list[StudyState]:
         """The next `count` studies after the `done` first, localised and cropped; none when the loader has no more."""
-        # The first wait is for the loader to start, from which there is nothing to learn.
-        read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
-        block = []
-        for result in read or ():
+        block: list[StudyState] = []
+        while len(block) < count:
+            # The first wait is for the loader to start, from which there is nothing to learn.
+            result = self.stages.run(
+                WAITING, (), lambda: next(results, None), effort=int(done + len(block) > 0), check=_trusted
+            )
+            if result is None:
+                break
             drawn = result.files.study_id in self.shard.pictured
             pictures = self.config.pictures_path if drawn else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
@@ -220,6 +229,8 @@ class GradingRun:
             self.grading.grade(spec, block)
         for state in block:
             self.emit(self.grading.update(state))
+            if not any(state.lacks(spec) for spec in self.members):
+                state.crops = {}  # memory stays the same however many studies there are
 
     def _further_passes(self, states: Sequence[StudyState]) -> list[MemberSpec]:
         """One pass of each member over the studies it has not graded; returns the members that completed theirs."""
@@ -247,3 +258,7 @@ class GradingRun:
     def _warn(self, text: str) -> None:
         logger.warning(text)
         self.emit(Note(text))
+
+
+def _trusted(_: object) -> None:
+    """No check of a study that was read: its reader has checked every pixel."""

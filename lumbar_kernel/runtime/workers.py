@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 300.0
 """Time limit for a worker to import torch, start its device and load the weights."""
 
+AHEAD_OF_ACCELERATORS = 2
+"""Fewest studies that are read ahead for a worker of an accelerator, so that it need not wait after it has graded."""
+
 STOP_SECONDS = 3.0
 LEAST_PATIENCE = 0.1
 
@@ -98,7 +101,8 @@ class WorkerPool:
         self._entry = entry or worker_process
         self._graded = False  # whether any study has its first grades
         self.failures: list[Failure] = []
-        readers, ahead = (max(1, total // len(devices)) for total in (config.readers, config.ahead))
+        least_ahead = 1 if devices[0] == CPU else AHEAD_OF_ACCELERATORS
+        readers, ahead = max(1, config.readers // len(devices)), max(least_ahead, config.ahead // len(devices))
         self._config = replace(config, workers=readers, ahead=ahead)  # shared out, so that memory does not grow
         self._budget, self._clock = budget, clock
         self._free = list(devices)

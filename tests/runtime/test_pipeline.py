@@ -145,6 +145,7 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
     monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
     if not ample:
         monkeypatch.setattr(pipeline.Scheduler, "members_fit", lambda *_, **__: False)
+        monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.full)
     updates = [m for m in messages(dataset, trained, tmp_path, resume=True) if isinstance(m, Update)]
     second = next(i for i, m in enumerate(updates) if m.report.study_id != updates[0].report.study_id)
     expected = whole_journal[1][updates[0].report.study_id]
@@ -182,7 +183,7 @@ def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_stud
     add_study = Journal.add_study
     monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
     monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
-    monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, full, reduced, **__: reduced)
+    monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.reduced)
     reported = messages(dataset, trained, tmp_path)
     (note,) = [message.text for message in reported if isinstance(message, Note)]
     assert "every 2nd sagittal slice" in note
