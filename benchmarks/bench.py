@@ -26,8 +26,9 @@ from benchmarks.speed.reference import plain_loop
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.processors import processor_cores
 from lumbar_kernel.results.submission import load_submission
-from lumbar_kernel.runtime.devices import processor_cores, worker_devices
+from lumbar_kernel.runtime.devices import worker_devices
 from lumbar_kernel.runtime.messages import studies_at_once
 from lumbar_kernel.schema import row_ids
 

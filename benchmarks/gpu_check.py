@@ -1,45 +1,38 @@
 """Every line of the kernel that an accelerator runs, on a device of this machine: `python -m benchmarks.gpu_check`.
 
 Prints a table: does the device compute as the processor does, how fast is each network in single and half precision,
-and what does a whole run give. Five minutes at most; on a processor the same lines run with fewer pictures.
+what do whole runs give, and how busy is the device in them. It is meant for a machine that is lent for minutes: the
+phantoms are made on all cores beside the imports, every row is printed and written at once, and what no longer fits
+into the time is left out and named. On a processor the same lines run with fewer pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from benchmarks.speed.data import dataset
-from benchmarks.speed.observed import observe
-from lumbar_kernel.localisation.axial import WINDOW_SHAPE
-from lumbar_kernel.localisation.slice_maps import FRAME
-from lumbar_kernel.models.checkpoints import LoadedModels, load_models
-from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.inference import run_batch
+from benchmarks.speed.observed import ObservedRun, observe
+from benchmarks.speed.utilisation import Utilisation
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.runtime.devices import AUTO, CPU, device_fault, find_devices
-from lumbar_kernel.schema import LEVELS
-from lumbar_kernel.views import VIEWS
-
-PROBABILITY_TOLERANCE = {False: 1e-3, True: 2e-2}
-"""Largest difference of a probability from the processor's, in single and in half precision."""
 
 GRADE_TOLERANCE = 2e-2
-SECONDS_EACH = 1.0
-PICTURES = {CPU: 8}
-"""Pictures at once on a processor; accelerators get `PICTURES_ON_ACCELERATORS`."""
+"""Largest difference of a grade from the processor's, which computes in single precision."""
 
-PICTURES_ON_ACCELERATORS = 256
+STUDIES, MANY = 40, 320
+"""Phantoms of a run that is compared with the processor, and of one long enough for a rate, which holds the same 40
+again and again."""
+
+LEAST_RATE = 2.0
+"""Studies a second that the long run is expected to grade at least, to decide whether it still fits."""
 
 
 @dataclass(frozen=True)
@@ -49,114 +42,157 @@ class Row:
     check: str
     passed: bool
     measured: str
+    figures: dict[str, float]
 
 
-def check_device(name: str, cache: Path, *, studies: int, weights: Path | None = None) -> list[Row]:
-    """All checks of one device; `studies` phantoms are graded on it and on the processor."""
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        cache: folder for the phantoms.
+        studies: of the run that is compared, and of the long one; 0 for no long run.
+        weights: folder with a manifest, None for the package's own.
+        deadline: reading of the monotonic clock after which nothing new is begun.
+    """
+
+    cache: Path
+    studies: tuple[int, int]
+    weights: Path | None
+    deadline: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of `lumbar-kernel predict`."""
+        return ("--weights", str(self.weights)) if self.weights else ()
+
+
+def check_device(name: str, plan: Plan, phantoms: Callable[[], object] = lambda: None) -> Iterator[Row]:
+    """All checks of one device; `phantoms` waits until the studies are there."""
+    from benchmarks.speed.accelerated import check_networks  # brings torch, while the phantoms are made
+
+    began = time.monotonic()
     fault = device_fault(name) if name != CPU else None
-    rows = [Row("a convolution", fault is None, fault or "as on the processor")]
-    if fault is None:
-        rows += list(_networks(name, weights))
-        rows += list(_whole_runs(name, cache, studies=studies, weights=weights))
-    return rows
+    yield Row("a convolution", fault is None, fault or "as on the processor", {"seconds": time.monotonic() - began})
+    if fault is not None:
+        return
+    began = time.monotonic()
+    phantoms()
+    yield Row("phantoms", True, f"{time.monotonic() - began:.1f} s more to wait for them", {})
+    for kind, passed, measured, figures in check_networks(name, plan.weights):
+        yield Row(kind, passed, measured, figures)
+    yield from _whole_runs(name, plan)
 
 
-def _networks(name: str, weights: Path | None) -> Iterator[Row]:
-    """Each kind of network against itself on the processor, in both precisions."""
-    expected_of = dict(_examples(load_models(weights, CPU)[0], pictures=4))
-    models, _ = load_models(weights, name)
-    count = PICTURES.get(name, PICTURES_ON_ACCELERATORS)
-    many = dict(_examples(models, pictures=count))
-    for kind, (net, inputs) in _examples(models, pictures=4):
-        reference, same_inputs = expected_of[kind]
-        expected = _probabilities(reference, *same_inputs, mixed=False)
-        for mixed in (False, True) if name != CPU else (False,):
-            difference = float((_probabilities(net, *inputs, mixed=mixed) - expected).abs().max())
-            rate = _pictures_a_second(*many[kind], count=count, mixed=mixed)
-            precision = "half" if mixed else "single"
-            text = f"{rate:,.0f} pictures a second, probabilities within {difference:.1e}"
-            yield Row(f"{kind}, {precision} precision", difference <= PROBABILITY_TOLERANCE[mixed], text)
+def _whole_runs(name: str, plan: Plan) -> Iterator[Row]:
+    """A run on the device and on the processor, whose grades must agree, then a long one, watched."""
+    few, many = plan.studies
+    data, out = dataset(plan.cache, studies=few), plan.cache / "out"
+    short = observe(data, out, "--device", name, *plan.options)
+    yield _compared(name, short, data, plan)
+    if not many:
+        return
+    if plan.left < short.seconds + (many - few) / LEAST_RATE:
+        yield Row(f"{many} studies", True, f"left out: {plan.left:.0f} s are left", {})
+        return
+    with Utilisation() as busy:
+        began = time.monotonic()
+        long = observe(dataset(plan.cache, studies=many), out, "--device", name, *plan.options)
+    yield _rated(name, long, short, plan)
+    share = busy.mean(began + long.start_seconds, began + long.seconds) if name != CPU else None
+    if share is None:
+        yield Row("busy share of the device", True, "not measured: the driver does not tell", {})
+    else:
+        whole = busy.mean(began, began + long.seconds) or 0.0
+        text = f"{share:.0%} from the first grades to the end, {whole:.0%} of the whole run"
+        yield Row("busy share of the device", True, text, {"busy_share": share, "busy_share_of_run": whole})
 
 
-def _examples(
-    models: LoadedModels, *, pictures: int
-) -> Iterator[tuple[str, tuple[torch.nn.Module, tuple[Tensor, ...]]]]:
-    """Name, network and random inputs of the first checkpoint of each localiser and member."""
-    noise = torch.Generator().manual_seed(0)
-    for name, nets, shape in (("sagittal", models.sagittal, (FRAME, FRAME)), ("axial", models.axial, WINDOW_SHAPE)):
-        if nets:
-            yield name, (nets[0], (torch.randn(pictures, 1, *shape, generator=noise),))
-    for spec in models.manifest.members:
-        if nets_of := models.members.get(spec.name):
-            geometry = VIEWS[spec.view].geometry
-            slices = geometry.slices if spec.in_chans == 1 else spec.in_chans
-            images = torch.randn(pictures, slices, *geometry.shape, generator=noise)
-            level = torch.arange(pictures) % len(LEVELS)
-            yield spec.name, (nets_of[0], (images, level, torch.ones(pictures, slices, dtype=torch.bool)))
-
-
-def _probabilities(net: torch.nn.Module, *inputs: Tensor, mixed: bool) -> Tensor:
-    output = run_batch(net, *inputs, mixed=mixed)
-    return output.exp() if isinstance(net, HeatmapNet) else output.softmax(dim=-1)
-
-
-def _pictures_a_second(net: torch.nn.Module, inputs: tuple[Tensor, ...], *, count: int, mixed: bool) -> float:
-    run_batch(net, *inputs, mixed=mixed)
-    began, passes = time.monotonic(), 0
-    while (spent := time.monotonic() - began) < SECONDS_EACH:
-        run_batch(net, *inputs, mixed=mixed)  # copies the result back, so the device has finished
-        passes += 1
-    return passes * count / spent
-
-
-def _whole_runs(name: str, cache: Path, *, studies: int, weights: Path | None) -> Iterator[Row]:
-    """Whole runs on the device and on the processor, and how busy the device was."""
-    data, options = dataset(cache, studies=studies), ("--weights", str(weights)) if weights else ()
-    on_device = observe(data, cache / "out", "--device", name, *options)
-    grades = load_submission(cache / "out" / "submission.csv")
-    observe(data, cache / "out", "--device", CPU, *options)
-    expected = load_submission(cache / "out" / "submission.csv")
+def _compared(name: str, run: ObservedRun, data: Path, plan: Plan) -> Row:
+    """The grades of a run beside those of the processor."""
+    few, out = plan.studies[0], plan.cache / "out"
+    grades = load_submission(out / "submission.csv")
+    processor = observe(data, out, "--device", CPU, *plan.options)
+    expected = load_submission(out / "submission.csv")
     difference = max(float(np.abs(np.subtract(grades[row], expected[row])).max()) for row in expected)
-    text = f"{studies / on_device.seconds:.2f} studies a second, grades within {difference:.1e} of the processor's"
-    whole = on_device.report["device"] == name and not on_device.report["failures"]
-    yield Row(f"{studies} studies", whole and difference <= GRADE_TOLERANCE, text)
-    if (busy := _busy_share(data, cache / "out", name, options)) is not None:
-        yield Row("busy share of the device", passed=True, measured=f"{busy:.0%}")
+    text = (
+        f"{run.seconds:.1f} s, first grades after {run.start_seconds:.1f} s, processor {processor.seconds:.1f} s; "
+        f"grades within {difference:.1e} of the processor's"
+    )
+    figures = {
+        "seconds": run.seconds,
+        "start_seconds": run.start_seconds,
+        "processor_seconds": processor.seconds,
+        "difference": difference,
+    }
+    return Row(f"{few} studies", _is_whole(name, run) and difference <= GRADE_TOLERANCE, text, figures)
 
 
-def _busy_share(data: Path, out: Path, name: str, options: Sequence[str]) -> float | None:
-    """Mean utilisation that the driver's tool reports during a run, None where there is no such tool."""
-    if name == CPU or (tool := shutil.which("nvidia-smi")) is None:
-        return None
-    query = [tool, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200"]
-    with subprocess.Popen(query, stdout=subprocess.PIPE, text=True) as watcher:
-        observe(data, out, "--device", name, *options)
-        watcher.terminate()
-        printed, _ = watcher.communicate()
-    shares = [float(line) / 100 for line in printed.split() if line.isdecimal()]
-    return float(np.mean(shares)) if shares else None
+def _rated(name: str, run: ObservedRun, short: ObservedRun, plan: Plan) -> Row:
+    """Studies a second of a long run: in all, and of the studies that it had more than the short one."""
+    few, many = plan.studies
+    whole, further = many / run.seconds, (many - few) / max(run.seconds - short.seconds, 1e-3)
+    text = f"{run.seconds:.1f} s: {whole:.1f} studies a second, start included; {further:.1f} beyond {few} studies"
+    figures = {
+        "seconds": run.seconds,
+        "studies_per_second": whole,
+        "further_studies_per_second": further,
+        **{f"stage: {stage}": seconds for stage, seconds in run.report["stages"].items()},
+    }
+    return Row(f"{many} studies", _is_whole(name, run), text, figures)
+
+
+def _is_whole(name: str, run: ObservedRun) -> bool:
+    return run.report["device"] == name and not run.report["failures"]
+
+
+def _all_phantoms(plan: Plan) -> None:
+    for studies in filter(None, plan.studies):
+        dataset(plan.cache, studies=studies)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of every device that is asked for; returns 1 where a check failed."""
+    began = time.monotonic()
+    chosen = _parser().parse_args(arguments)
+    plan = Plan(chosen.cache, (chosen.studies, chosen.many), chosen.weights, began + chosen.seconds)
+    table: dict[str, list[Row]] = {}
+    with ThreadPoolExecutor(1) as pool:
+        made: Future[None] = pool.submit(_all_phantoms, plan)
+        found = find_devices(chosen.device)
+        for name, reason in found.broken.items():
+            _add(table, name, Row("found", False, reason, {}), chosen.json)
+        for name in dict.fromkeys(found.working):
+            for row in check_device(name, plan, made.result):
+                _add(table, name, row, chosen.json)
+    print(f"{time.monotonic() - began:.0f} s in all", flush=True)
+    return int(not all(row.passed for rows in table.values() for row in rows))
+
+
+def _add(table: dict[str, list[Row]], name: str, row: Row, file: Path | None) -> None:
+    """Print a row and write the table as it stands, so that a machine that is taken back leaves what it measured."""
+    table.setdefault(name, []).append(row)
+    print(f"{name:<8}{'ok' if row.passed else 'WRONG':<7}{row.check:<40}{row.measured}", flush=True)
+    if file:
+        entry = {name: [asdict(row) for row in rows] for name, rows in table.items()}
+        file.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default=AUTO, help="as of lumbar-kernel predict (default: auto)")
-    parser.add_argument("--studies", type=int, default=16, help="phantoms of a whole run (default: 16)")
+    parser.add_argument("--studies", type=int, default=STUDIES, help=f"phantoms graded twice (default: {STUDIES})")
+    parser.add_argument("--many", type=int, default=MANY, help=f"studies of the long run, 0 for none (default: {MANY})")
+    parser.add_argument("--seconds", type=float, default=300.0, help="begin nothing new after so long (default: 300)")
     parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     parser.add_argument("--cache", type=Path, default=Path("cache-bench"), help="folder for the phantoms")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table")
-    chosen = parser.parse_args(arguments)
-    found = find_devices(chosen.device)
-    table = {name: [Row("found", passed=False, measured=reason)] for name, reason in found.broken.items()}
-    for name in dict.fromkeys(found.working):
-        table[name] = check_device(name, chosen.cache, studies=chosen.studies, weights=chosen.weights)
-    for name, rows in table.items():
-        for row in rows:
-            print(f"{name:<8}{'ok' if row.passed else 'WRONG':<7}{row.check:<40}{row.measured}")
-    if chosen.json:
-        entry = {name: [asdict(row) for row in rows] for name, rows in table.items()}
-        chosen.json.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-    return int(not all(row.passed for rows in table.values() for row in rows))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table, row by row")
+    return parser
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def float_arrays(value: object) -> Iterator[NDArray[np.floating[Any]]]:
 
 def require_finite(value: object) -> None:
     """Raise NotFiniteError when a number inside a value is NaN or infinite."""
-    wrong = sum(int(array.size - np.isfinite(array).sum()) for array in float_arrays(value))
-    if wrong:
+    arrays = [array for array in float_arrays(value) if not np.isfinite(array).all()]  # counting takes longer
+    if arrays:
+        wrong = sum(int(array.size - np.isfinite(array).sum()) for array in arrays)
         msg = f"{wrong} numbers of the {type(value).__name__} are not finite"
         raise NotFiniteError(msg)

@@ -12,8 +12,8 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "config", "checks", "processes"),
-    *("study", "views", "resampling"),
+    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "processors", "config", "checks"),
+    *("processes", "study", "views", "resampling"),
 )
 """Modules of the top of the package; each may import only those before it."""
 
@@ -55,15 +55,18 @@ ROOMS = {
             "devices",
             "process_settings",
             "messages",
+            "dealing",
+            "run_state",
             "progress",
             "journal",
             "shared_memory",
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "pipeline", "workers", "outputs", "supervisor"),
+        *("scheduler", "stages", "member_grading", "pipeline", "workers", "outputs", "supervisor"),
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
+    "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr"),
 }
 """Modules of each room; each may import only those before it."""
 
@@ -76,6 +79,7 @@ BELOW = {
     "runtime": ("dicom", "models", "localisation", "grading", "results"),
     "structured_reports": ("dicom", "results"),
     "phantom": (),
+    "commands": ("dicom", "results", "runtime", "structured_reports", "phantom"),
 }
 """The rooms that a room may import, besides the top of the package."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -110,11 +109,6 @@ def worker_devices(working: Sequence[str], *, blocks: int, cores: int) -> tuple[
         return tuple(working)
     each = cores if set(working) == {CPU} else cores // (2 * len(working))
     return (tuple(working) * max(1, min(each, MOST_WORKERS_EACH)))[: max(blocks, 1)]
-
-
-def processor_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_fault(name: str) -> str | None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 
-from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
-from lumbar_kernel.grading.crops import blank_crops
-from lumbar_kernel.grading.ensemble import combine
-from lumbar_kernel.grading.grader import grade, require_graded
 from lumbar_kernel.models.checkpoints import LoadedModels, load_models
 from lumbar_kernel.models.manifest import WAITING, MemberSpec
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
-from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, Update, studies_at_once
+from lumbar_kernel.runtime.member_grading import MemberGrading
+from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, studies_at_once
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import (
@@ -31,7 +27,6 @@ from lumbar_kernel.runtime.scheduler import (
 from lumbar_kernel.runtime.stages import StageRunner, StudyState, prepare
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
-from lumbar_kernel.views import VIEWS
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +83,7 @@ class GradingRun:
         loader: that may have begun to read the studies of the shard.
         scheduler: expects and learns what steps cost.
         stages: runs every stage.
+        grading: lets members grade studies.
     """
 
     config: Config
@@ -100,11 +96,13 @@ class GradingRun:
     loader: StudyLoader | None
     scheduler: Scheduler = field(init=False)
     stages: StageRunner = field(init=False)
+    grading: MemberGrading = field(init=False)
 
     def __post_init__(self) -> None:
         device = str(self.models.device)
         self.scheduler = Scheduler(self.models.manifest, self.budget)
         self.stages = StageRunner(self.shard, device, self.recorder, self.budget, self.scheduler, self.emit)
+        self.grading = MemberGrading(self.shard, self.models, self.recorder, self.journal, self.stages)
 
     @property
     def block(self) -> int:
@@ -114,7 +112,7 @@ class GradingRun:
     @property
     def members(self) -> tuple[MemberSpec, ...]:
         """The members that could be loaded, in the manifest's order."""
-        return tuple(spec for spec in self.models.manifest.members if spec.name in self.models.members)
+        return self.grading.members
 
     @property
     def members_dropped(self) -> dict[str, str]:
@@ -123,7 +121,9 @@ class GradingRun:
         return {spec.name: dropped[spec.stage] for spec in self.members if spec.stage in dropped}
 
     def grade_everything(self) -> tuple[tuple[str, ...], bool]:
-        """A first pass over all studies, then the members by gain per second, then the reduced studies in full.
+        """All members study by study while time is ample, so that no crops have to be kept; else in passes.
+
+        The passes: a first one over all studies, then the members by gain per second, then the reduced studies in full.
 
         Returns:
             The members that graded every study they could, and whether everything was done.
@@ -131,12 +131,12 @@ class GradingRun:
         remaining = self._restore()
         everything, full = FirstPass(self.members), FirstPass(first_members(self.members))
         reduced = FirstPass(fastest_members(full.members, self.members), REDUCED_STRIDE)
-        states = self._first_pass(remaining, FirstPassOptions(full, reduced, resumed=everything))
+        states = self._first_pass(remaining, FirstPassOptions(full, reduced, everything))
         finished = self._further_passes(states)
         reduced_ids = {state.study_id for state in states if state.reduced}
         redone = self._first_pass(
             [files for files in remaining if files.study_id in reduced_ids],
-            FirstPassOptions(everything, reduced=everything, resumed=everything, phase="second pass"),
+            FirstPassOptions(everything, everything, everything, phase="second pass"),
         )
         all_studies = len(states) == len(remaining)
         complete = all_studies and len(finished) == len(self.members) and len(redone) == len(reduced_ids)
@@ -151,30 +151,18 @@ class GradingRun:
         remaining: list[StudyFiles] = []
         for start in range(0, len(self.shard.studies), self.block):
             block = self.shard.studies[start : start + self.block]
-            states = [state for files in block if (state := self._recorded_state(files.study_id)) is not None]
+            states = [state for files in block if (state := self.grading.recorded(files.study_id)) is not None]
             if len(states) < len(block):
                 remaining += block
                 continue
             for state in states:
-                self.emit(self._update(state))
+                self.emit(self.grading.update(state))
         return remaining
 
-    def _recorded_state(self, study_id: str) -> StudyState | None:
-        """A study as the journal holds it, None when a member that could grade it has not."""
-        if (recorded := self.journal.study(study_id)) is None:
-            return None
-        report, confidence, views = recorded
-        state = StudyState(report, confidence=confidence)
-        for spec in self.members:
-            if spec.view not in views:
-                continue
-            if (probabilities := self.journal.grades(study_id, spec.name)) is None:
-                return None
-            state.predictions[spec.name] = probabilities
-        return state
-
     def _first_pass(self, studies: Sequence[StudyFiles], options: FirstPassOptions) -> list[StudyState]:
-        """Read, localise, crop and grade a few studies at a time, in full while all of them fit, else reduced.
+        """Read, localise, crop and grade a few studies at a time: by all members while time is ample, else in full.
+
+        Where not even that fits for all of them, it is reduced.
 
         Studies that an interrupted run had begun get all members at once, if a full first pass of the others still
         fits: their crops are not on disk, and another interruption would have them cut a third time.
@@ -185,8 +173,8 @@ class GradingRun:
         with self._loader_of(studies) as loader:
             results = iter(loader)
             while left := len(studies) - len(states):
-                first_pass = scheduler.choose(options.full, options.reduced, studies=left)
-                if first_pass is not options.full and not warned:
+                first_pass = scheduler.choose(options, studies=left)
+                if first_pass is options.reduced and first_pass is not options.full and not warned:
                     self._warn(scheduler.shortage(options.full, options.reduced, studies=left))
                     warned = True
                 seconds = scheduler.first_pass_seconds(first_pass)
@@ -200,9 +188,11 @@ class GradingRun:
                 block = self._prepare_block(results, count, stride=first_pass.stride, done=done)
                 if not block:
                     break
+                if not states and first_pass is options.everything:  # soon something to show, and to write
+                    self._grade_block(options.full.members, block)
                 self._grade_block(first_pass.members, block)
                 states += block
-                resumed, later = options.resumed.members, left - len(block)
+                resumed, later = options.everything.members, left - len(block)
                 resuming = begun.intersection(state.study_id for state in block)
                 if resuming and scheduler.members_fit(resumed, studies=len(block), full=options.full, later=later):
                     self._grade_block(resumed, block)
@@ -217,10 +207,14 @@ class GradingRun:
 
     def _prepare_block(self, results: Iterator[ReadResult], count: int, *, stride: int, done: int) -> list[StudyState]:
         """The next `count` studies after the `done` first, localised and cropped; none when the loader has no more."""
-        # The first wait is for the loader to start, from which there is nothing to learn.
-        read = self.stages.run(WAITING, (), lambda: list(islice(results, count)), effort=count if done else 0)
-        block = []
-        for result in read or ():
+        block: list[StudyState] = []
+        while len(block) < count:
+            # The first wait is for the loader to start, from which there is nothing to learn.
+            result = self.stages.run(
+                WAITING, (), lambda: next(results, None), effort=int(done + len(block) > 0), check=_trusted
+            )
+            if result is None:
+                break
             drawn = result.files.study_id in self.shard.pictured
             pictures = self.config.pictures_path if drawn else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
@@ -232,9 +226,11 @@ class GradingRun:
     def _grade_block(self, members: Sequence[MemberSpec], block: Sequence[StudyState]) -> None:
         """Let members grade a few studies, and emit them."""
         for spec in members:
-            self._grade(spec, block)
+            self.grading.grade(spec, block)
         for state in block:
-            self.emit(self._update(state))
+            self.emit(self.grading.update(state))
+            if not any(state.lacks(spec) for spec in self.members):
+                state.crops = {}  # memory stays the same however many studies there are
 
     def _further_passes(self, states: Sequence[StudyState]) -> list[MemberSpec]:
         """One pass of each member over the studies it has not graded; returns the members that completed theirs."""
@@ -259,60 +255,10 @@ class GradingRun:
             self._grade_block((spec,), block)
         return not any(state.lacks(spec) for state in states)
 
-    def _grade(self, spec: MemberSpec, block: Sequence[StudyState]) -> None:
-        """Add one member's probabilities to several studies, from the journal where it holds all of them.
-
-        A block that fails as a whole is tried study by study; so is every block once a process has been lost.
-        """
-        if spec.stage in self.stages.dropped:
-            return
-        ungraded = [state for state in block if state.lacks(spec)]
-        recorded = [self.journal.grades(state.study_id, spec.name) for state in ungraded]
-        found = [probabilities for probabilities in recorded if probabilities is not None]
-        if len(found) == len(ungraded):
-            for state, probabilities in zip(ungraded, found, strict=True):
-                state.predictions[spec.name] = probabilities
-            return
-        if self.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded):
-            for state in ungraded:
-                self._predict(spec, block, [state])
-
-    def _predict(self, spec: MemberSpec, block: Sequence[StudyState], chosen: Sequence[StudyState]) -> bool:
-        """Let a member grade the chosen studies of a block; returns whether it could.
-
-        The others are replaced by blank crops rather than left out: another batch size would change the last bits.
-        """
-        view, nets = VIEWS[spec.view], self.models.members[spec.name]
-        places = [block.index(state) for state in chosen]
-        crops = [state.crops[spec.view] if state in chosen else blank_crops(view) for state in block]
-
-        def predict() -> FloatArray:
-            return grade(crops, nets, view=view, groups=view.groups)[places]
-
-        def check(probabilities: FloatArray) -> None:
-            for place, of_study in zip(places, probabilities, strict=True):
-                require_graded(of_study, crops[place], view)
-
-        predicted = self.stages.run(spec.stage, [state.study_id for state in chosen], predict, nets=nets, check=check)
-        if predicted is None:
-            return False
-        for state, probabilities in zip(chosen, predicted, strict=True):
-            if not state.reduced:
-                self.journal.add_grades(state.study_id, spec.name, probabilities)
-            state.predictions[spec.name] = probabilities
-        return True
-
-    def _update(self, state: StudyState) -> Update:
-        """The study's grades as they stand, with its part of the report."""
-        combined = combine(state.predictions, self.models.manifest, state.confidence)
-        report = replace(
-            state.report,
-            members=combined.members,
-            graded_rows=int(combined.graded.sum()),
-            failures=self.recorder.failures(state.study_id) or state.report.failures,
-        )
-        return Update(grades=combined.grades, row_members=combined.row_members, report=report)
-
     def _warn(self, text: str) -> None:
         logger.warning(text)
         self.emit(Note(text))
+
+
+def _trusted(_: object) -> None:
+    """No check of a study that was read: its reader has checked every pixel."""

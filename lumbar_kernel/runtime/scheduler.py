@@ -16,6 +16,10 @@ REDUCED_STRIDE = 2
 by 2 mm (canal) and 4 mm (foramina), means of the largest shift in eight phantoms. Every third slice would cost 7 mm."""
 
 
+AMPLE = 1.5
+"""Time is ample while it is enough for so many times the work that is left."""
+
+
 @dataclass(frozen=True)
 class FirstPass:
     """How a study gets its first grades.
@@ -36,13 +40,13 @@ class FirstPassOptions:
     Attributes:
         full: while all studies fit into the time that is left.
         reduced: when they do not.
-        resumed: for studies that an interrupted run had begun.
+        everything: by all members, while time is ample and for studies that an interrupted run had begun.
         phase: name of the pass in the progress.
     """
 
     full: FirstPass
     reduced: FirstPass
-    resumed: FirstPass
+    everything: FirstPass
     phase: str = "first pass"
 
 
@@ -90,9 +94,11 @@ class Scheduler:
         """Whether a stage of so many studies fits by the manifest's figure, which was measured on a processor."""
         return self._budget.fits(self._cpu_seconds.get(stage, 0.0) * studies)
 
-    def choose(self, full: FirstPass, reduced: FirstPass, *, studies: int) -> FirstPass:
-        """The full pass while all studies fit into the time that is left, else the reduced one."""
-        return full if self._budget.fits(self.first_pass_seconds(full) * studies) else reduced
+    def choose(self, options: FirstPassOptions, *, studies: int) -> FirstPass:
+        """By all members while time is ample, in full while all studies fit into the time left, else reduced."""
+        if self._budget.fits(AMPLE * self.first_pass_seconds(options.everything) * studies):
+            return options.everything
+        return options.full if self._budget.fits(self.first_pass_seconds(options.full) * studies) else options.reduced
 
     def members_fit(self, members: Sequence[MemberSpec], *, studies: int, full: FirstPass, later: int) -> bool:
         """Whether these members can grade some studies now and a full first pass of the `later` studies still fits."""

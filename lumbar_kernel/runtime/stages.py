@@ -18,7 +18,7 @@ from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import row_weights
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
-from lumbar_kernel.localisation.series_shift import align_series
+from lumbar_kernel.localisation.series_shift import Alignment, align_series
 from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.manifest import MemberSpec
 from lumbar_kernel.results.pictures import draw_study
@@ -189,7 +189,9 @@ def prepare(
     state = StudyState(StudyReport(study_id=study_id), reduced=stride > 1)
     landmarks: Landmarks | None = None
     views: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
-    alignment = runner.run("align", [study_id], lambda: align_series(study)) if study.series else None
+    alignment = None
+    if study.series:
+        alignment = runner.run("align", [study_id], lambda: align_series(study), check=_require_finite_places)
     aligned = alignment.study if alignment is not None else study
     if study.series:
         landmarks = runner.run(
@@ -211,6 +213,11 @@ def prepare(
         report = replace(report, missing=(*report.missing, reason))
     state.report = report
     return state
+
+
+def _require_finite_places(alignment: Alignment) -> None:
+    """Raise NotFiniteError for a slice without a place; its pixels, which nothing changed, were checked on reading."""
+    require_finite([item.plane for series in alignment.study.series for item in series.slices])
 
 
 def _localise(study: Study, runner: StageRunner, models: LoadedModels, stride: int) -> Landmarks | None:

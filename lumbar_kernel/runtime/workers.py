@@ -25,8 +25,9 @@ from lumbar_kernel.models.manifest import WAITING
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.devices import CPU
-from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update, studies_at_once
+from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.process_settings import keep_freed_memory, one_thread
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
@@ -38,8 +39,8 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 300.0
 """Time limit for a worker to import torch, start its device and load the weights."""
 
-HEAD_START_BLOCKS = 3
-"""Blocks that the first worker on the processor grades while the others still import their packages."""
+AHEAD_OF_ACCELERATORS = 2
+"""Fewest studies that are read ahead for a worker of an accelerator, so that it need not wait after it has graded."""
 
 STOP_SECONDS = 3.0
 LEAST_PATIENCE = 0.1
@@ -100,7 +101,8 @@ class WorkerPool:
         self._entry = entry or worker_process
         self._graded = False  # whether any study has its first grades
         self.failures: list[Failure] = []
-        readers, ahead = (max(1, total // len(devices)) for total in (config.readers, config.ahead))
+        least_ahead = 1 if devices[0] == CPU else AHEAD_OF_ACCELERATORS
+        readers, ahead = max(1, config.readers // len(devices)), max(least_ahead, config.ahead // len(devices))
         self._config = replace(config, workers=readers, ahead=ahead)  # shared out, so that memory does not grow
         self._budget, self._clock = budget, clock
         self._free = list(devices)
@@ -231,33 +233,6 @@ class WorkerPool:
         if worker.shard.device == CPU or not (self._running or self._free):
             self._free.append(CPU)
         self._start_waiting()
-
-
-def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
-    """The studies that are drawn: the first ones, as many as the run asks for."""
-    return frozenset(item.study_id for item in studies[: config.pictured])
-
-
-def shards(
-    studies: Sequence[StudyFiles], devices: Sequence[str], *, drawn: frozenset[str] = frozenset()
-) -> list[Shard]:
-    """Whole blocks of studies dealt out to the devices in turn; no shard is empty.
-
-    On the processor, where the other workers start later, the first one gets a few blocks more.
-    """
-    size = studies_at_once(devices[0])
-    blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
-    ahead = HEAD_START_BLOCKS if set(devices) == {CPU} else 0
-    taken = [0] * ahead + [k % len(devices) for k in range(bool(ahead), len(blocks) + 1)]
-    dealt = [
-        [item for block, taker in zip(blocks, taken, strict=False) if taker == k for item in block]
-        for k in range(len(devices))
-    ]
-    return [
-        Shard(k, tuple(items), device, pictured=drawn)
-        for k, (items, device) in enumerate(zip(dealt, devices, strict=True))
-        if items
-    ]
 
 
 def grade_shard(config: Config, shard: Shard, budget: Budget, emit: Callable[[Message], None]) -> Done:

@@ -11,7 +11,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.runtime import pipeline
+from lumbar_kernel.runtime import member_grading, pipeline
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.journal import Journal
 from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Note, Ready, Shard, Step, Update
@@ -124,7 +124,9 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
     (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
     monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
     graded = []
-    monkeypatch.setattr(pipeline, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw))
+    monkeypatch.setattr(
+        member_grading, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw)
+    )
     reported = messages(dataset, trained, tmp_path, resume=True)
     assert last_grades(reported) == expected
     # What the journal holds is not done again.
@@ -143,6 +145,7 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
     monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
     if not ample:
         monkeypatch.setattr(pipeline.Scheduler, "members_fit", lambda *_, **__: False)
+        monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.full)
     updates = [m for m in messages(dataset, trained, tmp_path, resume=True) if isinstance(m, Update)]
     second = next(i for i, m in enumerate(updates) if m.report.study_id != updates[0].report.study_id)
     expected = whole_journal[1][updates[0].report.study_id]
@@ -166,7 +169,7 @@ def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, t
             raise GradingError("15 of 15 probabilities are not finite")
         return grade(crops, nets, view=view, **options)
 
-    monkeypatch.setattr(pipeline, "grade", spoiled)
+    monkeypatch.setattr(member_grading, "grade", spoiled)
     for _, report in last_grades(messages(dataset, trained, tmp_path)).values():
         assert "canal_t2" not in report.members
         assert {failure.stage for failure in report.failures} == {"grade canal_t2"}
@@ -180,7 +183,7 @@ def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_stud
     add_study = Journal.add_study
     monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
     monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
-    monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, full, reduced, **__: reduced)
+    monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.reduced)
     reported = messages(dataset, trained, tmp_path)
     (note,) = [message.text for message in reported if isinstance(message, Note)]
     assert "every 2nd sagittal slice" in note

@@ -5,7 +5,14 @@ import pytest
 
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.scheduler import FirstPass, Scheduler, fastest_members, first_members
+from lumbar_kernel.runtime.scheduler import (
+    AMPLE,
+    FirstPass,
+    FirstPassOptions,
+    Scheduler,
+    fastest_members,
+    first_members,
+)
 from tests.conftest import FakeClock
 
 
@@ -52,8 +59,18 @@ def test_a_reduced_pass_updates_the_estimate_of_the_full_one(manifest):
 
 def test_the_first_pass_is_reduced_only_when_the_full_one_does_not_fit(manifest):
     full, reduced = FirstPass(manifest.members[:1]), FirstPass(manifest.members[1:2], stride=2)
-    for seconds, expected in ((3.4 * 10 * 1.11, full), (3.4 * 10, reduced), (1.0, reduced), (None, full)):
-        assert scheduler_for(manifest, seconds).choose(full, reduced, studies=10) is expected
+    options = FirstPassOptions(full, reduced, everything=FirstPass(manifest.members))
+    enough = scheduler_for(manifest).first_pass_seconds(options.everything) * 10 * AMPLE * 1.11
+    assert enough > 3.4 * 10 * 1.11
+    for seconds, expected in (
+        (None, options.everything),
+        (enough, options.everything),
+        (enough / 1.11, full),
+        (3.4 * 10 * 1.11, full),
+        (3.4 * 10, reduced),
+        (1.0, reduced),
+    ):
+        assert scheduler_for(manifest, seconds).choose(options, studies=10) is expected
     text = scheduler_for(manifest, 10.0).shortage(full, reduced, studies=10)
     assert "34 s" in text
     assert "10 s are left" in text

@@ -2,14 +2,13 @@ import os
 import time
 
 import numpy as np
-import pytest
 
 from lumbar_kernel import Config
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.messages import Done, Ready, Step, Update, studies_at_once
+from lumbar_kernel.runtime.messages import Done, Ready, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import HEAD_START_BLOCKS, MOST_LOST, WorkerPool, pictured, shards
+from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool
 
 
 class Files:
@@ -54,30 +53,6 @@ def run(names, devices, tmp_path, **options):
     return found, done, workers.failures
 
 
-@pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:1"), ("a", "b", "c")])
-@pytest.mark.parametrize("count", [1, 4, 5, 11, 40])
-def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
-    studies = [Files(number) for number in range(count)]
-    dealt = shards(studies, devices)
-    assert sorted((item for shard in dealt for item in shard.studies), key=studies.index) == studies
-    assert all(shard.studies for shard in dealt)
-    size = studies_at_once(devices[0])
-    for shard in dealt:
-        for start in range(0, len(shard.studies), size):
-            block = [studies.index(item) for item in shard.studies[start : start + size]]
-            assert block[0] % size == 0
-            assert block == list(range(block[0], block[0] + len(block)))
-
-
-def test_on_the_processor_the_first_worker_begins_alone_and_gets_more():
-    first, second = shards([Files(number) for number in range(40)], ("cpu", "cpu"))
-    assert len(first.studies) - len(second.studies) in (
-        (HEAD_START_BLOCKS - 1) * studies_at_once("cpu"),
-        HEAD_START_BLOCKS * studies_at_once("cpu"),
-    )
-    assert len(shards([Files(number) for number in range(4)], ("cpu", "cpu"))) == 1
-
-
 def test_workers_on_the_processor_start_when_the_first_has_graded(tmp_path):
     config = Config(data=tmp_path, output=tmp_path)
     started = []
@@ -92,14 +67,6 @@ def test_workers_on_the_processor_start_when_the_first_has_graded(tmp_path):
         while workers.busy:
             list(workers.messages(0.5))
     assert started == [(0, False), (1, True)]
-
-
-@pytest.mark.parametrize(("options", "drawn"), [({"pictures": 2}, 2), ({"html": True}, 9), ({}, 0)])
-def test_the_first_studies_of_the_run_are_drawn_however_they_are_dealt_out(tmp_path, options, drawn):
-    studies = [Files(number) for number in range(9)]
-    first = pictured(Config(data=tmp_path, output=tmp_path, **options), studies)
-    assert first == {item.study_id for item in studies[:drawn]}
-    assert all(shard.pictured == first for shard in shards(studies, ("a", "b"), drawn=first))
 
 
 def test_two_devices_share_the_studies(tmp_path):

@@ -1,0 +1,75 @@
+"""Each kind of network on a device against itself on the processor, in single and half precision, and its rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE
+from lumbar_kernel.localisation.slice_maps import FRAME
+from lumbar_kernel.models.checkpoints import LoadedModels, load_models
+from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.inference import run_batch
+from lumbar_kernel.runtime.devices import CPU
+from lumbar_kernel.schema import LEVELS
+from lumbar_kernel.views import VIEWS
+
+PROBABILITY_TOLERANCE = {False: 1e-3, True: 2e-2}
+"""Largest difference of a probability from the processor's, in single and in half precision."""
+
+SECONDS_EACH = 0.5
+PICTURES = {CPU: 8}
+"""Pictures at once on a processor; accelerators get `PICTURES_ON_ACCELERATORS`."""
+
+PICTURES_ON_ACCELERATORS = 128
+
+
+def check_networks(name: str, weights: Path | None) -> Iterator[tuple[str, bool, str, dict[str, float]]]:
+    """What was checked, whether it holds, what was measured in words and in figures, for each network and precision."""
+    expected_of = dict(_examples(load_models(weights, CPU)[0], pictures=4))
+    models, _ = load_models(weights, name)
+    count = PICTURES.get(name, PICTURES_ON_ACCELERATORS)
+    many = dict(_examples(models, pictures=count))
+    for kind, (net, inputs) in _examples(models, pictures=4):
+        reference, same_inputs = expected_of[kind]
+        expected = _probabilities(reference, *same_inputs, mixed=False)
+        for mixed in (False, True) if name != CPU else (False,):
+            difference = float((_probabilities(net, *inputs, mixed=mixed) - expected).abs().max())
+            rate = _pictures_a_second(*many[kind], count=count, mixed=mixed)
+            text = f"{rate:,.0f} pictures a second, probabilities within {difference:.1e}"
+            passed = difference <= PROBABILITY_TOLERANCE[mixed]
+            figures = {"pictures_per_second": rate, "difference": difference}
+            yield f"{kind}, {'half' if mixed else 'single'} precision", passed, text, figures
+
+
+def _examples(models: LoadedModels, *, pictures: int) -> Iterator[tuple[str, tuple[nn.Module, tuple[Tensor, ...]]]]:
+    """Name, network and random inputs of the first checkpoint of each localiser and member."""
+    noise = torch.Generator().manual_seed(0)
+    for name, nets, shape in (("sagittal", models.sagittal, (FRAME, FRAME)), ("axial", models.axial, WINDOW_SHAPE)):
+        if nets:
+            yield name, (nets[0], (torch.randn(pictures, 1, *shape, generator=noise),))
+    for spec in models.manifest.members:
+        if nets_of := models.members.get(spec.name):
+            geometry = VIEWS[spec.view].geometry
+            slices = geometry.slices if spec.in_chans == 1 else spec.in_chans
+            images = torch.randn(pictures, slices, *geometry.shape, generator=noise)
+            level = torch.arange(pictures) % len(LEVELS)
+            yield spec.name, (nets_of[0], (images, level, torch.ones(pictures, slices, dtype=torch.bool)))
+
+
+def _probabilities(net: nn.Module, *inputs: Tensor, mixed: bool) -> Tensor:
+    output = run_batch(net, *inputs, mixed=mixed)
+    return output.exp() if isinstance(net, HeatmapNet) else output.softmax(dim=-1)
+
+
+def _pictures_a_second(net: nn.Module, inputs: tuple[Tensor, ...], *, count: int, mixed: bool) -> float:
+    run_batch(net, *inputs, mixed=mixed)
+    began, passes = time.monotonic(), 0
+    while (spent := time.monotonic() - began) < SECONDS_EACH:
+        run_batch(net, *inputs, mixed=mixed)  # copies the result back, so the device has finished
+        passes += 1
+    return passes * count / spent

@@ -1,0 +1,1 @@
+"""The commands of `lumbar-kernel`, one module each: its parser and what it does."""

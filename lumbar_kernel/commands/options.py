@@ -1,0 +1,57 @@
+"""What several commands share: help as it is written, options that mean the same, and lines for the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from lumbar_kernel.config import SPLITS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""The parser of the command line as a command adds itself to it."""
+
+
+class PlainHelp(argparse.RawDescriptionHelpFormatter):
+    """Keeps the paragraphs of a description."""
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], *, brief: str, description: str
+) -> argparse.ArgumentParser:
+    """The parser of a new command, to which its arguments are added.
+
+    Args:
+        commands: of the command line.
+        name: of the command.
+        run: does what the command is for; returns the exit code.
+        brief: a few words for the list of commands.
+        description: paragraphs for the help of this command.
+    """
+    parser = commands.add_parser(name, help=brief, description=description, formatter_class=PlainHelp)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add what studies are read from: the folder or archive, its split, and roles that replace those found."""
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder, zip, tar or DICOMDIR of studies")
+    add_split(parser)
+    roles = "CSV (study_id, series_id, series_description) with roles that replace those found"
+    parser.add_argument("--roles", type=Path, metavar="FILE", help=roles)
+    one = "role of one series: t1, t2, axial or none; may be repeated"
+    parser.add_argument("--series", action="append", default=[], metavar="[STUDY/]SERIES=ROLE", help=one)
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add which half of the competition's folder is read."""
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="half of the competition's folder to read")
+
+
+def say(text: str, *, to_error: bool = False) -> None:
+    """Write a line to the terminal, whatever characters it can show: file names may hold undecodable bytes."""
+    stream = sys.stderr if to_error else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))

@@ -1,0 +1,84 @@
+"""`lumbar-kernel phantom`: synthetic studies."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lumbar_kernel.commands.options import Commands, add_command, say
+from lumbar_kernel.config import SPLITS
+from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.results.report import EXIT_GRADED
+
+DESCRIPTION = """\
+Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
+truth_label_coordinates.csv; train split: train.csv and train_label_coordinates.csv), or a contact sheet of them with
+their true points and grades, or both."""
+
+GALLERY_ROWS = 8
+"""Studies on a contact sheet; more are too small to look at."""
+
+MOST_READER_NOISE = 3.0
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "phantom", run, brief="make synthetic studies", description=DESCRIPTION)
+    parser.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder to write")
+    parser.add_argument(
+        "--gallery", type=Path, metavar="FILE.png", help=f"draw the first {GALLERY_ROWS} studies; OUT may be left out"
+    )
+    parser.add_argument("--studies", type=int, required=True, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument(
+        "--balanced", action="store_true", help="make stenosis much more common than in the competition"
+    )
+    parser.add_argument(
+        "--reader-noise",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="disagreement of the radiologists behind the tables, 1 as in reality (default: 0, exact truth)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write phantoms."""
+    from lumbar_kernel.phantom import write_dataset
+
+    if chosen.studies < 1 or chosen.workers < 1:
+        msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
+        raise ConfigError(msg)
+    if not 0 <= chosen.reader_noise <= MOST_READER_NOISE:
+        msg = f"--reader-noise must be 0 to {MOST_READER_NOISE}, not {chosen.reader_noise}"
+        raise ConfigError(msg)
+    if not (chosen.out or chosen.gallery):
+        msg = "nothing to write: name the folder OUT, or --gallery FILE.png, or both"
+        raise ConfigError(msg)
+    if chosen.out:
+        write_dataset(
+            chosen.out,
+            studies=chosen.studies,
+            seed=chosen.seed,
+            split=chosen.split,
+            workers=chosen.workers,
+            progress=not chosen.quiet,
+            balanced=chosen.balanced,
+            reader_noise=chosen.reader_noise,
+        )
+    if chosen.gallery:
+        _draw_gallery(chosen.gallery, studies=min(chosen.studies, GALLERY_ROWS), seed=chosen.seed)
+        if not chosen.quiet:
+            say(f"{chosen.gallery}")
+    return EXIT_GRADED
+
+
+def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
+    from lumbar_kernel.phantom import dataset_study
+    from lumbar_kernel.results.gallery import draw_gallery
+
+    phantoms = (dataset_study(seed, index) for index in range(studies))
+    draw_gallery(((phantom.study, phantom.truth) for phantom in phantoms), path)

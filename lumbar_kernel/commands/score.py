@@ -1,0 +1,43 @@
+"""`lumbar-kernel score`: a submission against labels."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lumbar_kernel.commands.options import Commands, add_command, say
+from lumbar_kernel.results.report import EXIT_GRADED
+
+DESCRIPTION = """\
+Score a submission against labels with the competition's metric: weighted log loss of canal, foraminal and
+subarticular grades, and of any severe canal stenosis; lower is better. TRUTH has the columns of train.csv.
+
+A submission that the platform would refuse is refused here: other rows than those of the truth's studies, other
+columns, values that are negative or not finite, rows that do not sum to one."""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "score", run, brief="score a submission", description=DESCRIPTION)
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="submission.csv")
+    parser.add_argument("truth", type=Path, metavar="TRUTH", help="train.csv, or truth.csv of a phantom")
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of the interval (default: 1000)")
+    parser.add_argument("--subset", action="store_true", help="score only the studies that both files hold")
+    parser.add_argument("--png", type=Path, metavar="FILE.png", help="draw predicted against observed frequencies")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Score a submission."""
+    from lumbar_kernel.results.metric import load_solution
+    from lumbar_kernel.results.reliability import draw_reliability, reliability
+    from lumbar_kernel.results.score_report import labels_and_probabilities, score_text, scored_rows
+    from lumbar_kernel.results.submission import load_submission
+
+    submission, solution = load_submission(chosen.submission), load_solution(chosen.truth)
+    scored = scored_rows(submission, solution, subset=chosen.subset)
+    bins = reliability(*labels_and_probabilities(scored, submission))
+    say(score_text(scored, submission, bins, draws=chosen.draws))
+    if chosen.png:
+        draw_reliability(bins, chosen.png)
+        say(f"{chosen.png}")
+    return EXIT_GRADED

@@ -1,0 +1,40 @@
+import argparse
+import io
+import sys
+
+import pytest
+
+from lumbar_kernel.commands.options import add_command, add_data, say
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal that shows ASCII only."""
+
+    def __init__(self):
+        super().__init__(io.BytesIO(), encoding="ascii")
+
+
+def test_a_line_is_shown_on_every_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    say("caf\xe9 \udcff")
+    terminal.flush()
+    assert terminal.buffer.getvalue() == b"caf\\xe9 \\udcff\n"
+
+
+def test_errors_go_where_errors_belong(capsys):
+    say("wrong", to_error=True)
+    assert capsys.readouterr() == ("", "wrong\n")
+
+
+def test_a_command_brings_its_help_and_its_function(capsys):
+    parser = argparse.ArgumentParser(prog="tool")
+    commands = parser.add_subparsers()
+    add_data(
+        add_command(commands, "look", lambda chosen: len(chosen.series), brief="a look", description="One.\n\nTwo.")
+    )
+    chosen = parser.parse_args(["look", "folder", "--series", "1=t1", "--series", "2=axial"])
+    assert chosen.command(chosen) == 2
+    with pytest.raises(SystemExit, match="0"):
+        parser.parse_args(["look", "--help"])
+    assert "One.\n\nTwo." in capsys.readouterr().out

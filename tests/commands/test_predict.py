@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from lumbar_kernel.__main__ import main
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_USAGE
+
+
+def test_predict_then_score_by_the_command_line(dataset, untrained, tmp_path, capsys):
+    code = main(["predict", str(dataset), "--out", str(tmp_path), "--weights", str(untrained), "--workers", "0"])
+    assert code in (EXIT_GRADED, EXIT_DEGRADED)
+    assert str(tmp_path / "submission.csv") in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == code
+    truth = str(dataset / "truth.csv")
+    assert main(["score", str(tmp_path / "submission.csv"), truth, "--draws", "20"]) == EXIT_GRADED
+    shown = capsys.readouterr().out
+    assert "of 2 studies" in shown
+    line = next(line.split() for line in shown.splitlines() if line.startswith("mean"))
+    value, low, high = (float(word) for word in line if word[0].isdigit() and "." in word)
+    assert 0 < low <= value <= high
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--study-seconds", "0"], "study_seconds must be"),
+        (["--out", "/proc/impossible"], "cannot be written"),
+        (["--device", "cuda:99"], "does not work"),
+    ],
+)
+def test_an_impossible_wish_is_refused_before_grading(dataset, untrained, tmp_path, capsys, options, message):
+    base = ["predict", str(dataset), "--out", str(tmp_path), "--weights", str(untrained), "--quiet"]
+    assert main([*base, *options]) == EXIT_USAGE
+    assert message in capsys.readouterr().err
+
+
+def test_quiet_prints_nothing(dataset, untrained, tmp_path, capsys):
+    options = ["--out", str(tmp_path), "--weights", str(untrained), "--seconds", "0.001", "--quiet"]
+    assert main(["predict", str(dataset), *options]) == EXIT_DEGRADED
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,22 @@
+from lumbar_kernel.__main__ import main
+from lumbar_kernel.results.report import EXIT_GRADED, EXIT_NOTHING
+
+
+def test_a_submission_that_the_platform_refuses_is_refused(dataset, tmp_path, capsys):
+    lines = (dataset / "sample_submission.csv").read_text().splitlines()
+    (tmp_path / "short.csv").write_text("\n".join(lines[:-1]))
+    assert main(["score", str(tmp_path / "short.csv"), str(dataset / "truth.csv")]) == EXIT_NOTHING
+    assert "Submission Scoring Error: the submission lacks 1 rows" in capsys.readouterr().err
+    assert main(["score", str(dataset / "sample_submission.csv"), str(dataset / "sample_submission.csv")]) == 1
+    assert "must have the columns study_id" in capsys.readouterr().err
+
+
+def test_score_draws_its_reliability(dataset, tmp_path):
+    sample, truth, plot = (str(dataset / "sample_submission.csv"), str(dataset / "truth.csv"), tmp_path / "r.png")
+    assert main(["score", sample, truth, "--draws", "0", "--png", str(plot)]) == EXIT_GRADED
+    assert plot.stat().st_size > 1000
+
+
+def test_a_missing_file_to_score_is_reported_in_one_line(tmp_path, capsys):
+    assert main(["score", str(tmp_path / "no.csv"), str(tmp_path / "none.csv")]) == EXIT_NOTHING
+    assert "no.csv" in capsys.readouterr().err
