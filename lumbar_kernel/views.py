@@ -50,7 +50,8 @@ VIEWS = {
     # The public T1 slices to train on have 1.0 to 1.4 mm pixels.
     "sagittal_t1": View(FORAMINA, CropGeometry(0.5, (96, 96), 5, 1.1), (FORAMINAL,), sided=True),
     "sagittal_t2": View(CANALS, CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
-    "axial_t2": View(DISCS, CropGeometry(0.5, (64, 96), 3, 0.5), (CANAL, SUBARTICULAR), sided=True),
+    # Half of the public axial crops to train on have 0.26 to 0.33 mm pixels, the others 0.53 mm.
+    "axial_t2": View(DISCS, CropGeometry(0.333, (96, 144), 3, 0.333), (CANAL, SUBARTICULAR), sided=True),
     # For owners of whole studies: the detail that their pixels have, and longer stacks.
     "sagittal_t1_fine": View(FORAMINA, CropGeometry(0.4, (128, 128), 5, 0.4), (FORAMINAL,), sided=True),
     "sagittal_t2_fine": View(CANALS, CropGeometry(0.35, (144, 144), 5, 0.35), (CANAL,), sided=False),

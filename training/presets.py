@@ -102,11 +102,6 @@ def member(
     )
 
 
-PRETRAINED = {
-    "backbone": LITE,
-    "options": ("--pretrained", "--lr", "8e-4", "--mixed", "0.3", "--drop-rate", "0.4"),
-}
-
 # The sagittal T2 member of the packs was never trained on a reader's grade: its small weight counts only where there is
 # no axial slice.
 SMOKE = Preset(
@@ -120,16 +115,43 @@ SMOKE = Preset(
     ),
 )
 
-TWO, THREE, FOUR = (0, 1), (0, 1, 2), (0, 1, 2, 3)
+TWO, FOUR = (0, 1), (0, 1, 2, 3)
 SMALL = Preset(
     name="small",
     phantoms=400,
-    localisers=localisers(folds=TWO, axial_folds=THREE),
+    localisers=localisers(folds=TWO, axial_folds=FOUR),
     members=(
         member("foraminal_t1", "foraminal", folds=TWO, epochs=9, weight=0.5, run="foraminal"),
-        member("foraminal_t1_lite", "foraminal", folds=TWO, epochs=4, weight=0.5, run="foraminal_lite", **PRETRAINED),
-        member("axial_t2", "axial", folds=FOUR, epochs=8, weight=0.5, run="axial"),
-        member("axial_t2_lite", "axial", folds=TWO, epochs=4, weight=0.5, run="axial_lite", **PRETRAINED),
+        member(
+            "foraminal_t1_lite",
+            "foraminal",
+            folds=FOUR,
+            epochs=8,
+            weight=0.5,
+            run="foraminal_lite",
+            backbone=LITE,
+            batch=128,
+            options=("--pretrained", "--lr", "1.2e-3", "--mixed", "0.3", "--drop-rate", "0.4"),
+        ),
+        member(
+            "axial_t2",
+            "axial",
+            folds=FOUR,
+            epochs=10,
+            weight=0.5,
+            run="axial",
+            options=("--mixed", "0.2"),
+        ),
+        member(
+            "axial_t2_lite",
+            "axial",
+            folds=FOUR,
+            epochs=5,
+            weight=0.5,
+            run="axial_lite",
+            backbone=LITE,
+            options=("--pretrained", "--lr", "8e-4", "--mixed", "0.4", "--drop-rate", "0.4"),
+        ),
         member("canal_t2", "canal", folds=(0,), epochs=17, weight=0.15, run="canal"),
     ),
 )

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lumbar_kernel.models.batch_sizes import filled
 from lumbar_kernel.resampling import normalise
 from lumbar_kernel.schema import LEVELS, SEVERITIES
 
@@ -72,13 +73,19 @@ class GradeNet(nn.Module):
         Returns:
             (batch, heads, 3).
         """
-        features = self.encoder(images) if self.pool is None else self._pooled(self.pool, images, shown)
+        features = self._at_once(images) if self.pool is None else self._pooled(self.pool, images, shown)
         known = F.one_hot(level, len(LEVELS)).to(features.dtype)
         logits: Tensor = self.classifier(self.drop(features)) + self.level(known)
         return logits.reshape(-1, self.heads, len(SEVERITIES))
 
+    def _at_once(self, images: Tensor) -> Tensor:
+        pictures = images if self.training else filled(images)  # batches of training have one size
+        features: Tensor = self.encoder(pictures)[: len(images)]
+        return features
+
     def _pooled(self, pool: SlicePool, images: Tensor, shown: Tensor) -> Tensor:
-        features: Tensor = pool(self.encoder(images[shown][:, None]), shown)
+        there = images[shown][:, None]
+        features: Tensor = pool(self.encoder(filled(there))[: len(there)], shown)
         return features
 
 
