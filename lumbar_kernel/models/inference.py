@@ -63,6 +63,7 @@ def _run(net: nn.Module, inputs: tuple[Tensor, ...], device: torch.device, *, mi
     moved = [
         item.to(device, memory_format=torch.channels_last) if item.dim() == 4 else item.to(device) for item in inputs
     ]
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.float16, enabled=mixed):
+    full = torch.backends.cudnn.flags(enabled=True, allow_tf32=mixed)  # TF32 keeps no more digits than half precision
+    with torch.inference_mode(), full, torch.autocast(device.type, dtype=torch.float16, enabled=mixed):
         output: Tensor = net(*moved)
     return output.float().cpu()
