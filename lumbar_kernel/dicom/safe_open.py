@@ -169,6 +169,23 @@ def read_head(path: Path | str, size: int) -> bytes:
         os.close(file)
 
 
+def read_all(path: Path) -> bytes | None:
+    """A regular file, also inside an archive; None above the size limit. Raises OSError for anything else."""
+    try:
+        file = os.open(path, OPEN_FLAGS)
+    except NotADirectoryError:
+        content, size = read_beginning(path, most=SIZE_LIMIT)
+        return content if size <= SIZE_LIMIT else None
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            msg = "not a regular file"
+            raise OSError(msg)
+        return os.read(file, status.st_size) if status.st_size <= SIZE_LIMIT else None
+    finally:
+        os.close(file)
+
+
 class _Beginning(io.FileIO):
     """A file that ends after `limit` bytes."""
 
