@@ -28,7 +28,7 @@ from lumbar_kernel.dicom.element_walk import (
     elements_before_pixels,
 )
 from lumbar_kernel.dicom.rle import decode_frame
-from lumbar_kernel.dicom.safe_open import read_all, read_head
+from lumbar_kernel.dicom.safe_open import SIZE_LIMIT, read_part
 
 HEAD_BYTES = (1 << 13, 1 << 18)
 """First bytes of a file in which its pixels should begin; the second try is for long private elements."""
@@ -43,6 +43,7 @@ PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
 
 CODES = re.compile(rb"[ -}]*\0?")
 DECIMALS = re.compile(rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *")
+UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*\0?")
 INTEGERS = re.compile(rb" *[+-]?[0-9]+ *")
 
 FRAGMENT, FRAGMENTS_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -86,14 +87,16 @@ class OrdinaryHeader:
 def ordinary_header(path: Path, keywords: Iterable[str]) -> OrdinaryHeader | None:
     """The elements of these keywords that an ordinary file has; None for any other, one without pixels included."""
     tags = _tags(tuple(keywords))
-    for size in HEAD_BYTES:
+    for most in HEAD_BYTES:
         try:
-            head = read_head(path, size)
+            head, size = read_part(path, most)
         except OSError:
+            return None
+        if size > SIZE_LIMIT:
             return None
         if walked := elements_before_pixels(head, tags):
             return _header(walked.elements, tags)
-        if len(head) < size:
+        if len(head) == size:
             break
     return None
 
@@ -102,12 +105,12 @@ def ordinary_pixels(path: Path) -> tuple[OrdinaryHeader, NDArray[Any]] | None:
     """What an ordinary file says of its pixels, and the stored values (rows, columns) as the bytes have them."""
     tags = _tags(PIXEL_KEYWORDS)
     try:
-        content = read_all(path)
+        content, size = read_part(path, SIZE_LIMIT)
     except OSError:
         return None
-    walked = None if content is None else elements_before_pixels(content, tags)
+    walked = elements_before_pixels(content, tags) if size <= SIZE_LIMIT else None
     header = None if walked is None else _header(walked.elements, tags)
-    if content is None or walked is None or header is None or not _is_plain_frame(header):
+    if walked is None or header is None or not _is_plain_frame(header):
         return None
     stored = _stored(content, walked, header)
     return None if stored is None else (header, stored)
@@ -152,7 +155,7 @@ def _only_fragment(content: bytes, place: int) -> bytes | None:
     """The one fragment of encapsulated pixels, behind the table of offsets (DICOM PS3.5, A.4); None for several."""
     found: list[bytes] = []
     while len(found) < 3 and content[place : place + 4] == FRAGMENT:
-        (length,) = struct.unpack_from("<L", content, place + 4)
+        length = int.from_bytes(content[place + 4 : place + 8], "little")
         found.append(content[place + 8 : place + 8 + length])
         place += 8 + length
     if len(found) != 2 or content[place : place + 4] != FRAGMENTS_END:
@@ -187,8 +190,11 @@ def _header(elements: Elements, tags: Mapping[int, tuple[str, bytes]]) -> Ordina
 
 @lru_cache(maxsize=256)
 def _file_meta(stored_class: tuple[bytes, bytes] | None, syntax: tuple[bytes, bytes]) -> Mapping[str, Any]:
+    """UIDs of the file meta information; raises ValueError for what is none."""
     found = {"TransferSyntaxUID": syntax, "MediaStorageSOPClassUID": stored_class}
-    return {keyword: pydicom.uid.UID(item[1].rstrip(b"\0 ").decode("ascii")) for keyword, item in found.items() if item}
+    if not all(UID.fullmatch(item[1]) for item in found.values() if item):
+        raise ValueError(found)
+    return {keyword: pydicom.uid.UID(item[1].rstrip(b"\0").decode("ascii")) for keyword, item in found.items() if item}
 
 
 @lru_cache(maxsize=4096)

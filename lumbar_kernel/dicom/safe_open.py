@@ -156,32 +156,21 @@ def _check_size(path: Path, size: int) -> None:
 
 def read_head(path: Path | str, size: int) -> bytes:
     """The first bytes of a regular file, also inside an archive; raises OSError for anything else, never blocks."""
+    return read_part(path, size)[0]
+
+
+def read_part(path: Path | str, most: int) -> tuple[bytes, int]:
+    """At most so many bytes from the start of a file, as `read_head`, and the size of the whole file."""
     try:
         file = os.open(path, OPEN_FLAGS)
     except NotADirectoryError:
-        return read_beginning(Path(path), most=size)[0]
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            msg = "not a regular file"
-            raise OSError(msg)
-        return os.read(file, size)
-    finally:
-        os.close(file)
-
-
-def read_all(path: Path) -> bytes | None:
-    """A regular file, also inside an archive; None above the size limit. Raises OSError for anything else."""
-    try:
-        file = os.open(path, OPEN_FLAGS)
-    except NotADirectoryError:
-        content, size = read_beginning(path, most=SIZE_LIMIT)
-        return content if size <= SIZE_LIMIT else None
+        return read_beginning(Path(path), most=most)
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             msg = "not a regular file"
             raise OSError(msg)
-        return os.read(file, status.st_size) if status.st_size <= SIZE_LIMIT else None
+        return os.read(file, min(most, status.st_size)), status.st_size
     finally:
         os.close(file)
 
