@@ -19,9 +19,10 @@ TOP = (
 
 ROOMS = {
     "dicom": (
-        *("archives", "safe_open", "elements", "headers", "pixels", "ordering", "descriptions", "roles"),
+        *("archives", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers", "pixels", "ordering"),
+        *("descriptions", "roles"),
         *("pixel_weighting", "series_split", "stacks", "selection"),
-        *("element_walk", "identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
+        *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),

@@ -44,6 +44,8 @@ class Utilisation:
             self._watcher.kill()
             self._thread.join(STOP_SECONDS)
             self._watcher.wait(STOP_SECONDS)
+            if self._watcher.stdout is not None:
+                self._watcher.stdout.close()
 
     def mean(self, start: float, end: float) -> float | None:
         """Mean share, 0 to 1, between two readings of the monotonic clock; None where nothing was seen."""

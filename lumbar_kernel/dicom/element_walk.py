@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
+from dataclasses import dataclass
 
 Elements = dict[int, tuple[bytes, bytes]]
-"""Tag → VR (empty in implicit files) and value as stored."""
+"""Tag → VR (empty in implicit files) and value as stored, empty for a sequence."""
 
 PREFIX, META = 128, 132
-TRANSFER_SYNTAX = 0x00020010
+STORED_CLASS, TRANSFER_SYNTAX = 0x00020002, 0x00020010
+FLOAT_PIXELS, PIXEL_DATA = 0x7FE00008, 0x7FE00010
 IMPLICIT = b"1.2.840.10008.1.2"
 OTHER_ENCODINGS = (b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99")
 """Big endian and deflated; all others but `IMPLICIT` are explicit and little-endian."""
@@ -36,6 +38,45 @@ class UnusualError(Exception):
     """The bytes need a complete parser."""
 
 
+@dataclass(frozen=True)
+class WalkedFile:
+    """The elements before the pixels of a file, and where the pixels lie.
+
+    Attributes:
+        elements: those that were wanted, with the class and the transfer syntax of the file meta information.
+        start: place of the value of PixelData.
+        length: of that value, `UNDEFINED` where it is encapsulated.
+    """
+
+    elements: Elements
+    start: int
+    length: int
+
+    @property
+    def transfer_syntax(self) -> bytes:
+        """UID without its padding."""
+        return self.elements[TRANSFER_SYNTAX][1].rstrip(b"\0 ")
+
+
+def elements_before_pixels(content: bytes, wanted: Collection[int]) -> WalkedFile | None:
+    """The wanted elements of a file up to its PixelData; None where it is in any way unusual or has none.
+
+    Args:
+        content: first bytes of a file, up to its pixels at least.
+        wanted: tags, as group << 16 | element.
+    """
+    if content[PREFIX:META] != b"DICM":
+        return None
+    try:
+        meta, start = _meta(content)
+        explicit = meta[TRANSFER_SYNTAX][1].rstrip(b"\0 ") != IMPLICIT
+        found, place = _walk(content, start, wanted, FLOAT_PIXELS - 1, explicit=explicit)
+        tag, _, length, place = _header(content, place, explicit=explicit)
+    except (UnusualError, struct.error):
+        return None
+    return WalkedFile(meta | found, place, length) if tag == PIXEL_DATA else None
+
+
 def leading_elements(head: bytes, wanted: Collection[int], *, last: int) -> Elements | None:
     """The wanted elements of a file up to a tag that must be there.
 
@@ -50,16 +91,16 @@ def leading_elements(head: bytes, wanted: Collection[int], *, last: int) -> Elem
     if head[PREFIX:META] != b"DICM":
         return None
     try:
-        syntax, start = _meta(head)
-        found = _walk(head, start, wanted, last, explicit=syntax != IMPLICIT)
+        meta, start = _meta(head)
+        found, _ = _walk(head, start, wanted, last, explicit=meta[TRANSFER_SYNTAX][1].rstrip(b"\0 ") != IMPLICIT)
     except (UnusualError, struct.error):
         return None
     return found if last in found else None
 
 
-def _meta(head: bytes) -> tuple[bytes, int]:
-    """The transfer syntax, and the place where the data set begins."""
-    place, syntax = META, b""
+def _meta(head: bytes) -> tuple[Elements, int]:
+    """Class and transfer syntax in the file meta information, and the place where the data set begins."""
+    place, found = META, {}
     while head[place : place + 2] == b"\x02\x00":
         _, element, vr, length = _explicit_header(head, place)
         if vr in LONG:
@@ -68,29 +109,33 @@ def _meta(head: bytes) -> tuple[bytes, int]:
         elif vr not in SHORT:
             raise UnusualError
         place += 8
-        if element == TRANSFER_SYNTAX & 0xFFFF:
-            syntax = head[place : place + length].rstrip(b"\0 ")
+        if (tag := 0x00020000 | element) in (STORED_CLASS, TRANSFER_SYNTAX):
+            found[tag] = vr, head[place : place + length]
         place += length
+    syntax = found.get(TRANSFER_SYNTAX, (b"", b""))[1].rstrip(b"\0 ")
     if not syntax or syntax in OTHER_ENCODINGS:
         raise UnusualError
-    return syntax, place
+    return found, place
 
 
-def _walk(head: bytes, place: int, wanted: Collection[int], last: int, *, explicit: bool) -> Elements:
-    """Elements in rising order of their tags up to the first beyond the last one, which shows that none comes late."""
+def _walk(head: bytes, place: int, wanted: Collection[int], last: int, *, explicit: bool) -> tuple[Elements, int]:
+    """Elements in rising order of their tags, and the place of the first beyond the last, which shows none is late."""
     found: Elements = {}
     before = 0x0002FFFF
     while True:
+        start = place
         tag, vr, length, place = _header(head, place, explicit=explicit)
         if tag <= before:
             raise UnusualError
         before = tag
         if tag > last:
-            return found
+            return found, start
         if length == UNDEFINED:
             if explicit and vr != b"SQ":
                 raise UnusualError
             place = _after_sequence(head, place, explicit=explicit, depth=0)
+            if tag in wanted:
+                found[tag] = vr, b""
         else:
             if tag in wanted:
                 found[tag] = vr, head[place : place + length]

@@ -12,7 +12,9 @@ import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.elements import frame_count, number, text, texts, transfer_syntax, upper_values
+from lumbar_kernel.dicom.ordinary import ordinary_header
 from lumbar_kernel.dicom.safe_open import open_header, reading, refusal
+from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import SlicePlane
 
 FRAME_LIMIT = 1 << 24
@@ -46,6 +48,7 @@ HEADER_TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+SEQUENCES = ("DirectoryRecordSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,8 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
     Raises:
         DicomError: the file is not an MR image with a position in the patient; the message gives the reason.
     """
+    if header := _ordinary(path):
+        return (header,)
     with reading(path, "the header cannot be read"):
         dataset, has_pixels = open_header(path, tags=HEADER_TAGS)
         _check_kind(dataset, path, has_pixels=has_pixels)
@@ -122,6 +127,20 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
             _header(dataset, path, frame, (*groups[frame : frame + 1], *common))
             for frame in range(frame_count(dataset))
         )
+
+
+def _ordinary(path: Path) -> SliceHeader | None:
+    """The header of an ordinary file, None for any other and for one that will be refused."""
+    dataset = ordinary_header(path, HEADER_TAGS)
+    if dataset is None or any(keyword in dataset for keyword in SEQUENCES) or frame_count(dataset) != 1:
+        return None
+    try:
+        with reading(path, "the header cannot be read"):
+            _check_kind(dataset, path, has_pixels=True)
+            _check_matrix(dataset, path)
+            return _header(dataset, path, None, ())
+    except DicomError:
+        return None  # pydicom decides, and its words are shown
 
 
 def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.dicom.elements import frame_count, number
 from lumbar_kernel.dicom.headers import SliceHeader
+from lumbar_kernel.dicom.ordinary import ordinary_pixels
 from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, reading, refusal
+from lumbar_kernel.errors import DicomError
 
 ENCODED_SPARE = 1 << 16
 """Bytes that an encoding may add to a small image."""
@@ -37,6 +39,8 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
     if any(header.path != path for header in headers):
         msg = f"read_frames decodes one file at a time, got headers of {sorted({str(item.path) for item in headers})}"
         raise ValueError(msg)
+    if len(headers) == 1 and (pixels := _ordinary(headers[0])) is not None:
+        return [pixels]
     failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here; {remedy(headers[0].transfer_syntax)}"
     with reading(path, failure):
         dataset = open_whole(path)
@@ -45,6 +49,18 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
         stored = _stored_values(dataset)
         frames = stored[None] if stored.ndim == 2 else stored
         return [_frame_pixels(dataset, frames, header) for header in headers]
+
+
+def _ordinary(header: SliceHeader) -> NDArray[np.float32] | None:
+    """The pixels of an ordinary file, None for any other and for one that will be refused."""
+    found = None if header.frame else ordinary_pixels(header.path)
+    if found is None:
+        return None
+    dataset, stored = found
+    try:
+        return _frame_pixels(dataset, _corrected(dataset, stored)[None], header)
+    except DicomError:
+        return None  # pydicom decides, and its words are shown
 
 
 def remedy(transfer_syntax: str) -> str:
@@ -94,12 +110,16 @@ def _stored_values(dataset: Any) -> NDArray[Any]:
     stored: NDArray[Any] = dataset.pixel_array
     if stored.dtype.kind not in "iu":
         return -stored if dataset.PhotometricInterpretation == "MONOCHROME1" else stored
+    return _corrected(dataset, stored.astype(stored.dtype.newbyteorder("="), copy=False))
+
+
+def _corrected(dataset: Any, stored: NDArray[Any]) -> NDArray[Any]:
+    """Stored whole numbers without what may lie in their unused bits, MONOCHROME1 inverted."""
     signed = stored.dtype.kind == "i"
     bits = int(dataset.BitsStored)
     spare = 8 * stored.dtype.itemsize - bits
-    stored = stored.astype(stored.dtype.newbyteorder("="))
     if spare > 0:  # pydicom 2 does not clear the bits above BitsStored
-        stored = (stored << spare) >> spare
+        stored = (stored << spare) >> spare if signed else stored & stored.dtype.type((1 << bits) - 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         # lowest + highest stored value is -1 for signed and 2^bits - 1 for unsigned
         return -1 - stored if signed else stored.dtype.type((1 << bits) - 1) - stored
@@ -113,9 +133,10 @@ def _frame_pixels(dataset: Any, frames: NDArray[Any], header: SliceHeader) -> ND
         raise refusal(header.path, f"decoded to {shape}, the header of frame {index} gives {header.plane.shape}")
     slope, intercept = _rescale(dataset, index)
     pixels: NDArray[np.float32] = frames[index].astype(np.float32)
-    if (slope, intercept) != (1.0, 0.0):
+    as_stored = (slope, intercept) == (1.0, 0.0)
+    if not as_stored:
         pixels = pixels * np.float32(slope) + np.float32(intercept)
-    if not np.isfinite(pixels).all():
+    if not (as_stored and frames.dtype.kind in "iu") and not np.isfinite(pixels).all():
         raise refusal(header.path, "the pixels are not all finite")
     return pixels
 

@@ -156,15 +156,21 @@ def _check_size(path: Path, size: int) -> None:
 
 def read_head(path: Path | str, size: int) -> bytes:
     """The first bytes of a regular file, also inside an archive; raises OSError for anything else, never blocks."""
+    return read_part(path, size)[0]
+
+
+def read_part(path: Path | str, most: int) -> tuple[bytes, int]:
+    """At most so many bytes from the start of a file, as `read_head`, and the size of the whole file."""
     try:
         file = os.open(path, OPEN_FLAGS)
     except NotADirectoryError:
-        return read_beginning(Path(path), most=size)[0]
+        return read_beginning(Path(path), most=most)
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
             msg = "not a regular file"
             raise OSError(msg)
-        return os.read(file, size)
+        return os.read(file, min(most, status.st_size)), status.st_size
     finally:
         os.close(file)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.resampling import PixelGrid, centred_grid, sample, upright_axes
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
@@ -42,10 +42,18 @@ LEAST = 0.25
 """Correlation below which two series tell nothing about each other, as axial T2 and sagittal STIR may."""
 
 SHADING_MM = 12.0
+BRIGHT = 99
+"""Percentile of the signal that counts as bright."""
+
+REDUCED = 0.85
+"""Largest pixels, in parts of the grid, that are averaged before sampling; with the blur that is left they give the
+resolution that the blur of full slices gave."""
+
 MOST_SLICES = 10
 AXIAL_REACH_MM, AXIAL_STEP_MM = 48.0, 6.0
 FEWEST_POINTS = 400
-MOVES_AT_ONCE = 64
+MOVES_AT_ONCE = 16
+NOT_ZERO = np.float32(1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +71,10 @@ class Alignment:
     def confidence_in(self, landmarks: Landmarks) -> Landmarks:
         """The landmarks, trusted less where the series do not fit, so that grades lean on the prior."""
         return replace(landmarks, confidence=DOUBT * landmarks.confidence) if self.doubtful else landmarks
+
+
+_Points = tuple[FloatArray, FloatArray]
+"""Patient points (n, 3) on axial slices, and the signals (n,) there."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,8 @@ class _Fit:
 
 def align_series(study: Study) -> Alignment:
     """Put axial slices and sagittal T1 where they fit sagittal T2, if they clearly fit elsewhere than they lie."""
-    axial = study.slices(AXIAL_T2)
+    slices = study.slices(AXIAL_T2)
+    axial = _axial_points(slices) if len(slices) > 1 else None
     fits = {role: _fit(axial, study.slices(role)) for role in (SAGITTAL_T1, SAGITTAL_T2)}
     of_t1, of_t2 = fits[SAGITTAL_T1], fits[SAGITTAL_T2]
     if not any(fit and not fit.stays for fit in fits.values()):
@@ -133,11 +146,11 @@ def _moved_slice(item: Slice, move: FloatArray) -> Slice:
     return replace(item, plane=replace(item.plane, origin=item.plane.origin + move))
 
 
-def _fit(axial: Sequence[Slice], sagittal: Sequence[Slice]) -> _Fit | None:
-    """Where axial slices fit a sagittal series; None where the two tell nothing about each other."""
-    if len(axial) < 2 or len(sagittal) < 3:
+def _fit(axial: _Points | None, sagittal: Sequence[Slice]) -> _Fit | None:
+    """Where points on axial slices fit a sagittal series; None where the two tell nothing about each other."""
+    if axial is None or len(sagittal) < 3:
         return None
-    points, signals = _axial_points(axial)
+    points, signals = axial
     volume, corner = _volume(sagittal)
     cells = (points - corner) / GRID_MM
     reach = [round(mm / GRID_MM / COARSE_CELLS) * COARSE_CELLS for mm in REACH_MM]
@@ -162,25 +175,29 @@ def _correlations(
     margin = int(np.abs(moves).max()) + 1
     whole = np.rint(cells).astype(int)
     kept = np.all((whole >= -margin) & (whole < np.array(volume.shape) + margin), axis=1)
-    padded = np.pad(volume, 2 * margin, constant_values=np.nan)
+    padded = np.pad(np.nan_to_num(volume, nan=0.0) + NOT_ZERO * (volume == 0), 2 * margin)  # zero: nothing is known
     strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     base, signals = (whole[kept] + 2 * margin) @ strides, signals[kept].astype(np.float32)
+    own_sums = np.stack([np.ones_like(signals), signals, signals**2], axis=1)
+    flat, steps = padded.ravel(), moves @ strides
     scores = []
     for start in range(0, len(moves), MOVES_AT_ONCE):
-        seen = padded.ravel()[base + (moves[start : start + MOVES_AT_ONCE] @ strides)[:, None]]
-        known = np.isfinite(seen)
-        seen, count = np.where(known, seen, 0), np.maximum(known.sum(axis=1), 1)
-        known = known.astype(np.float32)
-        mean, own = seen.sum(axis=1) / count, known @ signals / count
-        spread = (seen**2).sum(axis=1) / count - mean**2
-        own_spread = known @ signals**2 / count - own**2
-        product = seen @ signals / count - mean * own
+        seen = flat.take(
+            base + steps[start : start + MOVES_AT_ONCE, None], mode="wrap"
+        )  # the quickest; none lies outside
+        count, own, own_square = ((seen != 0).astype(np.float32) @ own_sums).T
+        count = np.maximum(count, 1)
+        total, product = (seen @ own_sums[:, :2]).T
+        mean, own = total / count, own / count
+        spread = np.einsum("ij,ij->i", seen, seen) / count - mean**2
+        own_spread = own_square / count - own**2
+        product = product / count - mean * own
         score = product / np.sqrt(np.maximum(spread * own_spread, 1e-12))
         scores.append(np.where(count >= FEWEST_POINTS, score, -1.0))
     return np.concatenate(scores).astype(np.float64)
 
 
-def _axial_points(axial: Sequence[Slice]) -> tuple[FloatArray, FloatArray]:
+def _axial_points(axial: Sequence[Slice]) -> _Points:
     """Patient points (n, 3) on axial slices about their middle, and the signals (n,) there."""
     chosen = [axial[round(k)] for k in np.linspace(0, len(axial) - 1, min(len(axial), MOST_SLICES))]
     count, points, signals = round(2 * AXIAL_REACH_MM / GRID_MM) + 1, [], []
@@ -223,10 +240,36 @@ def _volume(sagittal: Sequence[Slice]) -> tuple[NDArray[np.float32], FloatArray]
 
 def _flattened(item: Slice, grid: PixelGrid) -> NDArray[np.float32]:
     """The logarithm of a slice's signal on a grid, free of shading and coarse structure; NaN outside its frame."""
-    image = sample(item, grid)
-    image = np.log(image + 0.03 * max(float(np.percentile(image, 99)), 1e-6))
+    image: NDArray[np.float32] = sample(_reduced(item), grid)
+    bright = np.partition(image.ravel(), BRIGHT * image.size // 100)[BRIGHT * image.size // 100]
+    image = np.log(image + 0.03 * max(float(bright), 1e-6))
     image = image - cv2.GaussianBlur(image, (0, 0), SHADING_MM / GRID_MM)
-    first, down, right = item.plane.to_pixel(grid.to_mm(np.array([[0, 0], [1, 0], [0, 1]])))
-    rows, columns = (np.arange(count)[:, None] for count in grid.shape)
-    places = first + rows[:, None] * (down - first) + columns * (right - first)
-    return np.where(item.plane.contains(places), image, np.nan).astype(np.float32)
+    image[~_inside(item.plane, grid)] = np.nan
+    return image
+
+
+def _inside(plane: SlicePlane, grid: PixelGrid) -> NDArray[np.bool_]:
+    """Which pixels of a grid (rows, columns) lie within the frame of a slice."""
+    first, down, right = plane.to_pixel(grid.to_mm(np.array([[0, 0], [1, 0], [0, 1]])))
+    rows, columns = np.arange(grid.shape[0])[:, None], np.arange(grid.shape[1])
+    row, column = (first[k] + rows * (down[k] - first[k]) + columns * (right[k] - first[k]) for k in (0, 1))
+    height, width = plane.shape
+    return np.asarray((row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1))
+
+
+def _reduced(item: Slice) -> Slice:
+    """A slice with pixels nearly as coarse as the grid, each the mean of several: far less to blur before sampling."""
+    plane = item.plane
+    down, right = (max(1, int(REDUCED * GRID_MM / mm)) for mm in (plane.row_spacing, plane.column_spacing))
+    rows, columns = plane.shape[0] // down, plane.shape[1] // right
+    if down == right == 1 or min(rows, columns) < 1:
+        return item
+    pixels = cv2.resize(item.pixels[: rows * down, : columns * right], (columns, rows), interpolation=cv2.INTER_AREA)
+    reduced = replace(
+        plane,
+        origin=plane.to_mm(np.array([(down - 1) / 2, (right - 1) / 2])),
+        row_spacing=down * plane.row_spacing,
+        column_spacing=right * plane.column_spacing,
+        shape=(rows, columns),
+    )
+    return replace(item, plane=reduced, pixels=pixels)

@@ -32,6 +32,7 @@ def test_a_picture_that_pillow_finds_too_large_is_refused(tmp_path, monkeypatch)
         raise DecompressionBombError("exceeds limit")
 
     (header,) = read_headers(write_slice(tmp_path / "1.dcm"))
+    monkeypatch.setattr("lumbar_kernel.dicom.pixels.ordinary_pixels", lambda _: None)
     monkeypatch.setattr("lumbar_kernel.dicom.pixels._stored_values", too_large)
     monkeypatch.setitem(sys.modules, "PIL.Image", SimpleNamespace(DecompressionBombError=DecompressionBombError))
     with pytest.raises(DicomError, match=r"1\.dcm: .*exceeds limit"):
