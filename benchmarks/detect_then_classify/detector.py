@@ -95,9 +95,9 @@ def train_detector(
 
 def _write_dataset(pack: Pack, folder: Path, *, fold: int) -> Path:
     """Pictures and boxes as files, as the package wants them; returns the file that describes them."""
-    checked = is_checked(pack.study)
-    for index in np.flatnonzero(pack.boxed & (pack.fold != fold)):
-        part = "val" if checked[index] else "train"
+    chosen = np.flatnonzero(pack.boxed & (pack.fold != fold))
+    for index, checked in zip(chosen, is_checked(pack.study[chosen]), strict=True):
+        part = "val" if checked else "train"
         for kind in ("images", "labels"):
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / "images" / part / f"{index}.png"), pack.pictures[index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -86,6 +87,7 @@ class Pack:
     rows: Rows
 
 
+@cache
 def load_pack(data: Path, name: str) -> Pack:
     """The pack of that name below a folder laid out as `shared/data`."""
     return READERS[name](data)
