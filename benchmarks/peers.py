@@ -81,9 +81,7 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
                 }
                 rows = grade(item, pack, nets, constants=constants, device=machine.device)
                 graded[kind].setdefault(item.figure, []).append(rows)
-    losses = {
-        kind: {name: loss_figure(together(parts)) for name, parts in own.items()} for kind, own in graded.items()
-    }
+    losses = {kind: {name: loss_figure(together(parts)) for name, parts in own.items()} for kind, own in graded.items()}
     return {
         "losses": losses,
         "found": {
@@ -135,13 +133,17 @@ def text(figures: Mapping[str, Any]) -> str:
         for name, item in losses.items():
             interval = f"{item['loss']:.3f} ({item['low']:.3f} to {item['high']:.3f})"
             shares = f"{100 * item['found']:.1f} % | {100 * item['accuracy']:.1f} %"
-            lines.append(f"| {name} | {kind} | {interval} | {item['prior']:.3f} | {shares} | {item['n']} | {item['studies']} |")
+            lines.append(
+                f"| {name} | {kind} | {interval} | {item['prior']:.3f} | {shares} | {item['n']} | {item['studies']} |"
+            )
     lines += ["", "| marked places | found | within 6 % of the picture | n |", "|---|---|---|---|"]
     for pack, item in figures["found"].items():
         lines.append(f"| {pack} | {100 * item['found']:.1f} % | {100 * item['near']:.1f} % | {item['n']} |")
     lines += ["", "| entry, one fold | seconds a study | MB | weights |", "|---|---|---|---|"]
     for kind, item in figures["cost"].items():
-        lines.append(f"| {kind} | {item['seconds']:.2f} | {item['megabytes']:.0f} | {item['parameters'] / 1e6:.1f} million |")
+        lines.append(
+            f"| {kind} | {item['seconds']:.2f} | {item['megabytes']:.0f} | {item['parameters'] / 1e6:.1f} million |"
+        )
     return "\n".join(lines)
 
 

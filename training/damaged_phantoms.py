@@ -78,7 +78,9 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     grades, marks, series = write(given.folder, studies=given.studies, seed=given.seed, workers=given.workers)
-    logger.info("%d studies; without %d grades and %d marks; %d unreadable series", given.studies, grades, marks, series)
+    logger.info(
+        "%d studies; without %d grades and %d marks; %d unreadable series", given.studies, grades, marks, series
+    )
 
 
 if __name__ == "__main__":

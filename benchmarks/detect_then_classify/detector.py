@@ -22,9 +22,10 @@ ARCHITECTURE = "yolov8n.yaml"
 CONFIDENCE = 0.05
 """Detections below this confidence count as none."""
 
-BATCH, DETECT_BATCH = 32, 64
+BATCH, DETECT_BATCH = 64, 64
 
-AUGMENTATION = {"mosaic": 0.0, "fliplr": 0.0, "scale": 0.2, "translate": 0.1, "degrees": 5.0, "hsv_h": 0.0, "hsv_s": 0.0}
+NO_AUGMENTATION = ("mosaic", "fliplr", "hsv_h", "hsv_s")
+AUGMENTATION = {"scale": 0.2, "translate": 0.1, "degrees": 5.0} | dict.fromkeys(NO_AUGMENTATION, 0.0)
 """A mosaic shows no spine along which a level could be counted, and a mirrored axial slice swaps the sides."""
 
 
@@ -87,6 +88,7 @@ def train_detector(
             plots=False,
             verbose=False,
             seed=fold,
+            deterministic=device == "cpu",
             **AUGMENTATION,
         )
     shutil.rmtree(folder / "data")

@@ -19,8 +19,8 @@ from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SEVERITY_NAMES, SIDES
 GRADE = {name: index for index, name in enumerate(SEVERITY_NAMES)}
 LEVEL = {name: index for index, name in enumerate(LEVELS)}
 
-LEFT_RECESS, CANAL_CENTRE, RIGHT_RECESS = range(3)
-"""Classes of the axial detector."""
+AXIAL_CONDITIONS = (f"left_{SUBARTICULAR}", CANAL, f"right_{SUBARTICULAR}")
+"""What the classes of the axial detector are graded for: left recess, canal, right recess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +130,16 @@ def _foramina(data: Path) -> Pack:
 def _axial(data: Path) -> Pack:
     """Axial crops at the discs; the canal's centre is taken midway between two marked recesses."""
     table = pd.read_csv(data / "axial_t2_crops" / "labels.csv", dtype={"study_id": str, "series_id": str})
-    known = {str(row["image"]): row for _, row in table.iterrows() if row["study_id"] not in HELD_OUT_STUDIES}
-    images = [(known[name], picture) for name, picture in pictures(data / "axial_t2_crops", "crops.zip") if name in known]
-    first = pd.DataFrame([row for row, _ in images])
-    thirds = [np.split(picture[: len(picture) // 3 * 3], 3) for _, picture in images]
-    points = [_axial_points(row, middle.shape) for (row, _), (_, middle, _) in zip(images, thirds, strict=True)]
+    known = {row["image"]: row for _, row in table.iterrows() if row["study_id"] not in HELD_OUT_STUDIES}
+    crops_of = pictures(data / "axial_t2_crops", "crops.zip")
+    # Caudal and cranial neighbours in turn, counted over all pictures, as in the figures of the kernel.
+    images = [(known[name], picture, 2 * (k % 2)) for k, (name, picture) in enumerate(crops_of) if name in known]
+    first = pd.DataFrame([row for row, *_ in images])
+    thirds = [np.split(picture[: len(picture) // 3 * 3], 3) for _, picture, _ in images]
+    points = [_axial_points(row, middle.shape) for (row, *_), (_, middle, _) in zip(images, thirds, strict=True)]
+    targets = dict(zip(AXIAL_CONDITIONS, range(3), strict=True))
     rows = []
-    for index, (row, _) in enumerate(images):
-        targets = {f"{SIDES[0]}_{SUBARTICULAR}": LEFT_RECESS, CANAL: CANAL_CENTRE, f"{SIDES[1]}_{SUBARTICULAR}": RIGHT_RECESS}
+    for index, (row, *_) in enumerate(images):
         for condition, target in targets.items():
             if row[condition] in GRADE:
                 group = CANAL if condition == CANAL else SUBARTICULAR
@@ -146,7 +148,7 @@ def _axial(data: Path) -> Pack:
     return Pack(
         name="axial_t2_crops",
         pictures=[middle for _, middle, _ in thirds],
-        neighbours=[parts[2 * (index % 2)] for index, parts in enumerate(thirds)],
+        neighbours=[parts[which] for parts, (*_, which) in zip(thirds, images, strict=True)],
         study=first["study_id"].to_numpy(dtype=str),
         series=first["series_id"].to_numpy(dtype=str),
         instance=first["instance_number"].to_numpy(dtype=int),

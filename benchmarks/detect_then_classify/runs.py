@@ -28,6 +28,9 @@ GROUPS = {"sagittal_t1": (FORAMINAL,), "axial_t2_crops": (CANAL, SUBARTICULAR)}
 EPOCHS = {("detector", "sagittal_t1"): 20, ("detector", "axial_t2_crops"): 60, "score_net": 30, "vgg19": 15}
 """Lengths of the runs, by what is trained; a detector's also by pack."""
 
+LOADERS = 4
+"""Processes that read and vary pictures for a detector on a GPU; a processor does it between its steps."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -124,7 +127,7 @@ def train(run: Run, machine: Machine) -> None:
             fold=run.fold,
             epochs=run.epochs,
             device=machine.detector_device,
-            loaders=cores if machine.device == "cuda" else 0,
+            loaders=LOADERS if machine.device == "cuda" else 0,
             settings=folder / "settings",
         )
         find_levels(pack, run, machine)

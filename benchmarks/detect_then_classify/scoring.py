@@ -1,4 +1,4 @@
-"""What the detectors and classifiers make of the rows that they have not seen, in the figures of `training.evaluate`."""
+"""What detectors and classifiers make of rows that they have not seen, in the figures of `training.evaluate`."""
 
 from __future__ import annotations
 
@@ -77,14 +77,15 @@ def places(
         yield Places("foraminal_marked", rows, own, rows.point)
         yield Places("foraminal_localised", rows, own, at_rows)
         best = _most_confident(pack, rows, on_all)
-        yield Places(
-            "foraminal_stack", rows, [pack.pictures[index] for index in best], on_all[best, rows.target, :2]
-        )
+        yield Places("foraminal_stack", rows, [pack.pictures[index] for index in best], on_all[best, rows.target, :2])
         return
     on_beside = np.full_like(on_all, np.nan)
     on_beside[pictures] = beside
     next_to = [pack.neighbours[index] for index in rows.picture]
-    for ending, sources, detected in (("", own, at_rows), ("_shifted", next_to, on_beside[rows.picture, rows.target, :2])):
+    for ending, sources, detected in (
+        ("", own, at_rows),
+        ("_shifted", next_to, on_beside[rows.picture, rows.target, :2]),
+    ):
         for name, group in (("canal_axial", CANAL), ("subarticular_axial", SUBARTICULAR)):
             chosen = np.flatnonzero(rows.group == group)
             yield Places(name + ending, rows.select(chosen), [sources[k] for k in chosen], detected[chosen])
@@ -147,7 +148,9 @@ def grade(
 
 def together(parts: Sequence[Graded]) -> Graded:
     """The rows of several folds."""
-    return Graded(**{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Graded)})
+    return Graded(
+        **{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Graded)}
+    )
 
 
 def loss_figure(rows: Graded) -> dict[str, float]:
