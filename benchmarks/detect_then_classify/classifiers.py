@@ -24,7 +24,7 @@ PIXELS = 32
 WIDER = 1.5
 """Factor by which training crops are wider, as room for shifts and scales."""
 
-BATCH, RATE, DECAY = 128, 1e-3, 1e-2
+BATCH, RATE, DECAY = 64, 1e-3, 1e-2
 
 SHIFT, SCALE, LIGHT = 2.5, 0.1, 0.15
 """Deviations of training crops: pixels, relative size, relative contrast and brightness."""
