@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ EMPTY_GRADES, EMPTY_MARKS = 0.012, 0.03
 """Fractions of the grades, as in the challenge, and of the marks that are taken away."""
 
 BROKEN_SERIES = 20
-"""One study in so many has a series whose files end in the middle of their header."""
+"""One study in so many has a series without pixels, and one in as many a series whose pixels end half way."""
 
-KEPT_BYTES = 200
-"""What is left of such a file: the preamble and a few elements."""
+HEADER_BYTES = 200
+"""What is left of a file without pixels: the preamble and a few elements."""
 
 
 def write(folder: Path, *, studies: int, seed: int, workers: int = 1) -> tuple[int, int, int]:
@@ -40,7 +41,8 @@ def write(folder: Path, *, studies: int, seed: int, workers: int = 1) -> tuple[i
     rng = np.random.default_rng(seed)
     grades = _empty_grades(folder / "train.csv", rng)
     marks = _drop_marks(folder / "train_label_coordinates.csv", rng)
-    return grades, marks, _break_series(folder / "train_images", rng)
+    images = folder / "train_images"
+    return grades, marks, _cut(images, rng, lambda _: HEADER_BYTES) + _cut(images, rng, lambda size: size // 2)
 
 
 def _empty_grades(path: Path, rng: np.random.Generator) -> int:
@@ -58,13 +60,15 @@ def _drop_marks(path: Path, rng: np.random.Generator) -> int:
     return int(dropped.sum())
 
 
-def _break_series(images: Path, rng: np.random.Generator) -> int:
+def _cut(images: Path, rng: np.random.Generator, kept: Callable[[int], int]) -> int:
+    """Shorten the files of a series of some studies to so many bytes of their size; returns how many series."""
     studies = sorted(images.iterdir())
     chosen = rng.choice(len(studies), max(1, len(studies) // BROKEN_SERIES), replace=False)
     for index in chosen:
         series = sorted(studies[index].iterdir())
         for file in series[rng.integers(len(series))].iterdir():
-            file.write_bytes(file.read_bytes()[:KEPT_BYTES])
+            whole = file.read_bytes()
+            file.write_bytes(whole[: kept(len(whole))])
     return len(chosen)
 
 

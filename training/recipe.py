@@ -110,9 +110,11 @@ def steps(settings: Settings) -> Iterator[Step]:
 
 def _run(settings: Settings, network: Network, fold: int) -> Step:
     name = f"{network.name}_{fold}"
-    length = ("--steps", settings.steps) if settings.steps else ("--epochs", network.epochs)
+    count = settings.steps or network.steps
+    length = ("--steps", count) if count else ("--epochs", network.epochs)
     options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone, "--batch", network.batch]
-    options += network.options
+    # Translating a network pays on a GPU only; a processor would spend longer on it than on a short run.
+    options += [item for item in network.options if item != "--compile" or visible_gpus()]
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
         options += ["--pretrained", file]
     command = (network.task, settings.cache, settings.runs / name, *options)
