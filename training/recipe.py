@@ -208,7 +208,13 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, gpus: int) -> list[Step]:
-    """The steps with the time that training is expected to take, from a timed step of every network."""
+    """The steps with the time that training is expected to take, from a timed step of every network.
+
+    A trial of some steps gets none: timing the networks would take as long as the trial.
+    """
+    if settings.steps is not None:
+        return list(recipe)
+    logger.info("timing a step of each network")
     networks = {f"train {run}": network for network in settings.preset.networks() for run in network.runs}
     seconds = {
         network.name: training_seconds(
@@ -268,12 +274,11 @@ def main() -> None:
     recipe = with_estimates(settings, list(steps(settings)), studies=studies, gpus=len(gpus))
     for step in recipe:
         logger.info("%-28s %s", step.name, _duration(step.seconds) if step.seconds else "")
-    total = sum(step.seconds for step in recipe)
+    total, where = sum(step.seconds for step in recipe), f"{len(gpus)} GPUs" if gpus else "the processor"
     examples = cache_bytes(settings.preset, studies=studies, phantoms=settings.phantoms)
     logger.info(
-        "training takes about %s on %s; examples %.1f GB besides the packs', weights %.0f MB",
-        _duration(total),
-        f"{len(gpus)} GPUs" if gpus else "the processor",
+        "%s; examples %.1f GB besides the packs', weights %.0f MB",
+        f"training takes about {_duration(total)} on {where}" if total else f"a trial on {where}",
         examples / 1e9,
         weights_bytes(settings.preset) / 1e6,
     )

@@ -55,6 +55,21 @@ def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys
     assert "error:" in capsys.readouterr().err
 
 
+def test_a_trial_is_not_timed_before_it_runs(monkeypatch):
+    monkeypatch.setattr(recipe, "training_seconds", lambda *_, **__: 60.0)
+    for options, seconds in (((), 60.0), (("--steps", 1), 0.0)):
+        settings = settings_of("--preset", "smoke", *options)
+        planned = recipe.with_estimates(settings, list(recipe.steps(settings)), studies=0, gpus=0)
+        assert {step.seconds for step in planned if step.name.startswith("train ")} == {seconds}
+
+
+def test_networks_are_translated_for_gpus_only(monkeypatch):
+    for gpus in ((), ("0",)):
+        monkeypatch.setattr(recipe, "visible_gpus", lambda gpus=gpus: gpus)
+        found = [step for step in recipe.steps(settings_of("--preset", "strong")) if "--compile" in step.arguments]
+        assert bool(found) == bool(gpus)
+
+
 def counting(path, *, status=0):
     return ("-c", f"import sys; open({str(path)!r}, 'a').write('x'); sys.exit({status})")
 
