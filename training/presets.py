@@ -24,7 +24,7 @@ class Network:
         steps: length in batches in place of the epochs, where a run must not grow with the data; None where it may.
         backbone: timm model name.
         batch: examples of a step.
-        options: further arguments of the command.
+        options: further arguments of the command; `--compile` counts on GPUs only.
     """
 
     name: str
@@ -137,14 +137,12 @@ SMALL = Preset(
     ),
 )
 
-FINE = ("--lr", "3e-4", "--mixed", "0.3", "--drop-rate", "0.4", "--compile", "--workers", "6")
+FINE = ("--lr", "3e-4", "--mixed", "0.3", "--drop-rate", "0.4", "--compile")
 STRONG_BACKBONES = (("convnext", "convnext_tiny"), ("effnetv2", "tf_efficientnetv2_s"))
 STRONG = Preset(
     name="strong",
     phantoms=400,
-    localisers=localisers(
-        folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, backbone="mobilenetv4_conv_small", options=("--workers", "6")
-    ),
+    localisers=localisers(folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, backbone="mobilenetv4_conv_small"),
     members=tuple(
         member(
             f"{task}_{short}",

@@ -7,7 +7,6 @@ from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.phantom import write_dataset
 from training import recipe
 from training.presets import PRESETS
-from training.recipe import Runner, Step
 
 
 def settings_of(*arguments):
@@ -63,42 +62,15 @@ def test_a_trial_is_not_timed_before_it_runs(monkeypatch):
         assert {step.seconds for step in planned if step.name.startswith("train ")} == {seconds}
 
 
-def test_networks_are_translated_for_gpus_only(monkeypatch):
-    for gpus in ((), ("0",)):
-        monkeypatch.setattr(recipe, "visible_gpus", lambda gpus=gpus: gpus)
-        found = [step for step in recipe.steps(settings_of("--preset", "strong")) if "--compile" in step.arguments]
-        assert bool(found) == bool(gpus)
-
-
-def counting(path, *, status=0):
-    return ("-c", f"import sys; open({str(path)!r}, 'a').write('x'); sys.exit({status})")
-
-
-def test_a_finished_step_is_not_repeated_until_its_arguments_change(tmp_path):
-    count = tmp_path / "count"
-    step = Step("train it", counting(count), group="a")
-    Runner(tmp_path / "done", ()).run([step])
-    Runner(tmp_path / "done", ()).run([step])
-    assert count.read_text() == "x"
-    Runner(tmp_path / "done", ()).run([Step("train it", (*counting(count), "again"), group="a")])
-    assert count.read_text() == "xx"
-
-
-def test_a_failed_step_ends_the_recipe_and_is_repeated(tmp_path):
-    count = tmp_path / "count"
-    steps = [Step("bad", counting(count, status=3), group="a"), Step("next", counting(tmp_path / "next"), group="b")]
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="bad failed with exit status 3"):
-            Runner(tmp_path / "done", ()).run(steps)
-    assert count.read_text() == "xx"
-    assert not (tmp_path / "next").exists()
-
-
-def test_steps_of_one_group_share_the_gpus(tmp_path):
-    write = "import os, sys; open(sys.argv[1], 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
-    steps = [Step(f"train {k}", ("-c", write, str(tmp_path / f"gpu{k}")), group="train") for k in range(4)]
-    Runner(tmp_path / "done", ("4", "7")).run(steps)
-    assert {(tmp_path / f"gpu{k}").read_text() for k in range(4)} <= {"4", "7"}
+@pytest.mark.parametrize(("cores", "gpus", "loaders"), [(2, 0, None), (16, 1, "8"), (16, 4, "3"), (2, 4, "1")])
+def test_gpus_get_translated_networks_and_processes_that_feed_them(cores, gpus, loaders, monkeypatch):
+    monkeypatch.setattr(recipe, "visible_gpus", lambda: tuple("0123"[:gpus]))
+    monkeypatch.setattr(recipe, "processor_cores", lambda: cores)
+    trained = [step.arguments for step in recipe.steps(settings_of("--preset", "strong")) if "train" in step.name]
+    assert any("--compile" in arguments for arguments in trained) == bool(gpus)
+    for arguments in trained:
+        given = arguments[arguments.index("--workers") + 1] if "--workers" in arguments else None
+        assert given == loaders
 
 
 def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_path, monkeypatch):
