@@ -87,6 +87,7 @@ def steps(settings: Settings) -> Iterator[Step]:
     elif settings.packs:
         yield step("calibrate", "calibrate", settings.packs, settings.weights)
         yield step("evaluate", "evaluate", settings.packs, "--oof", "--weights", settings.weights)
+    yield step("model card", "model_card", settings.weights, runs)
 
 
 def _run(settings: Settings, network: Network, fold: int) -> Step:

@@ -23,13 +23,13 @@ def test_each_source_of_data_brings_its_steps(tmp_path):
     whole = names(settings_of("--competition", tmp_path, "--phantoms", 0, *common))
     alone = names(settings_of("--preset", "smoke", *common))
     assert packs[:2] == ["prepare packs", "phantoms"]
-    assert packs[-3:] == ["export", "calibrate", "evaluate"]
+    assert packs[-4:] == ["export", "calibrate", "evaluate", "model card"]
     assert packs.index("train axial_points_2") < packs.index("prepare axial crops") < packs.index("train axial_0")
     assert whole[0] == "prepare studies"
-    assert whole[-3:] == ["export", "whole studies", "calibrate"]
+    assert whole[-4:] == ["export", "whole studies", "calibrate", "model card"]
     assert not {"prepare packs", "phantoms", "prepare axial crops"} & set(whole)
     assert alone[0] == "phantoms"
-    assert alone[-1] == "export"
+    assert alone[-2:] == ["export", "model card"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -91,3 +91,4 @@ def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_pa
     scores = json.loads((runs / "weights" / "scores.json").read_text())
     assert 2 <= scores["studies"] <= 3  # a study with too few marked points is no example
     assert 0 < scores["canal"]["loss"] < 5
+    assert "## Scores" in (runs / "weights" / "README.md").read_text()
