@@ -43,6 +43,7 @@ class Settings:
         checkpoints: folder with `<timm name>.safetensors` to start from, None without.
         phantoms: phantom studies to train with.
         steps: length of every run in place of its epochs, None to keep them.
+        train_folds: those of the preset's folds to train, None for all.
     """
 
     preset: Preset
@@ -55,6 +56,11 @@ class Settings:
     checkpoints: Path | None
     phantoms: int
     steps: int | None
+    train_folds: tuple[int, ...] | None = None
+
+    def folds_of(self, network: Network) -> tuple[int, ...]:
+        """The folds of a network that are trained."""
+        return tuple(fold for fold in network.folds if self.train_folds is None or fold in self.train_folds)
 
 
 def steps(settings: Settings) -> Iterator[Step]:
@@ -73,12 +79,13 @@ def steps(settings: Settings) -> Iterator[Step]:
     if settings.competition:
         yield step("prepare studies", "competition", settings.competition, cache, *folds, "--views", *views)
     for network in preset.localisers:
-        yield from (_run(settings, network, fold) for fold in network.folds)
+        yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
     if settings.packs:
         points = next(item for item in preset.localisers if item.role == "axial")
-        yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *(runs / run for run in points.runs))
+        found = [runs / f"{points.name}_{fold}" for fold in settings.folds_of(points)]
+        yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *found)
     for network in preset.members:
-        yield from (_run(settings, network, fold) for fold in network.folds)
+        yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
     yield step("export", "export", runs, settings.weights, "--preset", preset.name)
     if settings.competition:
         out = runs / "whole_studies"
@@ -154,6 +161,9 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="timm checkpoints, <timm name>.safetensors")
     parser.add_argument("--phantoms", type=int, help="phantom studies to train with (default: the preset's)")
     parser.add_argument("--steps", type=int, help="steps of every run in place of its epochs, to try a recipe")
+    parser.add_argument(
+        "--train-folds", type=int, nargs="+", metavar="N", help="train these of the preset's folds alone"
+    )
     parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
     given = parser.parse_args(arguments)
     for name in ("packs", "competition", "folds", "checkpoints"):
@@ -172,7 +182,10 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         checkpoints=given.checkpoints,
         phantoms=preset.phantoms if given.phantoms is None else given.phantoms,
         steps=given.steps,
+        train_folds=None if given.train_folds is None else tuple(given.train_folds),
     )
+    if not all(settings.folds_of(network) for network in preset.localisers):
+        parser.error(f"--train-folds: the localisers of {preset.name} have none of these folds")
     if not (settings.packs or settings.competition or settings.phantoms):
         parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
     return settings, given.plan

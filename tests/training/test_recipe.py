@@ -39,6 +39,13 @@ def test_every_network_of_a_preset_is_trained_once_for_each_of_its_folds(name, t
     assert len(set(trained)) == len(trained)
 
 
+def test_some_folds_can_be_trained_alone():
+    trained = [
+        step for step in names(settings_of("--preset", "strong", "--train-folds", 3)) if step.startswith("train ")
+    ]
+    assert trained == [f"train {network.name}_3" for network in PRESETS["strong"].networks()]
+
+
 def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path):
     (tmp_path / "convnext_tiny.safetensors").touch()
     found = recipe.steps(settings_of("--preset", "strong", "--checkpoints", tmp_path))
@@ -46,7 +53,9 @@ def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path)
     assert started == {f"train {task}_convnext_{fold}" for task in ("foraminal", "axial", "canal") for fold in range(5)}
 
 
-@pytest.mark.parametrize("arguments", [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere")])
+@pytest.mark.parametrize(
+    "arguments", [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere"), ("--train-folds", "7")]
+)
 def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         recipe.parsed(list(arguments))
