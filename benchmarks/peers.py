@@ -21,7 +21,16 @@ from benchmarks.detect_then_classify import cost
 from benchmarks.detect_then_classify.classifiers import CLASSIFIERS, load_classifier
 from benchmarks.detect_then_classify.detector import Detector
 from benchmarks.detect_then_classify.packs import load_pack
-from benchmarks.detect_then_classify.runs import GROUPS, Machine, Run, found_levels, runs_of, train_all
+from benchmarks.detect_then_classify.runs import (
+    DETECTOR,
+    GROUPS,
+    KINDS,
+    Machine,
+    Run,
+    found_levels,
+    runs_of,
+    train_all,
+)
 from benchmarks.detect_then_classify.scoring import (
     Graded,
     found_figure,
@@ -42,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folds = {pack: tuple(given.folds or own) for pack, own in FOLDS.items() if pack in given.packs}
     machine = Machine(given.runs, given.data, given.device, given.workers)
-    runs = list(runs_of(folds, given.epochs))
+    runs = list(runs_of(folds, _lengths(given.epochs), kinds=given.classifiers))
     train_all(runs, machine)
     figures = measure(runs, machine)
     print(text(figures))
@@ -57,24 +66,45 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="folder for what is trained")
     parser.add_argument("--packs", nargs="+", choices=GROUPS, default=list(GROUPS), help="(default: both)")
     parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="(default: 0 1 of T1, 0 1 2 3 of axial T2)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="length of every run (default: by kind, see runs.py)")
+    parser.add_argument(
+        "--classifiers", nargs="+", choices=CLASSIFIERS, default=list(CLASSIFIERS), help="(default: all)"
+    )
+    parser.add_argument(
+        "--epochs",
+        nargs="+",
+        default=[],
+        metavar="[KIND=]N",
+        help=f"length of every run, or of a kind: {', '.join(KINDS)}; axial detectors take three times as many",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="networks that train at the same time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     return parser
 
 
+def _lengths(given: Sequence[str]) -> dict[str, int]:
+    """Epochs by kind from `N` or `KIND=N`; raises SystemExit for anything else."""
+    lengths: dict[str, int] = {}
+    for item in given:
+        kind, _, count = item.rpartition("=")
+        if not count.isdecimal() or (kind and kind not in KINDS):
+            raise SystemExit(f"--epochs: {item!r} is neither a number nor {', '.join(f'{name}=N' for name in KINDS)}")
+        lengths |= dict.fromkeys([kind] if kind else KINDS, int(count))
+    return lengths
+
+
 def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
     """Figures by classifier and name, shares of levels found by pack, and the cost of each classifier's entry."""
     by_name = {run.name: run for run in runs}
-    graded: dict[str, dict[str, list[Graded]]] = {kind: {} for kind in CLASSIFIERS}
+    kinds = list(dict.fromkeys(run.kind for run in runs if run.kind != DETECTOR))
+    graded: dict[str, dict[str, list[Graded]]] = {kind: {} for kind in kinds}
     found: dict[str, list[dict]] = {}
-    for run in (run for run in runs if run.kind == "detector"):
+    for run in (run for run in runs if run.kind == DETECTOR):
         pack, seen = load_pack(machine.data, run.pack), found_levels(run, machine.runs)
         found.setdefault(run.pack, []).append(found_figure(pack, *seen[:2]))
         constants = training_prior(pack, run.fold)
         for item in places(pack, *seen):
-            for kind in CLASSIFIERS:
+            for kind in kinds:
                 nets = {
                     group: load_classifier(kind, own.checkpoint(machine.runs), device=machine.device)
                     for group, own in _classifiers(by_name, kind, run).items()
@@ -89,7 +119,7 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
             | {"n": sum(len(part["found"]) for part in parts)}
             for pack, parts in found.items()
         },
-        "cost": {kind: _cost(kind, runs, by_name, machine) for kind in CLASSIFIERS},
+        "cost": {kind: _cost(kind, runs, by_name, machine) for kind in kinds},
         "epochs": {run.name: run.epochs for run in runs},
     }
 
@@ -104,7 +134,7 @@ def _cost(kind: str, runs: Sequence[Run], by_name: Mapping[str, Run], machine: M
     """The cost of one fold's detectors with one kind of classifier."""
     first: dict[str, Run] = {}
     for run in runs:
-        if run.kind == "detector":
+        if run.kind == DETECTOR:
             first.setdefault(run.pack, run)
     detectors, nets, files = {}, {}, []
     for pack, run in first.items():

@@ -22,7 +22,7 @@ ARCHITECTURE = "yolov8n.yaml"
 CONFIDENCE = 0.05
 """Detections below this confidence count as none."""
 
-BATCH, DETECT_BATCH = 64, 64
+BATCH, DETECT_BATCH = 32, 64
 
 NO_AUGMENTATION = ("mosaic", "fliplr", "hsv_h", "hsv_s")
 AUGMENTATION = {"scale": 0.2, "translate": 0.1, "degrees": 5.0} | dict.fromkeys(NO_AUGMENTATION, 0.0)

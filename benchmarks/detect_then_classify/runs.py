@@ -25,8 +25,14 @@ logger = logging.getLogger(__name__)
 GROUPS = {"sagittal_t1": (FORAMINAL,), "axial_t2_crops": (CANAL, SUBARTICULAR)}
 """The packs, and the conditions that they show."""
 
-EPOCHS = {("detector", "sagittal_t1"): 20, ("detector", "axial_t2_crops"): 60, "score_net": 30, "vgg19": 15}
-"""Lengths of the runs, by what is trained; a detector's also by pack."""
+DETECTOR = "detector"
+KINDS = (DETECTOR, *CLASSIFIERS)
+
+EPOCHS = {DETECTOR: 20, "score_net": 30, "vgg19": 15}
+"""Lengths of the runs."""
+
+AXIAL_EPOCHS = 3
+"""Factor by which the axial detector, which has a sixth of the pictures, is trained for longer."""
 
 LOADERS = 4
 """Processes that read and vary pictures for a detector on a GPU; a processor does it between its steps."""
@@ -39,7 +45,7 @@ class Run:
     Attributes:
         pack: that it learns from.
         fold: left out.
-        kind: "detector" or one of `CLASSIFIERS`.
+        kind: one of `KINDS`.
         group: condition of a classifier, "" for a detector.
         epochs: length.
     """
@@ -58,7 +64,7 @@ class Run:
     def checkpoint(self, runs: Path) -> Path:
         """The trained weights."""
         folder = runs / self.name
-        return folder / "run" / "weights" / "best.pt" if self.kind == "detector" else folder / "net.pt"
+        return folder / "run" / "weights" / "best.pt" if self.kind == DETECTOR else folder / "net.pt"
 
     def is_done(self, runs: Path) -> bool:
         """Whether it was finished with the same settings."""
@@ -88,19 +94,24 @@ class Machine:
         return "0" if self.device == "cuda" else "cpu"
 
 
-def runs_of(folds: Mapping[str, Sequence[int]], epochs: int | None) -> Iterator[Run]:
+def runs_of(
+    folds: Mapping[str, Sequence[int]], epochs: Mapping[str, int], *, kinds: Sequence[str] = tuple(CLASSIFIERS)
+) -> Iterator[Run]:
     """Every run, those that take longest first.
 
     Args:
         folds: pack → folds to leave out.
-        epochs: length of every run, None for the usual ones.
+        epochs: lengths by kind, the usual ones for kinds that are missing.
+        kinds: classifiers.
     """
+    lengths = {**EPOCHS, **epochs}
     for pack, own in folds.items():
-        yield from (Run(pack, fold, "detector", "", epochs or EPOCHS["detector", pack]) for fold in own)
-    for kind in reversed(CLASSIFIERS):
+        factor = AXIAL_EPOCHS if pack == "axial_t2_crops" else 1
+        yield from (Run(pack, fold, DETECTOR, "", factor * lengths[DETECTOR]) for fold in own)
+    for kind in sorted(kinds, reverse=True):
         for pack, own in folds.items():
             for group in GROUPS[pack]:
-                yield from (Run(pack, fold, kind, group, epochs or EPOCHS[kind]) for fold in own)
+                yield from (Run(pack, fold, kind, group, lengths[kind]) for fold in own)
 
 
 def train_all(wanted: Sequence[Run], machine: Machine) -> None:
@@ -120,7 +131,7 @@ def train(run: Run, machine: Machine) -> None:
     folder = machine.runs / run.name
     folder.mkdir(parents=True, exist_ok=True)
     pack = load_pack(machine.data, run.pack)
-    if run.kind == "detector":
+    if run.kind == DETECTOR:
         train_detector(
             pack,
             folder,

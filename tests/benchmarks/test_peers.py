@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.peers import FOLDS, text
+from benchmarks.peers import FOLDS, main, text
 from tests.conftest import ROOT
 from tests.pack_files import write_packs
 
@@ -24,6 +24,12 @@ def test_tables_show_every_figure():
     assert "| foraminal_stack | score_net | 0.610 (0.580 to 0.640) | 0.790 | 90.0 % | 80.0 % | 40 | 4 |" in table
     assert "| sagittal_t1 | 90.0 % | 85.0 % | 40 |" in table
     assert "| score_net | 0.50 | 17 | 5.8 million |" in table
+
+
+@pytest.mark.parametrize("epochs", ["many", "yolo=3", "score_net=-1"])
+def test_a_length_that_cannot_be_read_is_refused(epochs, tmp_path):
+    with pytest.raises(SystemExit, match="neither a number nor"):
+        main([str(tmp_path), "--runs", str(tmp_path), "--epochs", epochs])
 
 
 @pytest.mark.slow

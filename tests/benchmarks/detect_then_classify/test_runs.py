@@ -8,13 +8,14 @@ from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 
 
 def test_each_fold_has_a_detector_and_classifiers_of_each_condition_and_detectors_come_first():
-    runs = list(runs_of({"sagittal_t1": (0, 1), "axial_t2_crops": (0, 1, 2, 3)}, None))
+    runs = list(runs_of({"sagittal_t1": (0, 1), "axial_t2_crops": (0, 1, 2, 3)}, {}))
     detectors = [run for run in runs if run.kind == "detector"]
     assert runs[: len(detectors)] == detectors
     assert len(detectors) == 6
     assert len({run.name for run in runs}) == len(runs) == 6 + 2 * (2 + 2 * 4)
     assert {group for groups in GROUPS.values() for group in groups} == {CANAL, FORAMINAL, SUBARTICULAR}
-    assert {run.epochs for run in runs_of({"sagittal_t1": (0,)}, 3)} == {3}
+    few = runs_of({"sagittal_t1": (0,)}, {"detector": 2, "score_net": 5}, kinds=["score_net"])
+    assert {run.kind: run.epochs for run in few} == {"detector": 2, "score_net": 5}
 
 
 def test_a_run_is_done_until_its_settings_change(tmp_path):
