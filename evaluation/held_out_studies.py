@@ -15,6 +15,9 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.study import Study
 
+HELD_OUT_STUDIES = frozenset({"100206310", "4646740", "44036939"})
+"""The complete real studies: never trained on, in any pack that holds their slices."""
+
 TABLES = ("train.csv", "train_label_coordinates.csv", "train_series_descriptions.csv")
 
 

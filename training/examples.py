@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HELD_OUT_STUDIES = frozenset({"100206310", "4646740", "44036939"})
-"""The complete real studies: never trained on, in any pack that holds their slices."""
+from evaluation.held_out_studies import HELD_OUT_STUDIES
 
 FOLDS = 5
 """Folds of phantoms, and of studies that no table gives a fold."""

@@ -7,27 +7,25 @@ continues with the same command. Runs of several folds share the GPUs that there
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
-import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 
 import torch
 
+from lumbar_kernel.runtime.devices import processor_cores
 from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
 from training.presets import PRESETS, Network, Preset
+from training.runner import Runner, Step, duration
 from training.train_grader import TASKS
 
 logger = logging.getLogger(__name__)
+
+MOST_LOADERS = 8
+"""More processes than this feed no network faster."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class Settings:
         checkpoints: folder with `<timm name>.safetensors` to start from, None without.
         phantoms: phantom studies to train with.
         steps: length of every run in place of its epochs, None to keep them.
+        train_folds: those of the preset's folds to train, None for all.
     """
 
     preset: Preset
@@ -57,23 +56,11 @@ class Settings:
     checkpoints: Path | None
     phantoms: int
     steps: int | None
+    train_folds: tuple[int, ...] | None = None
 
-
-@dataclass(frozen=True)
-class Step:
-    """One command of a recipe.
-
-    Attributes:
-        name: unique; steps of one `group` may run at the same time.
-        arguments: of the Python interpreter.
-        group: steps of equal group do not need each other.
-        seconds: expected, 0 where that is not known.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    group: str
-    seconds: float = 0.0
+    def folds_of(self, network: Network) -> tuple[int, ...]:
+        """The folds of a network that are trained."""
+        return tuple(fold for fold in network.folds if self.train_folds is None or fold in self.train_folds)
 
 
 def steps(settings: Settings) -> Iterator[Step]:
@@ -92,12 +79,13 @@ def steps(settings: Settings) -> Iterator[Step]:
     if settings.competition:
         yield step("prepare studies", "competition", settings.competition, cache, *folds, "--views", *views)
     for network in preset.localisers:
-        yield from (_run(settings, network, fold) for fold in network.folds)
+        yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
     if settings.packs:
         points = next(item for item in preset.localisers if item.role == "axial")
-        yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *(runs / run for run in points.runs))
+        found = [runs / f"{points.name}_{fold}" for fold in settings.folds_of(points)]
+        yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *found)
     for network in preset.members:
-        yield from (_run(settings, network, fold) for fold in network.folds)
+        yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
     yield step("export", "export", runs, settings.weights, "--preset", preset.name)
     if settings.competition:
         out = runs / "whole_studies"
@@ -106,13 +94,17 @@ def steps(settings: Settings) -> Iterator[Step]:
     elif settings.packs:
         yield step("calibrate", "calibrate", settings.packs, settings.weights)
         yield step("evaluate", "evaluate", settings.packs, "--oof", "--weights", settings.weights)
+    yield step("model card", "model_card", settings.weights, runs)
 
 
 def _run(settings: Settings, network: Network, fold: int) -> Step:
     name = f"{network.name}_{fold}"
-    length = ("--steps", settings.steps) if settings.steps else ("--epochs", network.epochs)
+    count = settings.steps or network.steps
+    length = ("--steps", count) if count else ("--epochs", network.epochs)
     options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone, "--batch", network.batch]
-    options += network.options
+    gpus = len(visible_gpus())
+    options += [item for item in network.options if gpus or item != "--compile"]
+    options += ["--workers", _loaders(gpus)] if gpus else []
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
         options += ["--pretrained", file]
     command = (network.task, settings.cache, settings.runs / name, *options)
@@ -123,79 +115,9 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     )
 
 
-class Runner:
-    """Runs the steps that are not done, and remembers which are.
-
-    Args:
-        done: folder with a file for each finished step, which holds its arguments.
-        gpus: names of the GPUs, among which steps of one group are shared; empty to run them one after the other.
-    """
-
-    def __init__(self, done: Path, gpus: Sequence[str]) -> None:
-        self.done, self.gpus = done, tuple(gpus)
-        done.mkdir(parents=True, exist_ok=True)
-
-    def is_done(self, step: Step) -> bool:
-        """Whether the step was finished with the same arguments."""
-        record = self._record(step)
-        return record.is_file() and json.loads(record.read_text()) == list(step.arguments)
-
-    def run(self, recipe: Sequence[Step]) -> None:
-        """Run all steps; raises SystemExit, which names the command, for the first that fails."""
-        began, expected = time.monotonic(), sum(step.seconds for step in recipe if not self.is_done(step))
-        for number, group in enumerate(_groups(recipe)):
-            waiting = [step for step in group if not self.is_done(step)]
-            for step in group:
-                if step not in waiting:
-                    logger.info("%s: done before", step.name)
-            if not waiting:
-                continue
-            left = max(0.0, expected - (time.monotonic() - began))
-            names = ", ".join(step.name for step in waiting)
-            logger.info("step %d: %s%s", number + 1, names, f"; about {_duration(left)} left in all" if left else "")
-            self._run_group(waiting)
-
-    def _run_group(self, group: Sequence[Step]) -> None:
-        free: SimpleQueue[str | None] = SimpleQueue()
-        for gpu in self.gpus or (None,):
-            free.put(gpu)
-
-        def run(step: Step) -> None:
-            gpu = free.get()
-            try:
-                chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-                status = subprocess.run([sys.executable, *step.arguments], env=os.environ | chosen).returncode
-            finally:
-                free.put(gpu)
-            if status:
-                command = shlex.join(["python", *step.arguments])
-                raise SystemExit(
-                    f"{step.name} failed with exit status {status}; run the recipe again to continue: {command}"
-                )
-            self._record(step).write_text(json.dumps(list(step.arguments)) + "\n")
-
-        with ThreadPoolExecutor(max(1, len(self.gpus))) as pool:
-            list(pool.map(run, group))
-
-    def _record(self, step: Step) -> Path:
-        return self.done / f"{step.name.replace(' ', '_')}.json"
-
-
-def _groups(recipe: Iterable[Step]) -> Iterator[list[Step]]:
-    """Runs of steps that do not need each other."""
-    group: list[Step] = []
-    for step in recipe:
-        if group and step.group != group[0].group:
-            yield group
-            group = []
-        group.append(step)
-    if group:
-        yield group
-
-
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+def _loaders(gpus: int) -> int:
+    """Processes that make the batches of one of so many networks that train at the same time."""
+    return max(1, min(MOST_LOADERS, processor_cores() // gpus - 1))
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -206,7 +128,13 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, gpus: int) -> list[Step]:
-    """The steps with the time that training is expected to take, from a timed step of every network."""
+    """The steps with the time that training is expected to take, from a timed step of every network.
+
+    A trial of some steps gets none: timing the networks would take as long as the trial.
+    """
+    if settings.steps is not None:
+        return list(recipe)
+    logger.info("timing a step of each network")
     networks = {f"train {run}": network for network in settings.preset.networks() for run in network.runs}
     seconds = {
         network.name: training_seconds(
@@ -233,6 +161,9 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="timm checkpoints, <timm name>.safetensors")
     parser.add_argument("--phantoms", type=int, help="phantom studies to train with (default: the preset's)")
     parser.add_argument("--steps", type=int, help="steps of every run in place of its epochs, to try a recipe")
+    parser.add_argument(
+        "--train-folds", type=int, nargs="+", metavar="N", help="train these of the preset's folds alone"
+    )
     parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
     given = parser.parse_args(arguments)
     for name in ("packs", "competition", "folds", "checkpoints"):
@@ -251,7 +182,10 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         checkpoints=given.checkpoints,
         phantoms=preset.phantoms if given.phantoms is None else given.phantoms,
         steps=given.steps,
+        train_folds=None if given.train_folds is None else tuple(given.train_folds),
     )
+    if not all(settings.folds_of(network) for network in preset.localisers):
+        parser.error(f"--train-folds: the localisers of {preset.name} have none of these folds")
     if not (settings.packs or settings.competition or settings.phantoms):
         parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
     return settings, given.plan
@@ -265,13 +199,12 @@ def main() -> None:
     studies = len(labelled_studies(settings.competition)) if settings.competition else 0
     recipe = with_estimates(settings, list(steps(settings)), studies=studies, gpus=len(gpus))
     for step in recipe:
-        logger.info("%-28s %s", step.name, _duration(step.seconds) if step.seconds else "")
-    total = sum(step.seconds for step in recipe)
+        logger.info("%-28s %s", step.name, duration(step.seconds) if step.seconds else "")
+    total, where = sum(step.seconds for step in recipe), f"{len(gpus)} GPUs" if gpus else "the processor"
     examples = cache_bytes(settings.preset, studies=studies, phantoms=settings.phantoms)
     logger.info(
-        "training takes about %s on %s; examples %.1f GB besides the packs', weights %.0f MB",
-        _duration(total),
-        f"{len(gpus)} GPUs" if gpus else "the processor",
+        "%s; examples %.1f GB besides the packs', weights %.0f MB",
+        f"training takes about {duration(total)} on {where}" if total else f"a trial on {where}",
         examples / 1e9,
         weights_bytes(settings.preset) / 1e6,
     )

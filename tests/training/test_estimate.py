@@ -3,19 +3,29 @@ import pytest
 from training import estimate
 from training.presets import PRESETS
 
-SMOKE = PRESETS["smoke"]
+SMOKE, SMALL = PRESETS["smoke"], PRESETS["small"]
+
+
+def seconds_of(network, monkeypatch, **changes):
+    monkeypatch.setattr(estimate, "_seconds_per_example", lambda _: 0.5)
+    return estimate.training_seconds(
+        network, **{"studies": 1000, "phantoms": 0, "packs": False, "steps": None, **changes}
+    )
+
+
+@pytest.mark.parametrize("network", list(SMALL.networks()), ids=lambda network: network.name)
+def test_time_follows_the_examples_and_the_steps(network, monkeypatch):
+    usual = seconds_of(network, monkeypatch)
+    assert seconds_of(network, monkeypatch, steps=3) == 3 * network.batch * 0.5
+    assert seconds_of(network, monkeypatch, studies=2000) == pytest.approx(2 * usual, rel=0.05)
+    assert seconds_of(network, monkeypatch, packs=True) > usual
 
 
 @pytest.mark.parametrize("network", list(SMOKE.networks()), ids=lambda network: network.name)
-def test_time_follows_the_examples_and_the_steps(network, monkeypatch):
-    monkeypatch.setattr(estimate, "_seconds_per_example", lambda _: 0.5)
-
-    def seconds(**changes):
-        return estimate.training_seconds(network, **{"studies": 1000, "phantoms": 0, "packs": False, **changes})
-
-    assert seconds(steps=3) == 3 * network.batch * 0.5
-    assert seconds(steps=None, studies=2000) == pytest.approx(2 * seconds(steps=None), rel=0.05)
-    assert seconds(steps=None, packs=True) > seconds(steps=None)
+def test_smoke_takes_no_longer_with_more_data(network, monkeypatch):
+    usual = seconds_of(network, monkeypatch)
+    assert seconds_of(network, monkeypatch, studies=2000) == usual
+    assert seconds_of(network, monkeypatch, steps=3) < usual
 
 
 def test_a_network_is_really_timed():

@@ -7,7 +7,6 @@ from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.phantom import write_dataset
 from training import recipe
 from training.presets import PRESETS
-from training.recipe import Runner, Step
 
 
 def settings_of(*arguments):
@@ -24,13 +23,13 @@ def test_each_source_of_data_brings_its_steps(tmp_path):
     whole = names(settings_of("--competition", tmp_path, "--phantoms", 0, *common))
     alone = names(settings_of("--preset", "smoke", *common))
     assert packs[:2] == ["prepare packs", "phantoms"]
-    assert packs[-3:] == ["export", "calibrate", "evaluate"]
+    assert packs[-4:] == ["export", "calibrate", "evaluate", "model card"]
     assert packs.index("train axial_points_2") < packs.index("prepare axial crops") < packs.index("train axial_0")
     assert whole[0] == "prepare studies"
-    assert whole[-3:] == ["export", "whole studies", "calibrate"]
+    assert whole[-4:] == ["export", "whole studies", "calibrate", "model card"]
     assert not {"prepare packs", "phantoms", "prepare axial crops"} & set(whole)
     assert alone[0] == "phantoms"
-    assert alone[-1] == "export"
+    assert alone[-2:] == ["export", "model card"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -40,6 +39,13 @@ def test_every_network_of_a_preset_is_trained_once_for_each_of_its_folds(name, t
     assert len(set(trained)) == len(trained)
 
 
+def test_some_folds_can_be_trained_alone():
+    trained = [
+        step for step in names(settings_of("--preset", "strong", "--train-folds", 3)) if step.startswith("train ")
+    ]
+    assert trained == [f"train {network.name}_3" for network in PRESETS["strong"].networks()]
+
+
 def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path):
     (tmp_path / "convnext_tiny.safetensors").touch()
     found = recipe.steps(settings_of("--preset", "strong", "--checkpoints", tmp_path))
@@ -47,7 +53,9 @@ def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path)
     assert started == {f"train {task}_convnext_{fold}" for task in ("foraminal", "axial", "canal") for fold in range(5)}
 
 
-@pytest.mark.parametrize("arguments", [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere")])
+@pytest.mark.parametrize(
+    "arguments", [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere"), ("--train-folds", "7")]
+)
 def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         recipe.parsed(list(arguments))
@@ -55,35 +63,23 @@ def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys
     assert "error:" in capsys.readouterr().err
 
 
-def counting(path, *, status=0):
-    return ("-c", f"import sys; open({str(path)!r}, 'a').write('x'); sys.exit({status})")
+def test_a_trial_is_not_timed_before_it_runs(monkeypatch):
+    monkeypatch.setattr(recipe, "training_seconds", lambda *_, **__: 60.0)
+    for options, seconds in (((), 60.0), (("--steps", 1), 0.0)):
+        settings = settings_of("--preset", "smoke", *options)
+        planned = recipe.with_estimates(settings, list(recipe.steps(settings)), studies=0, gpus=0)
+        assert {step.seconds for step in planned if step.name.startswith("train ")} == {seconds}
 
 
-def test_a_finished_step_is_not_repeated_until_its_arguments_change(tmp_path):
-    count = tmp_path / "count"
-    step = Step("train it", counting(count), group="a")
-    Runner(tmp_path / "done", ()).run([step])
-    Runner(tmp_path / "done", ()).run([step])
-    assert count.read_text() == "x"
-    Runner(tmp_path / "done", ()).run([Step("train it", (*counting(count), "again"), group="a")])
-    assert count.read_text() == "xx"
-
-
-def test_a_failed_step_ends_the_recipe_and_is_repeated(tmp_path):
-    count = tmp_path / "count"
-    steps = [Step("bad", counting(count, status=3), group="a"), Step("next", counting(tmp_path / "next"), group="b")]
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="bad failed with exit status 3"):
-            Runner(tmp_path / "done", ()).run(steps)
-    assert count.read_text() == "xx"
-    assert not (tmp_path / "next").exists()
-
-
-def test_steps_of_one_group_share_the_gpus(tmp_path):
-    write = "import os, sys; open(sys.argv[1], 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
-    steps = [Step(f"train {k}", ("-c", write, str(tmp_path / f"gpu{k}")), group="train") for k in range(4)]
-    Runner(tmp_path / "done", ("4", "7")).run(steps)
-    assert {(tmp_path / f"gpu{k}").read_text() for k in range(4)} <= {"4", "7"}
+@pytest.mark.parametrize(("cores", "gpus", "loaders"), [(2, 0, None), (16, 1, "8"), (16, 4, "3"), (2, 4, "1")])
+def test_gpus_get_translated_networks_and_processes_that_feed_them(cores, gpus, loaders, monkeypatch):
+    monkeypatch.setattr(recipe, "visible_gpus", lambda: tuple("0123"[:gpus]))
+    monkeypatch.setattr(recipe, "processor_cores", lambda: cores)
+    trained = [step.arguments for step in recipe.steps(settings_of("--preset", "strong")) if "train" in step.name]
+    assert any("--compile" in arguments for arguments in trained) == bool(gpus)
+    for arguments in trained:
+        given = arguments[arguments.index("--workers") + 1] if "--workers" in arguments else None
+        assert given == loaders
 
 
 def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_path, monkeypatch):
@@ -104,3 +100,4 @@ def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_pa
     scores = json.loads((runs / "weights" / "scores.json").read_text())
     assert 2 <= scores["studies"] <= 3  # a study with too few marked points is no example
     assert 0 < scores["canal"]["loss"] < 5
+    assert "## Scores" in (runs / "weights" / "README.md").read_text()

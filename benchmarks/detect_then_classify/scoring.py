@@ -1,0 +1,183 @@
+"""What detectors and classifiers make of rows that they have not seen, in the figures of `training.evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.detect_then_classify.classifiers import PIXELS, classify
+from benchmarks.detect_then_classify.packs import Pack, Rows, crops
+from lumbar_kernel.results.metric import study_interval, weighted_log_loss
+from lumbar_kernel.schema import CANAL, ROWS, SEVERITY_WEIGHTS, SUBARTICULAR, prior
+
+REACH = 2
+"""Slices of a series beside the marked one among which the detector may choose, as many as the kernel's 12 mm."""
+
+NEAR = 0.06
+"""A detection is right within this distance of the mark, relative to the picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the rows of one figure are graded.
+
+    Attributes:
+        figure: its name.
+        rows: in the order of `sources` and `centre`.
+        sources: the picture of each row.
+        centre: (n, 2) relative row and column, NaN where the detector found nothing.
+    """
+
+    figure: str
+    rows: Rows
+    sources: list[NDArray[np.uint8]]
+    centre: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Graded:
+    """Graded rows, each once.
+
+    Attributes:
+        row_id: (n,) of the submission.
+        study: (n,).
+        labels: (n,) grade 0..2.
+        probabilities: (n, 3).
+        found: (n,) whether the detector found a place; the others have the prior of the training folds.
+    """
+
+    row_id: NDArray[np.str_]
+    study: NDArray[np.str_]
+    labels: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+    found: NDArray[np.bool_]
+
+
+def places(
+    pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64], beside: NDArray[np.float64]
+) -> Iterator[Places]:
+    """The figures of a pack on the pictures that a detector has not seen.
+
+    Args:
+        pack: with its rows.
+        pictures: indices of the pictures.
+        found: (pictures, classes, 3) detections on them.
+        beside: the same on the neighbours, empty without.
+    """
+    on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
+    on_all[pictures] = found
+    rows = pack.rows.select(np.isin(pack.rows.picture, pictures))
+    own = [pack.pictures[index] for index in rows.picture]
+    at_rows = on_all[rows.picture, rows.target, :2]
+    if pack.name == "sagittal_t1":
+        yield Places("foraminal_marked", rows, own, rows.point)
+        yield Places("foraminal_localised", rows, own, at_rows)
+        best = _most_confident(pack, rows, on_all)
+        yield Places("foraminal_stack", rows, [pack.pictures[index] for index in best], on_all[best, rows.target, :2])
+        return
+    on_beside = np.full_like(on_all, np.nan)
+    on_beside[pictures] = beside
+    next_to = [pack.neighbours[index] for index in rows.picture]
+    for ending, sources, detected in (
+        ("", own, at_rows),
+        ("_shifted", next_to, on_beside[rows.picture, rows.target, :2]),
+    ):
+        for name, group in (("canal_axial", CANAL), ("subarticular_axial", SUBARTICULAR)):
+            chosen = np.flatnonzero(rows.group == group)
+            yield Places(name + ending, rows.select(chosen), [sources[k] for k in chosen], detected[chosen])
+
+
+def _most_confident(pack: Pack, rows: Rows, found: NDArray[np.float64]) -> NDArray[np.intp]:
+    """For each row the picture with the most confident detection of its level, of its slice and those beside it."""
+    by_series: dict[str, list[int]] = {}
+    for index, series in enumerate(pack.series):
+        by_series.setdefault(str(series), []).append(index)
+    best = rows.picture.copy()
+    for row, (picture, target) in enumerate(zip(rows.picture, rows.target, strict=True)):
+        near = [
+            other
+            for other in by_series[str(pack.series[picture])]
+            if abs(pack.instance[other] - pack.instance[picture]) <= REACH
+        ]
+        best[row] = max(near, key=lambda other: np.nan_to_num(found[other, target, 2]))
+    return best
+
+
+def training_prior(pack: Pack, fold: int) -> dict[str, NDArray[np.float64]]:
+    """The best constant of each condition and level on all folds but one."""
+    rows = pack.rows.select(pack.fold[pack.rows.picture] != fold)
+    constants = {}
+    for stratum in np.unique(rows.stratum):
+        weight = np.bincount(rows.label[rows.stratum == stratum], minlength=3) * np.array(SEVERITY_WEIGHTS)
+        constants[str(stratum)] = (weight + 1e-3) / (weight + 1e-3).sum()
+    return constants
+
+
+def grade(
+    item: Places, pack: Pack, nets: Mapping[str, nn.Module], *, constants: Mapping[str, NDArray], device: str
+) -> Graded:
+    """Grade the rows of a figure; rows without a place get the prior, pictures of the same row are averaged.
+
+    Args:
+        item: the rows and their places.
+        pack: that they come from.
+        nets: condition → classifier.
+        constants: from `training_prior`.
+        device: of the classifiers.
+    """
+    found = ~np.isnan(item.centre[:, 0])
+    predicted = np.stack([constants[stratum] for stratum in item.rows.stratum])
+    for group, net in nets.items():
+        chosen = np.flatnonzero(found & (item.rows.group == group))
+        cut = crops([item.sources[k] for k in chosen], item.centre[chosen], window=pack.window, pixels=PIXELS)
+        predicted[chosen] = classify(net, cut, device=device)
+    row_id, first, which = np.unique(item.rows.row_id, return_index=True, return_inverse=True)
+    count = np.bincount(which)
+    return Graded(
+        row_id=row_id,
+        study=pack.study[item.rows.picture[first]],
+        labels=item.rows.label[first],
+        probabilities=np.stack([np.bincount(which, predicted[:, k]) for k in range(3)], axis=1) / count[:, None],
+        found=np.bincount(which, found) > 0,
+    )
+
+
+def together(parts: Sequence[Graded]) -> Graded:
+    """The rows of several folds."""
+    return Graded(
+        **{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Graded)}
+    )
+
+
+def loss_figure(rows: Graded) -> dict[str, float]:
+    """Loss, its interval over studies, the loss of the best constant, the share of rows with a place, and counts."""
+    table = dict(zip(ROWS, prior(), strict=True))
+    constant = np.stack([table[str(row).partition("_")[2]] for row in rows.row_id])
+    low, high = study_interval(
+        rows.study, lambda chosen: weighted_log_loss(rows.labels[chosen], rows.probabilities[chosen])
+    )
+    return {
+        "loss": weighted_log_loss(rows.labels, rows.probabilities),
+        "prior": weighted_log_loss(rows.labels, constant),
+        "low": low,
+        "high": high,
+        "n": len(rows.labels),
+        "studies": len(np.unique(rows.study)),
+        "found": float(rows.found.mean()),
+        "accuracy": float((rows.probabilities.argmax(axis=1) == rows.labels).mean()),
+    }
+
+
+def found_figure(pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64]) -> dict[str, NDArray]:
+    """For each marked row whether the detector found its level on its picture, and near its mark."""
+    on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
+    on_all[pictures] = found
+    rows = pack.rows
+    chosen = np.isin(rows.picture, pictures) & ~np.isnan(rows.point).any(axis=1)
+    place = on_all[rows.picture[chosen], rows.target[chosen], :2]
+    distance = np.linalg.norm(place - rows.point[chosen], axis=1)
+    return {"found": ~np.isnan(distance), "near": np.nan_to_num(distance, nan=np.inf) < NEAR}

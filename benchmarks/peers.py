@@ -1,0 +1,181 @@
+"""Detector-then-classifier entries beside the kernel: `python -m benchmarks.peers DATA --runs DIR [--folds 0 1]`.
+
+YOLOv8n finds the levels on single slices, and a small score net or VGG-19 grades a crop of 32 × 32 pixels at each, as
+the public entries of that kind do. Both are trained from random weights on the packs in DATA without one fold, and
+graded on that fold: the rows, and the names of the figures, are those of `training.evaluate --oof`. Finished runs in
+DIR are not repeated. Needs the extra `peers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.detect_then_classify import cost
+from benchmarks.detect_then_classify.classifiers import CLASSIFIERS, load_classifier
+from benchmarks.detect_then_classify.detector import Detector
+from benchmarks.detect_then_classify.packs import load_pack
+from benchmarks.detect_then_classify.runs import (
+    DETECTOR,
+    GROUPS,
+    KINDS,
+    Machine,
+    Run,
+    found_levels,
+    runs_of,
+    train_all,
+)
+from benchmarks.detect_then_classify.scoring import (
+    Graded,
+    found_figure,
+    grade,
+    loss_figure,
+    places,
+    together,
+    training_prior,
+)
+
+FOLDS = {"sagittal_t1": (0, 1), "axial_t2_crops": (0, 1, 2, 3)}
+"""The folds of the rows that `docs/results.md` reports."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is not trained, score it, print the tables and return 0."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    folds = {pack: tuple(given.folds or own) for pack, own in FOLDS.items() if pack in given.packs}
+    machine = Machine(given.runs, given.data, given.device, given.workers)
+    runs = list(runs_of(folds, _lengths(given.epochs), kinds=given.classifiers))
+    train_all(runs, machine)
+    figures = measure(runs, machine)
+    print(text(figures))
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of packs, laid out as shared/data")
+    parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="folder for what is trained")
+    parser.add_argument("--packs", nargs="+", choices=GROUPS, default=list(GROUPS), help="(default: both)")
+    parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="(default: 0 1 of T1, 0 1 2 3 of axial T2)")
+    parser.add_argument(
+        "--classifiers", nargs="+", choices=CLASSIFIERS, default=list(CLASSIFIERS), help="(default: all)"
+    )
+    parser.add_argument(
+        "--epochs",
+        nargs="+",
+        default=[],
+        metavar="[KIND=]N",
+        help=f"length of every run, or of a kind: {', '.join(KINDS)}; axial detectors take three times as many",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="networks that train at the same time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    return parser
+
+
+def _lengths(given: Sequence[str]) -> dict[str, int]:
+    """Epochs by kind from `N` or `KIND=N`; raises SystemExit for anything else."""
+    lengths: dict[str, int] = {}
+    for item in given:
+        kind, _, count = item.rpartition("=")
+        if not count.isdecimal() or (kind and kind not in KINDS):
+            raise SystemExit(f"--epochs: {item!r} is neither a number nor {', '.join(f'{name}=N' for name in KINDS)}")
+        lengths |= dict.fromkeys([kind] if kind else KINDS, int(count))
+    return lengths
+
+
+def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
+    """Figures by classifier and name, shares of levels found by pack, and the cost of each classifier's entry."""
+    by_name = {run.name: run for run in runs}
+    kinds = list(dict.fromkeys(run.kind for run in runs if run.kind != DETECTOR))
+    graded: dict[str, dict[str, list[Graded]]] = {kind: {} for kind in kinds}
+    found: dict[str, list[dict]] = {}
+    for run in (run for run in runs if run.kind == DETECTOR):
+        pack, seen = load_pack(machine.data, run.pack), found_levels(run, machine.runs)
+        found.setdefault(run.pack, []).append(found_figure(pack, *seen[:2]))
+        constants = training_prior(pack, run.fold)
+        for item in places(pack, *seen):
+            for kind in kinds:
+                nets = {
+                    group: load_classifier(kind, own.checkpoint(machine.runs), device=machine.device)
+                    for group, own in _classifiers(by_name, kind, run).items()
+                }
+                rows = grade(item, pack, nets, constants=constants, device=machine.device)
+                graded[kind].setdefault(item.figure, []).append(rows)
+    losses = {kind: {name: loss_figure(together(parts)) for name, parts in own.items()} for kind, own in graded.items()}
+    return {
+        "losses": losses,
+        "found": {
+            pack: {key: float(np.concatenate([part[key] for part in parts]).mean()) for key in ("found", "near")}
+            | {"n": sum(len(part["found"]) for part in parts)}
+            for pack, parts in found.items()
+        },
+        "cost": {kind: _cost(kind, runs, by_name, machine) for kind in kinds},
+        "epochs": {run.name: run.epochs for run in runs},
+    }
+
+
+def _classifiers(by_name: Mapping[str, Run], kind: str, detector: Run) -> dict[str, Run]:
+    """The classifiers of a kind that belong to a detector, by condition."""
+    same = [Run(detector.pack, detector.fold, kind, group, 0).name for group in GROUPS[detector.pack]]
+    return {by_name[name].group: by_name[name] for name in same}
+
+
+def _cost(kind: str, runs: Sequence[Run], by_name: Mapping[str, Run], machine: Machine) -> dict[str, float]:
+    """The cost of one fold's detectors with one kind of classifier."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        if run.kind == DETECTOR:
+            first.setdefault(run.pack, run)
+    detectors, nets, files = {}, {}, []
+    for pack, run in first.items():
+        own = _classifiers(by_name, kind, run)
+        files += [run.checkpoint(machine.runs), *(item.checkpoint(machine.runs) for item in own.values())]
+        settings = machine.runs / run.name / "settings"
+        detectors[pack] = Detector(files[-1 - len(own)], device=machine.detector_device, settings=settings)
+        nets[pack] = {
+            group: load_classifier(kind, item.checkpoint(machine.runs), device=machine.device)
+            for group, item in own.items()
+        }
+    packs = {pack: load_pack(machine.data, pack) for pack in first}
+    count = sum(item.parameters for item in detectors.values())
+    return {
+        "seconds": cost.study_seconds(packs, detectors, nets, device=machine.device),
+        "megabytes": cost.megabytes(files),
+        "parameters": count + cost.parameters([net for own in nets.values() for net in own.values()]),
+    }
+
+
+def text(figures: Mapping[str, Any]) -> str:
+    """The figures as tables."""
+    lines = ["| weighted log loss | entry | loss (95 % interval) | prior | found | accuracy | n | studies |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for kind, losses in figures["losses"].items():
+        for name, item in losses.items():
+            interval = f"{item['loss']:.3f} ({item['low']:.3f} to {item['high']:.3f})"
+            shares = f"{100 * item['found']:.1f} % | {100 * item['accuracy']:.1f} %"
+            lines.append(
+                f"| {name} | {kind} | {interval} | {item['prior']:.3f} | {shares} | {item['n']} | {item['studies']} |"
+            )
+    lines += ["", "| marked places | found | within 6 % of the picture | n |", "|---|---|---|---|"]
+    for pack, item in figures["found"].items():
+        lines.append(f"| {pack} | {100 * item['found']:.1f} % | {100 * item['near']:.1f} % | {item['n']} |")
+    lines += ["", "| entry, one fold | seconds a study | MB | weights |", "|---|---|---|---|"]
+    for kind, item in figures["cost"].items():
+        lines.append(
+            f"| {kind} | {item['seconds']:.2f} | {item['megabytes']:.0f} | {item['parameters'] / 1e6:.1f} million |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

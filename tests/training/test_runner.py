@@ -1,0 +1,34 @@
+import pytest
+
+from training.runner import Runner, Step
+
+
+def counting(path, *, status=0):
+    return ("-c", f"import sys; open({str(path)!r}, 'a').write('x'); sys.exit({status})")
+
+
+def test_a_finished_step_is_not_repeated_until_its_arguments_change(tmp_path):
+    count = tmp_path / "count"
+    step = Step("train it", counting(count), group="a")
+    Runner(tmp_path / "done", ()).run([step])
+    Runner(tmp_path / "done", ()).run([step])
+    assert count.read_text() == "x"
+    Runner(tmp_path / "done", ()).run([Step("train it", (*counting(count), "again"), group="a")])
+    assert count.read_text() == "xx"
+
+
+def test_a_failed_step_ends_the_recipe_and_is_repeated(tmp_path):
+    count = tmp_path / "count"
+    steps = [Step("bad", counting(count, status=3), group="a"), Step("next", counting(tmp_path / "next"), group="b")]
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="bad failed with exit status 3"):
+            Runner(tmp_path / "done", ()).run(steps)
+    assert count.read_text() == "xx"
+    assert not (tmp_path / "next").exists()
+
+
+def test_steps_of_one_group_share_the_gpus(tmp_path):
+    write = "import os, sys; open(sys.argv[1], 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
+    steps = [Step(f"train {k}", ("-c", write, str(tmp_path / f"gpu{k}")), group="train") for k in range(4)]
+    Runner(tmp_path / "done", ("4", "7")).run(steps)
+    assert {(tmp_path / f"gpu{k}").read_text() for k in range(4)} <= {"4", "7"}
