@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lumbar_kernel import __version__
+from lumbar_kernel.archive.command import add_archive
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.dependencies import require_dependencies, require_structured_reports
 from lumbar_kernel.errors import ConfigError, DependencyError, KernelError
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_phantom(commands)
     _add_inspect(commands)
     _add_reports(commands)
+    add_archive(commands, _say)
     return parser
 
 

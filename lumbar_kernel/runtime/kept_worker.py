@@ -61,6 +61,7 @@ class ShardOutcome:
         failures: that belong to no single study.
         lost: study id → why its last worker ended, where that happened.
         ready: device, weights and members of the worker.
+        finished: when, in seconds since 1970.
     """
 
     updates: dict[str, Update] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class ShardOutcome:
     failures: list[Failure] = field(default_factory=list)
     lost: dict[str, Failure] = field(default_factory=dict)
     ready: Ready | None = None
+    finished: float = 0.0
 
 
 class KeptWorker:
@@ -113,7 +115,7 @@ class KeptWorker:
             step, failure = found
             self.stop()
             shard = self._after_loss(shard, step, failure, lost, outcome)
-        outcome.ready = self._ready
+        outcome.ready, outcome.finished = self._ready, time.time()
         return outcome
 
     def stop(self) -> None:
