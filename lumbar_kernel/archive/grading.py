@@ -13,7 +13,7 @@ import ray
 import ray.exceptions
 
 from lumbar_kernel.archive.cluster import AHEAD, MOST_RETRIES, connected, in_flight, slots
-from lumbar_kernel.archive.ids import Ids
+from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index import Index, IndexOptions, build_index
 from lumbar_kernel.archive.result_schema import INDEX_FOLDER
 from lumbar_kernel.archive.results import ResultSet
@@ -60,7 +60,7 @@ class ArchiveOptions:
     split: str = "test"
     weights: Path | None = None
     device: str = AUTO
-    ids: Ids = Ids()
+    ids: Ids = AS_THEY_ARE
     study_seconds: float = STUDY_SECONDS
     cores: int | None = None
     rescan: bool = False

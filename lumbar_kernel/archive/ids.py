@@ -37,6 +37,10 @@ class Ids:
         return "" if self.key is None else hashlib.sha256(b"fingerprint" + self.key).hexdigest()[:16]
 
 
+AS_THEY_ARE = Ids()
+"""Publishes ids unchanged."""
+
+
 def read_ids(key_file: Path | None) -> Ids:
     """Ids hashed with the content of a file, as they are when None.
 
@@ -44,7 +48,7 @@ def read_ids(key_file: Path | None) -> Ids:
         ConfigError: the file cannot be read or is too short for a secret.
     """
     if key_file is None:
-        return Ids()
+        return AS_THEY_ARE
     try:
         key = key_file.read_bytes().strip()
     except OSError as error:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.archive import header_chunks
 from lumbar_kernel.archive.cluster import AHEAD, MOST_RETRIES, in_flight, slots
 from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, hash64, read_chunk
-from lumbar_kernel.archive.ids import Ids
+from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index_schema import ROWS_A_GROUP, VERSION
 from lumbar_kernel.archive.sources import Listing, Source, open_source
 from lumbar_kernel.archive.storage import Folder
@@ -53,7 +54,7 @@ class IndexOptions:
 
     data: str
     split: str = "test"
-    ids: Ids = Ids()
+    ids: Ids = AS_THEY_ARE
 
     def about(self) -> dict[str, object]:
         """What has to be the same for an index to be used again."""
@@ -112,7 +113,7 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
     plan = folder.read_json(PLAN)
     if plan is None or plan["about"] != options.about():
         plan = _first_pass(folder, source, options)
-    skipped = Counter(plan["skipped"])
+    skipped: Counter[str] = Counter(plan["skipped"])
     skipped += _second_pass(folder, source.root, int(plan["ranges"]), options.ids)
     studies = _rename_repeated(folder / STUDIES)
     counts = {"studies": studies, "files": int(plan["files"]), "bytes": int(plan["bytes"])}
@@ -126,7 +127,7 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
     return Index(folder, source.root, skipped=dict(+skipped), **counts)
 
 
-def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[str, object]:
+def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[str, Any]:
     """Read the identities of all files that no earlier attempt has read, and say how the second pass divides them."""
     if not folder.has(SECRET):
         folder.write_bytes(SECRET, secrets.token_bytes(32))
@@ -140,7 +141,9 @@ def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[s
             if name not in known:
                 yield listings
 
-    tasks = in_flight(lambda item: read.remote(folder, source.root, item, secret), missing(), lambda: AHEAD * slots(1, 0))
+    tasks = in_flight(
+        lambda item: read.remote(folder, source.root, item, secret), missing(), lambda: AHEAD * slots(1, 0)
+    )
     for count, (_, reference) in enumerate(tasks, start=1):
         ray.get(reference)
         logger.info("%d chunks of files read", count)
@@ -235,39 +238,31 @@ def _rows_between(headers: Folder, name: str, first: int, last: int) -> Iterator
                 continue
             table = file.read_row_group(group)
             column = table.column("key")
-            chosen = pc.and_(pc.greater_equal(column, pa.scalar(first, pa.uint32())), pc.less_equal(column, pa.scalar(last, pa.uint32())))
+            chosen = pc.and_(
+                pc.greater_equal(column, pa.scalar(first, pa.uint32())),
+                pc.less_equal(column, pa.scalar(last, pa.uint32())),
+            )
             yield from table.filter(chosen).to_pylist()
 
 
 def _rename_repeated(studies: Folder) -> int:
     """Give studies of different parts that came to the same id their UIDs as ids; returns the number of studies."""
     hashes = [np.empty(0, np.uint64)]
-    for _, batch in studies.tables(["study_id", "study_number"]):
-        names = dict.fromkeys(zip(batch.column("study_id").to_pylist(), batch.column("study_number").to_pylist(), strict=True))
-        hashes.append(np.array([hash64(name) for name, _ in names], np.uint64))
-    # a study whose rows lie in two batches is counted twice here and once below
+    for name in studies.names():
+        hashes.append(np.array([hash64(study_id) for study_id, _ in study_names(studies, name)], np.uint64))
     values, counts = np.unique(np.concatenate(hashes), return_counts=True)
     repeated = set(values[counts > 1].tolist())
-    total = 0
-    for name in studies.names():
-        with studies.parquet(name) as file:
-            table = file.read(columns=["study_id", "study_number"])
-            ids = set(zip(*(table.column(key).to_pylist() for key in ("study_id", "study_number")), strict=True))
-            total += len(ids)
-    if repeated:
-        _rename(studies, repeated)
-    return total
+    for name in studies.names() if repeated else ():
+        if any(hash64(study_id) in repeated for study_id, _ in study_names(studies, name)):
+            with studies.parquet(name) as file:
+                table = file.read()
+            studies.write_table(name, renamed(table, repeated.__contains__), row_group=ROWS_A_GROUP)
+    return int(counts.sum())
 
 
-def _rename(studies: Folder, suspected: set[int]) -> None:
-    """Rename studies whose ids really occur in more than one part or twice in one."""
-    places: dict[int, set[tuple[str, int]]] = {key: set() for key in suspected}
-    for name, batch in studies.tables(["study_id", "study_number"]):
-        for study_id, number in zip(*(batch.column(key).to_pylist() for key in ("study_id", "study_number")), strict=True):
-            if (own := hash64(study_id)) in places:
-                places[own].add((name, number))
-    repeated = {key for key, found in places.items() if len(found) > 1}
-    for name in {name for key in repeated for name, _ in places[key]}:
-        with studies.parquet(name) as file:
-            table = file.read()
-        studies.write_table(name, renamed(table, repeated.__contains__), row_group=ROWS_A_GROUP)
+def study_names(studies: Folder, part: str) -> list[tuple[str, int]]:
+    """Id and number of each study in a file of the index, in its order."""
+    with studies.parquet(part) as file:
+        table = file.read(columns=["study_id", "study_number"])
+    columns = (table.column(name).to_pylist() for name in ("study_id", "study_number"))
+    return list(dict.fromkeys(zip(*columns, strict=True)))

@@ -13,7 +13,7 @@ from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.dicom.folders import has_dicom_suffix
 from lumbar_kernel.dicom.identity import HEAD_BYTES, FileIdentity, careful_identity, quick_identity
 from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, starts_like_dicom
-from lumbar_kernel.study import SeriesFiles, StudyFiles
+from lumbar_kernel.study import StudyFiles
 
 HEADER_BYTES = 1 << 18
 """First bytes of a file that hold the header of a classic image; of enhanced ones, whose headers may be longer, more is
@@ -78,7 +78,5 @@ def _header(system: Any, path: str) -> bytes:
 
 
 def _below(study: StudyFiles, folder: Path) -> StudyFiles:
-    return replace(
-        study,
-        series=tuple(SeriesFiles(item.series_id, item.role, tuple(folder / path for path in item.paths)) for item in study.series),
-    )
+    series = (replace(item, paths=tuple(folder / path for path in item.paths)) for item in study.series)
+    return replace(study, series=tuple(series))

@@ -118,7 +118,7 @@ def _study_row(study_id: str, outcome: ShardOutcome, weights_sha256: str, shard:
         "landmarks": [{name: _number(value) for name, value in row.items()} for row in landmark_rows(report)],
         "missing": plain_reasons(report.missing),
         "failures": [_failure(item) for item in failures],
-        "seconds": outcome.seconds[study_id],
+        "seconds": outcome.seconds.get(study_id, 0.0),
         "finished": datetime.datetime.fromtimestamp(outcome.finished, datetime.timezone.utc),
         "version": __version__,
         "weights_sha256": weights_sha256,

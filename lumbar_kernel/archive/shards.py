@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.archive.header_chunks import hash64
-from lumbar_kernel.archive.index import STUDIES, Index
+from lumbar_kernel.archive.index import STUDIES, Index, study_names
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.archive.study_parts import studies_of
 from lumbar_kernel.study import StudyFiles
@@ -44,9 +44,11 @@ def shards(index: Index, done: NDArray[np.uint64], *, studies: int) -> Iterator[
         done: sorted hashes of the ids of studies that are done.
         studies: in one shard; the last one of each file of the index has fewer.
     """
-    for part, known in _studies_by_part(index.folder / STUDIES):
+    folder = index.folder / STUDIES
+    for part in folder.names():
+        known = study_names(folder, part)
         for start in range(0, len(known), studies):
-            left = [(number, name) for number, name in known[start : start + studies] if not _is_in(name, done)]
+            left = [(number, name) for name, number in known[start : start + studies] if not _is_in(name, done)]
             if left:
                 yield Shard(part, tuple(number for number, _ in left), tuple(name for _, name in left))
 
@@ -55,15 +57,6 @@ def _is_in(name: str, done: NDArray[np.uint64]) -> bool:
     own = np.uint64(hash64(name))
     place = int(np.searchsorted(done, own))
     return place < len(done) and bool(done[place] == own)
-
-
-def _studies_by_part(folder: Folder) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """The number and id of every study, one file of the index after the other."""
-    for part in folder.names():
-        with folder.parquet(part) as file:
-            table = file.read(columns=["study_number", "study_id"])
-        pairs = zip(table.column("study_number").to_pylist(), table.column("study_id").to_pylist(), strict=True)
-        yield part, list(dict.fromkeys(pairs))
 
 
 def read_shard(index: Folder, shard: Shard) -> tuple[StudyFiles, ...]:

@@ -75,7 +75,7 @@ class Source:
             yield from (Listing(_relative(folder, root), tuple(names)) for folder, names in files.items())
             return
         images = root / f"{self.split}_images"
-        competition = images.is_dir() or container_kind(data) in (ZIP, TAR) and images.name in subfolders(root)
+        competition = images.is_dir() or (container_kind(data) in (ZIP, TAR) and images.name in subfolders(root))
         if root.name == images.name:
             images, competition = root, True
         tables = images.parent if competition else root
@@ -114,7 +114,7 @@ class Source:
     def _of_table(self) -> Iterator[Listing]:
         waiting: list[TableRow] = []
         for row in read_rows(self.data):
-            if waiting and (row.study, row.parent, row.series) != (waiting[0].study, waiting[0].parent, waiting[0].series):
+            if waiting and row.place != waiting[0].place:
                 yield from self._of_rows(waiting)
                 waiting = []
             waiting.append(row)
@@ -126,8 +126,10 @@ class Source:
         first, names = rows[0], []
         for row in rows:
             place = None if self.root.local is None else Path(self.root.text, row.path)
-            holds_more = self.root.system.isdir(f"{self.root.path}/{row.path}") if place is None else (
-                place.is_dir() or container_kind(place) in (ZIP, TAR)
+            holds_more = (
+                self.root.system.isdir(f"{self.root.path}/{row.path}")
+                if place is None
+                else (place.is_dir() or container_kind(place) in (ZIP, TAR))
             )
             if not holds_more:
                 names.append(row.name)

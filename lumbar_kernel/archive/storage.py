@@ -88,7 +88,7 @@ class Folder:
         return sorted(name for name in names if name and not name.startswith("."))
 
     def _listed(self) -> list[str]:
-        return os.listdir(self.text)
+        return [path.name for path in Path(self.text).iterdir()]
 
     def has(self, name: str) -> bool:
         """Whether it holds a file or folder of this name."""

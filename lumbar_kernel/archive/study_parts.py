@@ -189,10 +189,10 @@ def studies_of(rows: Sequence[Row]) -> Iterator[StudyFiles]:
 def renamed(table: pa.Table, repeated: Callable[[int], bool]) -> pa.Table:
     """The rows with the UID as the id of every study whose id another study has too, numbered where it has none."""
     names = [
-        (row["study_uid"] or f"{row['study_id']}.{row['study_number']}") if repeated(hash64(row["study_id"])) else row["study_id"]
+        (row["study_uid"] or f"{row['study_id']}.{row['study_number']}")
+        if repeated(hash64(row["study_id"]))
+        else row["study_id"]
         for row in table.select(["study_id", "study_uid", "study_number"]).to_pylist()
     ]
     place = SERIES.get_field_index("study_id")
     return table.set_column(place, SERIES.field(place), pa.array(names, pa.string()))
-
-

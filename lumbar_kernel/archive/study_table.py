@@ -32,6 +32,11 @@ class TableRow:
         return self.path.rpartition("/")[0]
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """What the rows of one folder have in common."""
+        return self.study, self.parent, self.series
+
+    @property
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rpartition("/")[2]
@@ -52,15 +57,15 @@ def read_rows(data: str) -> Iterator[TableRow]:
     folder = Folder.of(place or ".")
     try:
         for batch in _batches(folder, name):
-            columns = {key: _texts(batch, key) for key in (*NEEDED, *OPTIONAL)}
-            if absent := [key for key in NEEDED if columns[key] is None]:
+            found = {key: _texts(batch, key) for key in (*NEEDED, *OPTIONAL)}
+            if absent := [key for key in NEEDED if found[key] is None]:
                 msg = f"{name} has no column {', '.join(absent)}; it needs {', '.join(NEEDED)}"
                 raise ConfigError(msg)
             nothing = [""] * batch.num_rows
-            series, roles = (columns[key] or nothing for key in OPTIONAL)
-            for study, path, one, role in zip(columns["study_id"] or [], columns["path"] or [], series, roles, strict=True):
+            columns = [found[key] or nothing for key in (*NEEDED, *OPTIONAL)]
+            for study, path, series, role in zip(*columns, strict=True):
                 if study and path:
-                    yield TableRow(study, path.rstrip("/"), one, ROLE_SPELLINGS.get(role.lower()))
+                    yield TableRow(study, path.rstrip("/"), series, ROLE_SPELLINGS.get(role.lower()))
     except (OSError, pa.ArrowInvalid) as error:
         msg = f"the table {data} cannot be read: {error}"
         raise ConfigError(msg) from error

@@ -122,9 +122,7 @@ def _adopt_orphans(orphans: Iterable[Path], found: Found, studies: dict[StudyKey
                 warn("%s is no readable DICOM file and belongs to no study", folder / name)
 
 
-def _named(
-    studies: Mapping[StudyKey, Series], root: Path, shared: Callable[[Path], bool]
-) -> dict[str, Group]:
+def _named(studies: Mapping[StudyKey, Series], root: Path, shared: Callable[[Path], bool]) -> dict[str, Group]:
     """The groups by study id: the name of the study's folder where it is plain and its own, else the UID."""
     folders = {key: {folder for files in series.values() for folder in files} for key, series in studies.items()}
     owners = _owners(((key, folder) for key, of_study in folders.items() for folder in of_study), root)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from lumbar_kernel.config import STUDY_SECONDS, Config
@@ -65,7 +66,7 @@ class ShardOutcome:
     """
 
     updates: dict[str, Update] = field(default_factory=dict)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     lost: dict[str, Failure] = field(default_factory=dict)
     ready: Ready | None = None
@@ -99,7 +100,7 @@ class KeptWorker:
             data=scratch, output=scratch, weights=weights, device="auto", workers=1, study_seconds=study_seconds
         )
         self._clock, self._entry = clock, entry or kept_worker_process
-        self._process = None
+        self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._ready: Ready | None = None
 
@@ -176,8 +177,9 @@ class KeptWorker:
     def _start(self) -> None:
         context = spawn_context()
         self._pipe, remote_end = context.Pipe()
-        self._process = context.Process(target=self._entry, args=(self._config, self.device, remote_end))
-        self._process.start()
+        process = context.Process(target=self._entry, args=(self._config, self.device, remote_end))
+        process.start()
+        self._process = process
         remote_end.close()
         self._ready = None
 
@@ -212,7 +214,7 @@ class KeptWorker:
 def _add_seconds(outcome: ShardOutcome, step: Step, seconds: float) -> None:
     if step.stage != WAITING:
         for study_id in step.studies:
-            outcome.seconds[study_id] += seconds / len(step.studies)
+            outcome.seconds[study_id] = outcome.seconds.get(study_id, 0.0) + seconds / len(step.studies)
 
 
 def kept_worker_process(config: Config, device: str, pipe: Connection) -> None:
