@@ -17,9 +17,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -158,34 +159,40 @@ def faults_of(out: Path, expected: Expected, *, but: frozenset[str] = frozenset(
     return found
 
 
-def kill_nodes(setting: Setting, folder: Path, *, times: int, seed: int = 0) -> Iterator[Trial]:
-    """Runs on a cluster of three nodes, of which one is killed at a random moment of each run but the first.
+def kill_nodes(
+    setting: Setting, folder: Path, *, times: int, undisturbed: bool = True, longest: float = 0.0, seed: int = 0
+) -> Iterator[Trial]:
+    """Runs on a cluster of three nodes, of which one is killed at a random moment of each run.
 
-    The first run is undisturbed; it tells how long a run takes.
+    Args:
+        setting: archive and grades.
+        folder: for the results.
+        times: runs with a lost node.
+        undisturbed: run once without, first, to learn how long a run takes.
+        longest: seconds after which a node is lost at the latest, unless that is learned.
+        seed: of the moments.
     """
-    rng, longest = random.Random(seed), 0.0
-    for number in range(times + 1):
+    rng = random.Random(seed)
+    for number in range(-1 if undisturbed else 0, times):
         out = folder / f"node_{number}"
-        after = rng.uniform(0.0, longest)
+        after = None if number < 0 else rng.uniform(0.0, longest)
         with three_nodes() as (address, nodes, cluster):
             began = time.monotonic()
             with subprocess.Popen(setting.command(out, "--ray", address), stdout=subprocess.DEVNULL) as run:
-                if number:
-                    try:
+                if after is not None:
+                    with suppress(subprocess.TimeoutExpired):
                         run.wait(after)
-                    except subprocess.TimeoutExpired:
-                        cluster.remove_node(rng.choice(nodes), allow_graceful=False)
+                    cluster.remove_node(rng.choice(nodes), allow_graceful=False)
                 code = run.wait()
             seconds = time.monotonic() - began
-        if not number:
-            longest = seconds
+        longest = seconds if after is None else longest
         faults = faults_of(out, setting.expected) if code in (0, 3) else [f"exit code {code}"]
         shutil.rmtree(out, ignore_errors=True)
-        yield Trial(after if number else 0.0, tuple(faults), seconds)
+        yield Trial(after or 0.0, tuple(faults), seconds)
 
 
 @contextmanager
-def three_nodes(*, cores: int = 1) -> Iterator[tuple[str, list[object], object]]:
+def three_nodes(*, cores: int = 1) -> Iterator[tuple[str, list[Any], Any]]:
     """A cluster of three nodes on this machine: its address, the two nodes that may be killed, and the cluster."""
     from ray.cluster_utils import Cluster
 

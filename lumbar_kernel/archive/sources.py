@@ -14,10 +14,11 @@ from pathlib import Path
 
 from lumbar_kernel.archive.storage import Folder, is_url
 from lumbar_kernel.archive.study_table import TableRow, is_table, read_rows
+from lumbar_kernel.config import SPLITS
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
 from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.folders import ignored, natural, subfolders, top_folder, walk
-from lumbar_kernel.dicom.tables import Roles, read_roles
+from lumbar_kernel.dicom.tables import Roles, read_roles, sample_studies
 from lumbar_kernel.errors import ConfigError, DicomError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class Source:
             images, competition = root, True
         tables = images.parent if competition else root
         roles = read_roles(tables / f"{self.split}_series_descriptions.csv")
-        yield from (Listing("", (), study=study) for study in roles)
+        sample = sample_studies(tables) if self.split == SPLITS[0] else []
+        yield from (Listing("", (), study=study) for study in dict.fromkeys([*roles, *sample]))
         base = images if competition else root
         for folder, names in self._folders(base):
             parts = folder.relative_to(base).parts
