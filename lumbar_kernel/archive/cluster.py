@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -34,8 +33,7 @@ def connected(address: str | None, *, cores: int | None = None, quiet: bool = Tr
     if ray.is_initialized():
         yield
         return
-    # results and failures come back with the tasks; what libraries write may quote headers
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    # what processes of the cluster write stays with Ray: results and failures come back with the tasks
     options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": cores, "include_dashboard": None}

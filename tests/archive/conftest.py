@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed; the extra archi
 
 from lumbar_kernel.archive.grading import ArchiveOptions, Outcome, grade_archive  # noqa: E402
 from lumbar_kernel.archive.storage import Folder  # noqa: E402
+
+ATTEMPTS = 3
 
 SECRETS = {
     "PatientName": "Doe^Secretname",
@@ -45,11 +48,16 @@ SECRETS = {
 @pytest.fixture(scope="session")
 def ray_here():
     """Ray on this machine, for all tests of a process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_DEDUP_LOGS", "0")
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
+    options = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    for _ in range(ATTEMPTS - 1):
+        with suppress(Exception):  # Ray gives its processes thirty seconds to start, too few on an overloaded machine
+            ray.init(address="local", **options)
+            break
         ray.shutdown()
+    else:
+        ray.init(address="local", **options)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

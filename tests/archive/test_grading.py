@@ -66,4 +66,4 @@ def test_a_node_may_be_lost(setting, tmp_path):
 def test_the_driver_may_be_killed_and_started_again(setting, tmp_path):
     trial = kill_drivers(setting, tmp_path / "out", times=1, longest=24.0, seed=5)
     assert trial.faults == ()
-    assert trial.started == 2
+    assert trial.started >= 2
