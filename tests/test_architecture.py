@@ -64,10 +64,14 @@ ROOMS = {
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "member_grading", "pipeline", "workers", "outputs", "supervisor"),
+        *("scheduler", "stages", "member_grading", "pipeline", "workers", "kept_worker", "outputs", "supervisor"),
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
-    "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr"),
+    "archive": (
+        *("storage", "ids", "reasons", "study_table", "sources", "remote_files", "header_chunks", "index_schema"),
+        *("study_parts", "cluster", "index", "result_schema", "results", "shards", "shard_task", "grading", "status"),
+    ),
+    "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr", "archive"),
 }
 """Modules of each room; each may import only those before it."""
 
@@ -79,8 +83,9 @@ BELOW = {
     "results": ("localisation",),
     "runtime": ("dicom", "models", "localisation", "grading", "results"),
     "structured_reports": ("dicom", "results"),
+    "archive": ("dicom", "models", "results", "runtime"),
     "phantom": (),
-    "commands": ("dicom", "results", "runtime", "structured_reports", "phantom"),
+    "commands": ("dicom", "results", "runtime", "structured_reports", "archive", "phantom"),
 }
 """The rooms that a room may import, besides the top of the package."""
 
@@ -92,7 +97,7 @@ PHANTOM_NEEDS = ("schema", "errors", "arrays", "geometry", "processes", "study")
 
 CLOCK = "time"
 THIRD_PARTY = ("torch", "timm", "pydicom", "numpy", "pandas", "cv2", "tqdm", "safetensors")
-EXTRA = {"structured_reports": ("highdicom",)}
+EXTRA = {"structured_reports": ("highdicom",), "archive": ("ray", "pyarrow", "fsspec")}
 """Packages of optional extras, each for one room only, which the command line imports when it is asked for."""
 BROAD = ("Exception", "BaseException")
 
@@ -256,6 +261,8 @@ def test_the_package_prints_nothing(file):
         (("", "study"), "from lumbar_kernel.dicom.headers import SliceHeader"),
         (("", "study"), "from lumbar_kernel.resampling import sample"),
         (("runtime", "workers"), "from lumbar_kernel.__main__ import main"),
+        (("runtime", "supervisor"), "from lumbar_kernel.archive.grading import grade_archive"),
+        (("runtime", "supervisor"), "import ray"),
     ],
 )
 def test_a_wrong_arrow_is_seen(place, source):
