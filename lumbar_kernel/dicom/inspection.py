@@ -8,6 +8,7 @@ from typing import Any
 from lumbar_kernel.dicom.reader import decision_of, read_study
 from lumbar_kernel.dicom.selection import choose
 from lumbar_kernel.dicom.stacks import stacks_of
+from lumbar_kernel.dicom.volumes import reformatted_decision, source_of_axials
 from lumbar_kernel.schema import SERIES_DESCRIPTIONS
 from lumbar_kernel.study import SeriesDecision, StudyFiles
 
@@ -63,7 +64,10 @@ def inspect_study(files: StudyFiles, *, pixels: bool) -> Inspection:
         found = stacks_of(files.series)
         known = [(stack, role) for stack in found.stacks if (role := stack.role) is not None]
         undecided = [stack.decision(None, UNDECIDED) for stack in found.stacks if stack.role is None]
-        decisions = (*map(decision_of, choose(known)), *undecided, *found.refused)
+        choices = choose(known)
+        source = source_of_axials(choices)
+        reformatted = [] if source is None else [reformatted_decision(source)]
+        decisions = (*map(decision_of, choices), *reformatted, *undecided, *found.refused)
         problems = found.problems
     order = {role: number for number, role in enumerate(SERIES_DESCRIPTIONS)}
     series = sorted(decisions, key=lambda item: order.get(item.role or "", len(order)))
