@@ -94,7 +94,7 @@ def measure(what: str, *, studies: int, seed: int = SEED) -> dict[str, StudyTerm
     submissions: dict[str, dict[str, FloatArray]] = {}
     for number in tqdm(range(studies), unit="study"):
         ways, truth = WAYS[what](seed + number)
-        rows = row_ids(str(number))
+        rows = list(row_ids(str(number)))
         solution |= dict(zip(rows, truth, strict=True))
         answers = {name: graded(kernel, study) for name, study in ways.items()} | {"prior": prior()}
         for name, grades in answers.items():
