@@ -30,8 +30,8 @@ ALIKE, ALIKE_SPREAD = 0.4, 0.1
 """Correlation of sagittal T1 and T2 where they cross axial slices, from which on fat is bright in both, and how far it
 must be from that to be sure: 0.42 to 0.89 in phantoms with plain T2, but for two, and -0.15 to 0.38 with STIR."""
 
-MIDDLE_SHARE = 0.3
-"""Share of the sagittal slices, the middle ones, that axial slices are compared with: those that show the canal."""
+CANAL_REACH_MM = 10.0
+"""Distance from the middle of the axial slices within which sagittal slices are compared with them: they show the canal."""
 
 LINE_STEP_MM, LINE_REACH_MM = 1.5, 60.0
 """Step of the points on a line where two slices cross, and how far it goes from the middle of the axial slice."""
@@ -219,8 +219,8 @@ def _signals(slices: Sequence[Slice], references: Mapping[str, Sequence[Slice]])
     if len(slices) < 2:
         return None
     chosen = [slices[round(k)] for k in np.linspace(0, len(slices) - 1, min(len(slices), MOST_AXIAL_SLICES))]
-    middle, half = len(references[T1]) // 2, max(2, round(len(references[T1]) * MIDDLE_SHARE / 2))
-    t1 = references[T1][max(0, middle - half) : middle + half + 1]
+    middle = np.mean([item.plane.centre for item in slices], axis=0)
+    t1 = [item for item in references[T1] if abs(float(item.plane.distance(middle))) <= CANAL_REACH_MM]
     lines = [line for item in chosen for other in t1 if (line := _line(item, other, references[T2])) is not None]
     return np.concatenate(lines, axis=1) if sum(line.shape[1] for line in lines) >= FEWEST_POINTS else None
 

@@ -44,7 +44,9 @@ def read_study(files: StudyFiles) -> Study:
     lost = decoding.report_lost(found.stacks)
     decoding.problems += [choice.caution for choice in choices if choice.caution]
     without_role = [
-        stack.decision(None, f"{stack.weighting.reason}, no role wants it") for stack in stacks if not stack.role
+        stack.decision(None, f"{stack.weighting.reason}, no role wants it")
+        for stack in stacks
+        if stack.weighting.name and not stack.role
     ]
     series = tuple(
         Series(choice.stack.series_id, choice.role, slabs(choice.stack, decoding.slices(choice.stack)))
