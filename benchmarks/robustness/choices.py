@@ -1,4 +1,4 @@
-"""What rules of reading cost in grades, on phantoms: `python -m benchmarks.robustness.choices axials|dixon --studies 60`.
+"""Rules of reading by their grades on phantoms: `python -m benchmarks.robustness.choices axials|dixon --studies 60`.
 
 `axials`: sagittal T2 as a volume of cubic voxels, with axial series, with axial slices reformatted from the volume, and
 without any. `dixon`: each role as the in-phase and as the water image of a Dixon sequence. Studies are written as

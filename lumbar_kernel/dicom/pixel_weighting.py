@@ -31,7 +31,7 @@ ALIKE, ALIKE_SPREAD = 0.4, 0.1
 must be from that to be sure: 0.42 to 0.89 in phantoms with plain T2, but for two, and -0.15 to 0.38 with STIR."""
 
 CANAL_REACH_MM = 10.0
-"""Distance from the middle of the axial slices within which sagittal slices are compared with them: they show the canal."""
+"""Distance from the middle of axial slices within which sagittal ones, which show the canal, are compared with them."""
 
 LINE_STEP_MM, LINE_REACH_MM = 1.5, 60.0
 """Step of the points on a line where two slices cross, and how far it goes from the middle of the axial slice."""
@@ -66,9 +66,9 @@ def sagittal_weightings(
     Two series are compared on the same patient points and the one with the brighter band is T2. That the difference
     of two images is judged, not each by itself, cancels the coil's shading and what fat does in both: tried on 122
     pairs of SPIDER all came out right, 97 % of them still with T2 turned into a pseudo-STIR. Where stenosis leaves
-    little fluid, axial slices help a little. Of 70 phantoms, half of them with common stenosis and 20 with STIR, 68 came
-    out right, 67 by the band alone, and 68 also with an axial T1 series that nothing names; with 45 % of all slices
-    lost 62 and 63 of 69.
+    little fluid, axial slices help a little. Of 70 phantoms, half of them with common stenosis and 20 with STIR, 68
+    came out right, 67 by the band alone, and 68 also with an axial T1 series that nothing names; with 45 % of all
+    slices lost 62 and 63 of 69.
 
     Args:
         series: the slices of each series, sorted by position.
@@ -167,7 +167,7 @@ def _share_of_t2(signals: NDArray[np.float64]) -> float:
 def axial_weightings(
     series: Sequence[Sequence[Slice]], references: Mapping[str, Sequence[Slice]], *, known: Sequence[str | None]
 ) -> list[str]:
-    """T1 or T2 for each of several axial series of one study, by the fluid in the places where they cross sagittal ones.
+    """T1 or T2 for each of several axial series of one study, by the fluid where they cross sagittal slices.
 
     Along the lines where axial and sagittal slices cross, both show the same tissue, and fluid is what is brightest in
     T2 over T1. Of two series of the same levels the one in which fluid is much darker is T1. A series alone counts as

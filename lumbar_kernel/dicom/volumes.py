@@ -1,4 +1,4 @@
-"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA): told by their headers, and averaged to slices of usual thickness."""
+"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA): told by headers, averaged to slices of usual thickness."""
 
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
 def _averaged(group: Sequence[Slice]) -> Slice:
     origin = np.mean([item.plane.origin for item in group], axis=0)
     middle = group[len(group) // 2]
-    pixels = np.mean([item.pixels for item in group], axis=0, dtype=np.float32)
-    return replace(middle, plane=replace(middle.plane, origin=origin), pixels=pixels)
+    pixels = np.mean([item.pixels for item in group], axis=0)
+    return replace(middle, plane=replace(middle.plane, origin=origin), pixels=np.asarray(pixels, dtype=np.float32))

@@ -100,5 +100,5 @@ def _slice(volume: _Volume, origin: FloatArray, right: FloatArray, down: FloatAr
     plane = SlicePlane(origin, right, down, PIXEL_MM, PIXEL_MM, (PIXELS, PIXELS))
     points = plane.to_mm(np.moveaxis(np.mgrid[:PIXELS, :PIXELS], 0, -1))
     depths = ((np.arange(SAMPLES) + 0.5) / SAMPLES - 0.5) * STEP_MM
-    pixels = np.mean([volume.at(points + depth * plane.normal) for depth in depths], axis=0, dtype=np.float32)
-    return Slice(plane, pixels, None)
+    pixels = np.mean([volume.at(points + depth * plane.normal) for depth in depths], axis=0)
+    return Slice(plane, np.asarray(pixels, dtype=np.float32), None)

@@ -38,7 +38,7 @@ of three real studies and 24 phantoms."""
 DOUBT = 0.5
 """Factor on the confidence in levels of a study whose series do not fit."""
 
-LEAST = 0.25
+LEAST = 0.18
 """Correlation below which two series tell nothing about each other, as axial T2 and sagittal STIR may."""
 
 SHADING_MM = 12.0

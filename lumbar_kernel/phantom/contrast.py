@@ -101,8 +101,15 @@ def draw_protocol(
 
 def as_volume(protocol: SequenceProtocol, rng: np.random.Generator) -> SequenceProtocol:
     """The protocol of a T2 volume in place of a series of single slices, by the times that vendors recommend."""
-    times = {"repetition": float(rng.uniform(1500, 2500)), "echo": float(rng.uniform(90, 125)), "inversion": None}
-    return replace(protocol, description=str(rng.choice(VOLUME_NAMES)), unsuppressed=0.0, volume=True, **times)
+    return replace(
+        protocol,
+        description=str(rng.choice(VOLUME_NAMES)),
+        repetition=float(rng.uniform(1500, 2500)),
+        echo=float(rng.uniform(90, 125)),
+        inversion=None,
+        unsuppressed=0.0,
+        volume=True,
+    )
 
 
 def _signal(density: float, t1: float, t2: float, protocol: SequenceProtocol) -> float:

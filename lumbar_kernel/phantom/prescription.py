@@ -80,7 +80,7 @@ def _even(number: float) -> int:
 
 
 def stack_of(plan: Prescription, rng: np.random.Generator, *, finest: float, cubic: bool = False) -> Stack:
-    """Planes of a prescription with a random matrix, or one of cubic voxels; the scanner resolves `finest` mm at best."""
+    """Planes of a prescription with a random matrix or cubic voxels; the scanner resolves `finest` mm at best."""
     matrix = int(rng.choice(MATRICES[0], p=MATRICES[1]))
     if cubic:
         matrix = _even(plan.fov / plan.step)
