@@ -301,7 +301,7 @@ def _inspect(chosen: argparse.Namespace) -> int:
 
 def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     from lumbar_kernel.dicom.discovery import find_studies
-    from lumbar_kernel.dicom.inspection import inspect_study
+    from lumbar_kernel.dicom.inspection import inspect_studies
     from lumbar_kernel.dicom.overrides import read_overrides
 
     overrides = read_overrides(chosen.roles, chosen.series)
@@ -309,8 +309,7 @@ def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     if not studies:
         msg = f"no study found in {str(chosen.data)!r}"
         raise ConfigError(msg)
-    for files in studies:
-        found = inspect_study(files, pixels=chosen.pixels)
+    for found in inspect_studies(studies, pixels=chosen.pixels, workers=os.cpu_count() or 1):
         _say(json.dumps(found.as_json(), ensure_ascii=False) if chosen.json else found.as_text())
     if chosen.png:
         from lumbar_kernel.dicom.reader import read_study

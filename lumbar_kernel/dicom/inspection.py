@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from lumbar_kernel.dicom.reader import decision_of, read_study
 from lumbar_kernel.dicom.selection import choose
 from lumbar_kernel.dicom.stacks import stacks_of
 from lumbar_kernel.dicom.volumes import reformatted_decision, source_of_axials
+from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import SERIES_DESCRIPTIONS
 from lumbar_kernel.study import SeriesDecision, StudyFiles
+
+MANY_STUDIES, CHUNK = 60, 4
+"""Studies from which on processes are worth their start, and how many each gets at a time."""
 
 UNDECIDED = "its headers name no weighting; its pixels decide when it is read"
 
@@ -37,6 +43,8 @@ class Inspection:
         for item in self.series:
             size = f"{item.matrix[0]}×{item.matrix[1]} at {item.pixel_mm[0]:.3f}×{item.pixel_mm[1]:.3f} mm"
             lines.append(f"  {item.series_id}  {item.role or 'not used'}: {item.reason}")
+            if not item.slices:
+                continue
             lines.append(f"      {item.description or 'no description'}, {item.slices} slices, {size}")
             if item.image_type:
                 lines[-1] += f", {'/'.join(item.image_type)}"
@@ -47,6 +55,16 @@ class Inspection:
     def as_json(self) -> dict[str, Any]:
         """The same in JSON's own types."""
         return asdict(self)
+
+
+def inspect_studies(studies: Sequence[StudyFiles], *, pixels: bool, workers: int = 1) -> Iterator[Inspection]:
+    """What would be read of each study, in order, by several processes where there are many studies."""
+    job = partial(inspect_study, pixels=pixels)
+    if workers < 2 or len(studies) < MANY_STUDIES:
+        yield from map(job, studies)
+        return
+    with process_pool(workers) as pool:
+        yield from pool.map(job, studies, chunksize=CHUNK)
 
 
 def inspect_study(files: StudyFiles, *, pixels: bool) -> Inspection:

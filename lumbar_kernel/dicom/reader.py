@@ -18,7 +18,7 @@ from lumbar_kernel.dicom.roles import Weighting
 from lumbar_kernel.dicom.safe_open import refusal
 from lumbar_kernel.dicom.selection import Choice, choose
 from lumbar_kernel.dicom.stacks import Stack, stacks_of
-from lumbar_kernel.dicom.volumes import reformatted_decision, slabs, source_of_axials
+from lumbar_kernel.dicom.volumes import SLAB_MM, is_averaged, reformatted_decision, slabs, source_of_axials
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import Plane
 from lumbar_kernel.schema import AXIAL_T2
@@ -65,7 +65,10 @@ def read_study(files: StudyFiles) -> Study:
 
 def decision_of(choice: Choice) -> SeriesDecision:
     """A choice as it is reported."""
-    return choice.stack.decision(choice.role if choice.read else None, choice.reason)
+    if not choice.read:
+        return choice.stack.decision(None, choice.reason)
+    averaged = f"; its slices are averaged to {SLAB_MM:.0f} mm" if is_averaged(choice.stack) else ""
+    return choice.stack.decision(choice.role, f"{choice.reason}{averaged}")
 
 
 class _Decoding:

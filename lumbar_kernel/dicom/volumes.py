@@ -70,7 +70,13 @@ def reformatted_decision(stack: Stack) -> SeriesDecision:
     """What is reported of the axial slices that are reformatted from a volume."""
     step = step_mm(stack.headers)
     reason = f"{REFORMATTED} at the disc levels from sagittal series {stack.series_id}, steps of {step:.1f} mm"
-    return replace(stack.decision(AXIAL_T2, reason), series_id=f"{stack.series_id} {REFORMATTED}", slices=0)
+    description = stack.middle.series_description
+    return SeriesDecision(f"{stack.series_id} {REFORMATTED}", AXIAL_T2, reason, description=description)
+
+
+def is_averaged(stack: Stack) -> bool:
+    """Whether the slices of a series are averaged before they are used."""
+    return stack.plane is Plane.SAGITTAL and is_volume(stack.headers)
 
 
 def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
@@ -79,7 +85,7 @@ def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
     The slices of any other series are returned as they are. A slab is left out where more than half of its thickness
     is missing.
     """
-    if stack.plane is not Plane.SAGITTAL or not is_volume(stack.headers):
+    if not is_averaged(stack):
         return tuple(slices)
     count = max(1, round(SLAB_MM / step_mm(stack.headers)))
     groups = [slices[start : start + count] for start in range(len(slices) % count // 2, len(slices), count)]

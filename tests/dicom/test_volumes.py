@@ -68,7 +68,7 @@ def test_the_volume_goes_along_only_where_there_is_no_axial_series(tmp_path):
     assert len(study.volume.slices) == len(THIN)
     assert study.volume.series_id == "2 reformatted"
     roles = {item.series_id: (item.role, item.reason) for item in study.decisions}
-    assert roles["2"][0] == SAGITTAL_T2
+    assert roles["2"] == (SAGITTAL_T2, "T2 by SeriesDescription; its slices are averaged to 4 mm")
     assert roles["2 reformatted"] == (
         AXIAL_T2,
         "reformatted at the disc levels from sagittal series 2, steps of 1.0 mm",
