@@ -21,12 +21,12 @@ ROOMS = {
     "dicom": (
         *("archives", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers", "pixels", "ordering"),
         *("descriptions", "roles"),
-        *("pixel_weighting", "series_split", "stacks", "selection"),
+        *("pixel_weighting", "series_split", "stacks", "selection", "volumes"),
         *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
-    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "axial"),
+    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
         "atomic",
