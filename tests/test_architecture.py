@@ -25,7 +25,10 @@ ROOMS = {
         *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("overrides", "discovery", "reader", "inspection"),
     ),
-    "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
+    "models": (
+        *("batch_sizes", "heatmap_net", "grade_net", "inference", "folding", "calibration"),
+        *("manifest", "storage", "checkpoints"),
+    ),
     "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (

@@ -23,7 +23,7 @@ from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.config import STUDY_SECONDS
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.runtime.devices import processor_cores
+from lumbar_kernel.processors import processor_cores
 
 logger = logging.getLogger(__name__)
 
