@@ -1,4 +1,4 @@
-"""Batches through a net: sized for the device, halved when its memory is short, in half precision where that is asked for."""
+"""Batches through a net: sized for the device, halved when its memory is short, in half precision where asked."""
 
 from __future__ import annotations
 
