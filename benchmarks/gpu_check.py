@@ -1,6 +1,6 @@
 """Every line of the kernel that an accelerator runs, on a device of this machine: `python -m benchmarks.gpu_check`.
 
-Prints a table: does the device compute as the processor does, how fast is each network in single and reduced precision,
+Prints a table: does the device compute as the processor does, how fast is each network in single and half precision,
 what do whole runs give, and how busy is the device in them. It is meant for a machine that is lent for minutes: the
 phantoms are made on all cores beside the imports, every row is printed and written at once, and what no longer fits
 into the time is left out and named. On a processor the same lines run with fewer pictures.

@@ -1,4 +1,4 @@
-"""Each kind of network on a device against itself on the processor, in single and reduced precision, and its rate."""
+"""Each kind of network on a device against itself on the processor, in single and half precision, and its rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.views import VIEWS
 
 PROBABILITY_TOLERANCE = {False: 1e-3, True: 2e-2}
-"""Largest difference of a probability from the processor's, in single and in reduced precision."""
+"""Largest difference of a probability from the processor's, in single and in half precision."""
 
 SECONDS_EACH = 0.5
 PICTURES = {CPU: 8}
@@ -43,7 +43,7 @@ def check_networks(name: str, weights: Path | None) -> Iterator[tuple[str, bool,
             text = f"{rate:,.0f} pictures a second, probabilities within {difference:.1e}"
             passed = difference <= PROBABILITY_TOLERANCE[mixed]
             figures = {"pictures_per_second": rate, "difference": difference}
-            yield f"{kind}, {'reduced' if mixed else 'single'} precision", passed, text, figures
+            yield f"{kind}, {'half' if mixed else 'single'} precision", passed, text, figures
 
 
 def _examples(models: LoadedModels, *, pictures: int) -> Iterator[tuple[str, tuple[nn.Module, tuple[Tensor, ...]]]]:

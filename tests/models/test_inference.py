@@ -69,7 +69,14 @@ def test_half_precision_that_overflows_is_computed_again_in_full(gain, halves):
     assert torch.allclose(predicted, run_batch(net, pictures, mixed=False), rtol=1e-3)
 
 
-def test_the_processor_computes_in_full_precision():
-    net = Loud(1.0).eval()
+def test_networks_compute_in_full_precision_unless_asked():
+    class Watched(Loud):
+        def forward(self, pictures):
+            tf32.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(pictures)
+
+    tf32, before = [], torch.backends.cudnn.allow_tf32
+    net = Watched(1.0).eval()
     run_batch(net, torch.ones(1, 1, 4, 4))
-    assert net.halves == [False]
+    assert net.halves == tf32 == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
