@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lumbar_kernel.runtime.devices import processor_cores
+from lumbar_kernel.processors import processor_cores
 from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
 from training.presets import PRESETS, Network, Preset
