@@ -21,9 +21,9 @@ RECESS_WITHIN_MM = 4.0
 BESIDE_MM = 6.0
 """Sagittal slices within this distance of a foramen show it, if it is there."""
 
-LEVEL = (-1.32, 2.02, 3.28, 1.01)
-FORAMEN = (-4.31, 7.99, 0.0, 2.51)
-RECESS = (0.41, 3.69)
+LEVEL = (-0.58, 1.99, 2.77, 0.80)
+FORAMEN = (-7.21, 7.83, 1.50, 4.41)
+RECESS = (0.48, 3.66)
 """Intercept and slopes of the logistic models of a level, a foramen and a recess, none falling; the output of
 `python -m training.calibrate_confidence DATA_DIR`, fitted on marks that the localisers had not seen."""
 
