@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lumbar_kernel import __version__
-from lumbar_kernel.commands import inspect, phantom, predict, report, score, sr
+from lumbar_kernel.commands import archive, inspect, phantom, predict, report, score, sr
 from lumbar_kernel.commands.options import PlainHelp, say
 from lumbar_kernel.dependencies import require_dependencies
 from lumbar_kernel.errors import ConfigError, DependencyError, KernelError
 from lumbar_kernel.results.report import EXIT_NOTHING, EXIT_USAGE
 
-COMMANDS = (predict, report, score, phantom, inspect, sr)
+COMMANDS = (predict, report, score, phantom, inspect, sr, archive)
 """Modules of the commands, in the order of the help."""
 
 DESCRIPTION = """\

@@ -21,6 +21,7 @@ from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
+from lumbar_kernel.localisation.reformat import with_reformatted_axials
 from lumbar_kernel.localisation.series_shift import align_series
 from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.results.pictures import add_grades, draw_study
@@ -115,6 +116,7 @@ class Kernel:
         alignment = align_series(study)
         study = alignment.study
         landmarks = alignment.confidence_in(localise(study, models.sagittal))
+        study = with_reformatted_axials(study, landmarks)
         axial = axial_views(study, landmarks, models.axial)
         crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
         weight = row_weights(landmarks)

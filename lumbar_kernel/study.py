@@ -112,12 +112,15 @@ class Study:
         series: every series with a role; a role may have none or several.
         problems: one sentence per file or slice that could not be used.
         decisions: one per series of the files, those that are not used included; empty for a study from arrays.
+        volume: sagittal T2 slices at most 1.5 mm apart, from which axial ones can be reformatted; only where there is
+            no axial series.
     """
 
     study_id: str
     series: tuple[Series, ...]
     problems: tuple[str, ...] = ()
     decisions: tuple[SeriesDecision, ...] = ()
+    volume: Series | None = None
 
     def slices(self, role: str) -> tuple[Slice, ...]:
         """All slices of all series that play a role, series after series."""

@@ -21,12 +21,15 @@ ROOMS = {
     "dicom": (
         *("archives", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers", "pixels", "ordering"),
         *("descriptions", "roles"),
-        *("pixel_weighting", "series_split", "stacks", "selection"),
+        *("pixel_weighting", "series_split", "stacks", "selection", "volumes"),
         *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("overrides", "discovery", "reader", "inspection"),
     ),
-    "models": ("heatmap_net", "grade_net", "inference", "folding", "calibration", "manifest", "checkpoints"),
-    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "axial"),
+    "models": (
+        *("batch_sizes", "heatmap_net", "grade_net", "inference", "folding", "calibration"),
+        *("manifest", "storage", "checkpoints"),
+    ),
+    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
         "atomic",
@@ -64,10 +67,14 @@ ROOMS = {
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "member_grading", "pipeline", "workers", "outputs", "supervisor"),
+        *("scheduler", "stages", "member_grading", "pipeline", "workers", "kept_worker", "outputs", "supervisor"),
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
-    "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr"),
+    "archive": (
+        *("storage", "ids", "reasons", "study_table", "sources", "remote_files", "header_chunks", "index_schema"),
+        *("study_parts", "cluster", "index", "result_schema", "results", "shards", "shard_task", "grading", "status"),
+    ),
+    "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr", "archive"),
 }
 """Modules of each room; each may import only those before it."""
 
@@ -79,8 +86,9 @@ BELOW = {
     "results": ("localisation",),
     "runtime": ("dicom", "models", "localisation", "grading", "results"),
     "structured_reports": ("dicom", "results"),
+    "archive": ("dicom", "models", "results", "runtime"),
     "phantom": (),
-    "commands": ("dicom", "results", "runtime", "structured_reports", "phantom"),
+    "commands": ("dicom", "results", "runtime", "structured_reports", "archive", "phantom"),
 }
 """The rooms that a room may import, besides the top of the package."""
 
@@ -92,7 +100,7 @@ PHANTOM_NEEDS = ("schema", "errors", "arrays", "geometry", "processes", "study")
 
 CLOCK = "time"
 THIRD_PARTY = ("torch", "timm", "pydicom", "numpy", "pandas", "cv2", "tqdm", "safetensors")
-EXTRA = {"structured_reports": ("highdicom",)}
+EXTRA = {"structured_reports": ("highdicom",), "archive": ("ray", "pyarrow", "fsspec")}
 """Packages of optional extras, each for one room only, which the command line imports when it is asked for."""
 BROAD = ("Exception", "BaseException")
 
@@ -256,6 +264,8 @@ def test_the_package_prints_nothing(file):
         (("", "study"), "from lumbar_kernel.dicom.headers import SliceHeader"),
         (("", "study"), "from lumbar_kernel.resampling import sample"),
         (("runtime", "workers"), "from lumbar_kernel.__main__ import main"),
+        (("runtime", "supervisor"), "from lumbar_kernel.archive.grading import grade_archive"),
+        (("runtime", "supervisor"), "import ray"),
     ],
 )
 def test_a_wrong_arrow_is_seen(place, source):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 
 MOBILENET, LITE, TINY = "mobilenetv3_small_100", "tf_efficientnet_lite0", "mobilenetv3_small_050"
-TWO, THREE, FOUR, ALL_FOLDS = (0, 1), (0, 1, 2), (0, 1, 2, 3), (0, 1, 2, 3, 4)
+TWO, FOUR, ALL_FOLDS = (0, 1), (0, 1, 2, 3), (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lumbar_kernel.commands.options import Commands, add_command, add_data, say
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.processors import processor_cores
 from lumbar_kernel.results.report import EXIT_GRADED
 
 DESCRIPTION = """\
@@ -35,7 +36,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     from lumbar_kernel.dicom.discovery import find_studies
-    from lumbar_kernel.dicom.inspection import inspect_study
+    from lumbar_kernel.dicom.inspection import inspect_studies
     from lumbar_kernel.dicom.overrides import read_overrides
 
     overrides = read_overrides(chosen.roles, chosen.series)
@@ -43,8 +44,7 @@ def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     if not studies:
         msg = f"no study found in {str(chosen.data)!r}"
         raise ConfigError(msg)
-    for files in studies:
-        found = inspect_study(files, pixels=chosen.pixels)
+    for found in inspect_studies(studies, pixels=chosen.pixels, workers=processor_cores()):
         say(json.dumps(found.as_json(), ensure_ascii=False) if chosen.json else found.as_text())
     if chosen.png:
         from lumbar_kernel.dicom.reader import read_study

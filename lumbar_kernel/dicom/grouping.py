@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,11 +54,24 @@ class Group:
     series: Series = field(default_factory=dict)
 
 
-def group_by_header(found: Found, root: Path, *, warn: Warn = logger.warning) -> dict[str, Group]:
+def nothing_shared(folder: Path) -> bool:
+    """That no folder holds studies besides those at hand."""
+    return False
+
+
+def group_by_header(
+    found: Found, root: Path, *, warn: Warn = logger.warning, shared: Callable[[Path], bool] = nothing_shared
+) -> dict[str, Group]:
     """Study id → its series, by the UIDs and patients in the headers.
 
     A broken file joins the first readable file of its folder, to be reported there. Neither the order of files nor the
     names of folders change what belongs together.
+
+    Args:
+        found: files and identities.
+        root: folder that holds all others.
+        warn: logs a message with its arguments.
+        shared: whether a folder is known to hold several studies, for callers that group a large archive in parts.
     """
     counts = {
         (folder, identity): len(names)
@@ -79,7 +92,7 @@ def group_by_header(found: Found, root: Path, *, warn: Warn = logger.warning) ->
                 studies[keys[place]][series][folder] += names
     orphans = [folder for folder, of_folder in found.items() if not any(of_folder)]
     _adopt_orphans(orphans, found, studies, warn=warn)
-    return _named(studies, root)
+    return _named(studies, root, shared)
 
 
 def _single_file_series(counts: Mapping[Place, int], keys: Mapping[Place, StudyKey]) -> set[Place]:
@@ -109,10 +122,11 @@ def _adopt_orphans(orphans: Iterable[Path], found: Found, studies: dict[StudyKey
                 warn("%s is no readable DICOM file and belongs to no study", folder / name)
 
 
-def _named(studies: Mapping[StudyKey, Series], root: Path) -> dict[str, Group]:
+def _named(studies: Mapping[StudyKey, Series], root: Path, shared: Callable[[Path], bool]) -> dict[str, Group]:
     """The groups by study id: the name of the study's folder where it is plain and its own, else the UID."""
     folders = {key: {folder for files in series.values() for folder in files} for key, series in studies.items()}
     owners = _owners(((key, folder) for key, of_study in folders.items() for folder in of_study), root)
+    owners |= {folder: SEVERAL for folder in owners if shared(folder)}
     homes = {key: _home(key, folders[key], len(studies[key]), owners, root) for key in studies}
     names = {key: name for key, home in homes.items() if home and _names_a_study(name := without_suffix(home.name))}
     uses = Counter(name.casefold() for name in names.values())

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from lumbar_kernel.dicom.reader import decision_of, read_study
 from lumbar_kernel.dicom.selection import choose
 from lumbar_kernel.dicom.stacks import stacks_of
+from lumbar_kernel.dicom.volumes import reformatted_decision, source_of_axials
+from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import SERIES_DESCRIPTIONS
 from lumbar_kernel.study import SeriesDecision, StudyFiles
+
+MANY_STUDIES, CHUNK = 60, 4
+"""Studies from which on processes are worth their start, and how many each gets at a time."""
 
 UNDECIDED = "its headers name no weighting; its pixels decide when it is read"
 
@@ -36,6 +43,8 @@ class Inspection:
         for item in self.series:
             size = f"{item.matrix[0]}×{item.matrix[1]} at {item.pixel_mm[0]:.3f}×{item.pixel_mm[1]:.3f} mm"
             lines.append(f"  {item.series_id}  {item.role or 'not used'}: {item.reason}")
+            if not item.slices:
+                continue
             lines.append(f"      {item.description or 'no description'}, {item.slices} slices, {size}")
             if item.image_type:
                 lines[-1] += f", {'/'.join(item.image_type)}"
@@ -46,6 +55,16 @@ class Inspection:
     def as_json(self) -> dict[str, Any]:
         """The same in JSON's own types."""
         return asdict(self)
+
+
+def inspect_studies(studies: Sequence[StudyFiles], *, pixels: bool, workers: int = 1) -> Iterator[Inspection]:
+    """What would be read of each study, in order, by several processes where there are many studies."""
+    job = partial(inspect_study, pixels=pixels)
+    if workers < 2 or len(studies) < MANY_STUDIES:
+        yield from map(job, studies)
+        return
+    with process_pool(workers) as pool:
+        yield from pool.map(job, studies, chunksize=CHUNK)
 
 
 def inspect_study(files: StudyFiles, *, pixels: bool) -> Inspection:
@@ -63,7 +82,10 @@ def inspect_study(files: StudyFiles, *, pixels: bool) -> Inspection:
         found = stacks_of(files.series)
         known = [(stack, role) for stack in found.stacks if (role := stack.role) is not None]
         undecided = [stack.decision(None, UNDECIDED) for stack in found.stacks if stack.role is None]
-        decisions = (*map(decision_of, choose(known)), *undecided, *found.refused)
+        choices = choose(known)
+        source = source_of_axials(choices)
+        reformatted = [] if source is None else [reformatted_decision(source)]
+        decisions = (*map(decision_of, choices), *reformatted, *undecided, *found.refused)
         problems = found.problems
     order = {role: number for number, role in enumerate(SERIES_DESCRIPTIONS)}
     series = sorted(decisions, key=lambda item: order.get(item.role or "", len(order)))

@@ -17,6 +17,9 @@ from lumbar_kernel.dicom.ordinary import ordinary_pixels
 from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, reading, refusal
 from lumbar_kernel.errors import DicomError
 
+ALWAYS_DECODED = ("RLE", "Explicit VR", "Implicit VR", "Deflated Explicit VR")
+"""Starts of the names of transfer syntaxes that need no decoder besides pydicom."""
+
 ENCODED_SPARE = 1 << 16
 """Bytes that an encoding may add to a small image."""
 
@@ -67,6 +70,8 @@ def remedy(transfer_syntax: str) -> str:
     """What helps where pixels of a transfer syntax (its name) cannot be decoded."""
     if transfer_syntax.startswith(("JPEG", "High-Throughput JPEG")):
         return "pip install 'lumbar-kernel[codecs]' brings decoders, or convert them to RLE or uncompressed"
+    if transfer_syntax.startswith(ALWAYS_DECODED):
+        return "the file is damaged or incomplete, copy it again from its archive"
     return "convert them to RLE or uncompressed, which always can be"
 
 

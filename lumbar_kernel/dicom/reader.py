@@ -18,8 +18,10 @@ from lumbar_kernel.dicom.roles import Weighting
 from lumbar_kernel.dicom.safe_open import refusal
 from lumbar_kernel.dicom.selection import Choice, choose
 from lumbar_kernel.dicom.stacks import Stack, stacks_of
+from lumbar_kernel.dicom.volumes import SLAB_MM, is_averaged, reformatted_decision, slabs, source_of_axials
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import Plane
+from lumbar_kernel.schema import AXIAL_T2
 from lumbar_kernel.study import Series, SeriesDecision, Slice, Study, StudyFiles
 
 STUDY_LIMIT = 1 << 28
@@ -42,18 +44,31 @@ def read_study(files: StudyFiles) -> Study:
     lost = decoding.report_lost(found.stacks)
     decoding.problems += [choice.caution for choice in choices if choice.caution]
     without_role = [
-        stack.decision(None, f"{stack.weighting.reason}, no role wants it") for stack in stacks if not stack.role
+        stack.decision(None, f"{stack.weighting.reason}, no role wants it")
+        for stack in stacks
+        if stack.weighting.name and not stack.role
     ]
-    series = (
-        Series(choice.stack.series_id, choice.role, decoding.slices(choice.stack)) for choice in choices if choice.read
+    series = tuple(
+        Series(choice.stack.series_id, choice.role, slabs(choice.stack, decoding.slices(choice.stack)))
+        for choice in choices
+        if choice.read
     )
-    decisions = (*map(decision_of, choices), *lost, *without_role, *found.refused)
-    return Study(files.study_id, tuple(series), tuple(decoding.problems), decisions)
+    decisions, volume = [*map(decision_of, choices)], None
+    if (source := source_of_axials(choices)) is not None:
+        decoding.decode([source])
+        for stack in decoding.intact([source]):
+            decisions.append(reformatted_decision(stack))
+            volume = Series(decisions[-1].series_id, AXIAL_T2, decoding.slices(stack))
+    decisions += [*lost, *without_role, *found.refused]
+    return Study(files.study_id, series, tuple(decoding.problems), tuple(decisions), volume)
 
 
 def decision_of(choice: Choice) -> SeriesDecision:
     """A choice as it is reported."""
-    return choice.stack.decision(choice.role if choice.read else None, choice.reason)
+    if not choice.read:
+        return choice.stack.decision(None, choice.reason)
+    averaged = f"; its slices are averaged to {SLAB_MM:.0f} mm" if is_averaged(choice.stack) else ""
+    return choice.stack.decision(choice.role, f"{choice.reason}{averaged}")
 
 
 class _Decoding:

@@ -23,6 +23,9 @@ from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 PLANE_SHARE = 0.8
 """Share of its slices that must lie in one plane; scouts have three planes in about equal parts."""
 
+NAMED_SHARE = 1 / 3
+"""Share of its headers that must name a weighting, or diffusion, for a series to have it; the rest may be stripped."""
+
 SHORTEST_TR_MS = 100.0
 """Repetition times below are those of gradient echoes, which scouts and calibration scans use."""
 
@@ -73,11 +76,11 @@ def _by_tilt(planes: Sequence[Plane], plane: SlicePlane) -> Plane:
 
 
 def main_weighting(headers: Sequence[SliceHeader]) -> Weighting:
-    """The weighting in most of the headers, so that no single header decides; no name when none has one."""
-    if any(header.diffusion_b_value for header in headers):
+    """The weighting in most of the headers that have one; no name when they are too few, so that no odd one decides."""
+    if NAMED_SHARE * len(headers) < sum(bool(header.diffusion_b_value) for header in headers):
         return Weighting(OTHER, "diffusion by DiffusionBValue")
     found = [weighting for header in headers if (weighting := weighting_of(header)).name is not None]
-    if not found:
+    if len(found) <= NAMED_SHARE * len(headers):
         return Weighting(None, "its headers name no weighting")
     name = Counter(weighting.name for weighting in found).most_common(1)[0][0]
     reasons = Counter(weighting.reason for weighting in found if weighting.name == name)

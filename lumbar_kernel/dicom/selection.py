@@ -230,23 +230,23 @@ def _same_place(one: SlicePlane, other: SlicePlane, reach: float) -> bool:
 def _other_stations(stacks: Sequence[Stack]) -> dict[Stack, str]:
     """The sagittal series that lie above the lowest one: other stations of a whole spine."""
     free = [stack for stack in stacks if not stack.from_table]
-    heights = {stack: _heights(stack.middle.plane) for stack in free}
+    reach = {stack: heights(stack.middle.plane) for stack in free}
     others: dict[Stack, str] = {}
     for stack in free:
-        low, high = heights[stack]
+        low, high = reach[stack]
         below = [
             other
-            for other, (bottom, top) in heights.items()
+            for other, (bottom, top) in reach.items()
             if bottom < low and min(high, top) - low < STATION_OVERLAP * min(high - low, top - bottom)
         ]
         if below:
-            lowest = min(below, key=lambda other: heights[other][0])
-            shift = low - heights[lowest][0]
+            lowest = min(below, key=lambda other: reach[other][0])
+            shift = low - reach[lowest][0]
             others[stack] = f"a station of the spine {shift:.0f} mm above {_called(lowest)}, which is read"
     return others
 
 
-def _heights(plane: SlicePlane) -> tuple[float, float]:
+def heights(plane: SlicePlane) -> tuple[float, float]:
     """Lowest and highest point of a slice, mm towards the head."""
     rows, columns = plane.shape
     corners = plane.to_mm(

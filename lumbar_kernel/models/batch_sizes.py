@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SIZES = (32, 128, 512)
+SIZES = (128, 512)
 STEP = 256
 """Beyond the last of the sizes, their multiples."""
 

@@ -26,7 +26,8 @@ def to_bytes(state: Mapping[str, Tensor]) -> bytes:
             stored[name] = value.half().contiguous()
         else:
             stored[name], stored[name + SCALE] = _rounded(value.float())
-    return safetensors.torch.save(stored)
+    raw: bytes = safetensors.torch.save(stored)
+    return raw
 
 
 def from_bytes(raw: bytes) -> dict[str, Tensor]:

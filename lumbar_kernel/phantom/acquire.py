@@ -119,7 +119,8 @@ def acquire(
     """
     axial = protocol.role == schema.AXIAL_T2
     protocol = replace(protocol, step=plan.step, thickness=plan.thickness)
-    stack = stack_of(plan, rng, finest=0.56 if axial else 0.66)
+    finest = plan.step if protocol.volume else 0.56 if axial else 0.66
+    stack = stack_of(plan, rng, finest=finest, cubic=protocol.volume)
     tables, scanner = Tables.of(signals(painted.anatomy, protocol, rng)), Scanner.draw(rng, protocol)
     flow = float(rng.beta(2, 3)) if protocol.role != schema.SAGITTAL_T1 and rng.random() < 0.5 else 0.0
     count, axis, slices = len(stack.native), protocol.phase_axis, []
@@ -130,7 +131,7 @@ def acquire(
         gain = scanner.gain(field, painted.frame)
         if axial and scanner.crossing < 1:
             gain = gain * crossed(field, stack.drawn, thickness=plan.thickness, left=scanner.crossing)
-        water, fat = water * gain, fat * gain
+        water, fat = water * gain, fat * gain * np.float32(protocol.fat_share)
         if scanner.returned is not None:
             fat = fat * ramp(fat.shape, *scanner.returned)
         if beyond:

@@ -37,6 +37,9 @@ class SequenceProtocol:
         readout_rows: whether the readout runs along a column of the image, from row to row.
         contrast: one of `CONTRASTS`.
         unsuppressed: fraction of the fat signal that remains where fat suppression fails.
+        volume: whether it is a volume of thin slices without gaps (SPACE, CUBE, VISTA) rather than single slices.
+        fat_share: fraction of the fat signal in the image, 1 for ordinary and in-phase images, 0 for the water image of
+            a Dixon sequence.
     """
 
     role: str
@@ -51,6 +54,8 @@ class SequenceProtocol:
     readout_rows: bool = False
     contrast: str = CONTRASTS[0]
     unsuppressed: float = 0.0
+    volume: bool = False
+    fat_share: float = 1.0
 
     @property
     def phase_axis(self) -> int:
@@ -64,6 +69,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     schema.AXIAL_T2: ("T2 AX", "AX T2 TSE", "T2", "t2_tse_tra"),
 }
 SUPPRESSED_NAMES = ("STIR SAG", "SAG T2 FS", "T2 SAG")
+VOLUME_NAMES = ("t2_spc_sag_p2_iso", "Sag T2 CUBE", "T2W_VISTA_SAG")
 SUPPRESSED_SHARE = 0.2
 UNEVEN_SHARE = 0.1
 """Of the suppressed series."""
@@ -90,6 +96,19 @@ def draw_protocol(
     return SequenceProtocol(
         *(role, description, float(repetition), float(echo), inversion, step, thickness),
         *(field, shift, upright, contrast, uneven),
+    )
+
+
+def as_volume(protocol: SequenceProtocol, rng: np.random.Generator) -> SequenceProtocol:
+    """The protocol of a T2 volume in place of a series of single slices, by the times that vendors recommend."""
+    return replace(
+        protocol,
+        description=str(rng.choice(VOLUME_NAMES)),
+        repetition=float(rng.uniform(1500, 2500)),
+        echo=float(rng.uniform(90, 125)),
+        inversion=None,
+        unsuppressed=0.0,
+        volume=True,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,11 +11,11 @@ from lumbar_kernel import schema
 from lumbar_kernel.phantom.acquire import acquire
 from lumbar_kernel.phantom.anatomy import Anatomy, draw_anatomy
 from lumbar_kernel.phantom.body import Body
-from lumbar_kernel.phantom.contrast import CONTRASTS, SequenceProtocol, draw_protocol
+from lumbar_kernel.phantom.contrast import CONTRASTS, SequenceProtocol, as_volume, draw_protocol
 from lumbar_kernel.phantom.frame import SpineFrame, build_frame
 from lumbar_kernel.phantom.measure import PhantomTruth, measure
 from lumbar_kernel.phantom.painting import PaintedBody, paint_canal, paint_spine
-from lumbar_kernel.phantom.prescription import Prescription, prescribe_axial, prescribe_sagittal
+from lumbar_kernel.phantom.prescription import Prescription, prescribe_axial, prescribe_sagittal, prescribe_volume
 from lumbar_kernel.phantom.spine import Spine
 from lumbar_kernel.phantom.texture import Texture
 from lumbar_kernel.study import Study
@@ -75,6 +76,8 @@ def make_phantom(
     contrast: str = CONTRASTS[0],
     roles: tuple[str, ...] = schema.SERIES_DESCRIPTIONS,
     anatomy: Anatomy | None = None,
+    volume: bool = False,
+    fat_share: Mapping[str, float] | None = None,
 ) -> PhantomStudy:
     """Make one study; the same seed gives the same pixels, truth and numbers for any choice of roles.
 
@@ -85,6 +88,10 @@ def make_phantom(
         contrast: one of `CONTRASTS`; all but the first are for training.
         roles: which of `schema.SERIES_DESCRIPTIONS` to acquire; fewer take less time.
         anatomy: build this patient instead of drawing one (pose and scanner still follow the seed).
+        volume: acquire sagittal T2 as one volume of cubic voxels (SPACE, CUBE, VISTA); its noise and contrast are the
+            series' own, all else is the same study.
+        fat_share: role → fraction of the fat signal in its images, as the images of a Dixon sequence have it; 1 where
+            a role is absent.
     """
     unknown = set(roles) - set(schema.SERIES_DESCRIPTIONS)
     if unknown:
@@ -104,7 +111,11 @@ def make_phantom(
         if role in roles:
             rng = _stream(seed, 3, number)
             protocol = draw_protocol(rng, role, field=field, contrast=contrast)
-            for part, plan in enumerate(prescriptions(seed, frame, role)):
+            protocol = replace(protocol, fat_share=(fat_share or {}).get(role, 1.0))
+            plans = prescriptions(seed, frame, role)
+            if volume and role == schema.SAGITTAL_T2:
+                protocol, plans = as_volume(protocol, rng), [prescribe_volume(frame, _stream(seed, 9))]
+            for part, plan in enumerate(plans):
                 series_id = f"{study_id}{number + 1}" if part == 0 else f"{study_id}{number + 1}{part}"
                 taken.append(acquire(painted, plan, protocol, series_id, rng))
     series, protocols = (tuple(items) for items in zip(*taken, strict=True))

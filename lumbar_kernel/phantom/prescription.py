@@ -79,9 +79,11 @@ def _even(number: float) -> int:
         n += 2
 
 
-def stack_of(plan: Prescription, rng: np.random.Generator, *, finest: float) -> Stack:
-    """Planes of a prescription with a random matrix; the scanner resolves `finest` mm at best."""
+def stack_of(plan: Prescription, rng: np.random.Generator, *, finest: float, cubic: bool = False) -> Stack:
+    """Planes of a prescription with a random matrix or cubic voxels; the scanner resolves `finest` mm at best."""
     matrix = int(rng.choice(MATRICES[0], p=MATRICES[1]))
+    if cubic:
+        matrix = _even(plan.fov / plan.step)
     pixel = plan.fov / matrix
     shape = _even(matrix * plan.height), matrix
     wanted = max(rng.uniform(1.0, 1.45) * finest, pixel)
@@ -112,6 +114,18 @@ def prescribe_sagittal(frame: SpineFrame, rng: np.random.Generator) -> Prescript
         fov = fov / height + 15
     offsets = (np.arange(count) - (count - 1) / 2) * step
     return Prescription(tuple((middle + k * across, behind, -up) for k in offsets), fov, height, step, thickness)
+
+
+def prescribe_volume(frame: SpineFrame, rng: np.random.Generator) -> Prescription:
+    """A sagittal volume of cubic voxels about the lumbar midline, 76 to 100 mm wide, slices from right to left."""
+    step, width = float(np.round(rng.uniform(0.9, 1.0), 2)), float(rng.uniform(76, 100))
+    plan = prescribe_sagittal(frame, rng)
+    (first, right, down), (last, _, _) = plan.places[0], plan.places[-1]
+    middle, across = 0.5 * (first + last), (last - first) / np.linalg.norm(last - first)
+    count = round(width / step)
+    offsets = (np.arange(count) - (count - 1) / 2) * step
+    places = tuple((middle + k * across, right, down) for k in offsets)
+    return Prescription(places, plan.fov, plan.height, step, step)
 
 
 def _tilted_blocks(frame: SpineFrame, rng: np.random.Generator, step: float, discs: FloatArray) -> list[list[Place]]:

@@ -92,7 +92,7 @@ def _scanner_file(phantom: PhantomStudy, series: Series, protocol: SequenceProto
     ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(study_id), _uid(series.series_id)
     ds.FrameOfReferenceUID, ds.MagneticFieldStrength = _uid(study_id, "1"), protocol.field
     ds.ScanningSequence = ["SE", "IR"] if protocol.inversion is not None else "SE"
-    ds.SequenceVariant, ds.MRAcquisitionType = "SK", "2D"
+    ds.SequenceVariant, ds.MRAcquisitionType = "SK", "3D" if protocol.volume else "2D"
     ds.RepetitionTime, ds.EchoTime = round(protocol.repetition, 1), round(protocol.echo, 1)
     if protocol.inversion is not None:
         ds.InversionTime = round(protocol.inversion, 1)

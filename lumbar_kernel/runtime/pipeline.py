@@ -59,6 +59,20 @@ def run(
             "load weights", (), lambda: load_models(config.weights, shard.device, strict=config.strict)
         )
     emit(Ready(device=str(models.device), weights_sha256=models.manifest.sha256, members_failed=failed))
+    return grade_with(models, config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
+
+
+def grade_with(
+    models: LoadedModels,
+    config: Config,
+    shard: Shard,
+    *,
+    recorder: Recorder,
+    budget: Budget,
+    emit: Callable[[Message], None],
+    loader: StudyLoader | None = None,
+) -> Done:
+    """Grade a shard as `run` does, with networks that are loaded already."""
     key = run_key(shard.studies, weights_sha256=models.manifest.sha256)
     with Journal(config.journal_of(shard.number), key=key, resume=config.resume or shard.resume) as journal:
         grading = GradingRun(config, shard, models, recorder, journal, budget, emit, loader)

@@ -1,8 +1,9 @@
-"""What a grading process sets for itself before it computes: threads, and how freed memory is kept."""
+"""What a grading process sets for itself before it computes: threads, how freed memory is kept, whom it dies with."""
 
 from __future__ import annotations
 
 import ctypes
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -10,6 +11,9 @@ import cv2
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of the GNU C library's mallopt(3)."""
+
+PR_SET_PDEATHSIG = 1
+"""Option of Linux's prctl: the signal that a process gets when its parent dies."""
 
 KEPT_BLOCK, KEPT_BYTES = 1 << 26, 1 << 28
 """Largest block that is kept, above a network's largest layer and below a study's pixels, and how much is kept at the
@@ -26,6 +30,15 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
         library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def die_with_parent() -> None:
+    """Make Linux kill this process as soon as its parent is gone, so that it does not run beside a restarted one.
+
+    On other systems the broken pipe ends it at its next message.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

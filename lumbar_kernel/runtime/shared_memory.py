@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.study import Slice, Study
+from lumbar_kernel.study import Series, Slice, Study
 
 SHARED_FOLDER = Path("/dev/shm")
 """Where Linux keeps POSIX shared memory; containers often limit it to 64 MB, and writing more kills the writer."""
@@ -81,15 +81,15 @@ def _has_room(size: int) -> bool:
 
 
 def _slices(study: Study) -> list[Slice]:
-    return [item for series in study.series for item in series.slices]
+    series = study.series if study.volume is None else (*study.series, study.volume)
+    return [item for each in series for item in each.slices]
 
 
 def _with_pixels(study: Study, pixels: list[NDArray[np.float32]]) -> Study:
     remaining = iter(pixels)
-    return replace(
-        study,
-        series=tuple(
-            replace(series, slices=tuple(replace(item, pixels=next(remaining)) for item in series.slices))
-            for series in study.series
-        ),
-    )
+
+    def filled(series: Series) -> Series:
+        return replace(series, slices=tuple(replace(item, pixels=next(remaining)) for item in series.slices))
+
+    series = tuple(map(filled, study.series))
+    return replace(study, series=series, volume=None if study.volume is None else filled(study.volume))

@@ -18,6 +18,7 @@ from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import row_weights
 from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
+from lumbar_kernel.localisation.reformat import with_reformatted_axials
 from lumbar_kernel.localisation.series_shift import Alignment, align_series
 from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.manifest import MemberSpec
@@ -203,6 +204,7 @@ def prepare(
         )
     if landmarks is not None:
         landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
+        aligned = _with_axials(aligned, landmarks, runner)
         views = _crop(aligned, landmarks, state, runner, models)
     report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks)
     if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
@@ -227,6 +229,13 @@ def _localise(study: Study, runner: StageRunner, models: LoadedModels, stride: i
     except LocalisationError as error:
         runner.recorder.note(study.study_id, "localise", error)
         return None
+
+
+def _with_axials(study: Study, landmarks: Landmarks, runner: StageRunner) -> Study:
+    """The study with axial slices reformatted from its volume, where it has one."""
+    if study.volume is None:
+        return study
+    return runner.run("reformat", [study.study_id], lambda: with_reformatted_axials(study, landmarks)) or study
 
 
 def _crop(

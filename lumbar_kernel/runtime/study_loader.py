@@ -33,13 +33,20 @@ class StudyLoader:
         workers: reader processes; 0 reads in this process when the next study is requested.
         ahead: studies that may be decoded or in progress beyond the one being consumed.
         timeout: seconds that a reader may spend on a study; None for no limit, without meaning for `workers=0`.
+        spare: idle readers, taken from before new ones are started; those that are left in the end are put back.
 
     Raises:
         ConfigError: a number that cannot work.
     """
 
     def __init__(
-        self, studies: Sequence[StudyFiles], *, workers: int, ahead: int, timeout: float | None = None
+        self,
+        studies: Sequence[StudyFiles],
+        *,
+        workers: int,
+        ahead: int,
+        timeout: float | None = None,
+        spare: list[ReaderProcess] | None = None,
     ) -> None:
         if workers < 0 or ahead < 0 or (timeout is not None and timeout <= 0):
             msg = f"workers {workers} and ahead {ahead} must be 0 or more, timeout {timeout} positive or None"
@@ -48,6 +55,7 @@ class StudyLoader:
         self._workers = min(workers, len(self.studies))
         self._ahead = ahead
         self._timeout = timeout
+        self._spare = spare
         self._changed = threading.Condition()
         self._results: dict[int, ReadResult] = {}
         self._next = 0  # first study that no thread has taken
@@ -59,9 +67,11 @@ class StudyLoader:
         self._iterated = False
 
     @classmethod
-    def of(cls, config: Config, studies: Sequence[StudyFiles]) -> StudyLoader:
+    def of(
+        cls, config: Config, studies: Sequence[StudyFiles], *, spare: list[ReaderProcess] | None = None
+    ) -> StudyLoader:
         """The loader of a run's options."""
-        return cls(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds)
+        return cls(studies, workers=config.readers, ahead=config.ahead, timeout=config.study_seconds, spare=spare)
 
     def __enter__(self) -> StudyLoader:
         return self
@@ -145,7 +155,7 @@ class StudyLoader:
                     self._results[index] = result
                     self._changed.notify_all()
         finally:
-            self._stop(reader)
+            self._put_back(reader)
             with self._changed:
                 self._serving -= 1
                 self._changed.notify_all()
@@ -156,17 +166,31 @@ class StudyLoader:
             return (pause := next(pauses, None)) is not None and not self._changed.wait_for(lambda: self._closed, pause)
 
     def _new_reader(self) -> ReaderProcess:
-        reader = ReaderProcess()
+        kept = None
+        while self._spare and kept is None:
+            kept = waiting if (waiting := self._spare.pop()).process.is_alive() else None
+        reader = kept or ReaderProcess()
         with self._changed:
             self._processes.add(reader)
             if self._closed:
                 reader.process.kill()
+        if kept:
+            return kept
         try:
             reader.await_ready()
         except ReaderLostError:
             self._stop(reader)
             raise
         return reader
+
+    def _put_back(self, reader: ReaderProcess | None) -> None:
+        """Keep an idle reader for another loader, where one may want it."""
+        with self._changed:
+            if reader is not None and self._spare is not None and not self._closed:
+                self._processes.discard(reader)
+                self._spare.append(reader)
+                return
+        self._stop(reader)
 
     def _stop(self, reader: ReaderProcess | None) -> None:
         if reader is not None:

@@ -6,7 +6,6 @@ shard goes to a device that still works, or to the processor, and continues from
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import multiprocessing.connection
 import os
@@ -28,7 +27,7 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update
-from lumbar_kernel.runtime.process_settings import keep_freed_memory, one_thread
+from lumbar_kernel.runtime.process_settings import die_with_parent, keep_freed_memory, one_thread
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 from lumbar_kernel.runtime.study_loader import StudyLoader
@@ -50,9 +49,6 @@ MOST_LOST = 4
 
 STARTING = "start"
 Entry = Callable[[Config, Shard, float | None, Connection], None]
-
-PR_SET_PDEATHSIG = 1
-"""Option of Linux's prctl: the signal that a process gets when its parent dies."""
 
 
 @dataclass(eq=False)
@@ -254,21 +250,12 @@ def grade_shard(config: Config, shard: Shard, budget: Budget, emit: Callable[[Me
 def worker_process(config: Config, shard: Shard, seconds: float | None, sender: Connection) -> None:
     """Entry of a worker: sends its messages through the pipe; an error that ends it is sent as well."""
     os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
-    _die_with_parent()
+    die_with_parent()
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     sender.send(grade_shard(config, shard, Budget(seconds, reserve=config.reserve), sender.send))
-
-
-def _die_with_parent() -> None:
-    """Make Linux kill this process as soon as the supervisor is gone, so that it does not run beside a restarted one.
-
-    On other systems the broken pipe ends it at its next message.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _exit(*_: object) -> None:

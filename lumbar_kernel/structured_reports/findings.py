@@ -19,7 +19,7 @@ from lumbar_kernel.schema import AXIAL_T2, CANAL, FORAMINAL, SAGITTAL_T1, SAGITT
 SHOWN_ON = {
     CANAL: (SAGITTAL_T2, SAGITTAL_T1),
     FORAMINAL: (SAGITTAL_T1, SAGITTAL_T2),
-    SUBARTICULAR: (AXIAL_T2,),
+    SUBARTICULAR: (AXIAL_T2, SAGITTAL_T2),
 }
 """The roles of series that show each condition, the best first."""
 

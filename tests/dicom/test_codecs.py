@@ -60,5 +60,10 @@ def test_a_stream_that_cannot_be_decoded_names_the_remedy(tmp_path, name):
         read_frames(read_headers(path))
 
 
+@pytest.mark.parametrize("name", ["RLE Lossless", "Explicit VR Little Endian", "Deflated Explicit VR Little Endian"])
+def test_damaged_pixels_that_need_no_decoder_are_called_damaged(name):
+    assert "damaged" in module.remedy(name)
+
+
 def test_what_no_decoder_reads_is_to_be_converted():
     assert "convert" in module.remedy("MPEG2 Main Profile / Main Level")

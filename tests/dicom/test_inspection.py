@@ -1,7 +1,7 @@
 import json
 
 from benchmarks.robustness.dicom_files import write_stack
-from lumbar_kernel.dicom import pixels, reader
+from lumbar_kernel.dicom import inspection, pixels, reader
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.inspection import UNDECIDED, inspect_study
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
@@ -34,6 +34,16 @@ def test_headers_alone_say_what_is_read_and_why(tmp_path, monkeypatch):
     assert "localiser" in reasons["c"]
     assert reasons["d"] == UNDECIDED
     assert found.missing == ()
+
+
+def test_many_studies_are_inspected_by_several_processes_in_order(tmp_path, monkeypatch):
+    for number in range(5):
+        write_stack(tmp_path / f"s{number}" / "a", LATERAL, SeriesDescription="T1", StudyInstanceUID=f"1.2.{number}")
+    studies = find_studies(tmp_path)
+    alone = list(inspection.inspect_studies(studies, pixels=False))
+    monkeypatch.setattr(inspection, "MANY_STUDIES", 2)
+    assert list(inspection.inspect_studies(studies, pixels=False, workers=2)) == alone
+    assert [found.study_id for found in alone] == [files.study_id for files in studies]
 
 
 def test_pixels_decide_where_they_are_asked_for(tmp_path):

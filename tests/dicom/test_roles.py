@@ -177,6 +177,18 @@ def test_real_studies_stripped_of_every_hint_get_the_roles_of_the_tables(real, t
     }
 
 
+@pytest.mark.parametrize("odd", [{"SeriesDescription": "localizer"}, {"EchoTime": 100}, {"DiffusionBValue": 800.0}])
+def test_one_odd_header_does_not_decide_what_a_stripped_series_is(tmp_path, odd):
+    write_stack(tmp_path / "1" / "2", LATERAL)
+    plain = only_study(tmp_path).decisions[0]
+    write_slice(tmp_path / "1" / "2" / "3.dcm", position=LATERAL[2], orientation=SAGITTAL, InstanceNumber=3, **odd)
+    assert (only_study(tmp_path).decisions[0].role, only_study(tmp_path).decisions[0].reason) == (
+        plain.role,
+        plain.reason,
+    )
+    assert "by its pixels" in plain.reason
+
+
 @pytest.mark.parametrize("odd", [{"SeriesDescription": "localizer"}, {"SeriesDescription": "T1", "EchoTime": 5}])
 def test_one_odd_header_does_not_decide_what_a_series_is(tmp_path, odd):
     write_stack(tmp_path / "1" / "2", LATERAL, SeriesDescription="T2 sag")

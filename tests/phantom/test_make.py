@@ -17,6 +17,28 @@ TIME_LIMIT_S = 12.0  # about 1.1 s on a free core; the bound only catches an ord
 MEMORY_LIMIT_MB = 400.0
 
 
+def test_a_volume_replaces_sagittal_t2_and_nothing_else(phantom):
+    volume = make_phantom(8, study_id="4200001", volume=True)
+    for one, other in zip(phantom.study.series, volume.study.series, strict=True):
+        if one.role == schema.SAGITTAL_T2:
+            places = np.array([item.plane.centre for item in other.slices])
+            steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+            assert steps.max() <= 1.0
+            assert len(other.slices) > 70
+        else:
+            assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(one.slices, other.slices, strict=True))
+    assert np.array_equal(phantom.truth.grades, volume.truth.grades)
+
+
+def test_the_water_image_of_a_dixon_sequence_lacks_fat_and_nothing_else(phantom):
+    role = schema.SAGITTAL_T1
+    water = make_phantom(8, study_id="4200001", roles=(role,), fat_share={role: 0.0}).study.slices(role)
+    plain = phantom.study.slices(role)
+    item, other = plain[len(plain) // 2], water[len(plain) // 2]
+    assert np.percentile(other.pixels, 99) < 0.8 * np.percentile(item.pixels, 99)
+    assert np.corrcoef(item.pixels.ravel(), other.pixels.ravel())[0, 1] > 0.2
+
+
 def test_same_seed_gives_same_pixels_and_truth_for_any_roles(phantom: PhantomStudy) -> None:
     again = make_phantom(8, study_id="4200001", roles=(schema.SAGITTAL_T2,))
     for one, two in zip(phantom.study.slices(schema.SAGITTAL_T2), again.study.slices(schema.SAGITTAL_T2), strict=True):

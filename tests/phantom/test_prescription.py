@@ -5,7 +5,7 @@ import pytest
 
 from lumbar_kernel.phantom import draw_patient
 from lumbar_kernel.phantom.frame import build_frame
-from lumbar_kernel.phantom.prescription import prescribe_axial, prescribe_sagittal, stack_of
+from lumbar_kernel.phantom.prescription import prescribe_axial, prescribe_sagittal, prescribe_volume, stack_of
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,20 @@ def test_sagittal_stacks_run_from_right_to_left_in_even_steps(frames):
         assert np.allclose(np.linalg.norm(steps, axis=1), plan.step)
         assert np.all(steps[:, 0] > 0)
         assert plan.thickness <= plan.step
+
+
+def test_volumes_have_cubic_voxels_and_lie_about_the_midline(frames):
+    for seed, frame in enumerate(frames):
+        plan = prescribe_volume(frame, np.random.default_rng(seed))
+        steps = np.diff(middles(plan), axis=0)
+        assert np.allclose(np.linalg.norm(steps, axis=1), plan.step)
+        assert 75 <= plan.step * len(plan.places) <= 101
+        planes = stack_of(plan, np.random.default_rng(seed), finest=plan.step, cubic=True).native
+        assert planes[0].row_spacing == pytest.approx(plan.step, rel=0.05)
+        usual = prescribe_sagittal(frame, np.random.default_rng(seed))
+        across = middles(plan).mean(axis=0)[0] - middles(usual).mean(axis=0)[0]
+        assert abs(across) < 10
+        assert plan.fov > 200
 
 
 def test_axial_series_come_in_one_or_more_and_climb(frames):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lumbar_kernel.dicom.reader import read_study
@@ -17,6 +19,17 @@ def test_pixels_survive_the_block_and_the_block_does_not(studies):
     assert same(shared_memory.unpack(packed, name), study)
     with pytest.raises(FileNotFoundError):
         shared_memory.unpack(packed, name)
+
+
+def test_a_volume_for_axial_slices_travels_too(studies):
+    study, name = read_study(studies[1]), f"lumbar_{os.getpid()}_volume"
+    with_volume = replace(study, volume=study.series[0])
+    packed, _ = shared_memory.pack(with_volume, name)
+    assert packed.volume.slices[0].pixels.size == 0
+    found = shared_memory.unpack(packed, name)
+    pairs = zip(found.volume.slices, study.series[0].slices, strict=True)
+    assert all(np.array_equal(one.pixels, other.pixels) for one, other in pairs)
+    assert same(found, study)
 
 
 def test_a_block_left_behind_is_discarded_and_a_missing_one_is_no_matter(studies):

@@ -1,0 +1,277 @@
+"""Archive runs that lose a node or their driver at random moments, and archives with broken studies.
+
+Each function runs `lumbar-kernel archive` as a user does, in processes of its own, and compares what is on disk in the
+end with the grades of `predict`: every study once, with 25 rows each once, and the same numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pydicom
+from pydicom.uid import ExplicitVRLittleEndian
+
+from benchmarks.kaggle.multiply import multiply
+from benchmarks.robustness.mutations import KINDS
+from lumbar_kernel.config import Config
+from lumbar_kernel.models.manifest import MANIFEST, weights_folder
+from lumbar_kernel.results.submission import load_submission
+from lumbar_kernel.runtime.supervisor import predict
+from lumbar_kernel.schema import ROWS, SEVERITIES
+
+TOLERANCE = 1e-5
+"""Most that a probability may differ from the one of `predict`."""
+
+ROUNDING = 5e-7 * 2
+"""`submission.csv` of `predict` holds six digits, normalised once more."""
+
+FINISHED = (0, 3)
+"""Exit codes of a run that came to its end."""
+
+SPARE_STARTS = 2
+"""Ray gives its processes thirty seconds to start and gives up on an overloaded machine; then the run is started again,
+as its owner would."""
+
+Expected = Mapping[str, np.ndarray]
+"""Study id → (25, 3) probabilities."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run with something lost on the way.
+
+    Attributes:
+        after: seconds after which it was lost.
+        faults: a sentence on everything that is wrong in the end.
+        seconds: of the whole trial.
+        started: how often the command was started.
+    """
+
+    after: float
+    faults: tuple[str, ...]
+    seconds: float
+    started: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An archive with the grades that its studies must get.
+
+    Attributes:
+        data: in the competition's layout.
+        expected: of `predict`.
+        weights: folder, None for the package's own.
+        shard_studies: studies in a shard.
+    """
+
+    data: Path
+    expected: Expected
+    weights: Path | None
+    shard_studies: int = 8
+    options: tuple[str, ...] = field(default=())
+
+    def command(self, out: Path, *options: str) -> list[str]:
+        """The command line of a run."""
+        weights = [] if self.weights is None else ["--weights", str(self.weights)]
+        shards = ["--shard-studies", str(self.shard_studies)]
+        words = ["archive", str(self.data), "--out", str(out), "--quiet", *shards, *weights, *self.options, *options]
+        return [sys.executable, "-m", "lumbar_kernel", *words]
+
+
+def light_weights(folder: Path) -> Path:
+    """The package's weights with one checkpoint of each localiser and of one member a view: quick, and real."""
+    source = weights_folder()
+    manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+    by_view = {entry["view"]: (name, entry) for name, entry in reversed(manifest["members"].items())}
+    manifest["members"] = dict(by_view.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in (*manifest["localisers"].values(), *manifest["members"].values()):
+        entry["files"] = entry["files"][:1]
+        shutil.copy(source / entry["files"][0]["file"], folder)
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def prepare(originals: Path, folder: Path, *, studies: int, weights: Path | None, shard_studies: int = 8) -> Setting:
+    """An archive of so many links to a few studies, and what `predict` makes of these studies.
+
+    Args:
+        originals: in the competition's layout.
+        folder: to write to.
+        studies: of the archive.
+        weights: folder, None for the package's own.
+        shard_studies: studies in a shard.
+    """
+    data = multiply(originals, folder / "data", studies=studies)
+    predict(Config(data=originals, output=folder / "predicted", weights=weights, device="cpu", progress=False))
+    grades = load_submission(folder / "predicted" / "submission.csv")
+    names = sorted(path.name for path in (originals / "test_images").iterdir())
+    of_originals = {name: _rows(grades, name) for name in names}
+    copies = sorted(path.name for path in (data / "test_images").iterdir())
+    listed = _listed(originals)
+    expected = {copy: of_originals[listed[place % len(listed)]] for place, copy in enumerate(copies)}
+    return Setting(data, expected, weights, shard_studies)
+
+
+def _listed(data: Path) -> list[str]:
+    """The studies of a descriptions table in its order, which is that of `multiply`."""
+    lines = (data / "test_series_descriptions.csv").read_text(encoding="utf-8").splitlines()[1:]
+    return list(dict.fromkeys(line.partition(",")[0] for line in lines))
+
+
+def _rows(grades: Mapping[str, object], study_id: str) -> np.ndarray:
+    return np.array([grades[f"{study_id}_{row}"] for row in ROWS], dtype=np.float64)
+
+
+def faults_of(out: Path, expected: Expected, *, but: frozenset[str] = frozenset()) -> list[str]:
+    """What is wrong with the results in a folder.
+
+    Args:
+        out: of the run.
+        expected: studies and their grades.
+        but: studies whose grades may differ, since their files were broken.
+    """
+    studies = pq.read_table(out / "studies", columns=["study_id"]).column("study_id").to_pylist()
+    found: list[str] = []
+    counts = Counter(studies)
+    found += [f"{name} is there {count} times" for name, count in counts.items() if count > 1]
+    found += [f"{name} is lost" for name in expected if name not in counts]
+    found += [f"{name} is unknown" for name in counts if name not in expected]
+    grades = pq.read_table(out / "grades", columns=["row_id", *SEVERITIES]).to_pydict()
+    rows = Counter(grades["row_id"])
+    found += [f"row {name} is there {count} times" for name, count in rows.items() if count > 1]
+    if len(rows) != len(ROWS) * len(expected):
+        found.append(f"{len(rows)} rows of {len(expected)} studies")
+    values = {name: tuple(grades[key][place] for key in SEVERITIES) for place, name in enumerate(grades["row_id"])}
+    for name, wanted in expected.items():
+        own = np.array([values.get(f"{name}_{row}", (np.nan,) * 3) for row in ROWS])
+        if name not in but and not (np.abs(own - wanted) <= TOLERANCE + ROUNDING).all():
+            found.append(f"{name} differs by {np.abs(own - wanted).max():.2g}")
+    return found
+
+
+def kill_nodes(
+    setting: Setting, folder: Path, *, times: int, undisturbed: bool = True, longest: float = 0.0, seed: int = 0
+) -> Iterator[Trial]:
+    """Runs on a cluster of three nodes, of which one is killed at a random moment of each run.
+
+    Args:
+        setting: archive and grades.
+        folder: for the results.
+        times: runs with a lost node.
+        undisturbed: run once without, first, to learn how long a run takes.
+        longest: seconds after which a node is lost at the latest, unless that is learned.
+        seed: of the moments.
+    """
+    rng = random.Random(seed)
+    for number in range(-1 if undisturbed else 0, times):
+        out = folder / f"node_{number}"
+        after = None if number < 0 else rng.uniform(0.0, longest)
+        with three_nodes() as (address, nodes, cluster):
+            began = time.monotonic()
+            with subprocess.Popen(setting.command(out, "--ray", address), stdout=subprocess.DEVNULL) as run:
+                if after is not None:
+                    with suppress(subprocess.TimeoutExpired):
+                        run.wait(after)
+                    cluster.remove_node(rng.choice(nodes), allow_graceful=False)
+                code = run.wait()
+            seconds = time.monotonic() - began
+        longest = seconds if after is None else longest
+        faults = faults_of(out, setting.expected) if code in FINISHED else [f"exit code {code}"]
+        shutil.rmtree(out, ignore_errors=True)
+        yield Trial(after or 0.0, tuple(faults), seconds)
+
+
+@contextmanager
+def three_nodes(*, cores: int = 1) -> Iterator[tuple[str, list[Any], Any]]:
+    """A cluster of three nodes on this machine: its address, the two nodes that may be killed, and the cluster."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
+        cluster.wait_for_nodes()
+        yield cluster.address, nodes, cluster
+    finally:
+        cluster.shutdown()
+
+
+def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, seed: int = 0) -> Trial:
+    """One run whose driver is killed so many times, at random moments, and started again until it ends.
+
+    What was on disk when it was killed must stay as it is.
+    """
+    rng, began, started, kept = random.Random(seed), time.monotonic(), 0, {}
+    faults: list[str] = []
+    while True:
+        started += 1
+        with subprocess.Popen(setting.command(out), stdout=subprocess.DEVNULL, start_new_session=True) as run:
+            if started > times:
+                code = run.wait()
+            else:
+                try:
+                    code = run.wait(rng.uniform(0.0, longest))
+                except subprocess.TimeoutExpired:
+                    os.kill(run.pid, signal.SIGKILL)
+                    run.wait()
+                    code = None
+        present = {path: path.stat().st_mtime_ns for path in out.glob("studies/*/*.parquet")}
+        faults += [f"{path.name} was written again" for path, at in kept.items() if present.get(path) != at]
+        kept = present
+        if (code in FINISHED and started > times) or started > times + SPARE_STARTS:
+            break
+    faults += faults_of(out, setting.expected) if code in FINISHED else [f"exit code {code}"]
+    return Trial(longest, tuple(faults), time.monotonic() - began, started)
+
+
+def break_studies(setting: Setting, *, kinds: Mapping[str, object] | None = None, seed: int = 0) -> dict[str, str]:
+    """Break every file of one study for each kind of damage; returns study id → kind."""
+    chosen = list(kinds or KINDS)
+    studies = sorted(setting.expected)
+    step = max(1, len(studies) // len(chosen))
+    broken = dict(zip(studies[::step], chosen, strict=False))
+    for number, (study_id, kind) in enumerate(broken.items()):
+        for place, path in enumerate(sorted((setting.data / "test_images" / study_id).glob("*/*.dcm"))):
+            raw = _uncompressed(path)
+            path.unlink()
+            KINDS[kind](path, raw, np.random.default_rng([seed, number, place]))
+    return broken
+
+
+def _uncompressed(path: Path) -> bytes:
+    """A file as Explicit VR Little Endian without compression, which the mutations work on."""
+    dataset = pydicom.dcmread(path)
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        dataset.decompress()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    stored = io.BytesIO()
+    dataset.save_as(stored, enforce_file_format=True)
+    return stored.getvalue()
+
+
+def unexplained(out: Path, broken: Mapping[str, str]) -> list[str]:
+    """Broken studies that have fewer grades and no reason, and intact ones that have no full grades."""
+    columns = ["study_id", "graded_rows", "missing", "failures"]
+    rows = {row["study_id"]: row for row in pq.read_table(out / "studies", columns=columns).to_pylist()}
+    short = [name for name in broken if rows[name]["graded_rows"] < len(ROWS)]
+    return [
+        f"{name} ({broken[name]}) has no reason"
+        for name in short
+        if not (rows[name]["missing"] or rows[name]["failures"])
+    ]

@@ -1,0 +1,1 @@
+"""Archives of studies graded on a Ray cluster: index, shards, results as Parquet."""

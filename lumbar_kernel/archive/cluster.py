@@ -1,0 +1,81 @@
+"""The Ray cluster: a local one, or one by its address; and how many shards are handed to it at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import ray
+import ray.exceptions
+
+from lumbar_kernel.errors import ConfigError
+
+MOST_RETRIES = 3
+"""How often Ray tries a task again whose process or node was lost."""
+
+AHEAD = 2
+"""Tasks handed to Ray for each that can run, so that none waits for the driver and an autoscaler sees demand."""
+
+LEAST_IN_FLIGHT = 4
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def connected(address: str | None, *, cores: int | None = None, quiet: bool = True) -> Iterator[None]:
+    """Connect to the cluster at an address, or start Ray on this machine; a connection that exists is used and kept.
+
+    Raises:
+        ConfigError: there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # what processes of the cluster write stays with Ray: results and failures come back with the tasks
+    options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": cores, "include_dashboard": None}
+    try:
+        ray.init(address=address or "local", **{key: value for key, value in options.items() if value is not None})
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        msg = f"no Ray cluster answers at {address}: {error}" if address else f"Ray cannot be started here: {error}"
+        raise ConfigError(msg) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def slots(cores_each: float, gpus_each: float) -> int:
+    """How many tasks of a size the cluster can run at the moment, at least one."""
+    total = ray.cluster_resources()
+    fitting = [total.get("CPU", 0.0) / cores_each] if cores_each else []
+    fitting += [total.get("GPU", 0.0) / gpus_each] if gpus_each else []
+    return max(1, int(min(fitting, default=1)))
+
+
+def in_flight(
+    submit: Callable[[Item], ray.ObjectRef], items: Iterable[Item], most: Callable[[], int]
+) -> Iterator[tuple[Item, ray.ObjectRef]]:
+    """Submit tasks while so many are under way, and give back those that ended, as they end.
+
+    Args:
+        submit: starts a task.
+        items: one task each; taken as tasks are started, never all at once.
+        most: how many may be under way, asked before each.
+    """
+    waiting: dict[ray.ObjectRef, Item] = {}
+    for item in items:
+        while len(waiting) >= max(LEAST_IN_FLIGHT, most()):
+            yield from _ended(waiting)
+        waiting[submit(item)] = item
+    while waiting:
+        yield from _ended(waiting)
+
+
+def _ended(waiting: dict[ray.ObjectRef, Item]) -> Iterator[tuple[Item, ray.ObjectRef]]:
+    done, _ = ray.wait(list(waiting), num_returns=1)
+    for reference in done:
+        yield waiting.pop(reference), reference

@@ -1,0 +1,268 @@
+"""`archive index`: the whole archive as Parquet, built in two passes of tasks and resumed where it was interrupted.
+
+The first pass reads the identity of every file, a chunk of folders a task. The second takes the files of one range of
+keys, which hold whole studies, groups them as a run of one machine does, and looks at the headers of each study. Both
+leave one file a task, so an interrupted index goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from numpy.typing import NDArray
+
+from lumbar_kernel.archive import header_chunks
+from lumbar_kernel.archive.cluster import AHEAD, MOST_RETRIES, in_flight, slots
+from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, hash64, read_chunk
+from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
+from lumbar_kernel.archive.index_schema import ROWS_A_GROUP, VERSION
+from lumbar_kernel.archive.sources import Listing, Source, open_source
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.archive.study_parts import renamed, study_part
+from lumbar_kernel.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+ABOUT, PLAN, SECRET = "index.json", "plan.json", "secret"
+HEADERS, OWNERS, STUDIES = "headers", "owners", "studies"
+
+FILES_A_PART = 20_000
+"""Files whose studies are put together at once; bounds the memory of a task."""
+
+KEYS = 1 << 32
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What the index is made of.
+
+    Attributes:
+        data: path or URL of the archive.
+        split: half of the competition's folder.
+        ids: how ids are published.
+    """
+
+    data: str
+    split: str = "test"
+    ids: Ids = AS_THEY_ARE
+
+    def about(self) -> dict[str, object]:
+        """What has to be the same for an index to be used again."""
+        return {"data": self.data, "split": self.split, "ids": self.ids.fingerprint, "version": VERSION}
+
+
+@dataclass(frozen=True)
+class Index:
+    """A finished index.
+
+    Attributes:
+        folder: with the Parquet files.
+        root: folder that the paths in them are relative to.
+        studies: how many there are.
+        files: how many were looked at.
+        bytes: of these files.
+        skipped: phrase → number of things that belong to no study.
+    """
+
+    folder: Folder
+    root: Folder
+    studies: int
+    files: int
+    bytes: int
+    skipped: dict[str, int]
+
+
+def finished_index(folder: Folder, options: IndexOptions | None = None) -> Index | None:
+    """The index in a folder, None where there is none or where it is not finished.
+
+    Raises:
+        ConfigError: it is an index of other data, or with other ids.
+    """
+    about = folder.read_json(ABOUT)
+    if about is None:
+        return None
+    if options is not None and (differing := [key for key, value in options.about().items() if about[key] != value]):
+        msg = f"{folder.text} is an index of other {', '.join(differing)}; name another output folder, or --rescan"
+        raise ConfigError(msg)
+    counts = {name: int(about[name]) for name in ("studies", "files", "bytes")}
+    return Index(folder, Folder(str(about["root"])), skipped=dict(about["skipped"]), **counts)
+
+
+def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) -> Index:
+    """Build the index of an archive, or take the one that is there; Ray is connected.
+
+    Raises:
+        ConfigError: the archive cannot be listed, or the folder holds the index of another one.
+    """
+    if rescan:
+        for name in (ABOUT, PLAN, HEADERS, OWNERS, STUDIES, SECRET):
+            folder.remove(name)
+    if (found := finished_index(folder, options)) is not None:
+        return found
+    source = open_source(options.data, split=options.split)
+    plan = folder.read_json(PLAN)
+    if plan is None or plan["about"] != options.about():
+        plan = _first_pass(folder, source, options)
+    skipped: Counter[str] = Counter(plan["skipped"])
+    skipped += _second_pass(folder, source.root, int(plan["ranges"]), options.ids)
+    studies = _rename_repeated(folder / STUDIES)
+    counts = {"studies": studies, "files": int(plan["files"]), "bytes": int(plan["bytes"])}
+    about = {**options.about(), **counts, "root": source.root.text, "skipped": dict(+skipped)}
+    if studies == 0:
+        msg = f"no study found in {options.data!r}"
+        raise ConfigError(msg)
+    folder.write_json(ABOUT, about)
+    for name in (HEADERS, OWNERS, PLAN, SECRET):
+        folder.remove(name)
+    return Index(folder, source.root, skipped=dict(+skipped), **counts)
+
+
+def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[str, Any]:
+    """Read the identities of all files that no earlier attempt has read, and say how the second pass divides them."""
+    if not folder.has(SECRET):
+        folder.write_bytes(SECRET, secrets.token_bytes(32))
+    secret, known, wanted = folder.read_bytes(SECRET), set((folder / HEADERS).names()), set()
+    read = ray.remote(max_retries=MOST_RETRIES, num_cpus=1)(_read_chunk)
+
+    def missing() -> Iterator[tuple[Listing, ...]]:
+        for listings in chunks(source.listings()):
+            name = chunk_name(listings)
+            wanted.add(name)
+            if name not in known:
+                yield listings
+
+    tasks = in_flight(
+        lambda item: read.remote(folder, source.root, item, secret), missing(), lambda: AHEAD * slots(1, 0)
+    )
+    for count, (_, reference) in enumerate(tasks, start=1):
+        ray.get(reference)
+        logger.info("%d chunks of files read", count)
+    for name in known - wanted:  # of an attempt that saw other files
+        (folder / HEADERS).remove(name)
+        (folder / OWNERS).remove(name)
+    files, size = _count(folder / HEADERS)
+    ranges = max(1, min(-(-files // FILES_A_PART), 1 << 16))
+    plan = {"about": options.about(), "files": files, "bytes": size, "ranges": ranges, "skipped": dict(+source.skipped)}
+    _write_shared(folder)
+    folder.write_json(PLAN, plan)
+    return plan
+
+
+def _read_chunk(folder: Folder, root: Folder, listings: tuple[Listing, ...], secret: bytes) -> None:
+    """Task of the first pass."""
+    logging.disable(logging.CRITICAL)
+    rows, owners = read_chunk(root, listings, secret)
+    name = chunk_name(listings)
+    (folder / OWNERS).write_table(name, owners)
+    (folder / HEADERS).write_table(name, rows, row_group=ROWS_A_GROUP)
+
+
+def _count(headers: Folder) -> tuple[int, int]:
+    """Number and bytes of the files in the rows."""
+    files = size = 0
+    for _, batch in headers.tables(["sizes"]):
+        sizes = pc.list_flatten(batch.column("sizes"))
+        files += len(sizes)
+        size += pc.sum(sizes).as_py() or 0
+    return files, size
+
+
+def _write_shared(folder: Folder) -> None:
+    """Write the hashes of the folders that hold several studies, from the owners of all chunks."""
+    places, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for _, batch in (folder / OWNERS).tables(["folder", "owner"]):
+        places.append(batch.column("folder").to_numpy())
+        owners.append(batch.column("owner").to_numpy())
+    place, owner = np.concatenate(places), np.concatenate(owners)
+    order = np.lexsort((owner, place))
+    place, owner = place[order], owner[order]
+    same = place[1:] == place[:-1]
+    several = np.concatenate([place[owner == SEVERAL], place[1:][same & (owner[1:] != owner[:-1])]])
+    table = pa.table({"folder": np.unique(several)}, schema=header_chunks.OWNERS.remove(1))
+    (folder / OWNERS).write_table("shared", table)
+
+
+def _second_pass(folder: Folder, root: Folder, ranges: int, ids: Ids) -> Counter[str]:
+    """Make the studies of all ranges that no earlier attempt has made."""
+    studies = folder / STUDIES
+    known = set(studies.names())
+    make = ray.remote(max_retries=MOST_RETRIES, num_cpus=1)(_make_part)
+    missing = (number for number in range(ranges) if _part_name(number) not in known)
+    tasks = in_flight(lambda k: make.remote(folder, root, k, ranges, ids), missing, lambda: AHEAD * slots(1, 0))
+    skipped: Counter[str] = Counter()
+    for number, reference in tasks:
+        skipped += ray.get(reference)
+        logger.info("part %d of %d of the index is written", number + 1, ranges)
+    return skipped
+
+
+def _part_name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids) -> Counter[str]:
+    """Task of the second pass."""
+    logging.disable(logging.CRITICAL)
+    first, last = number * KEYS // ranges, (number + 1) * KEYS // ranges - 1
+    rows = [row for name in (folder / HEADERS).names() for row in _rows_between(folder / HEADERS, name, first, last)]
+    with (folder / OWNERS).parquet("shared") as file:
+        shared: NDArray[np.uint64] = file.read().column("folder").to_numpy()
+    base = Path(root.local or f"/{root.path.lstrip('/')}")
+
+    def is_shared(place: Path) -> bool:
+        own = np.uint64(hash64("" if place == base else place.relative_to(base).as_posix()))
+        at = int(np.searchsorted(shared, own))
+        return at < len(shared) and shared[at] == own
+
+    part = study_part(root, rows, ids=ids, shared=is_shared)
+    (folder / STUDIES).write_table(_part_name(number), part.table, row_group=ROWS_A_GROUP)
+    return part.skipped
+
+
+def _rows_between(headers: Folder, name: str, first: int, last: int) -> Iterator[dict[str, object]]:
+    """The rows of a chunk with keys in a range; its groups of rows are sorted by key, so few of them are read."""
+    with headers.parquet(name) as file:
+        for group in range(file.num_row_groups):
+            keys = file.metadata.row_group(group).column(0).statistics
+            if keys.max < first or keys.min > last:
+                continue
+            table = file.read_row_group(group)
+            column = table.column("key")
+            chosen = pc.and_(
+                pc.greater_equal(column, pa.scalar(first, pa.uint32())),
+                pc.less_equal(column, pa.scalar(last, pa.uint32())),
+            )
+            yield from table.filter(chosen).to_pylist()
+
+
+def _rename_repeated(studies: Folder) -> int:
+    """Give studies of different parts that came to the same id their UIDs as ids; returns the number of studies."""
+    hashes = [np.empty(0, np.uint64)]
+    for name in studies.names():
+        hashes.append(np.array([hash64(study_id) for study_id, _ in study_names(studies, name)], np.uint64))
+    values, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    repeated = set(values[counts > 1].tolist())
+    for name in studies.names() if repeated else ():
+        if any(hash64(study_id) in repeated for study_id, _ in study_names(studies, name)):
+            with studies.parquet(name) as file:
+                table = file.read()
+            studies.write_table(name, renamed(table, repeated.__contains__), row_group=ROWS_A_GROUP)
+    return int(counts.sum())
+
+
+def study_names(studies: Folder, part: str) -> list[tuple[str, int]]:
+    """Id and number of each study in a file of the index, in its order."""
+    with studies.parquet(part) as file:
+        table = file.read(columns=["study_id", "study_number"])
+    columns = (table.column(name).to_pylist() for name in ("study_id", "study_number"))
+    return list(dict.fromkeys(zip(*columns, strict=True)))

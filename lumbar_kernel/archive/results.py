@@ -1,0 +1,158 @@
+"""What became of a shard → rows of grades and studies, and the Parquet files of a result set.
+
+The file of a shard is named after what is in it and appears completely or not at all, so a shard that is graded twice
+replaces itself. The file of its studies is written last: a study is done when it is in there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lumbar_kernel import __version__
+from lumbar_kernel.archive.header_chunks import hash64
+from lumbar_kernel.archive.reasons import failure_type, plain_reason, plain_reasons
+from lumbar_kernel.archive.result_schema import (
+    FAILED,
+    GRADED,
+    GRADES,
+    GRADES_FOLDER,
+    PARTLY,
+    STUDIES,
+    STUDIES_FOLDER,
+    result_set,
+)
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.results.report import Failure, StudyReport
+from lumbar_kernel.results.tables import SEPARATOR, grade_rows, landmark_rows
+from lumbar_kernel.runtime.kept_worker import ShardOutcome
+from lumbar_kernel.schema import ROWS, SEVERITIES, prior, row_ids
+
+Row = dict[str, Any]
+
+NOT_GRADED = Failure("grade", "NotGraded", "no worker gave grades")
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """The results of one version with one set of weights.
+
+    Attributes:
+        out: folder of all results.
+        weights_sha256: of the manifest.
+    """
+
+    out: Folder
+    weights_sha256: str
+
+    @property
+    def grades(self) -> Folder:
+        """Folder of the grades."""
+        return self.out / GRADES_FOLDER / result_set(self.weights_sha256)
+
+    @property
+    def studies(self) -> Folder:
+        """Folder of the studies."""
+        return self.out / STUDIES_FOLDER / result_set(self.weights_sha256)
+
+    def shard_name(self, study_ids: Sequence[str]) -> str:
+        """The name of the files of a shard, which follows from its studies."""
+        text = "\n".join([result_set(self.weights_sha256), *study_ids])
+        return f"part-{hashlib.sha256(text.encode()).hexdigest()[:20]}.parquet"
+
+    def write(self, study_ids: Sequence[str], outcome: ShardOutcome) -> list[Row]:
+        """Write the results of a shard; returns the rows of its studies."""
+        name = self.shard_name(study_ids)
+        studies = [_study_row(study_id, outcome, self.weights_sha256, name) for study_id in study_ids]
+        grades = [row for study_id in study_ids for row in _grade_rows(study_id, outcome)]
+        self.grades.write_table(name, pa.Table.from_pylist(grades, schema=GRADES))
+        self.studies.write_table(name, pa.Table.from_pylist(studies, schema=STUDIES))
+        return studies
+
+    def remove_unfinished(self) -> None:
+        """Remove grades whose studies were not written any more, and what interrupted writing left."""
+        whole = set(self.studies.names())
+        for name in set(self.grades.names()) - whole:
+            self.grades.remove(name)
+        for folder in (self.grades, self.studies):
+            if folder.local is not None:
+                for path in folder.local.glob(".*.part"):
+                    path.unlink(missing_ok=True)
+
+    def done(self) -> NDArray[np.uint64]:
+        """The hashes of the studies that are done, sorted."""
+        hashes = [np.empty(0, np.uint64)]
+        for _, batch in self.studies.tables(["study_id"]):
+            hashes.append(np.array([hash64(name) for name in batch.column("study_id").to_pylist()], np.uint64))
+        return np.sort(np.concatenate(hashes))
+
+    def submission_lines(self) -> Iterator[str]:
+        """The lines of a `submission.csv` of all grades."""
+        yield ",".join(("row_id", *SEVERITIES))
+        for _, batch in self.grades.tables(["row_id", *SEVERITIES]):
+            columns = (batch.column(name).to_pylist() for name in ("row_id", *SEVERITIES))
+            yield from (f"{row_id},{a!r},{b!r},{c!r}" for row_id, a, b, c in zip(*columns, strict=True))
+
+
+def _study_row(study_id: str, outcome: ShardOutcome, weights_sha256: str, shard: str) -> Row:
+    update = outcome.updates.get(study_id)
+    report = StudyReport(study_id) if update is None else update.report
+    failures = list(report.failures)
+    if (lost := outcome.lost.get(study_id)) is not None and lost not in failures:
+        failures.append(lost)
+    if update is None and not failures:
+        failures += outcome.failures[:1] or [NOT_GRADED]
+    return {
+        "study_id": study_id,
+        "status": GRADED if report.graded_rows == len(ROWS) else PARTLY if report.graded_rows else FAILED,
+        "graded_rows": report.graded_rows,
+        "confidence": report.confidence,
+        "series": [_used_series(item.series_id, item.role, item.slices) for item in report.series],
+        "landmarks": [{name: _number(value) for name, value in row.items()} for row in landmark_rows(report)],
+        "missing": plain_reasons(report.missing),
+        "failures": [_failure(item) for item in failures],
+        "seconds": outcome.seconds.get(study_id, 0.0),
+        "finished": datetime.datetime.fromtimestamp(outcome.finished, datetime.timezone.utc),
+        "version": __version__,
+        "weights_sha256": weights_sha256,
+        "device": outcome.ready.device if outcome.ready else "",
+        "shard": shard.removesuffix(".parquet"),
+    }
+
+
+def _used_series(series_id: str, role: str, slices: int) -> Row:
+    """A series; contrasts within one have words of its description after the id, which are left out."""
+    return {"series_id": series_id.partition(" ")[0], "role": role, "slices": slices}
+
+
+def _failure(failure: Failure) -> Row:
+    reason = plain_reason(f"{failure.type}: {failure.message}")
+    return {"stage": failure.stage, "type": failure_type(failure.type), "reason": reason}
+
+
+def _grade_rows(study_id: str, outcome: ShardOutcome) -> Iterator[Row]:
+    update = outcome.updates.get(study_id)
+    values = prior() if update is None else update.grades
+    members = [()] * len(ROWS) if update is None else update.row_members
+    report = StudyReport(study_id) if update is None else update.report
+    rows = grade_rows(study_id, values, members, report)
+    for row_id, probabilities, row in zip(row_ids(study_id), values, rows, strict=True):
+        yield {
+            **row,
+            "row_id": row_id,
+            **dict(zip(SEVERITIES, map(float, probabilities), strict=True)),
+            "members": [name for name in str(row["members"]).split(SEPARATOR) if name],
+            "confidence": _number(row["confidence"]),
+        }
+
+
+def _number(value: object) -> object:
+    """An empty text as no number."""
+    return None if value == "" else value

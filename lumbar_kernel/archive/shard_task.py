@@ -1,0 +1,139 @@
+"""The task that grades one shard, in a process of Ray that keeps its worker and networks for the next one."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lumbar_kernel.archive.remote_files import local_files
+from lumbar_kernel.archive.result_schema import FAILED
+from lumbar_kernel.archive.results import ResultSet
+from lumbar_kernel.archive.shards import Shard, read_shard
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.errors import KernelError
+from lumbar_kernel.results.report import Failure
+from lumbar_kernel.runtime.kept_worker import KeptWorker, ShardOutcome, WorkerStartError
+
+RUN_FILE = "run.json"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+class OvertakenError(KernelError):
+    """Another run has taken over the output folder."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all shards of a run have in common.
+
+    Attributes:
+        run: names the run, so that one that was given up cannot write any more.
+        index: folder of the index.
+        root: folder of the archive.
+        results: where results go.
+        weights: folder with `manifest.json`, None for the package's own.
+        device: that grades, "cuda" for the one that Ray lends.
+        study_seconds: limit for one study in a reader or stage.
+    """
+
+    run: str
+    index: Folder
+    root: Folder
+    results: ResultSet
+    weights: Path | None
+    device: str
+    study_seconds: float
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of a shard, in numbers: studies, those that failed by reason, and seconds of grading."""
+
+    studies: int
+    failed: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+@dataclass(eq=False)
+class _Kept:
+    """The worker of this process, with what it was made for."""
+
+    key: tuple[str | None, str, str]
+    worker: KeptWorker
+    scratch: tempfile.TemporaryDirectory[str]
+
+
+_kept: list[_Kept] = []
+"""At most one entry; a list so that it can be replaced without a global statement."""
+
+
+def grade_shard(work: Work, shard: Shard) -> Tally:
+    """Grade the studies of a shard and write their results.
+
+    Raises:
+        WorkerStartError: weights or device do not work here.
+        OvertakenError: another run has taken over the output folder.
+    """
+    logging.disable(logging.CRITICAL)
+    with local_files(work.root, read_shard(work.index, shard), whole=True) as studies:
+        outcome = _worker(work).grade(studies)
+    ready = outcome.ready
+    if ready is not None and (ready.weights_sha256 != work.results.weights_sha256 or ready.members_failed):
+        left_out = ", ".join(f"{name}: {reason}" for name, reason in ready.members_failed.items())
+        msg = f"the weights of this node are not those of the run: {left_out or 'another manifest'}"
+        raise WorkerStartError(msg)
+    return write_outcome(work, shard, outcome)
+
+
+def record_lost(work: Work, shard: Shard, kind: str) -> Tally:
+    """Record studies that no process could grade, with the kind of loss that Ray reports."""
+    failure = Failure("grade", kind, "the process ended each time that Ray tried it")
+    outcome = ShardOutcome(lost=dict.fromkeys(shard.study_ids, failure))
+    return write_outcome(work, shard, outcome)
+
+
+def write_outcome(work: Work, shard: Shard, outcome: ShardOutcome) -> Tally:
+    """Write the results of a shard, unless another run has taken over."""
+    current = work.results.out.read_json(RUN_FILE)
+    if current is None or current["run"] != work.run:
+        msg = "another run writes into the output folder"
+        raise OvertakenError(msg)
+    rows = work.results.write(shard.study_ids, outcome)
+    failed = Counter(reason_of(row) for row in rows if row["status"] == FAILED)
+    return Tally(len(rows), failed, sum(outcome.seconds.values()))
+
+
+def reason_of(row: dict[str, object]) -> str:
+    """Why a study failed, in a phrase."""
+    failures, missing = row["failures"], row["missing"]
+    assert isinstance(failures, list)
+    assert isinstance(missing, list)
+    return str(failures[0]["reason"]) if failures else str(next(iter(missing), "no member graded it"))
+
+
+def _worker(work: Work) -> KeptWorker:
+    """The worker of this process; a new one where weights, device or the lent accelerator changed."""
+    key = (None if work.weights is None else str(work.weights), work.device, os.environ.get(VISIBLE, ""))
+    if _kept and _kept[0].key == key:
+        return _kept[0].worker
+    stop_worker()
+    atexit.register(stop_worker)
+    scratch = tempfile.TemporaryDirectory(prefix="lumbar_kernel_", ignore_cleanup_errors=True)
+    worker = KeptWorker(
+        weights=work.weights, device=work.device, scratch=Path(scratch.name), study_seconds=work.study_seconds
+    )
+    _kept.append(_Kept(key, worker, scratch))
+    return worker
+
+
+def stop_worker() -> None:
+    """End the worker of this process, if there is one."""
+    while _kept:
+        kept = _kept.pop()
+        kept.worker.stop()
+        kept.scratch.cleanup()

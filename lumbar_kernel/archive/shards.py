@@ -1,0 +1,73 @@
+"""The studies of an index that are not done yet, in shards; a shard is a few numbers, its files stay in the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.archive.header_chunks import hash64
+from lumbar_kernel.archive.index import STUDIES, Index, study_names
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.archive.study_parts import studies_of
+from lumbar_kernel.study import StudyFiles
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Studies of one file of the index.
+
+    Attributes:
+        part: name of the file.
+        numbers: of the studies in it.
+        study_ids: of these studies.
+    """
+
+    part: str
+    numbers: tuple[int, ...]
+    study_ids: tuple[str, ...]
+
+    def singles(self) -> list[Shard]:
+        """A shard for each of its studies."""
+        return [Shard(self.part, (number,), (name,)) for number, name in zip(self.numbers, self.study_ids, strict=True)]
+
+
+def shards(index: Index, done: NDArray[np.uint64], *, studies: int) -> Iterator[Shard]:
+    """The shards of an index, `studies` each, without the studies that are done.
+
+    The shards lie on a fixed grid over the index, so a run that is started again makes those that it had begun anew.
+
+    Args:
+        index: of the archive.
+        done: sorted hashes of the ids of studies that are done.
+        studies: in one shard; the last one of each file of the index has fewer.
+    """
+    folder = index.folder / STUDIES
+    for part in folder.names():
+        known = study_names(folder, part)
+        for start in range(0, len(known), studies):
+            left = [(number, name) for name, number in known[start : start + studies] if not _is_in(name, done)]
+            if left:
+                yield Shard(part, tuple(number for number, _ in left), tuple(name for _, name in left))
+
+
+def _is_in(name: str, done: NDArray[np.uint64]) -> bool:
+    own = np.uint64(hash64(name))
+    place = int(np.searchsorted(done, own))
+    return place < len(done) and bool(done[place] == own)
+
+
+def read_shard(index: Folder, shard: Shard) -> tuple[StudyFiles, ...]:
+    """The studies of a shard with their files, relative to the root of the archive."""
+    with (index / STUDIES).parquet(shard.part) as file:
+        groups = [
+            group
+            for group in range(file.num_row_groups)
+            if (found := file.metadata.row_group(group).column(0).statistics).max >= shard.numbers[0]
+            and found.min <= shard.numbers[-1]
+        ]
+        rows = file.read_row_groups(groups).to_pylist()
+    wanted = set(shard.numbers)
+    return tuple(studies_of([row for row in rows if row["study_number"] in wanted]))

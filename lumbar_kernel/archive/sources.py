@@ -1,0 +1,210 @@
+"""What an archive may be, a tree, zips and tars, a DICOMDIR, a table or a URL → its folders, one after the other.
+
+Nothing is held in memory but the folder at hand, so that archives of any size can be listed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lumbar_kernel.archive.storage import Folder, is_url
+from lumbar_kernel.archive.study_table import TableRow, is_table, read_rows
+from lumbar_kernel.config import SPLITS
+from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
+from lumbar_kernel.dicom.dicomdir import indexed_files
+from lumbar_kernel.dicom.folders import ignored, natural, subfolders, top_folder, walk
+from lumbar_kernel.dicom.tables import Roles, read_roles, sample_studies
+from lumbar_kernel.errors import ConfigError, DicomError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files of one folder.
+
+    Attributes:
+        folder: relative to the root, empty for the root itself; may lead into an archive.
+        names: of the files, in natural order; none for a study that only a table names.
+        study: id of the study where a table or the layout gives it, else empty.
+        series: id of the series where the layout gives it, else empty.
+        role: of the series where a table gives it.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    study: str = ""
+    series: str = ""
+    role: str | None = None
+
+
+@dataclass(eq=False)
+class Source:
+    """An archive.
+
+    Attributes:
+        root: folder that all listings are relative to.
+        data: as the user gave it.
+        split: half of the competition's folder.
+        skipped: phrase → number of things that are not read.
+    """
+
+    root: Folder
+    data: str
+    split: str
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def listings(self) -> Iterator[Listing]:
+        """All folders with files, in a fixed order."""
+        if is_table(self.data):
+            yield from self._of_table()
+        elif is_url(self.data):
+            yield from self._of_url()
+        else:
+            yield from self._of_path(Path(self.data))
+
+    def _of_path(self, data: Path) -> Iterator[Listing]:
+        root = Path(self.root.text)
+        if container_kind(data) == DICOMDIR:
+            files, missing = indexed_files(data)
+            self.skipped["listed in the DICOMDIR and absent"] += len(missing)
+            yield from (Listing(_relative(folder, root), tuple(names)) for folder, names in files.items())
+            return
+        images = root / f"{self.split}_images"
+        competition = images.is_dir() or (container_kind(data) in (ZIP, TAR) and images.name in subfolders(root))
+        if root.name == images.name:
+            images, competition = root, True
+        tables = images.parent if competition else root
+        roles = read_roles(tables / f"{self.split}_series_descriptions.csv")
+        sample = sample_studies(tables) if self.split == SPLITS[0] else []
+        yield from (Listing("", (), study=study) for study in dict.fromkeys([*roles, *sample]))
+        base = images if competition else root
+        for folder, names in self._folders(base):
+            parts = folder.relative_to(base).parts
+            study = parts[0] if competition and parts else ""
+            listing = Listing(_relative(folder, root), tuple(names), study)
+            yield _placed(listing, parts, roles) if (competition or roles) and len(parts) == 2 else listing
+
+    def _folders(self, base: Path) -> Iterator[tuple[Path, list[str]]]:
+        """Folders on disk or in an archive, and those of archives among the files of a folder."""
+        closed: list[Path] = []
+        inside = not base.is_dir()
+        for folder, names in walk(base, closed) if inside else _tree(base, closed, frozenset()):
+            archives = [name for name in names if looks_like_archive(name)]
+            yield folder, [name for name in names if name not in archives]
+            for name in archives:
+                kind = container_kind(folder / name)
+                if inside or kind not in (ZIP, TAR):
+                    what = "compressed tars, which must be unpacked" if kind == COMPRESSED_TAR else "other archives"
+                    self.skipped[what] += 1
+                    continue
+                yield from walk(folder / name, closed)
+        self.skipped["folders that cannot be listed"] += len(closed)
+
+    def _of_url(self) -> Iterator[Listing]:
+        system, top = self.root.system, self.root.path
+        for folder, _, files in system.walk(top):
+            names = natural(name for name in files if name and not ignored(name))
+            if names:
+                yield Listing(_relative(Path(str(folder)), Path(top)), tuple(names))
+
+    def _of_table(self) -> Iterator[Listing]:
+        waiting: list[TableRow] = []
+        for row in read_rows(self.data):
+            if waiting and row.place != waiting[0].place:
+                yield from self._of_rows(waiting)
+                waiting = []
+            waiting.append(row)
+        if waiting:
+            yield from self._of_rows(waiting)
+
+    def _of_rows(self, rows: list[TableRow]) -> Iterator[Listing]:
+        """The files of rows that lie in one folder; a row may also name a folder or an archive of a study."""
+        first, names = rows[0], []
+        for row in rows:
+            place = None if self.root.local is None else Path(self.root.text, row.path)
+            holds_more = (
+                self.root.system.isdir(f"{self.root.path}/{row.path}")
+                if place is None
+                else (place.is_dir() or container_kind(place) in (ZIP, TAR))
+            )
+            if not holds_more:
+                names.append(row.name)
+            elif place is None:
+                for folder, _, files in self.root.system.walk(f"{self.root.path}/{row.path}"):
+                    inner = _relative(Path(str(folder)), Path(self.root.path))
+                    yield Listing(inner, tuple(natural(files)), first.study, row.series, row.role)
+            else:
+                for folder, found in self._folders(place):
+                    inner = _relative(folder, Path(self.root.text))
+                    yield Listing(inner, tuple(found), first.study, row.series, row.role)
+        if names:
+            yield Listing(first.parent, tuple(natural(names)), first.study, first.series, first.role)
+
+
+def open_source(data: str, *, split: str) -> Source:
+    """An archive by its path or URL.
+
+    Raises:
+        ConfigError: it does not exist, or cannot be read in place.
+    """
+    if is_table(data):
+        return Source(Folder.of(data.rpartition("/")[0] or "."), data, split)
+    if is_url(data):
+        folder = Folder.of(data)
+        if not folder.system.isdir(folder.path):
+            msg = f"{data} is no folder that can be listed"
+            raise ConfigError(msg)
+        return Source(folder, data, split)
+    path = Path(os.path.abspath(os.path.expanduser(data)))  # noqa: PTH100, PTH111 - resolve() would follow links
+    kind = container_kind(path)
+    if kind == COMPRESSED_TAR:
+        msg = f"{path.name} is compressed as a whole and must be unpacked first"
+        raise ConfigError(msg)
+    if kind is None and not path.is_dir():
+        msg = f"DATA must be a folder, zip, tar, DICOMDIR, table or URL of studies, not {data!r}"
+        raise ConfigError(msg)
+    try:
+        if kind == DICOMDIR:
+            indexed_files(path)
+        root = path.parent if kind == DICOMDIR else top_folder(path) if kind else path
+    except (DicomError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return Source(Folder(str(root)), str(path), split)
+
+
+def _placed(listing: Listing, parts: tuple[str, ...], roles: Roles) -> Listing:
+    """A series where the competition's layout has it."""
+    study, series = parts
+    return Listing(listing.folder, listing.names, study, series, roles.get(study, {}).get(series))
+
+
+def _tree(folder: Path, closed: list[Path], above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder below one on disk, links to folders included unless they lead back to where they came from."""
+    try:
+        status = folder.stat()
+        own = (status.st_dev, status.st_ino)
+        entries = [] if own in above else list(os.scandir(folder))
+        folders = [entry.name for entry in entries if not ignored(entry.name) and entry.is_dir()]
+        names = [entry.name for entry in entries if not ignored(entry.name) and not entry.is_dir()]
+    except OSError:
+        closed.append(folder)
+        return
+    if names:
+        yield folder, natural(names)
+    for name in natural(folders):
+        yield from _tree(folder / name, closed, above | {own})
+
+
+def _relative(folder: Path, root: Path) -> str:
+    """Relative to the root; an absolute path for what a table names elsewhere."""
+    try:
+        text = folder.relative_to(root).as_posix()
+    except ValueError:
+        return str(folder)
+    return "" if text == "." else text

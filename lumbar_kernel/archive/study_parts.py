@@ -1,0 +1,198 @@
+"""The second pass of the index: rows of one range of keys → studies with their series, roles and refusals."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lumbar_kernel.archive.header_chunks import hash64, restored_text, stored_text
+from lumbar_kernel.archive.ids import Ids
+from lumbar_kernel.archive.index_schema import SERIES
+from lumbar_kernel.archive.reasons import plain_reason, plain_reasons
+from lumbar_kernel.archive.remote_files import local_files
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.dicom.folders import natural, natural_key
+from lumbar_kernel.dicom.grouping import Group, group_by_header
+from lumbar_kernel.dicom.identity import FileIdentity
+from lumbar_kernel.dicom.inspection import UNDECIDED, Inspection, inspect_study
+from lumbar_kernel.runtime.reader_process import STUDY_ERRORS
+from lumbar_kernel.study import SeriesDecision, SeriesFiles, StudyFiles
+
+Row = dict[str, Any]
+Sizes = dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The studies of some rows.
+
+    Attributes:
+        table: rows of `SERIES`.
+        skipped: phrase → number of files that belong to no study, and of groups that had to be told apart.
+    """
+
+    table: pa.Table
+    skipped: Counter[str]
+
+
+def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[[Path], bool]) -> Part:
+    """The studies of rows that hold all files of each of them.
+
+    Args:
+        root: folder that the rows are relative to.
+        rows: of `header_chunks.ROWS`.
+        ids: how ids are published.
+        shared: whether a folder, as an absolute path, holds several studies of the whole archive.
+    """
+    skipped: Counter[str] = Counter()
+    base = Path(root.local or f"/{root.path.lstrip('/')}")
+    sizes: Sizes = {}
+    studies = [*_given(rows, sizes), *_grouped(rows, base, shared, skipped, sizes)]
+    entries: list[Row] = []
+    for number, files in enumerate(studies):
+        try:
+            with local_files(root, [files], whole=False) as (local,):
+                found = inspect_study(local, pixels=False)
+        except STUDY_ERRORS as error:
+            found = Inspection(files.study_id, (), (), (f"the header cannot be read: {error}",))
+        entries += _entries(files, found, number, sizes, ids)
+    return Part(pa.Table.from_pylist(entries, schema=SERIES), skipped)
+
+
+def _given(rows: Sequence[Row], sizes: Sizes) -> Iterator[StudyFiles]:
+    """The studies that a table or the layout names, with series by layout, else by header, else by folder."""
+    found: dict[str, dict[str, list[Path]]] = defaultdict(dict)
+    roles: dict[tuple[str, str], str | None] = {}
+    for row in rows:
+        if not (study := restored_text(row["study"])):
+            continue
+        of_study = found[study]
+        paths = _paths(row, sizes)
+        if paths:
+            name = restored_text(row["series"]) or row["series_uid"] or row["folder"].rpartition("/")[2] or "series"
+            of_study.setdefault(name, []).extend(paths)
+            roles.setdefault((study, name), row["role"])
+    for study in natural(found):
+        series = (
+            SeriesFiles(name, roles[study, name], _in_order(found[study][name])) for name in natural(found[study])
+        )
+        yield StudyFiles(study, tuple(series))
+
+
+def _grouped(
+    rows: Sequence[Row], base: Path, shared: Callable[[Path], bool], skipped: Counter[str], sizes: Sizes
+) -> Iterator[StudyFiles]:
+    """The studies that headers make, named as in a run of one machine."""
+    found: dict[Path, dict[FileIdentity | None, list[str]]] = defaultdict(dict)
+    for row in rows:
+        if not row["study"]:
+            _paths(row, sizes)
+            folder = base / restored_text(row["folder"])
+            found[folder].setdefault(_identity(row), []).extend(map(restored_text, row["names"]))
+
+    def count(sentence: str, *_: object) -> None:
+        skipped[plain_reason(sentence)] += 1
+
+    groups: dict[str, Group] = group_by_header(found, base, warn=count, shared=shared)
+    for study_id in natural(groups):
+        group = groups[study_id]
+        series = (
+            SeriesFiles(
+                name,
+                None,
+                _in_order([folder.relative_to(base) / own for folder, names in files.items() for own in names]),
+            )
+            for name, files in ((name, group.series[name]) for name in natural(group.series))
+        )
+        yield StudyFiles(study_id, tuple(series), study_uid=group.uid)
+
+
+def _identity(row: Row) -> FileIdentity | None:
+    if not row["readable"]:
+        return None
+    return FileIdentity(
+        row["study_uid"],
+        row["series_uid"],
+        tuple(row["patient"]),
+        row["frame_of_reference"],
+        multi_frame=row["multi_frame"],
+        axis=row["axis"],
+    )
+
+
+def _paths(row: Row, sizes: Sizes) -> list[Path]:
+    """The paths of a row, relative to the root; their sizes are noted."""
+    folder = Path(restored_text(row["folder"]))
+    paths = [folder / restored_text(name) for name in row["names"]]
+    sizes.update(zip(map(str, paths), row["sizes"], strict=True))
+    return paths
+
+
+def _in_order(paths: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(sorted(dict.fromkeys(paths), key=lambda path: (natural_key(str(path.parent)), natural_key(path.name))))
+
+
+def _entries(files: StudyFiles, found: Inspection, number: int, sizes: Sizes, ids: Ids) -> Iterator[Row]:
+    """The rows of a study, one for each series of its files; the decisions on parts of a series are put together."""
+    common = {
+        "study_number": number,
+        "study_id": ids.published(stored_text(files.study_id)),
+        "study_uid": ids.published(files.study_uid),
+        "study_problems": plain_reasons(found.problems),
+    }
+    if not files.series:
+        yield {**common, "files": 0, "bytes": 0, "slices": 0, "paths": []}
+    for item in files.series:
+        decisions = [decision for decision in found.series if _belongs(decision, item.series_id)]
+        used = [decision for decision in decisions if decision.role]
+        shown = (used or decisions or [SeriesDecision(item.series_id, None, "the header cannot be read")])[0]
+        undecided = any(decision.reason == UNDECIDED for decision in decisions)
+        yield {
+            **common,
+            "series_id": ids.published(stored_text(item.series_id)),
+            "role": shown.role,
+            "given_role": item.role,
+            "slices": sum(decision.slices for decision in decisions),
+            "files": len(item.paths),
+            "bytes": sum(sizes.get(str(path), 0) for path in item.paths),
+            "rows": shown.matrix[0],
+            "columns": shown.matrix[1],
+            "pixel_mm": shown.pixel_mm[0],
+            "step_mm": shown.step_mm,
+            "refused": None if shown.role or undecided else plain_reason(shown.reason),
+            "paths": [stored_text(str(path)) for path in item.paths],
+        }
+
+
+def _belongs(decision: SeriesDecision, series_id: str) -> bool:
+    """Whether a decision is about a series or a contrast of it, whose id has words after the series' own."""
+    return decision.series_id == series_id or decision.series_id.startswith(f"{series_id} ")
+
+
+def studies_of(rows: Sequence[Row]) -> Iterator[StudyFiles]:
+    """The studies of index rows, in their order, with paths relative to the root."""
+    series: list[SeriesFiles] = []
+    for place, row in enumerate(rows):
+        if row["series_id"] is not None:
+            paths = tuple(Path(restored_text(path)) for path in row["paths"])
+            series.append(SeriesFiles(row["series_id"], row["given_role"], paths))
+        if place + 1 == len(rows) or rows[place + 1]["study_number"] != row["study_number"]:
+            yield StudyFiles(row["study_id"], tuple(series), study_uid=row["study_uid"] or "")
+            series = []
+
+
+def renamed(table: pa.Table, repeated: Callable[[int], bool]) -> pa.Table:
+    """The rows with the UID as the id of every study whose id another study has too, numbered where it has none."""
+    names = [
+        (row["study_uid"] or f"{row['study_id']}.{row['study_number']}")
+        if repeated(hash64(row["study_id"]))
+        else row["study_id"]
+        for row in table.select(["study_id", "study_uid", "study_number"]).to_pylist()
+    ]
+    place = SERIES.get_field_index("study_id")
+    return table.set_column(place, SERIES.field(place), pa.array(names, pa.string()))

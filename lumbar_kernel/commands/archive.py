@@ -1,0 +1,117 @@
+"""`lumbar-kernel archive`: an archive of any size on a Ray cluster."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+from lumbar_kernel.commands.options import Commands, add_command, add_split, say
+from lumbar_kernel.config import STUDY_SECONDS
+from lumbar_kernel.errors import ConfigError, DependencyError
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+
+PACKAGES = ("ray", "pyarrow", "fsspec")
+
+INDEX, STATUS = "index", "status"
+
+DESCRIPTION = """\
+Grade an archive of any size on a Ray cluster, or on this machine, into Parquet files in OUT.
+
+  lumbar-kernel archive DATA --out OUT         index DATA, then grade every study that has no result yet
+  lumbar-kernel archive index DATA --out OUT   index alone
+  lumbar-kernel archive status --out OUT       done, failed by reason, studies an hour, time left
+
+DATA is a folder, zip, tar or DICOMDIR, a URL such as s3://bucket/folder, or a CSV or Parquet table with the columns
+study_id and path. An interrupted run goes on when it is started again. Needs the extra: lumbar-kernel[archive].
+
+exit code: 0 every study has all grades, 3 some have fewer or none (status says why), 1 the run could not go on,
+2 wrong usage"""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    add = add_command(commands, "archive", run, brief="grade an archive on a Ray cluster", description=DESCRIPTION)
+    add.add_argument("words", nargs="+", metavar="[index|status] DATA", help="what to do, and the archive")
+    add.add_argument("--out", required=True, help="folder or URL for index and results, reachable by every node")
+    add.add_argument("--ray", metavar="ADDRESS", help="of a running cluster, auto for the one of this node")
+    add.add_argument("--shard-studies", type=int, default=64, metavar="N", help="studies in a shard (default: 64)")
+    add.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: auto)")
+    add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
+    add_split(add)
+    add.add_argument("--id-key", type=Path, metavar="FILE", help="publish ids hashed with the key in this file")
+    add.add_argument("--cores", type=int, metavar="N", help="of this machine to use without --ray (default: all)")
+    limit = f"give up a study that hangs in a stage for so long (default: {STUDY_SECONDS:g})"
+    add.add_argument("--study-seconds", type=float, default=STUDY_SECONDS, metavar="S", help=limit)
+    add.add_argument("--submission", action="store_true", help="write OUT/submission.csv of all results at the end")
+    add.add_argument("--rescan", action="store_true", help="build the index anew; results stay")
+    add.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def require_archive() -> None:
+    """Check that the packages of the extra are installed.
+
+    Raises:
+        DependencyError: naming the missing ones and the command that installs them.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        msg = f"not installed: {', '.join(missing)}; `pip install 'lumbar-kernel[archive]'` installs all of them"
+        raise DependencyError(msg)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Index or grade an archive, or say how far that is."""
+    what, data = _split_words(chosen.words)
+    require_archive()
+    from lumbar_kernel.archive.storage import Folder
+
+    out = Folder.of(chosen.out)
+    if what == STATUS:
+        from lumbar_kernel.archive.status import archive_status
+
+        say(archive_status(out).as_text())
+        return EXIT_GRADED
+    return _index_or_grade(chosen, what, data)
+
+
+def _split_words(words: list[str]) -> tuple[str, str]:
+    """What to do and the archive: `DATA`, `index DATA` or `status`."""
+    what = words[0] if words[0] in (INDEX, STATUS) else ""
+    rest = words[1:] if what else words
+    if len(rest) != (0 if what == STATUS else 1):
+        msg = "usage: lumbar-kernel archive DATA, archive index DATA, or archive status, each with --out OUT"
+        raise ConfigError(msg)
+    return what, rest[0] if rest else ""
+
+
+def _index_or_grade(chosen: argparse.Namespace, what: str, data: str) -> int:
+    from lumbar_kernel.archive.grading import ArchiveOptions, grade_archive, index_archive, write_submission
+    from lumbar_kernel.archive.ids import read_ids
+    from lumbar_kernel.archive.status import archive_status
+    from lumbar_kernel.archive.storage import Folder
+
+    options = ArchiveOptions(
+        data=data,
+        out=Folder.of(chosen.out),
+        ray=chosen.ray,
+        shard_studies=chosen.shard_studies,
+        split=chosen.split,
+        weights=None if chosen.weights is None else chosen.weights.absolute(),
+        device=chosen.device,
+        ids=read_ids(chosen.id_key),
+        study_seconds=chosen.study_seconds,
+        cores=chosen.cores,
+        rescan=chosen.rescan,
+    )
+    if what == INDEX:
+        index = index_archive(options)
+        say(f"{index.studies} studies, {index.files} files, {index.bytes / 1e9:.1f} GB: {index.folder.text}")
+        for phrase, count in index.skipped.items():
+            say(f"not read: {count} {phrase}")
+        return EXIT_GRADED
+    outcome = grade_archive(options)
+    if chosen.submission:
+        say(write_submission(outcome.results))
+    status = archive_status(options.out)
+    say(status.as_text())
+    return EXIT_GRADED if status.by_status == {"graded": status.studies} else EXIT_DEGRADED

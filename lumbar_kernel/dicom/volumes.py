@@ -1,0 +1,99 @@
+"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA): told by headers, averaged to slices of usual thickness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lumbar_kernel.dicom.headers import SliceHeader
+from lumbar_kernel.dicom.selection import Choice, heights
+from lumbar_kernel.dicom.stacks import Stack, step_mm
+from lumbar_kernel.geometry import LEFT, Plane, SlicePlane
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
+from lumbar_kernel.study import SeriesDecision, Slice
+
+THIN_MM = 1.5
+"""Largest step of a volume; slices of two-dimensional series are at least 2 mm apart."""
+
+FEWEST_SLICES = 24
+
+LEAST_WIDTH_MM = 50.0
+"""From side to side, below which a reformatted axial slice would not hold both recesses with what lies beside them."""
+
+SLAB_MM = 4.0
+"""Thickness to which thin slices are averaged; networks learnt from steps of 3.9 to 5 mm."""
+
+TOLERANCE_PIXELS = 0.5
+"""Largest shift within the plane between slices of a volume."""
+
+REFORMATTED = "reformatted"
+
+
+def is_volume(headers: Sequence[SliceHeader]) -> bool:
+    """Whether the slices of a series, in order, are parallel, congruent and at most `THIN_MM` apart."""
+    if len(headers) < FEWEST_SLICES or not 0 < step_mm(headers) <= THIN_MM:
+        return False
+    planes = [header.plane for header in headers]
+    return all(_congruent(planes[0], plane) for plane in planes[1:])
+
+
+def _congruent(one: SlicePlane, other: SlicePlane) -> bool:
+    directions = np.stack([one.row_direction - other.row_direction, one.column_direction - other.column_direction])
+    spacings = one.row_spacing - other.row_spacing, one.column_spacing - other.column_spacing
+    if one.shape != other.shape or np.abs(directions).max() > 1e-3 or np.abs(spacings).max() > 1e-3:
+        return False
+    return float(np.abs(one.to_pixel(other.origin)).max()) <= TOLERANCE_PIXELS
+
+
+def source_of_axials(choices: Sequence[Choice]) -> Stack | None:
+    """The sagittal T2 volume from which axial slices can be reformatted; None with an axial series or without a volume.
+
+    A volume that is read comes before one that another series outranks.
+    """
+    if any(choice.read and choice.role == AXIAL_T2 for choice in choices):
+        return None
+    sagittal = sorted((item for item in choices if item.role == SAGITTAL_T2), key=lambda item: not item.read)
+    bottom = min((heights(item.stack.middle.plane)[0] for item in sagittal if item.read), default=0.0)
+    for choice in sagittal:
+        stack = choice.stack
+        across = [float(header.plane.centre @ LEFT) for header in stack.headers]
+        low, high = heights(stack.middle.plane)
+        at_lumbar_height = choice.read or low < bottom + (high - low) / 2
+        if is_volume(stack.headers) and np.ptp(across) >= LEAST_WIDTH_MM and at_lumbar_height:
+            return stack
+    return None
+
+
+def reformatted_decision(stack: Stack) -> SeriesDecision:
+    """What is reported of the axial slices that are reformatted from a volume."""
+    step = step_mm(stack.headers)
+    reason = f"{REFORMATTED} at the disc levels from sagittal series {stack.series_id}, steps of {step:.1f} mm"
+    description = stack.middle.series_description
+    return SeriesDecision(f"{stack.series_id} {REFORMATTED}", AXIAL_T2, reason, description=description)
+
+
+def is_averaged(stack: Stack) -> bool:
+    """Whether the slices of a series are averaged before they are used."""
+    return stack.plane is Plane.SAGITTAL and is_volume(stack.headers)
+
+
+def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """The slices of a sagittal volume averaged to about `SLAB_MM`, each with the number of its middle slice.
+
+    The slices of any other series are returned as they are. A slab is left out where more than half of its thickness
+    is missing.
+    """
+    if not is_averaged(stack):
+        return tuple(slices)
+    count = max(1, round(SLAB_MM / step_mm(stack.headers)))
+    groups = [slices[start : start + count] for start in range(len(slices) % count // 2, len(slices), count)]
+    return tuple(_averaged(group) for group in groups if 2 * len(group) > count)
+
+
+def _averaged(group: Sequence[Slice]) -> Slice:
+    origin = np.mean([item.plane.origin for item in group], axis=0)
+    middle = group[len(group) // 2]
+    pixels = np.mean([item.pixels for item in group], axis=0)
+    return replace(middle, plane=replace(middle.plane, origin=origin), pixels=np.asarray(pixels, dtype=np.float32))

@@ -1,0 +1,253 @@
+"""A worker that keeps its networks and grades shard after shard, watched and replaced as the workers of a run are.
+
+For runs that are too long for one process per shard: an engine such as Ray deals out the shards, and each of its
+processes keeps one of these.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from lumbar_kernel.config import STUDY_SECONDS, Config
+from lumbar_kernel.errors import KernelError
+from lumbar_kernel.models.manifest import WAITING
+from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.results.report import Failure
+from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.process_settings import die_with_parent, keep_freed_memory, one_thread
+from lumbar_kernel.runtime.reader_process import ReaderProcess
+from lumbar_kernel.runtime.recorder import Recorder
+from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
+from lumbar_kernel.runtime.study_loader import StudyLoader
+from lumbar_kernel.study import StudyFiles
+
+logger = logging.getLogger(__name__)
+
+MOST_LOST = 3
+"""A study that has ended so many workers in one stage is graded without that stage; so often may a worker fail to
+start."""
+
+START_SECONDS = 300.0
+"""Time limit for a worker to import torch, start its device and load the weights."""
+
+STOP_SECONDS = 3.0
+
+START, LOAD = "start", "load weights"
+
+Entry = Callable[[Config, str, Connection], None]
+
+
+class WorkerStartError(KernelError):
+    """No worker could be started: the weights, the device or the installation does not work."""
+
+
+@dataclass(eq=False)
+class ShardOutcome:
+    """What became of the studies of a shard.
+
+    Attributes:
+        updates: study id → its last grades; a study that is absent could not be graded at all.
+        seconds: study id → seconds that its stages took, without waiting for the reader.
+        failures: that belong to no single study.
+        lost: study id → why its last worker ended, where that happened.
+        ready: device, weights and members of the worker.
+        finished: when, in seconds since 1970.
+    """
+
+    updates: dict[str, Update] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    lost: dict[str, Failure] = field(default_factory=dict)
+    ready: Ready | None = None
+    finished: float = 0.0
+
+
+class KeptWorker:
+    """A process with loaded networks that grades one shard after another.
+
+    Args:
+        weights: folder with `manifest.json`, None for the package's own.
+        device: that grades.
+        scratch: existing folder for the journal of the shard in progress.
+        study_seconds: limit of a reader for one study, and of a stage.
+        clock: seconds that never run backwards.
+        entry: what the process runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: Path | None,
+        device: str,
+        scratch: Path,
+        study_seconds: float = STUDY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        entry: Entry | None = None,
+    ) -> None:
+        self.device = device
+        self._config = Config(
+            data=scratch, output=scratch, weights=weights, device="auto", workers=1, study_seconds=study_seconds
+        )
+        self._clock, self._entry = clock, entry or kept_worker_process
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._ready: Ready | None = None
+
+    def grade(self, studies: Sequence[StudyFiles]) -> ShardOutcome:
+        """Grade studies; one that ends its worker is tried again, the others continue from the journal.
+
+        Raises:
+            WorkerStartError: no worker could be started.
+        """
+        outcome, shard = ShardOutcome(), Shard(0, tuple(studies), self.device)
+        lost: Counter[tuple[str | None, str]] = Counter()
+        while (found := self._attempt(shard, outcome)) is not None:
+            step, failure = found
+            self.stop()
+            shard = self._after_loss(shard, step, failure, lost, outcome)
+        outcome.ready, outcome.finished = self._ready, time.time()
+        return outcome
+
+    def stop(self) -> None:
+        """End the process with its readers; the next shard starts another one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join(STOP_SECONDS)
+        if self._pipe is not None:
+            self._pipe.close()
+        for block in SHARED_FOLDER.glob(f"lumbar_{process.pid}_*"):
+            block.unlink(missing_ok=True)
+
+    def _attempt(self, shard: Shard, outcome: ShardOutcome) -> tuple[Step, Failure] | None:
+        """Let the worker grade a shard; returns where and how it was lost, None when it finished."""
+        began = self._clock()
+        step = Step(LOAD if self._ready else START, (), {})
+        if self._process is None:
+            self._start()
+            step = Step(START, (), {})
+        assert self._pipe is not None
+        try:
+            self._pipe.send(shard)
+            while True:
+                if not self._pipe.poll(self._patience(step)):
+                    text = f"no end after {self._clock() - began:.0f} s, the process was stopped"
+                    return step, Failure(step.stage, "ProcessHung", text)
+                message: Message = self._pipe.recv()
+                now = self._clock()
+                _add_seconds(outcome, step, now - began)
+                began = now
+                if isinstance(message, Step):
+                    step = message
+                elif isinstance(message, Ready):
+                    self._ready = message
+                elif isinstance(message, Update):
+                    outcome.updates[message.report.study_id] = message
+                elif isinstance(message, Done):
+                    outcome.failures += message.recorder.failures(None)
+                    return None
+        except (EOFError, OSError):
+            assert self._process is not None
+            self._process.join(STOP_SECONDS)
+            text = f"the process ended with exit code {self._process.exitcode}"
+            return step, Failure(step.stage, "ProcessDied", text)
+
+    def _patience(self, step: Step) -> float | None:
+        """Seconds that the present stage may take; readers have limits of their own."""
+        if step.stage == WAITING:
+            return None
+        limit = self._config.study_seconds
+        return max(limit, START_SECONDS) if step.stage in (START, LOAD) else limit
+
+    def _start(self) -> None:
+        context = spawn_context()
+        self._pipe, remote_end = context.Pipe()
+        process = context.Process(target=self._entry, args=(self._config, self.device, remote_end))
+        process.start()
+        self._process = process
+        remote_end.close()
+        self._ready = None
+
+    def _after_loss(
+        self,
+        shard: Shard,
+        step: Step,
+        failure: Failure,
+        lost: Counter[tuple[str | None, str]],
+        outcome: ShardOutcome,
+    ) -> Shard:
+        """The shard as the next worker gets it: studies one at a time, what ended workers too often left out.
+
+        A process that hung is not tried again, since it would hang for as long once more.
+        """
+        logger.warning("%s: %s", step.stage, failure.message)
+        only_study = step.studies[0] if len(step.studies) == 1 else None
+        lost[only_study, step.stage] += 1
+        times = lost[only_study, step.stage]
+        if only_study is None and not step.studies and times >= MOST_LOST:
+            msg = f"{times} workers in turn were lost in stage {step.stage!r} on {self.device}: {failure.message}"
+            raise WorkerStartError(msg)
+        given_up = dict(shard.given_up)
+        if only_study is not None:
+            text = f"{failure.message}, {times} times in all" if times > 1 else failure.message
+            outcome.lost[only_study] = Failure(step.stage, failure.type, text)
+            if times >= MOST_LOST or failure.type == "ProcessHung":
+                given_up[only_study, step.stage] = outcome.lost[only_study]
+        return replace(shard, resume=True, one_at_a_time=True, given_up=given_up)
+
+
+def _add_seconds(outcome: ShardOutcome, step: Step, seconds: float) -> None:
+    if step.stage != WAITING:
+        for study_id in step.studies:
+            outcome.seconds[study_id] = outcome.seconds.get(study_id, 0.0) + seconds / len(step.studies)
+
+
+def kept_worker_process(config: Config, device: str, pipe: Connection) -> None:
+    """Entry of a kept worker: load the networks, then grade the shards that come through the pipe until it closes."""
+    os.setpgid(0, 0)  # so that it can be killed together with its readers
+    die_with_parent()
+    keep_freed_memory()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    logging.disable(logging.CRITICAL)  # messages may quote headers; failures travel with the results
+    from lumbar_kernel.models.checkpoints import load_models  # brings torch
+
+    spare: list[ReaderProcess] = []
+    with one_thread():
+        shard: Shard = pipe.recv()
+        pipe.send(Step(LOAD, (), {}))
+        models, failed = load_models(config.weights, device)
+        pipe.send(Ready(str(models.device), models.manifest.sha256, failed))
+        while True:
+            recorder, outer = Recorder(), Recorder()
+            done = Done(recorder=recorder)
+            with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
+                if not shard.resume:
+                    loader.start()
+                from lumbar_kernel.runtime.pipeline import grade_with
+
+                budget = Budget(None, reserve=0.0)
+                done = grade_with(
+                    models, config, shard, recorder=recorder, budget=budget, emit=pipe.send, loader=loader
+                )
+            for failure in outer.failures(None):
+                recorder.add(None, failure)
+            pipe.send(done)
+            try:
+                shard = pipe.recv()
+            except EOFError:
+                return

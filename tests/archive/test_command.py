@@ -1,0 +1,48 @@
+import builtins
+import importlib.util
+
+import pytest
+
+from lumbar_kernel.__main__ import main
+from lumbar_kernel.commands.archive import require_archive
+from lumbar_kernel.errors import DependencyError
+
+
+def test_index_grade_and_status_from_the_command_line(graded, capsys):
+    options = graded.options
+    words = [options.data, "--out", options.out.text, "--weights", str(options.weights), "--quiet"]
+    assert main(["archive", "index", *words]) == 0
+    assert main(["archive", *words, "--submission"]) == 3  # one study is broken
+    assert main(["archive", "status", "--out", options.out.text]) == 0
+    said = capsys.readouterr().out
+    assert said.count("3 of 3 studies done") == 2
+    assert "failed: 1 not a DICOM file" in said
+    submission = graded.out / "submission.csv"
+    assert len(submission.read_text().splitlines()) == 1 + 3 * 25
+    submission.unlink()
+
+
+@pytest.mark.parametrize("words", [["index"], ["status", "more"], ["one", "two"]])
+def test_words_that_make_no_sense_are_refused(words, tmp_path, capsys):
+    assert main(["archive", *words, "--out", str(tmp_path)]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_missing_packages_are_named_with_their_remedy(monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr("lumbar_kernel.commands.archive.find_spec", lambda name: None if name == "ray" else real(name))
+    with pytest.raises(DependencyError, match=r"not installed: ray; .*lumbar-kernel\[archive\]"):
+        require_archive()
+
+
+def test_the_command_line_needs_none_of_them(monkeypatch, capsys):
+    real = builtins.__import__
+
+    def without(name, *arguments, **more):
+        assert name.partition(".")[0] not in ("ray", "pyarrow", "fsspec"), name
+        return real(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(SystemExit):
+        main(["archive", "--help"])
+    assert "s3://bucket/folder" in capsys.readouterr().out

@@ -1,0 +1,29 @@
+import pytest
+
+from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids, read_ids
+from lumbar_kernel.errors import ConfigError
+
+
+def test_ids_stay_as_they_are_without_a_key():
+    assert read_ids(None) is AS_THEY_ARE
+    assert AS_THEY_ARE.published("1.2.3") == "1.2.3"
+    assert AS_THEY_ARE.fingerprint == ""
+
+
+def test_hashes_follow_from_id_and_key_alone(tmp_path):
+    (tmp_path / "key").write_bytes(b"0123456789abcdef\n")
+    ids = read_ids(tmp_path / "key")
+    assert ids == Ids(b"0123456789abcdef")
+    assert ids.published("1.2.3") == Ids(b"0123456789abcdef").published("1.2.3")
+    assert len({ids.published("1.2.3"), ids.published("1.2.4"), Ids(b"x" * 16).published("1.2.3"), "1.2.3"}) == 4
+    assert ids.published("") == ""
+    assert ids.fingerprint != Ids(b"x" * 16).fingerprint
+    assert "0123" not in ids.fingerprint
+
+
+@pytest.mark.parametrize("content", [None, b"short", b"               short        "])
+def test_a_key_that_is_no_secret_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    with pytest.raises(ConfigError, match="key of ids"):
+        read_ids(tmp_path / "key")

@@ -1,0 +1,189 @@
+import shutil
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.robustness.dicom_files import AXIAL, write_stack
+from lumbar_kernel.archive import index as index_module
+from lumbar_kernel.archive.index import IndexOptions, build_index, finished_index
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.archive.study_parts import studies_of
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.errors import ConfigError
+
+LATERAL = [(float(x), 0.0, 0.0) for x in (-8, -4, 0, 4, 8)]
+UPWARD = [(0.0, 0.0, float(z)) for z in (0, 4, 8, 12)]
+
+
+def write_study(folder, uid, *, patient="p", series=("sag", "ax")):
+    for number, name in enumerate(series):
+        tags = {"StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.{number}", "PatientID": patient}
+        if name.startswith("ax"):
+            write_stack(folder / name, UPWARD, orientation=AXIAL, SeriesDescription="t2_tse_tra", **tags)
+        else:
+            write_stack(folder / name, LATERAL, SeriesDescription="t1_tse_sag", **tags)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Studies as archives hold them: named folders, media, two patients with one UID, a flat folder, no UIDs, junk."""
+    data = tmp_path / "data"
+    write_study(data / "2019" / "anna17", "1.1")
+    write_study(data / "2020" / "anna17", "1.2")  # the same name again
+    write_study(data / "2020" / "berta", "1.3")
+    write_study(data / "PAT0" / "ST0", "1.4")
+    write_study(data / "x" / "one", "1.5", patient="a")
+    write_study(data / "x" / "two", "1.5", patient="b")
+    for uid in ("1.6", "1.7"):
+        for path in write_stack(data / "wait", LATERAL, StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.1"):
+            path.rename(data / "wait" / f"{uid}-{path.name}")
+    write_study(data / "halves" / "left", "1.8", series=("sag",))
+    write_study(data / "other" / "right", "1.8", series=("ax",))
+    (data / "2020" / "berta" / "sag" / "9.dcm").write_text("no image")
+    (data / "2020" / "readme.txt").write_text("no image")
+    return data
+
+
+def built(data, out, **options):
+    """The index of an archive, and its studies with absolute paths."""
+    index = build_index(Folder.of(out), IndexOptions(str(data), **options))
+    rows = [row for path in sorted((out / "studies").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    found = {}
+    for path in sorted((out / "studies").glob("*.parquet")):
+        for study in studies_of(pq.read_table(path).to_pylist()):
+            found[study.study_id] = {
+                item.series_id: {Path(index.root.text) / name for name in item.paths} for item in study.series
+            }
+    assert len(found) == index.studies
+    return index, rows, found
+
+
+def found_by_predict(data):
+    return {study.study_id: {item.series_id: set(item.paths) for item in study.series} for study in find_studies(data)}
+
+
+@pytest.mark.parametrize("files", [3, 20_000])
+def test_studies_are_those_of_a_run_on_one_machine_whatever_the_chunks(tree, tmp_path, ray_here, monkeypatch, files):
+    monkeypatch.setattr(index_module, "FILES_A_PART", files)
+    _, rows, found = built(tree, tmp_path / "index")
+    assert found == found_by_predict(tree)
+    assert {row["role"] for row in rows} == {"Sagittal T1", "Axial T2", None}
+
+
+def test_rows_say_what_a_series_has_and_why_it_is_refused(tree, tmp_path, ray_here):
+    write_study(tree / "late", "1.9")
+    write_stack(
+        tree / "late" / "dwi", LATERAL, StudyInstanceUID="1.9", SeriesInstanceUID="1.9.5", PatientID="p",
+        DiffusionBValue=800.0,
+    )  # fmt: skip
+    index, rows, _ = built(tree, tmp_path / "index")
+    late = {row["series_id"]: row for row in rows if row["study_id"] == "late"}
+    assert late["dwi"]["refused"] == "diffusion"
+    assert late["sag"]["refused"] is None
+    assert (late["sag"]["slices"], late["sag"]["rows"], late["sag"]["columns"]) == (5, 6, 8)
+    files = list((tree / "late" / "sag").iterdir())
+    assert late["sag"]["bytes"] == sum(path.stat().st_size for path in files)
+    assert index.files == sum(row["files"] for row in rows)
+    (berta,) = {tuple(row["study_problems"]) for row in rows if row["study_id"] == "berta"}
+    assert berta == ("not a DICOM file",)
+
+
+def test_an_index_is_resumed_where_it_stopped(tree, tmp_path, ray_here, monkeypatch):
+    monkeypatch.setattr(index_module, "FILES_A_PART", 5)
+    kept, out = {}, tmp_path / "index"
+
+    def stop(*_):
+        kept.update({path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_module, "_rename_repeated", stop)
+        with pytest.raises(KeyboardInterrupt):
+            built(tree, out)
+    parts = sorted((out / "studies").iterdir())
+    parts[0].unlink()  # as if it had not been written yet
+    assert finished_index(Folder.of(out)) is None
+    _, _, found = built(tree, out)
+    assert found == found_by_predict(tree)
+    assert len(parts) > 3
+    for path in parts[1:]:
+        assert path.stat().st_mtime_ns == kept[path] or "anna17" in repr(pq.read_table(path).to_pylist()), path
+
+
+def test_a_finished_index_is_used_again_until_a_rescan(tree, tmp_path, ray_here):
+    first, _, _ = built(tree, tmp_path / "index")
+    write_study(tree / "new", "1.10")
+    again, _, _ = built(tree, tmp_path / "index")
+    assert again == first
+    rescanned = build_index(Folder.of(tmp_path / "index"), IndexOptions(str(tree)), rescan=True)
+    assert rescanned.studies == first.studies + 1
+
+
+def test_zips_inside_a_tree_and_a_zip_as_a_whole_are_read_in_place(tree, tmp_path, ray_here):
+    write_study(tmp_path / "loose" / "zipped", "1.20")
+    with zipfile.ZipFile(tree / "2019" / "zipped.zip", "w") as archive:
+        for path in (tmp_path / "loose").rglob("*.dcm"):
+            archive.write(path, path.relative_to(tmp_path / "loose"))
+    (tree / "2019" / "packed.tar.gz").write_bytes(b"\x1f\x8b")
+    index, _, found = built(tree, tmp_path / "index")
+    assert "zipped" in found
+    assert all("zipped.zip" in str(path) for paths in found["zipped"].values() for path in paths)
+    assert index.skipped["compressed tars, which must be unpacked"] == 1
+    _, _, alone = built(tree / "2019" / "zipped.zip", tmp_path / "other")
+    assert alone == found_by_predict(tree / "2019" / "zipped.zip")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_names_studies_and_paths(tree, tmp_path, ray_here, kind):
+    files = sorted((tree / "PAT0" / "ST0" / "sag").iterdir())
+    rows = [("A", "2019/anna17"), *(("B", path.relative_to(tree).as_posix()) for path in files), ("A", "2020/berta/ax")]
+    table = pa.table({"study_id": [row[0] for row in rows], "path": [row[1] for row in rows]})
+    place = tree / f"list.{kind}"
+    if kind == "csv":
+        place.write_text("study_id,path\n" + "".join(f"{study},{path}\n" for study, path in rows))
+    else:
+        pq.write_table(table, place)
+    _, _, found = built(place, tmp_path / "index")
+    assert set(found) == {"A", "B"}
+    assert found["B"] == {"1.4.0": set(files)}
+    assert sum(map(len, found["A"].values())) == 9 + 4
+
+
+def test_a_url_is_read_through_its_file_system(tree, tmp_path, ray_here):
+    index, rows, found = built(f"file://{tree}", tmp_path / "index")
+    expected = found_by_predict(tree)
+    assert {name: set(series) for name, series in found.items()} == {name: set(of) for name, of in expected.items()}
+    assert index.files == sum(row["files"] for row in rows)
+
+
+def test_links_are_followed_and_circles_are_not(tree, tmp_path, ray_here):
+    outside = tmp_path / "outside"
+    write_study(outside / "linked", "1.30")
+    (tree / "more").symlink_to(outside)
+    (tree / "2019" / "circle").symlink_to(tree)
+    _, _, found = built(tree, tmp_path / "index")
+    assert "linked" in found
+
+
+def test_the_competitions_layout_keeps_its_ids_roles_and_empty_studies(dataset, tmp_path, ray_here):
+    data = tmp_path / "data"
+    shutil.copytree(dataset, data)
+    with (data / "test_series_descriptions.csv").open("a") as table:
+        table.write("77,5,Axial T2\n")
+    _, rows, found = built(data, tmp_path / "index")
+    assert found == found_by_predict(data)
+    assert found["77"] == {}
+    given = {row["series_id"]: row["given_role"] for row in rows if row["series_id"]}
+    assert given == {item.series_id: item.role for study in find_studies(data) for item in study.series}
+
+
+@pytest.mark.parametrize("name", ["absent", "empty", "whole.tar.gz", "list.csv"])
+def test_data_that_cannot_be_indexed_are_refused(tmp_path, ray_here, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "whole.tar.gz").write_bytes(b"\x1f\x8b")
+    (tmp_path / "list.csv").write_text("study,file\n1,2\n")
+    with pytest.raises(ConfigError, match=r"must be|no study|unpacked|no column"):
+        build_index(Folder.of(tmp_path / "index"), IndexOptions(str(tmp_path / name)))

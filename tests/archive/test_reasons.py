@@ -1,0 +1,44 @@
+import pytest
+
+from lumbar_kernel.archive.reasons import FIXED, OTHER, PHRASES, failure_type, plain_reason, plain_reasons
+
+SENTENCES = {
+    "DOE/1.dcm: not a DICOM file": "not a DICOM file",
+    "DOE/1.dcm: Modality is 'DOE JANE', only MR is read": "not MR",
+    "DOE/1.dcm: its JPEG Baseline pixels cannot be decoded here; install DOE": "pixels cannot be decoded",
+    "series DOE: 3 slices repeat the place of another one, left out": "slices repeat a place",
+    "T2 by SeriesDescription; series 7 ('DOE') is read as Sagittal T1 instead": "another series is read instead",
+    "it shows the head by BodyPartExamined DOE": "another region of the body",
+    "the reader took longer than 120 s and was stopped": "the reader was too slow",
+    "DicomError: the reader process died (exit code -9)": "the reader died",
+    "LocalisationError: no five discs in a plausible row were found": "no plausible row of five discs",
+    "ProcessDied: the process ended with exit code -11, 3 times in all": "the process ended",
+    "no Axial T2 series": "no Axial T2 series",
+    "no axial slice at L4/L5": "no axial slice at L4/L5",
+    "DOE^JANE 19610203": OTHER,
+}
+
+
+@pytest.mark.parametrize(("sentence", "phrase"), SENTENCES.items())
+def test_a_sentence_becomes_a_phrase(sentence, phrase):
+    assert plain_reason(sentence) == phrase
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize("secret", ["DOE^JANE", "is read as DOE instead", "not a DICOM file DOE"])
+def test_nothing_else_ever_comes_out(sentence, secret):
+    known = {*PHRASES, *FIXED, OTHER}
+    for text in (sentence + secret, secret + sentence, sentence.replace("DOE", secret)):
+        assert plain_reason(text) in known
+
+
+def test_each_phrase_is_said_once():
+    assert plain_reasons(["a: not a DICOM file", "b: not a DICOM file", "no Axial T2 series"]) == [
+        "not a DICOM file",
+        "no Axial T2 series",
+    ]
+
+
+def test_names_of_exceptions_pass_and_texts_do_not():
+    assert failure_type("LocalisationError") == "LocalisationError"
+    assert failure_type("Doe Jane") == OTHER

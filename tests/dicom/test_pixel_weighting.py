@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.robustness.exam_changes import stripped
+from benchmarks.robustness.hospital import VENDORS, exam_of, write_exam
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.pixel_weighting import axial_weightings, sagittal_weightings
+from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.phantom import make_phantom
+from lumbar_kernel.phantom.acquire import acquire
+from lumbar_kernel.phantom.contrast import draw_protocol
+from lumbar_kernel.phantom.make import make_spine, paint_patient, prescriptions
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+
+PLAIN, STIR, ODD = "plain T2", "STIR", "relaxation times far from the literature"
+CASES = {704: PLAIN, 718: STIR, 715: STIR, 710: PLAIN, 9: ODD}
+
+
+def axial_t1(seed, phantom):
+    """Axial T1 slices at the places of a phantom's axial T2 series."""
+    spine, rng = make_spine(seed, balanced=True), np.random.default_rng(seed)
+    protocol = replace(draw_protocol(rng, SAGITTAL_T1, field=phantom.protocols[0].field), role=AXIAL_T2)
+    painted = paint_patient(seed, spine)
+    plans = prescriptions(seed, spine.frame, AXIAL_T2)
+    return tuple(item for plan in plans for item in acquire(painted, plan, protocol, "1", rng)[0].slices)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda seed: f"{CASES[seed]}, {seed}")
+def scanned(request):
+    """A phantom study whose last series is axial T1, named axial T2; sagittal T2 with and without bright fat."""
+    seed = request.param
+    contrast = "perturbed" if CASES[seed] is ODD else "physics"
+    phantom = make_phantom(seed, study_id="1", balanced=True, contrast=contrast)
+    if CASES[seed] is not ODD:
+        suppressed = any(protocol.inversion is not None for protocol in phantom.protocols)
+        assert suppressed == (CASES[seed] is STIR)
+    first = next(series for series in phantom.study.series if series.role == AXIAL_T2)
+    lone = tuple(series for series in phantom.study.series if series.role != AXIAL_T2)
+    both = (
+        replace(first, slices=phantom.study.slices(AXIAL_T2)),
+        replace(first, series_id="t1", slices=axial_t1(seed, phantom)),
+    )
+    return replace(phantom.study, series=(*lone, *both))
+
+
+def test_of_two_stripped_axial_series_the_one_with_bright_fluid_is_read(scanned, tmp_path):
+    exam = exam_of(scanned, VENDORS["siemens"])
+    *_, t2, t1 = exam
+    write_exam(stripped(exam), tmp_path)
+    (files,) = find_studies(tmp_path)
+    study = read_study(files)
+    roles = {item.series_id: (item.role, item.reason) for item in study.decisions}
+    assert roles[t2][0] == AXIAL_T2
+    assert roles[t1] == (None, "T1 by its pixels, no role wants it")
+    assert roles["t1"][0] == SAGITTAL_T1
+    assert roles["t2"][0] == SAGITTAL_T2
+
+
+def test_the_order_of_the_series_decides_nothing(scanned):
+    sagittal = {"T1": scanned.slices(SAGITTAL_T1), "T2": scanned.slices(SAGITTAL_T2)}
+    t2, t1 = (series.slices for series in scanned.series[-2:])
+    assert axial_weightings([t2, t1], sagittal, known=[None, None]) == ["T2", "T1"]
+    assert axial_weightings([t1, t2], sagittal, known=[None, None]) == ["T1", "T2"]
+    pair = [sagittal["T2"], sagittal["T1"]]
+    assert sagittal_weightings(pair, known=[None, None], axial=[t1, t2]) == ["T2", "T1"]
+
+
+def test_what_headers_name_stays(scanned):
+    sagittal = {"T1": scanned.slices(SAGITTAL_T1), "T2": scanned.slices(SAGITTAL_T2)}
+    t2, t1 = (series.slices for series in scanned.series[-2:])
+    assert axial_weightings([t2, t1], sagittal, known=["T1", "T2"]) == ["T1", "T2"]
+
+
+def test_two_axial_series_of_one_weighting_are_both_t2(scanned):
+    sagittal = {"T1": scanned.slices(SAGITTAL_T1), "T2": scanned.slices(SAGITTAL_T2)}
+    t2 = scanned.series[-2].slices
+    assert axial_weightings([t2[::2], t2[1::2]], sagittal, known=[None, None]) == ["T2", "T2"]
+    assert axial_weightings([t2], {}, known=[None]) == ["T2"]

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, write_slice, write_stack
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.headers import read_headers
+from lumbar_kernel.dicom.inspection import inspect_study
+from lumbar_kernel.dicom.volumes import SLAB_MM, is_volume
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from tests.dicom.conftest import UPWARD, only_study
+
+THIN = [(float(x), 0.0, 0.0) for x in range(-30, 31)]
+NAMED = {"SeriesDescription": "t2_spc_sag_p2_iso", "SeriesInstanceUID": "1.1"}
+
+
+def headers(paths):
+    return [header for path in paths for header in read_headers(path)]
+
+
+@pytest.mark.parametrize(
+    ("positions", "tags", "found"),
+    [
+        (THIN, {}, True),
+        (THIN[::2], {}, False),
+        (THIN[:20], {}, False),
+        ([(x, 0.9 * i, 0.0) for i, (x, _, _) in enumerate(THIN)], {"PixelSpacing": [1, 1]}, False),
+    ],
+    ids=["1 mm", "2 mm", "20 slices", "sheared"],
+)
+def test_a_volume_has_many_congruent_slices_close_together(tmp_path, positions, tags, found):
+    assert is_volume(headers(write_stack(tmp_path, positions, **tags))) is found
+
+
+def test_slices_of_two_matrices_are_no_volume(tmp_path):
+    paths = write_stack(tmp_path, THIN)
+    odd = write_slice(tmp_path / "odd.dcm", np.ones((9, 9), np.uint16), position=(31, 0, 0), orientation=SAGITTAL)
+    assert not is_volume(headers([*paths, odd]))
+
+
+@pytest.mark.parametrize("description", ["t2_spc_sag_p2_iso", "T1 vibe sag"])
+def test_thin_sagittal_slices_are_averaged_to_the_usual_thickness(tmp_path, description):
+    folder = tmp_path / "1" / "2"
+    for number, position in enumerate(THIN):
+        image = np.full((6, 8), 100 + 10 * number, np.uint16)
+        image[0, 0] = 0  # the weakest signal stays what it is
+        write_slice(
+            folder / f"{number}.dcm",
+            image,
+            position=position,
+            orientation=SAGITTAL,
+            InstanceNumber=number + 1,
+            **{**NAMED, "SeriesDescription": description},
+        )
+    study = only_study(tmp_path)
+    slices = study.series[0].slices
+    places = np.array([item.plane.origin[0] for item in slices])
+    assert np.allclose(np.diff(places), SLAB_MM)
+    assert len(slices) == 15
+    for item in slices:
+        assert np.allclose(item.pixels[1:], 100 + 10 * (item.plane.origin[0] - THIN[0][0]))
+        assert abs(item.instance_number - 1 - (item.plane.origin[0] - THIN[0][0])) <= 0.5
+
+
+def test_the_volume_goes_along_only_where_there_is_no_axial_series(tmp_path):
+    write_stack(tmp_path / "1" / "2", THIN, **NAMED)
+    study = only_study(tmp_path)
+    assert study.volume is not None
+    assert len(study.volume.slices) == len(THIN)
+    assert study.volume.series_id == "2 reformatted"
+    roles = {item.series_id: (item.role, item.reason) for item in study.decisions}
+    assert roles["2"] == (SAGITTAL_T2, "T2 by SeriesDescription; its slices are averaged to 4 mm")
+    assert roles["2 reformatted"] == (
+        AXIAL_T2,
+        "reformatted at the disc levels from sagittal series 2, steps of 1.0 mm",
+    )
+    write_stack(tmp_path / "1" / "3", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax", SeriesInstanceUID="1.2")
+    assert only_study(tmp_path).volume is None
+
+
+@pytest.mark.parametrize("tags", [{"SeriesDescription": "T1 vibe sag"}, {"width": 40}])
+def test_neither_t1_nor_a_narrow_volume_is_reformatted(tmp_path, tags):
+    width = tags.pop("width", 61)
+    write_stack(tmp_path / "1" / "2", THIN[:width], **{**NAMED, **tags})
+    study = only_study(tmp_path)
+    assert study.volume is None
+    assert study.series[0].role in (SAGITTAL_T1, SAGITTAL_T2)
+
+
+def test_a_volume_that_another_series_outranks_still_gives_axial_slices(tmp_path):
+    write_stack(tmp_path / "1" / "2", THIN[::4], SeriesDescription="T2 sag", SeriesInstanceUID="1.2")
+    write_stack(tmp_path / "1" / "3", THIN, **{**NAMED, "ImageType": ["DERIVED", "SECONDARY"]})
+    study = only_study(tmp_path)
+    assert [series.series_id for series in study.series] == ["2"]
+    assert study.volume is not None
+    assert study.volume.series_id == "3 reformatted"
+
+
+def test_inspect_names_what_would_be_reformatted(tmp_path):
+    write_stack(tmp_path / "1" / "2", THIN, **NAMED)
+    (files,) = find_studies(tmp_path)
+    for pixels in (False, True):
+        found = inspect_study(files, pixels=pixels)
+        assert AXIAL_T2 not in found.missing
+        assert [item.series_id for item in found.series if item.role == AXIAL_T2] == ["2 reformatted"]
+        assert "Axial T2: reformatted at the disc levels from sagittal series 2" in found.as_text()
+
+
+def test_a_broken_slice_of_a_volume_costs_that_slice(tmp_path):
+    paths = write_stack(tmp_path / "1" / "2", THIN, **NAMED)
+    paths[30].write_bytes(paths[30].read_bytes()[:-9])
+    study = only_study(tmp_path)
+    assert len(study.volume.slices) == len(THIN) - 1
+    assert len(study.series[0].slices) == 15
