@@ -93,7 +93,8 @@ def sample(item: Slice, grid: PixelGrid, *, resolution: float = 0.0) -> NDArray[
     )
     per_row, per_column = next_row - origin, next_column - origin
     sigma = _prefilter_sigma(per_row, per_column, factor=max(1.0, resolution / grid.spacing))
-    pixels = item.pixels
+    pixels, first = _needed(item.pixels, origin, per_row, per_column, grid.shape, sigma)
+    origin = origin - first
     if sigma[0] > 0 or sigma[1] > 0:
         pixels = cv2.GaussianBlur(pixels, (0, 0), sigmaX=max(sigma[1], 1e-3), sigmaY=max(sigma[0], 1e-3))
     rows, columns = np.arange(grid.shape[0], dtype=np.float64), np.arange(grid.shape[1], dtype=np.float64)
@@ -106,6 +107,26 @@ def sample(item: Slice, grid: PixelGrid, *, resolution: float = 0.0) -> NDArray[
         origin[0] + rows[:, None] * per_row[0] + columns * per_column[0],
         origin[1] + rows[:, None] * per_row[1] + columns * per_column[1],
     )
+
+
+def _needed(
+    pixels: NDArray[np.float32],
+    origin: FloatArray,
+    per_row: FloatArray,
+    per_column: FloatArray,
+    shape: tuple[int, int],
+    sigma: tuple[float, float],
+) -> tuple[NDArray[np.float32], FloatArray]:
+    """The part of an image that a grid needs, with what the blur reaches around it, and its first row and column.
+
+    A crop shows a thirtieth of its slice; blurring and padding the rest would take most of the time.
+    """
+    last_row, last_column = per_row * (shape[0] - 1), per_column * (shape[1] - 1)
+    corners = np.array([origin, origin + last_row, origin + last_column, origin + last_row + last_column])
+    reach = np.array([4 * blur + 4 for blur in sigma])  # OpenCV's kernel has four sigma to each side
+    first = np.clip(np.floor(corners.min(axis=0) - reach), 0, np.array(pixels.shape) - 1).astype(int)
+    end = np.clip(np.ceil(corners.max(axis=0) + reach) + 1, first + 1, pixels.shape).astype(int)
+    return pixels[first[0] : end[0], first[1] : end[1]], first.astype(np.float64)
 
 
 # Own code, since `cv2.warpAffine` and `cv2.remap` round places to a 32nd of a pixel before OpenCV 5 and not since,

@@ -176,6 +176,8 @@ def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, s
 
 def _smoothed(points: FloatArray, weight: FloatArray, *, radius: float = 5.0) -> FloatArray:
     """Sum of the weights around each point, so that a strong neighbourhood beats one strong cell."""
-    strongest = np.argsort(weight)[-200:]
-    distance = np.linalg.norm(points[:, None] - points[None, strongest], axis=2)
-    return np.asarray((distance < radius) @ weight[strongest] * (weight > 0))
+    strongest, weighted = np.argsort(weight)[-200:], np.flatnonzero(weight > 0)
+    distance = np.linalg.norm(points[weighted, None] - points[None, strongest], axis=2)
+    smoothed = np.zeros(len(weight))
+    smoothed[weighted] = (distance < radius) @ weight[strongest]
+    return smoothed
