@@ -184,6 +184,5 @@ def _cause(error: ray.exceptions.RayTaskError) -> KernelError:
 
 def write_submission(results: ResultSet) -> str:
     """Write `submission.csv` of all grades beside them; returns its path."""
-    text = "\n".join([*results.submission_lines(), ""])
-    results.out.write_bytes("submission.csv", text.encode())
+    results.out.write_blocks("submission.csv", (f"{line}\n".encode() for line in results.submission_lines()))
     return f"{results.out.text}/submission.csv"
