@@ -185,15 +185,30 @@ def kill_nodes(
 @contextmanager
 def three_nodes(*, cores: int = 1) -> Iterator[tuple[str, list[Any], Any]]:
     """A cluster of three nodes on this machine: its address, the two nodes that may be killed, and the cluster."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False})
+    cluster, nodes = _started(cores)
     try:
-        nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
-        cluster.wait_for_nodes()
         yield cluster.address, nodes, cluster
     finally:
         cluster.shutdown()
+
+
+def _started(cores: int) -> tuple[Any, list[Any]]:
+    """A cluster of three nodes and the two that may be killed; started again where the machine was too busy for it."""
+    from ray.cluster_utils import Cluster
+
+    for left in reversed(range(1 + SPARE_STARTS)):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=cores, include_dashboard=False)
+            nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
+            cluster.wait_for_nodes()
+        except Exception:  # noqa: BLE001 - Ray raises nothing more exact
+            cluster.shutdown()
+            if not left:
+                raise
+        else:
+            return cluster, nodes
+    raise AssertionError
 
 
 def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, seed: int = 0) -> Trial:
