@@ -202,7 +202,7 @@ def _started(cores: int) -> tuple[Any, list[Any]]:
             cluster.add_node(num_cpus=cores, include_dashboard=False)
             nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
             cluster.wait_for_nodes()
-        except Exception:  # noqa: BLE001 - Ray raises nothing more exact
+        except Exception:  # Ray raises nothing more exact
             cluster.shutdown()
             if not left:
                 raise
