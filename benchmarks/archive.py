@@ -25,10 +25,10 @@ from benchmarks.robustness.archive_kills import (
     faults_of,
     kill_drivers,
     kill_nodes,
-    light_weights,
     prepare,
     unexplained,
 )
+from benchmarks.robustness.light_weights import light_weights
 from benchmarks.speed import archive_speed
 from lumbar_kernel.phantom import write_dataset
 

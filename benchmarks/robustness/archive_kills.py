@@ -7,7 +7,6 @@ end with the grades of `predict`: every study once, with 25 rows each once, and 
 from __future__ import annotations
 
 import io
-import json
 import os
 import random
 import shutil
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,6 @@ from pydicom.uid import ExplicitVRLittleEndian
 from benchmarks.kaggle.multiply import multiply
 from benchmarks.robustness.mutations import KINDS
 from lumbar_kernel.config import Config
-from lumbar_kernel.models.manifest import MANIFEST, weights_folder
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.runtime.supervisor import predict
 from lumbar_kernel.schema import ROWS, SEVERITIES
@@ -92,20 +90,6 @@ class Setting:
         shards = ["--shard-studies", str(self.shard_studies)]
         words = ["archive", str(self.data), "--out", str(out), "--quiet", *shards, *weights, *self.options, *options]
         return [sys.executable, "-m", "lumbar_kernel", *words]
-
-
-def light_weights(folder: Path) -> Path:
-    """The package's weights with one checkpoint of each localiser and of one member a view: quick, and real."""
-    source = weights_folder()
-    manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
-    by_view = {entry["view"]: (name, entry) for name, entry in reversed(manifest["members"].items())}
-    manifest["members"] = dict(by_view.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in (*manifest["localisers"].values(), *manifest["members"].values()):
-        entry["files"] = entry["files"][:1]
-        shutil.copy(source / entry["files"][0]["file"], folder)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    return folder
 
 
 def prepare(originals: Path, folder: Path, *, studies: int, weights: Path | None, shard_studies: int = 8) -> Setting:
@@ -201,15 +185,30 @@ def kill_nodes(
 @contextmanager
 def three_nodes(*, cores: int = 1) -> Iterator[tuple[str, list[Any], Any]]:
     """A cluster of three nodes on this machine: its address, the two nodes that may be killed, and the cluster."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False})
+    cluster, nodes = _started(cores)
     try:
-        nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
-        cluster.wait_for_nodes()
         yield cluster.address, nodes, cluster
     finally:
         cluster.shutdown()
+
+
+def _started(cores: int) -> tuple[Any, list[Any]]:
+    """A cluster of three nodes and the two that may be killed; started again where the machine was too busy for it."""
+    from ray.cluster_utils import Cluster
+
+    for left in reversed(range(1 + SPARE_STARTS)):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=cores, include_dashboard=False)
+            nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
+            cluster.wait_for_nodes()
+        except Exception:  # Ray raises nothing more exact
+            cluster.shutdown()
+            if not left:
+                raise
+        else:
+            return cluster, nodes
+    raise AssertionError
 
 
 def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, seed: int = 0) -> Trial:
@@ -240,12 +239,11 @@ def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, see
     return Trial(longest, tuple(faults), time.monotonic() - began, started)
 
 
-def break_studies(setting: Setting, *, kinds: Mapping[str, object] | None = None, seed: int = 0) -> dict[str, str]:
+def break_studies(setting: Setting, *, kinds: Sequence[str] = tuple(KINDS), seed: int = 0) -> dict[str, str]:
     """Break every file of one study for each kind of damage; returns study id → kind."""
-    chosen = list(kinds or KINDS)
     studies = sorted(setting.expected)
-    step = max(1, len(studies) // len(chosen))
-    broken = dict(zip(studies[::step], chosen, strict=False))
+    step = max(1, len(studies) // len(kinds))
+    broken = dict(zip(studies[::step], kinds, strict=False))
     for number, (study_id, kind) in enumerate(broken.items()):
         for place, path in enumerate(sorted((setting.data / "test_images" / study_id).glob("*/*.dcm"))):
             raw = _uncompressed(path)

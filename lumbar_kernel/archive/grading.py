@@ -24,6 +24,7 @@ from lumbar_kernel.config import STUDY_SECONDS
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.processors import processor_cores
+from lumbar_kernel.runtime.kept_worker import WorkerStartError
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,12 @@ def _graded(work: Work, planned: Iterable[Shard]) -> Iterator[Tally]:
     cores, gpus = (GPU_CORES, GPU_SHARE) if work.device == CUDA else (1, 0.0)
     # worker processes with a GPU end after each task by default, and would load the networks again for each shard
     remote = ray.remote(
-        max_retries=MOST_RETRIES, num_cpus=cores, num_gpus=gpus, max_calls=0, scheduling_strategy="SPREAD"
+        max_retries=MOST_RETRIES,
+        retry_exceptions=[WorkerStartError, OSError],  # a device or a disk of one node; another may do
+        num_cpus=cores,
+        num_gpus=gpus,
+        max_calls=0,
+        scheduling_strategy="SPREAD",
     )(grade_shard)
     common = ray.put(work)
     while True:
@@ -184,6 +190,5 @@ def _cause(error: ray.exceptions.RayTaskError) -> KernelError:
 
 def write_submission(results: ResultSet) -> str:
     """Write `submission.csv` of all grades beside them; returns its path."""
-    text = "\n".join([*results.submission_lines(), ""])
-    results.out.write_bytes("submission.csv", text.encode())
+    results.out.write_blocks("submission.csv", (f"{line}\n".encode() for line in results.submission_lines()))
     return f"{results.out.text}/submission.csv"

@@ -7,6 +7,7 @@ leave one file a task, so an interrupted index goes on with what is missing.
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections import Counter
@@ -40,6 +41,9 @@ FILES_A_PART = 20_000
 """Files whose studies are put together at once; bounds the memory of a task."""
 
 KEYS = 1 << 32
+
+SKIPPED = b"skipped"
+"""Metadata of a part: phrase → number of things that belong to no study."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,8 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
     plan = folder.read_json(PLAN)
     if plan is None or plan["about"] != options.about():
         plan = _first_pass(folder, source, options)
-    skipped: Counter[str] = Counter(plan["skipped"])
-    skipped += _second_pass(folder, source.root, int(plan["ranges"]), options.ids)
+    _second_pass(folder, source.root, int(plan["ranges"]), options.ids)
+    skipped = Counter(plan["skipped"]) + _skipped(folder / STUDIES)
     studies = _rename_repeated(folder / STUDIES)
     counts = {"studies": studies, "files": int(plan["files"]), "bytes": int(plan["bytes"])}
     about = {**options.about(), **counts, "root": source.root.text, "skipped": dict(+skipped)}
@@ -192,25 +196,23 @@ def _write_shared(folder: Folder) -> None:
     (folder / OWNERS).write_table("shared", table)
 
 
-def _second_pass(folder: Folder, root: Folder, ranges: int, ids: Ids) -> Counter[str]:
+def _second_pass(folder: Folder, root: Folder, ranges: int, ids: Ids) -> None:
     """Make the studies of all ranges that no earlier attempt has made."""
     studies = folder / STUDIES
     known = set(studies.names())
     make = ray.remote(max_retries=MOST_RETRIES, num_cpus=1)(_make_part)
     missing = (number for number in range(ranges) if _part_name(number) not in known)
     tasks = in_flight(lambda k: make.remote(folder, root, k, ranges, ids), missing, lambda: AHEAD * slots(1, 0))
-    skipped: Counter[str] = Counter()
     for number, reference in tasks:
-        skipped += ray.get(reference)
+        ray.get(reference)
         logger.info("part %d of %d of the index is written", number + 1, ranges)
-    return skipped
 
 
 def _part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids) -> Counter[str]:
+def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids) -> None:
     """Task of the second pass."""
     logging.disable(logging.CRITICAL)
     first, last = number * KEYS // ranges, (number + 1) * KEYS // ranges - 1
@@ -225,8 +227,17 @@ def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids)
         return at < len(shared) and shared[at] == own
 
     part = study_part(root, rows, ids=ids, shared=is_shared)
-    (folder / STUDIES).write_table(_part_name(number), part.table, row_group=ROWS_A_GROUP)
-    return part.skipped
+    table = part.table.replace_schema_metadata({SKIPPED: json.dumps(part.skipped)})
+    (folder / STUDIES).write_table(_part_name(number), table, row_group=ROWS_A_GROUP)
+
+
+def _skipped(studies: Folder) -> Counter[str]:
+    """What belongs to no study, of all parts."""
+    skipped: Counter[str] = Counter()
+    for name in studies.names():
+        with studies.parquet(name) as file:
+            skipped += Counter(json.loads(file.schema_arrow.metadata[SKIPPED]))
+    return skipped
 
 
 def _rows_between(headers: Folder, name: str, first: int, last: int) -> Iterator[dict[str, object]]:

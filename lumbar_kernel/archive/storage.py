@@ -10,7 +10,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,14 +106,19 @@ class Folder:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file that appears completely or not at all, and replaces one of the same name."""
+        self.write_blocks(name, [content])
+
+    def write_blocks(self, name: str, blocks: Iterable[bytes]) -> None:
+        """Write a file as `write_bytes` does, block by block."""
         if (folder := self.local) is None:
-            self.system.pipe_file(f"{self.path}/{name}", content)  # stores show an object when it is complete
+            with self.system.open(f"{self.path}/{name}", "wb") as file:  # stores show an object when it is complete
+                file.writelines(blocks)
             return
         folder.mkdir(parents=True, exist_ok=True)
         neighbour = folder / f".{name}.{secrets.token_hex(4)}.part"
         try:
             with neighbour.open("wb") as file:
-                file.write(content)
+                file.writelines(blocks)
                 file.flush()
                 os.fsync(file.fileno())
             neighbour.replace(folder / name)

@@ -187,12 +187,13 @@ def studies_of(rows: Sequence[Row]) -> Iterator[StudyFiles]:
 
 
 def renamed(table: pa.Table, repeated: Callable[[int], bool]) -> pa.Table:
-    """The rows with the UID as the id of every study whose id another study has too, numbered where it has none."""
+    """The rows with the UID as the id of every study whose id another one has too, or a mark made of its first path."""
+    rows = table.select(["study_id", "study_uid", "study_number", "paths"]).to_pylist()
+    first = {row["study_number"]: str(row["paths"][:1]) for row in reversed(rows)}
     names = [
-        (row["study_uid"] or f"{row['study_id']}.{row['study_number']}")
-        if repeated(hash64(row["study_id"]))
-        else row["study_id"]
-        for row in table.select(["study_id", "study_uid", "study_number"]).to_pylist()
+        (row["study_uid"] or f"{own}.{hash64(first[row['study_number']]):016x}") if repeated(hash64(own)) else own
+        for row in rows
+        for own in (row["study_id"],)
     ]
     place = SERIES.get_field_index("study_id")
     return table.set_column(place, SERIES.field(place), pa.array(names, pa.string()))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom
 import pytest
 
 from benchmarks.kaggle.multiply import multiply
-from benchmarks.robustness.archive_kills import Expected, Setting, light_weights, prepare
+from benchmarks.robustness.archive_kills import Expected, Setting, break_studies, prepare
+from benchmarks.robustness.light_weights import light_weights
 
 ray = pytest.importorskip("ray", reason="ray is not installed; the extra archive brings it")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed; the extra archive brings it")
@@ -85,27 +87,39 @@ def setting(named, weights, tmp_path_factory) -> Setting:
     return prepare(named, tmp_path_factory.mktemp("setting"), studies=6, weights=weights, shard_studies=1)
 
 
+BROKEN_WITH = ("bits of the header", "cut", "tags gone", "no file")
+"""Some kinds of damage of `benchmarks.robustness.mutations`; all of them are run by `benchmarks.archive broken`."""
+
+
 @dataclass(frozen=True)
 class Graded:
-    """A finished run: what it did, where, the grades expected, and the study that was broken."""
+    """A finished run: what it did, where, the grades expected, the study without images, and those broken otherwise."""
 
     outcome: Outcome
     options: ArchiveOptions
     out: Path
     expected: Expected
-    broken: str
+    no_images: str
+    damaged: Mapping[str, str]
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """The studies that are not intact."""
+        return frozenset([self.no_images, *self.damaged])
 
 
 @pytest.fixture(scope="session")
 def graded(named, setting, ray_here, tmp_path_factory) -> Graded:
-    """Three of these studies graded, the files of one of them no images."""
+    """Two intact studies graded beside five broken ones."""
     folder = tmp_path_factory.mktemp("graded")
-    data = multiply(named, folder / "data", studies=3)
-    *_, broken = sorted(path.name for path in (data / "test_images").iterdir())
-    for path in (data / "test_images" / broken).glob("*/*.dcm"):
+    data = multiply(named, folder / "data", studies=3 + len(BROKEN_WITH))
+    *studies, no_images = sorted(path.name for path in (data / "test_images").iterdir())
+    for path in (data / "test_images" / no_images).glob("*/*.dcm"):
         path.unlink()
         path.write_bytes(b"Secretfile, no image")
+    to_break = {name: setting.expected[min(setting.expected)] for name in studies[2:]}
+    damaged = break_studies(replace(setting, data=data, expected=to_break), kinds=BROKEN_WITH)
     out = folder / "out"
     options = ArchiveOptions(data=str(data), out=Folder.of(out), weights=setting.weights, shard_studies=2)
-    expected = {name: grades for name, grades in setting.expected.items() if (data / "test_images" / name).is_dir()}
-    return Graded(grade_archive(options), options, out, expected, broken)
+    intact = {name: setting.expected[name] for name in studies[:2]}
+    return Graded(grade_archive(options), options, out, {**to_break, **intact}, no_images, damaged)

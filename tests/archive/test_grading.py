@@ -8,21 +8,24 @@ from lumbar_kernel.archive.grading import ArchiveOptions, grade_archive
 from lumbar_kernel.archive.result_schema import FAILED, GRADED, GRADES, STUDIES
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.schema import ROWS
+from lumbar_kernel.schema import ROWS, prior
 
 
 def test_every_study_gets_the_grades_that_predict_gives_it(graded):
-    assert faults_of(graded.out, graded.expected, but=frozenset([graded.broken])) == []
-    assert graded.outcome.graded == len(graded.expected) == 3
+    expected = {**graded.expected, graded.no_images: prior()}
+    assert faults_of(graded.out, expected, but=graded.broken) == []
+    assert graded.outcome.graded == len(expected) == 7
 
 
-def test_a_broken_study_is_recorded_with_its_reason_and_the_others_are_whole(graded):
+def test_broken_studies_are_recorded_with_their_reasons_and_the_others_are_whole(graded):
     rows = {row["study_id"]: row for row in pq.read_table(graded.out / "studies").to_pylist()}
-    assert {name for name, row in rows.items() if row["status"] == FAILED} == {graded.broken}
-    assert {row["status"] for name, row in rows.items() if name != graded.broken} == {GRADED}
-    assert unexplained(graded.out, {graded.broken: "no images"}) == []
-    assert rows[graded.broken]["failures"] == [{"stage": "read", "type": "StudyError", "reason": "not a DICOM file"}]
-    assert graded.outcome.failed == {"not a DICOM file": 1}
+    assert {row["status"] for name, row in rows.items() if name not in graded.broken} == {GRADED}
+    assert unexplained(graded.out, {**graded.damaged, graded.no_images: "no images"}) == []
+    lost = rows[graded.no_images]
+    assert lost["status"] == FAILED
+    assert lost["failures"] == [{"stage": "read", "type": "StudyError", "reason": "not a DICOM file"}]
+    assert graded.outcome.failed["not a DICOM file"] >= 1
+    assert sum(graded.outcome.failed.values()) == sum(row["status"] == FAILED for row in rows.values())
 
 
 def test_results_follow_their_schemas(graded):
@@ -41,7 +44,7 @@ def test_results_follow_their_schemas(graded):
 def test_a_second_run_finds_nothing_to_do(graded):
     files = {path: path.stat().st_mtime_ns for path in graded.out.glob("*/*/*.parquet")}
     again = grade_archive(graded.options)
-    assert (again.before, again.graded) == (3, 0)
+    assert (again.before, again.graded) == (7, 0)
     assert files == {path: path.stat().st_mtime_ns for path in graded.out.glob("*/*/*.parquet")}
 
 

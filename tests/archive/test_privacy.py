@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from lumbar_kernel.archive.grading import IndexOptions
 from lumbar_kernel.archive.ids import Ids
@@ -24,6 +27,13 @@ def everything_in(folder):
 
 def leaks(texts):
     return sorted({word for text in texts for word in WORDS if word.lower() in text.lower()})
+
+
+def test_what_ray_logs_holds_nothing_of_the_headers(graded):
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    texts = [path.read_bytes().decode(errors="replace") for path in logs.glob("*") if path.is_file()]
+    assert any("raylet" in text for text in texts)
+    assert leaks(texts) == []
 
 
 def test_the_words_are_looked_for(graded):

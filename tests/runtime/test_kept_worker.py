@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.robustness.archive_kills import light_weights
+from benchmarks.robustness.light_weights import light_weights
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.results.report import StudyReport
