@@ -43,6 +43,7 @@ class Settings:
         checkpoints: folder with `<timm name>.safetensors` to start from, None without.
         phantoms: phantom studies to train with.
         steps: length of every run in place of its epochs, None to keep them.
+        batch: most examples of a step, None to keep the preset's.
         train_folds: those of the preset's folds to train, None for all.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     checkpoints: Path | None
     phantoms: int
     steps: int | None
+    batch: int | None = None
     train_folds: tuple[int, ...] | None = None
 
     def folds_of(self, network: Network) -> tuple[int, ...]:
@@ -101,7 +103,8 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     name = f"{network.name}_{fold}"
     count = settings.steps or network.steps
     length = ("--steps", count) if count else ("--epochs", network.epochs)
-    options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone, "--batch", network.batch]
+    options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone]
+    options += ["--batch", min(network.batch, settings.batch or network.batch)]
     gpus = len(visible_gpus())
     options += [item for item in network.options if gpus or item != "--compile"]
     options += ["--workers", _loaders(gpus)] if gpus else []
@@ -161,6 +164,7 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="timm checkpoints, <timm name>.safetensors")
     parser.add_argument("--phantoms", type=int, help="phantom studies to train with (default: the preset's)")
     parser.add_argument("--steps", type=int, help="steps of every run in place of its epochs, to try a recipe")
+    parser.add_argument("--batch", type=int, metavar="N", help="at most so many examples a step, for less memory")
     parser.add_argument(
         "--train-folds", type=int, nargs="+", metavar="N", help="train these of the preset's folds alone"
     )
@@ -182,6 +186,7 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         checkpoints=given.checkpoints,
         phantoms=preset.phantoms if given.phantoms is None else given.phantoms,
         steps=given.steps,
+        batch=given.batch,
         train_folds=None if given.train_folds is None else tuple(given.train_folds),
     )
     if not all(settings.folds_of(network) for network in preset.localisers):

@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -68,8 +69,23 @@ class Run:
 
     def is_done(self, runs: Path) -> bool:
         """Whether it was finished with the same settings."""
-        record = runs / self.name / "done.json"
-        return record.is_file() and json.loads(record.read_text()) == asdict(self)
+        return self._recorded(runs / self.name / "done.json")
+
+    def open_folder(self, runs: Path) -> Path:
+        """The folder to train in: what an interrupted run left there, empty where that had other settings."""
+        folder, began = runs / self.name, runs / self.name / "began.json"
+        if folder.exists() and not self._recorded(began):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        began.write_text(self.as_text())
+        return folder
+
+    def as_text(self) -> str:
+        """The settings, as they are recorded."""
+        return json.dumps(asdict(self)) + "\n"
+
+    def _recorded(self, path: Path) -> bool:
+        return path.is_file() and path.read_text() == self.as_text()
 
 
 @dataclass(frozen=True)
@@ -128,8 +144,7 @@ def train(run: Run, machine: Machine) -> None:
     """Train one network and record it as done."""
     cores = max(1, (os.cpu_count() or 1) // machine.workers)
     torch.set_num_threads(cores)
-    folder = machine.runs / run.name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run.open_folder(machine.runs)
     pack = load_pack(machine.data, run.pack)
     if run.kind == DETECTOR:
         train_detector(
@@ -146,7 +161,7 @@ def train(run: Run, machine: Machine) -> None:
         data = samples(pack, run.group, fold=run.fold)
         path = run.checkpoint(machine.runs)
         train_classifier(run.kind, data, path, epochs=run.epochs, device=machine.device, seed=run.fold)
-    (folder / "done.json").write_text(json.dumps(asdict(run)) + "\n")
+    (folder / "done.json").write_text(run.as_text())
 
 
 def find_levels(pack: Pack, run: Run, machine: Machine) -> None:

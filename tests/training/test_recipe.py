@@ -46,6 +46,13 @@ def test_some_folds_can_be_trained_alone():
     assert trained == [f"train {network.name}_3" for network in PRESETS["strong"].networks()]
 
 
+def test_steps_can_be_made_smaller_but_not_larger():
+    for most, sizes in ((8, {"8"}), (1000, {str(network.batch) for network in PRESETS["strong"].networks()})):
+        found = list(recipe.steps(settings_of("--preset", "strong", "--batch", most)))
+        trained = [step.arguments for step in found if step.name.startswith("train ")]
+        assert {arguments[arguments.index("--batch") + 1] for arguments in trained} == sizes
+
+
 def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path):
     (tmp_path / "convnext_tiny.safetensors").touch()
     found = recipe.steps(settings_of("--preset", "strong", "--checkpoints", tmp_path))

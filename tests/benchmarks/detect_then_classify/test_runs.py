@@ -1,5 +1,4 @@
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -22,16 +21,25 @@ def test_a_run_is_done_until_its_settings_change(tmp_path):
     run = Run("sagittal_t1", 0, "score_net", FORAMINAL, 5)
     assert not run.is_done(tmp_path)
     (tmp_path / run.name).mkdir()
-    (tmp_path / run.name / "done.json").write_text(json.dumps(asdict(run)))
+    (tmp_path / run.name / "done.json").write_text(run.as_text())
     assert run.is_done(tmp_path)
     assert not replace(run, epochs=6).is_done(tmp_path)
+
+
+def test_an_interrupted_run_is_continued_unless_its_settings_changed(tmp_path):
+    run = Run("sagittal_t1", 0, "detector", "", 5)
+    for other, kept in ((run, True), (replace(run, epochs=6), False)):
+        left = run.open_folder(tmp_path) / "last.pt"
+        left.touch()
+        assert other.open_folder(tmp_path) == left.parent
+        assert left.exists() == kept
 
 
 def test_finished_runs_are_not_trained_again_and_a_failure_is_raised(tmp_path):
     run = Run("sagittal_t1", 0, "score_net", FORAMINAL, 5)
     machine = Machine(tmp_path, tmp_path / "no data", "cpu", 1)
     (tmp_path / run.name).mkdir()
-    (tmp_path / run.name / "done.json").write_text(json.dumps(asdict(run)))
+    (tmp_path / run.name / "done.json").write_text(run.as_text())
     train_all([run], machine)
     with pytest.raises(FileNotFoundError):
         train_all([replace(run, epochs=6)], machine)
