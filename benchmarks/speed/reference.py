@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-import safetensors.torch
 from torch import nn
 
 from lumbar_kernel.arrays import FloatArray
@@ -24,6 +23,7 @@ from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile
+from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import VIEWS
@@ -97,5 +97,5 @@ def _localiser(manifest: Manifest, spec: LocaliserSpec, item: WeightsFile) -> He
 
 
 def _load(net: Net, manifest: Manifest, item: WeightsFile) -> Net:
-    net.load_state_dict(safetensors.torch.load_file(manifest.folder / item.file))
+    net.load_state_dict(from_bytes((manifest.folder / item.file).read_bytes()))
     return net.eval()

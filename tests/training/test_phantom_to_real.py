@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.schema import SAGITTAL_T1
 from tests.pack_files import write_packs
 from tests.real_data import SHARED
@@ -18,7 +18,7 @@ from training import phantom_to_real
 
 def write_run(run, weights, *, backbone, sources="phantom"):
     run.mkdir(parents=True)
-    torch.save({"average": safetensors.torch.load_file(weights)}, run / "last.pt")
+    torch.save({"average": from_bytes(weights.read_bytes())}, run / "last.pt")
     settings = {"backbone": backbone, "sources": sources}
     (run / "result.json").write_text(json.dumps({"settings": settings, "metrics": {}}))
 
