@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ def connected(address: str | None, *, cores: int | None = None, quiet: bool = Tr
     if ray.is_initialized():
         yield
         return
+    # by default Ray tries a task again for ever whose process it killed for lack of memory
+    os.environ.setdefault("RAY_task_oom_retries", str(MOST_RETRIES))
     # what processes of the cluster write stays with Ray: results and failures come back with the tasks
     options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": logging.ERROR}
     if address is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -56,6 +58,9 @@ def ray_here():
             ray.init(address="local", **options)
             break
         ray.shutdown()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # of the processes that were given up
+            gc.collect()
     else:
         ray.init(address="local", **options)
     yield

@@ -37,11 +37,10 @@ def test_what_ray_logs_holds_nothing_of_the_headers(graded):
 
 
 def test_the_words_are_looked_for(graded):
-    folders = (graded.out.parent / "data" / "test_images").glob("*/*")
+    intact = sorted(set(graded.expected) - graded.broken)
+    folders = [folder for name in intact for folder in (graded.out.parent / "data" / "test_images" / name).iterdir()]
     headers = [next(folder.iterdir()).read_bytes().decode("latin-1") for folder in folders]
-    assert leaks(header for header in headers if "Secretfile" not in header) == [
-        word for word in WORDS if word != "Secretfile"
-    ]
+    assert leaks(headers) == [word for word in WORDS if word != "Secretfile"]
 
 
 def test_index_results_and_messages_hold_nothing_of_the_headers_but_ids(graded, caplog):

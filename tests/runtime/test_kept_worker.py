@@ -59,7 +59,7 @@ def fake(config, device, pipe):
 
 
 def test_a_study_that_ends_its_worker_is_tried_thrice_and_one_that_hangs_once(kept):
-    outcome = kept(fake, seconds=1.0).grade(STUDIES)
+    outcome = kept(fake, seconds=6.0).grade(STUDIES)
     assert set(outcome.updates) == {"dies", "hangs", "fine"}
     assert set(outcome.lost) == {"dies", "hangs"}
     dies, hangs = outcome.lost["dies"], outcome.lost["hangs"]
