@@ -64,6 +64,18 @@ def test_a_coarse_grid_is_smoothed_before_it_is_sampled():
     assert blurred.std() < 0.5 * fine.std()
 
 
+@pytest.mark.parametrize("spacing", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize("place", [(0, 20, -20), (0, -30, 10), (0, 70, -70), (0, 400, 0)], ids=str)
+def test_a_part_of_a_grid_shows_what_the_whole_grid_shows_there(spacing, place):
+    """Only the part of a slice that a grid needs is blurred; at the frame's edge and outside it nothing may change."""
+    item = make_slice()
+    item = replace(item, pixels=np.random.default_rng(3).gamma(2, 100, item.pixels.shape).astype(np.float32))
+    whole = grid_on(item, place, spacing=spacing, shape=(121, 121))
+    part = grid_on(item, place, spacing=spacing, shape=(11, 7))
+    expected = sample(item, whole, resolution=2.0)[55:66, 57:64]
+    assert np.allclose(sample(item, part, resolution=2.0), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_normalise_does_not_see_gain_and_keeps_order():
     image = np.random.default_rng(0).uniform(1, 100, (50, 50)).astype(np.float32)
     assert np.allclose(normalise(image), normalise(image * 37), atol=1e-4)
