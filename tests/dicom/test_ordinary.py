@@ -35,7 +35,7 @@ DETAILS = {
 }
 
 
-CHANCE = re.compile(r" at 0x\w+| while calling.*")
+CHANCE = re.compile(r" at 0x\w+|(?<=maximum recursion depth exceeded).*")
 """Parts of a message that depend on where an object lies in memory or how deep the caller was."""
 
 TEN_BITS = {"BitsStored": 10, "HighBit": 9}

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -115,7 +117,7 @@ class SmallMemory(Knows):
 def test_a_view_is_graded_in_batches_of_limited_size(monkeypatch):
     view, net = VIEWS["axial_t2"], SmallMemory()
     monkeypatch.setattr(inference, "LEAST_PICTURES", 1)
-    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * 64 * 96)
+    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * math.prod(view.geometry.shape))
     grade([make_crops(view)], [net], view=view, groups=view.groups)
     assert net.sizes == (3, 3, 4)
 

@@ -50,7 +50,7 @@ def test_a_point_that_several_slices_and_no_other_level_support_is_safer(slices,
             row, column = np.rint((item.grid.to_pixel(point) + 0.5) / STRIDE - 0.5).astype(int)
             item.maps[level, row, column] = 0.8
     assert (confidence.level_confidence(maps, margin) > 0.95).all()
-    assert (silent < 0.3).all()
+    assert (silent < 0.5).all(), "more likely wrong than right"
 
 
 @pytest.mark.parametrize("model", [confidence.LEVEL, confidence.FORAMEN, confidence.RECESS])
