@@ -1,4 +1,4 @@
-"""A plain loop in the manner of public kernels: network by network, study by study, each time reading the files.
+"""A plain loop in the manner of public kernels: network by network, study by study, each time reading with pydicom.
 
 It uses the same weights in single precision, as timm builds the networks, and torch's own choice of threads. What the
 kernel shares between networks (decoded slices, crops, batches) is made anew for each of them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
+from unittest.mock import patch
 
 import numpy as np
 from torch import nn
@@ -25,7 +26,7 @@ from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile
 from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2
-from lumbar_kernel.study import StudyFiles
+from lumbar_kernel.study import Study, StudyFiles
 from lumbar_kernel.views import VIEWS
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -51,13 +52,13 @@ def _landmarks(studies: Sequence[StudyFiles], manifest: Manifest) -> dict[str, L
     for item in manifest.sagittal.files:
         net = _localiser(manifest, manifest.sagittal, item)
         for files in studies:
-            study = read_study(files)
+            study = _by_pydicom(files)
             slices = (*study.slices(SAGITTAL_T1), *study.slices(SAGITTAL_T2))
             maps[files.study_id].append(slice_maps(slices, [net]))
     found = {}
     for files in studies:
         mean = [_mean(of_slice) for of_slice in zip(*maps[files.study_id], strict=True)]
-        t1 = len(read_study(files).slices(SAGITTAL_T1))
+        t1 = len(_by_pydicom(files).slices(SAGITTAL_T1))
         found[files.study_id] = decode(mean[:t1], mean[t1:])
     return found
 
@@ -68,7 +69,7 @@ def _mean(maps: Sequence[SliceMaps]) -> SliceMaps:
 
 def _views(studies: Sequence[StudyFiles], manifest: Manifest, landmarks: Mapping[str, Landmarks]) -> dict[str, Views]:
     nets = [_localiser(manifest, manifest.axial, item) for item in manifest.axial.files]
-    return {files.study_id: axial_views(read_study(files), landmarks[files.study_id], nets) for files in studies}
+    return {files.study_id: axial_views(_by_pydicom(files), landmarks[files.study_id], nets) for files in studies}
 
 
 def _graded(
@@ -84,12 +85,20 @@ def _graded(
     for item in spec.files:
         net = _load(GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(view.groups)), manifest, item)
         for files in studies:
-            study, study_id = read_study(files), files.study_id
+            study, study_id = _by_pydicom(files), files.study_id
             crops = cut_crops(study, landmarks[study_id], views[study_id], views=(spec.view,))
             if spec.view in crops:
                 graded = grade([crops[spec.view]], [net], view=view, groups=view.groups)[0]
                 by_net.setdefault(study_id, []).append(graded)
     return {study_id: np.asarray(np.mean(graded, axis=0)) for study_id, graded in by_net.items()}
+
+
+def _by_pydicom(files: StudyFiles) -> Study:
+    """A study whose files pydicom reads, also where the kernel reads ordinary ones by itself."""
+    headers = patch("lumbar_kernel.dicom.headers.ordinary_header", return_value=None)
+    pixels = patch("lumbar_kernel.dicom.pixels.ordinary_pixels", return_value=None)
+    with headers, pixels:
+        return read_study(files)
 
 
 def _localiser(manifest: Manifest, spec: LocaliserSpec, item: WeightsFile) -> HeatmapNet:
