@@ -238,7 +238,7 @@ class Trainer:
             The last metrics.
         """
         metrics: dict[str, float] = {}
-        running, started = 0.0, time.monotonic()
+        running, started = math.nan, time.monotonic()
         for made in self._batches(batch):
             tensors = tuple(t.to(self.device, non_blocking=True) for t in made)
             self.model.train()
@@ -253,7 +253,8 @@ class Trainer:
             self.schedule.step()
             self.step += 1
             self._update_average()
-            running += (float(value.detach()) - running) * 0.05
+            current = float(value.detach())
+            running = current if math.isnan(running) else running + (current - running) * 0.05
             if self.step % measure_every == 0 or self.step == self.steps:
                 metrics = measure(self.average)
                 self._log({"step": self.step, "loss": running, "seconds": time.monotonic() - started, **metrics})

@@ -132,10 +132,12 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
 def _ordinary(path: Path) -> SliceHeader | None:
     """The header of an ordinary file, None for any other and for one that will be refused."""
     dataset = ordinary_header(path, HEADER_TAGS)
-    if dataset is None or any(keyword in dataset for keyword in SEQUENCES) or frame_count(dataset) != 1:
+    if dataset is None or any(keyword in dataset for keyword in SEQUENCES):
         return None
     try:
         with reading(path, "the header cannot be read"):
+            if frame_count(dataset) != 1:
+                return None
             _check_kind(dataset, path, has_pixels=True)
             _check_matrix(dataset, path)
             return _header(dataset, path, None, ())

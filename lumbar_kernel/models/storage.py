@@ -13,7 +13,7 @@ SCALE = ".scale"
 
 LARGEST = 127
 LEAST_NUMBERS = 4096
-"""Smaller tensors stay in half precision: they are many, hold little, and depthwise ones bear rounding badly."""
+"""Smaller tensors stay in half precision: they are many and hold little."""
 
 
 def to_bytes(state: Mapping[str, Tensor]) -> bytes:

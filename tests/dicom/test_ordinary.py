@@ -7,6 +7,8 @@ from dataclasses import fields
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import dictionary_VR
+from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from benchmarks.robustness.dicom_files import write_enhanced, write_slice
@@ -135,6 +137,17 @@ def test_ordinary_files_need_no_pydicom(tmp_path, monkeypatch):
     monkeypatch.setattr(pixels_module, "open_whole", lambda *_: 1 / 0)
     for path in paths:
         assert not isinstance(outcome(path), str)
+
+
+@pytest.mark.parametrize("keyword", sorted(HEADER_TAGS))
+def test_an_element_with_two_values_is_read_or_refused_as_pydicom_does(keyword, tmp_path, monkeypatch):
+    path = write(tmp_path, "detailed")
+    dataset = pydicom.dcmread(path)
+    if (keyword not in dataset and keyword != "NumberOfFrames") or isinstance(dataset.get(keyword), MultiValue):
+        pytest.skip("such a file has none, or several already")
+    dataset.add_new(keyword, dictionary_VR(keyword), [dataset.get(keyword, 2)] * 2)
+    dataset.save_as(path)
+    assert_same(outcome(path), by_pydicom(path, monkeypatch))
 
 
 @pytest.mark.parametrize("kind", [name for name in KINDS if name not in ("pipe", "socket", "endless device")])

@@ -3,7 +3,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.robustness.dicom_elements import join as joined
@@ -45,6 +45,7 @@ def test_splitting_and_joining_gives_the_file_back(sound):
 @given(
     kinds=st.lists(st.sampled_from(sorted(set(CHANGES) - set(BOMBS))), min_size=1, max_size=3), seed=st.integers(0, 999)
 )
+@example(kinds=["wrong frames"], seed=7)  # two values for NumberOfFrames
 def test_a_file_broken_in_several_ways_is_read_or_refused_by_name(sound, tmp_path, kinds, seed):
     path, changed = tmp_path / "broken.dcm", sound.read_bytes()
     for number, kind in enumerate(kinds):
