@@ -20,7 +20,7 @@ from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.views import VIEWS
 from training import pack_crops, packs
 from training.evaluation_metrics import GradedRows, LocatedPoints, RankedLevels
-from training.examples import GradeExamples, select
+from training.examples import GradeExamples, select, windows
 from training.fold_checkpoints import CPU, FoldCheckpoints
 from training.single_slice import levels_on, sagittal_slice
 
@@ -30,8 +30,7 @@ MARGINS = range(5)
 
 def window_grades(nets: Sequence[GradeNet], examples: GradeExamples, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Mean probabilities of nets for the middle of crops, which may be wider than their window, (n, heads, 3)."""
-    top, left = ((have - want) // 2 for have, want in zip(examples.images.shape[2:], shape, strict=True))
-    pictures = examples.images[:, :, top : top + shape[0], left : left + shape[1]]
+    pictures = windows(examples.images, shape)
     return grade_crops(nets, pictures, torch.from_numpy(examples.level.astype(np.int64)), examples.shown)
 
 

@@ -17,7 +17,7 @@ from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from lumbar_kernel.views import VIEWS
 from training.augment import Spatial
-from training.examples import GradeExamples, concatenate, load_grades, select
+from training.examples import GradeExamples, concatenate, load_grades, select, windows
 from training.grade_batches import BatchMaker, Draws, Sampler, Variation, scaled_for_net
 from training.pretrained import start_from_grader, start_from_pretrained
 from training.trainer import Trainer, example_files, pick_device, run_parser, steps_of, validation_indices, write_result
@@ -105,12 +105,12 @@ def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
 def predict(model: GradeNet, examples: GradeExamples, task: Task, *, at_once: int = 256) -> NDArray[np.float64]:
     """Probabilities of the middle of examples, without changes, (n, heads, 3), on the model's device."""
     device, shape = next(model.parameters()).device, VIEWS[task.view].geometry.shape
-    top, left = ((have - want) // 2 for have, want in zip(examples.images.shape[2:], shape, strict=True))
+    images = windows(examples.images, shape)
     used = slices_used(task.in_chans, examples.images.shape[1])
     predicted = []
     for start in range(0, len(examples.level), at_once):
         block = slice(start, start + at_once)
-        stacks = torch.from_numpy(examples.images[block, used, top : top + shape[0], left : left + shape[1]])
+        stacks = torch.from_numpy(images[block, used])
         level, shown = (torch.from_numpy(values[block]).to(device) for values in (examples.level, examples.shown))
         pictures = scaled_for_net(stacks.to(device).float(), in_chans=task.in_chans)
         with torch.autocast(device.type, enabled=device.type == "cuda"):
