@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,12 @@ from lumbar_kernel.study import Slice
 ANTIALIAS = 0.45
 """Gaussian sigma per unit of downsampling; halves the signal at the new Nyquist limit without visible blur."""
 
+
+NORMAL_PERCENTILES = (1.0, 99.0)
+"""Of the pixels above 0, which `normalise` brings to 0 and 1."""
+
+FEWEST_PIXELS = 16
+"""An image with fewer pixels above 0 shows nothing."""
 
 ALIGNED = 1e-9
 """Pixels a step sideways below which a grid runs along the rows and columns of its slice."""
@@ -178,12 +185,31 @@ def _prefilter_sigma(per_row: FloatArray, per_column: FloatArray, *, factor: flo
     return row, column
 
 
-def normalise(image: NDArray[np.float32], *, low: float = 1.0, high: float = 99.0) -> NDArray[np.float32]:
+def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The image scaled so that its low and high percentiles become 0 and 1, clipped to [0, 1.5]; flat images give 0."""
     inside = image[image > 0]
-    if inside.size < 16:
+    if inside.size < FEWEST_PIXELS:
         return np.zeros_like(image)
-    bottom, top = np.percentile(inside, [low, high])
+    bottom, top = np.percentile(inside, NORMAL_PERCENTILES)
+    return _scaled(image, bottom, top)
+
+
+def normalise_bytes(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What `normalise` makes of an image of bytes, whose levels are counted rather than sorted."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    counts[0] = 0
+    ends = counts.cumsum()
+    if ends[-1] < FEWEST_PIXELS:
+        return np.zeros(image.shape, np.float32)
+    place = np.array(NORMAL_PERCENTILES) / 100 * (ends[-1] - 1)
+    below = np.floor(place)
+    level, next_level = (np.searchsorted(ends, np.minimum(k, ends[-1] - 1), side="right") for k in (below, below + 1))
+    bottom, top = level + (place - below) * (next_level - level)
+    scaled: NDArray[np.float32] = _scaled(np.arange(256), bottom, top)[image]
+    return scaled
+
+
+def _scaled(image: NDArray[Any], bottom: float, top: float) -> NDArray[np.float32]:
     # in double precision by name, since NumPy 1 and 2 promote a scalar differently
     image64 = image.astype(np.float64)
     scaled: NDArray[np.float32] = np.clip((image64 - bottom) / max(top - bottom, 1e-6), 0.0, 1.5).astype(np.float32)

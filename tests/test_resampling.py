@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar_kernel.resampling import centred_grid, normalise, sample, stack_around, upright_axes
+from lumbar_kernel.resampling import centred_grid, normalise, normalise_bytes, sample, stack_around, upright_axes
 from tests.conftest import AXIAL, SAGITTAL, make_slice
 
 
@@ -91,6 +91,15 @@ def test_neighbours_are_the_nearest_of_the_same_block_in_any_file_order():
         assert stack_around(slices, stack[1], count=3) == (stack[0], stack[1], stack[2])
         assert stack_around(slices, stack[3], count=3) == (stack[2], stack[3], None)
         assert stack_around(slices, stack[1], count=5) == (None, *stack)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bytes_are_normalised_as_numbers_are(seed):
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(1, 257)
+    image = rng.integers(0, levels, size=(3, *rng.integers(1, 40, 2))).astype(np.uint8)
+    image[rng.random(image.shape) < rng.random()] = 0
+    assert np.allclose(normalise_bytes(image), normalise(image.astype(np.float32)), rtol=1e-5, atol=1e-6)
 
 
 def test_neighbours_follow_the_patient_not_the_normal():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
@@ -64,8 +63,8 @@ def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
     """Measured grading time of a member on this machine's processor."""
     manifest = read_manifest(weights)
     spec = next(item for item in manifest.members if item.name == name)
-    view, device = VIEWS[spec.view], torch.device("cpu")
-    nets = load_member(spec, weights, device=device)
+    view = VIEWS[spec.view]
+    nets = load_member(spec, weights)
     count, geometry = len(level_and_side(view)), view.geometry
     images = np.random.default_rng(0).integers(0, 255, (count, geometry.slices, *geometry.shape), dtype=np.uint8)
     crops = Crops(images, np.ones(count, bool), np.ones((count, geometry.slices), bool))
@@ -82,8 +81,8 @@ def stage_seconds(weights: Path) -> dict[str, float]:
 
     Nothing where the localiser does not find its levels.
     """
-    manifest, device = read_manifest(weights), torch.device("cpu")
-    sagittal, axial = (load_localiser(s, weights, device=device) for s in (manifest.sagittal, manifest.axial))
+    manifest = read_manifest(weights)
+    sagittal, axial = (load_localiser(s, weights) for s in (manifest.sagittal, manifest.axial))
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(Path(folder), studies=1, seed=0)
         (files,) = find_studies(Path(folder))

@@ -60,7 +60,7 @@ def axial_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoin
 
 
 def _localiser(spec: LocaliserSpec, manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
-    nets = load_localiser(spec, manifest.folder, device=CPU)
+    nets = load_localiser(spec, manifest.folder)
     return FoldCheckpoints.of(spec.files, nets, out_of_fold=out_of_fold)
 
 

@@ -21,7 +21,7 @@ from lumbar_kernel.views import VIEWS
 from training import pack_crops, packs
 from training.evaluation_metrics import GradedRows, LocatedPoints, RankedLevels
 from training.examples import GradeExamples, select, windows
-from training.fold_checkpoints import CPU, FoldCheckpoints
+from training.fold_checkpoints import FoldCheckpoints
 from training.single_slice import levels_on, sagittal_slice
 
 MARGINS = range(5)
@@ -40,7 +40,7 @@ def member_grades(
     """Probabilities of each member of a view for stored crops, (n, heads, 3); NaN where no network may be used."""
     predicted = {}
     for spec in (item for item in manifest.members if item.view == view):
-        nets = load_member(spec, manifest.folder, device=CPU)
+        nets = load_member(spec, manifest.folder)
         probabilities = np.full((len(examples.images), len(VIEWS[view].groups), 3), np.nan)
         for rows, usable in FoldCheckpoints.of(spec.files, nets, out_of_fold=out_of_fold).of_rows(examples.fold):
             probabilities[rows] = window_grades(usable, select(examples, rows), VIEWS[view].geometry.shape)

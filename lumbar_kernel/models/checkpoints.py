@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +51,13 @@ class LoadedModels:
     axial: list[HeatmapNet]
     members: dict[str, list[GradeNet]]
 
+    def on(self, device_name: str) -> LoadedModels:
+        """The networks on a device; those of this object are moved, not copied."""
+        device = torch.device(device_name)
+        for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
+            net.to(device)
+        return replace(self, device=device)
+
 
 def load_models(folder: Path | None, device_name: str, *, strict: bool = False) -> tuple[LoadedModels, dict[str, str]]:
     """The networks of a weights folder on a device, and what could not be loaded, with the reason.
@@ -69,12 +77,11 @@ def load_models(folder: Path | None, device_name: str, *, strict: bool = False) 
 
 def load_networks(manifest: Manifest, device_name: str, *, strict: bool = False) -> tuple[LoadedModels, dict[str, str]]:
     """The networks of a manifest, which may list some of its folder's checkpoints only; else as `load_models`."""
-    device = torch.device(device_name)
     failed: dict[str, str] = {}
 
     def load_or_note(name: str, load: Callable[..., list[Net]], spec: MemberSpec | LocaliserSpec) -> list[Net]:
         try:
-            return load(spec, manifest.folder, device=device)
+            return load(spec, manifest.folder)
         except WeightsError as error:
             if strict:
                 raise
@@ -84,16 +91,16 @@ def load_networks(manifest: Manifest, device_name: str, *, strict: bool = False)
     members = {spec.name: load_or_note(spec.name, load_member, spec) for spec in manifest.members}
     models = LoadedModels(
         manifest=manifest,
-        device=device,
-        sagittal=load_localiser(manifest.sagittal, manifest.folder, device=device),
+        device=torch.device("cpu"),
+        sagittal=load_localiser(manifest.sagittal, manifest.folder),
         axial=load_or_note("axial localiser", load_localiser, manifest.axial),
         members={name: nets for name, nets in members.items() if nets},
     )
-    return models, failed
+    return models.on(device_name), failed
 
 
-def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -> list[HeatmapNet]:
-    """The heatmap networks of a localiser on a device, in evaluation mode; raises WeightsError."""
+def load_localiser(spec: LocaliserSpec, folder: Path) -> list[HeatmapNet]:
+    """The heatmap networks of a localiser, in evaluation mode; raises WeightsError."""
 
     def create() -> HeatmapNet:
         return HeatmapNet(spec.architecture, points=spec.points)
@@ -101,11 +108,11 @@ def load_localiser(spec: LocaliserSpec, folder: Path, *, device: torch.device) -
     def example() -> tuple[torch.Tensor, ...]:
         return (_noise(1, 1, *EXAMPLE_SHAPE),)
 
-    return _load_all(create, example, folder, spec.files, device=device)
+    return _load_all(create, example, folder, spec.files)
 
 
-def load_member(spec: MemberSpec, folder: Path, *, device: torch.device) -> list[GradeNet]:
-    """The fold checkpoints of a member on a device, in evaluation mode; raises WeightsError."""
+def load_member(spec: MemberSpec, folder: Path) -> list[GradeNet]:
+    """The fold checkpoints of a member, in evaluation mode; raises WeightsError."""
     view = VIEWS[spec.view]
 
     def create() -> GradeNet:
@@ -116,7 +123,7 @@ def load_member(spec: MemberSpec, folder: Path, *, device: torch.device) -> list
         shown = torch.ones(1, slices, dtype=torch.bool)
         return _noise(1, slices, *view.geometry.shape), torch.zeros(1, dtype=torch.long), shown
 
-    return _load_all(create, example, folder, spec.files, device=device)
+    return _load_all(create, example, folder, spec.files)
 
 
 def _load_all(
@@ -124,11 +131,15 @@ def _load_all(
     example: Callable[[], tuple[torch.Tensor, ...]],
     folder: Path,
     items: Sequence[WeightsFile],
-    *,
-    device: torch.device,
 ) -> list[Net]:
     """The networks of one architecture with the weights of each file, batch norms folded; `example` makes inputs."""
-    nets = [_load(create, folder, item) for item in items]
+    made: list[Net] = []
+
+    def create_once() -> Net:
+        made.append(copy.deepcopy(made[0]) if made else create())  # copying takes half as long as making another one
+        return made[-1]
+
+    nets = [_load(create_once, folder, item) for item in items]
     inputs = example()
     if pairs := batch_norm_pairs(nets[0], *inputs):
         expected = _outputs(nets[0], inputs)
@@ -138,7 +149,7 @@ def _load_all(
             nets[0], pairs = _load(create, folder, items[0]), ()  # it uses a convolution in more than one way
         for net in nets[1:]:
             fold(net, pairs)
-    return [net.to(device, memory_format=torch.channels_last) for net in nets]  # type: ignore[call-overload]
+    return [net.to(memory_format=torch.channels_last) for net in nets]
 
 
 def _load(create: Callable[[], Net], folder: Path, item: WeightsFile) -> Net:
@@ -154,7 +165,7 @@ def _load(create: Callable[[], Net], folder: Path, item: WeightsFile) -> Net:
         raise WeightsError(msg)
     try:
         net = create()
-        net.load_state_dict(from_bytes(raw))
+        net.load_state_dict(from_bytes(raw), assign=True)
     except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:
         msg = f"weights {path} do not fit the architecture that the manifest names: {error}"
         raise WeightsError(msg) from error

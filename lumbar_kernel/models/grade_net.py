@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lumbar_kernel.models.batch_sizes import filled
-from lumbar_kernel.resampling import normalise
+from lumbar_kernel.resampling import normalise, normalise_bytes
 from lumbar_kernel.schema import LEVELS, SEVERITIES
 
 LATERAL = 3
@@ -89,8 +89,9 @@ class GradeNet(nn.Module):
         return features
 
 
-def to_input(crops: NDArray[np.uint8], *, in_chans: int) -> NDArray[np.float32]:
+def to_input(crops: NDArray[np.uint8] | NDArray[np.float32], *, in_chans: int) -> NDArray[np.float32]:
     """What a net sees of crops (n, slices, rows, columns): slices that it takes at once share a scale around zero."""
-    at_once = crops.reshape(-1, in_chans, *crops.shape[2:]).astype(np.float32)
-    scaled = np.stack([normalise(one) for one in at_once])
+    scale = normalise_bytes if crops.dtype == np.uint8 else normalise
+    at_once = crops.reshape(-1, in_chans, *crops.shape[2:])
+    scaled = np.stack([scale(one) for one in at_once])
     return np.asarray((scaled - 0.4) / 0.3, dtype=np.float32).reshape(crops.shape)

@@ -31,14 +31,17 @@ def to_bytes(state: Mapping[str, Tensor]) -> bytes:
 
 
 def from_bytes(raw: bytes) -> dict[str, Tensor]:
-    """The weights in single or half precision; raises SafetensorError for bytes that are no such file."""
+    """The weights in single precision; raises SafetensorError for bytes that are no such file."""
     stored = safetensors.torch.load(raw)
     weights = {}
     for name, value in stored.items():
         if name.endswith(SCALE) and name.removesuffix(SCALE) in stored:
             continue
         scale = stored.get(name + SCALE)
-        weights[name] = value if scale is None else value.float() * _by_channel(scale, value)
+        if scale is not None:
+            weights[name] = value * _by_channel(scale, value)
+        else:
+            weights[name] = value.float() if value.is_floating_point() else value
     return weights
 
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lumbar_kernel.config import Config
-from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.messages import Shard, studies_at_once
 from lumbar_kernel.study import StudyFiles
-
-HEAD_START_BLOCKS = 3
-"""Blocks that the first worker on the processor grades while the others still import their packages."""
 
 
 def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
@@ -21,18 +17,10 @@ def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
 def shards(
     studies: Sequence[StudyFiles], devices: Sequence[str], *, drawn: frozenset[str] = frozenset()
 ) -> list[Shard]:
-    """Whole blocks of studies dealt out to the devices in turn; no shard is empty.
-
-    On the processor, where the other workers start later, the first one gets a few blocks more.
-    """
+    """Whole blocks of studies dealt out to the devices in turn; no shard is empty."""
     size = studies_at_once(devices[0])
     blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
-    ahead = HEAD_START_BLOCKS if set(devices) == {CPU} else 0
-    taken = [0] * ahead + [k % len(devices) for k in range(bool(ahead), len(blocks) + 1)]
-    dealt = [
-        [item for block, taker in zip(blocks, taken, strict=False) if taker == k for item in block]
-        for k in range(len(devices))
-    ]
+    dealt = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
     return [
         Shard(k, tuple(items), device, pictured=drawn)
         for k, (items, device) in enumerate(zip(dealt, devices, strict=True))

@@ -30,6 +30,17 @@ from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
 
+LOAD = "load weights"
+
+Loaded = tuple[LoadedModels, dict[str, str]]
+"""Networks, and each member that could not be loaded with the reason."""
+
+
+def load(config: Config, device: str, *, recorder: Recorder) -> Loaded:
+    """The networks of a run on a device; raises WeightsError."""
+    with recorder.timed(LOAD):
+        return with_injected_faults(LOAD, (), lambda: load_models(config.weights, device, strict=config.strict))
+
 
 def run(
     config: Config,
@@ -39,6 +50,7 @@ def run(
     budget: Budget,
     emit: Callable[[Message], None],
     loader: StudyLoader | None = None,
+    loaded: Loaded | None = None,
 ) -> Done:
     """Grade the studies of a shard, emit every improvement, and return the closing message.
 
@@ -49,15 +61,14 @@ def run(
         budget: asked before every step.
         emit: takes messages; the receiver owns the file.
         loader: that may have begun to read the studies, None to make one.
+        loaded: networks on the processor, None to load them.
 
     Raises:
         WeightsError: no localiser can be loaded, so nothing can be graded.
     """
-    emit(Step("load weights", (), {}))
-    with recorder.timed("load weights"):
-        models, failed = with_injected_faults(
-            "load weights", (), lambda: load_models(config.weights, shard.device, strict=config.strict)
-        )
+    emit(Step(LOAD, (), {}))
+    models, failed = loaded or load(config, shard.device, recorder=recorder)
+    models = models.on(shard.device)
     emit(Ready(device=str(models.device), weights_sha256=models.manifest.sha256, members_failed=failed))
     return grade_with(models, config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import secrets
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -83,16 +87,22 @@ def _finite_study(files: StudyFiles) -> Study:
 
 
 class ReaderProcess:
-    """One reader process and the pipe to it."""
+    """One reader process and the pipe to it.
 
-    def __init__(self) -> None:
-        context = spawn_context()
-        self._pipe, remote_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(remote_end,), daemon=True)
+    Args:
+        fork: copy this process, which must have one thread, rather than start a new one that imports everything again.
+        foreign: pipes of this process that a copy must close, so that they end with their owners.
+    """
+
+    def __init__(self, *, fork: bool = False, foreign: Sequence[Connection] = ()) -> None:
+        context: Any = multiprocessing.get_context("fork") if fork else spawn_context()
+        self.pipe, remote_end = context.Pipe()
+        copied = (self.pipe, *foreign) if fork else ()
+        self.process: BaseProcess = context.Process(target=_serve, args=(remote_end, copied), daemon=True)
         try:
             self.process.start()
         except OSError as error:
-            self._pipe.close()
+            self.pipe.close()
             msg = f"no reader process could be started: {error}"
             raise ReaderLostError(msg, temporary=_lacks_memory(error)) from error
         finally:
@@ -123,7 +133,7 @@ class ReaderProcess:
 
     def stop(self) -> None:
         """Stop the process, killing it if it does not exit in time."""
-        self._pipe.close()
+        self.pipe.close()
         self.process.join(STOP_SECONDS)
         if self.process.is_alive():
             self.process.kill()
@@ -133,16 +143,26 @@ class ReaderProcess:
     def _answer(self, task: tuple[StudyFiles, str] | None, timeout: float | None) -> tuple[ReadResult, bool]:
         try:
             if task is not None:
-                self._pipe.send(task)
-            if not self._pipe.poll(timeout):
+                self.pipe.send(task)
+            if not self.pipe.poll(timeout):
                 msg = f"the reader took longer than {timeout:g} s and was stopped"
                 raise ReaderLostError(msg)
-            answer: tuple[ReadResult, bool] = self._pipe.recv()
+            answer: tuple[ReadResult, bool] = self.pipe.recv()
         except (EOFError, OSError) as error:
             self.process.join(STOP_SECONDS)
             msg = f"the reader process died (exit code {self.process.exitcode})"
             raise ReaderLostError(msg) from error
         return answer
+
+
+def forked_readers(count: int, *, foreign: Sequence[Connection]) -> list[ReaderProcess]:
+    """Readers that are copies of this process, which must have one thread; fewer when memory is short."""
+    readers: list[ReaderProcess] = []
+    with suppress(ReaderLostError):
+        for _ in range(count):
+            readers.append(ReaderProcess(fork=True, foreign=(*foreign, *(reader.pipe for reader in readers))))
+            readers[-1].await_ready()
+    return readers
 
 
 def _lacks_memory(error: Exception) -> bool:
@@ -159,8 +179,10 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _serve(pipe: Connection) -> None:
-    """Entry of a reader process: read the studies sent through the pipe until it closes."""
+def _serve(pipe: Connection, copied: Sequence[Connection]) -> None:
+    """Entry of a reader process: read the studies sent through the pipe until it closes; copied pipes are closed."""
+    for other in copied:
+        other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     cv2.setNumThreads(1)  # parallelism comes from several readers
     _limit_memory()

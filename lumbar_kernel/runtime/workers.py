@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.models.manifest import WAITING
@@ -26,12 +27,17 @@ from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.devices import CPU
-from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update
-from lumbar_kernel.runtime.process_settings import die_with_parent, keep_freed_memory, one_thread
+from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
+from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
+from lumbar_kernel.runtime.process_settings import die_with_parent, one_thread, prepare_grading
+from lumbar_kernel.runtime.reader_process import ReaderProcess, forked_readers
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
+
+if TYPE_CHECKING:
+    from lumbar_kernel.runtime.pipeline import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +54,6 @@ MOST_LOST = 4
 """A stage that has ended or hung this many workers is skipped for all studies."""
 
 STARTING = "start"
-Entry = Callable[[Config, Shard, float | None, Connection], None]
 
 
 @dataclass(eq=False)
@@ -56,7 +61,7 @@ class _Worker:
     """One worker as the supervisor sees it."""
 
     shard: Shard
-    process: BaseProcess
+    process: BaseProcess | ForkedWorker
     receiver: Connection
     heard: float
     step: Step = field(default_factory=lambda: Step(STARTING, (), {}))
@@ -78,7 +83,7 @@ class WorkerPool:
         devices: one process each.
         budget: of the run; a worker that starts later gets what is left.
         clock: seconds that never run backwards.
-        entry: function that a worker runs; takes config, shard, seconds (None without limit) and the end of a pipe.
+        fork: what workers share and do.
 
     Attributes:
         failures: how workers were lost; they belong to no particular study.
@@ -92,10 +97,10 @@ class WorkerPool:
         budget: Budget,
         *,
         clock: Callable[[], float] = time.monotonic,
-        entry: Entry | None = None,
+        fork: Fork[Any] | None = None,
     ) -> None:
-        self._entry = entry or worker_process
-        self._graded = False  # whether any study has its first grades
+        self._fork: Fork[Any] = fork or Fork(load=load_networks, entry=worker_process)
+        self._server: ForkServer | None = None
         self.failures: list[Failure] = []
         least_ahead = 1 if devices[0] == CPU else AHEAD_OF_ACCELERATORS
         readers, ahead = max(1, config.readers // len(devices)), max(least_ahead, config.ahead // len(devices))
@@ -108,6 +113,8 @@ class WorkerPool:
         self._seconds: Counter[str] = Counter()
 
     def __enter__(self) -> WorkerPool:
+        if CAN_FORK:
+            self._fork_waiting()
         self._start_waiting()
         return self
 
@@ -136,6 +143,8 @@ class WorkerPool:
     def messages(self, seconds: float) -> Iterator[Message]:
         """The messages that arrive within so many seconds; returns after the first batch."""
         self._start_waiting()
+        while self._server and self._server.receive():
+            pass
         readable = multiprocessing.connection.wait([worker.receiver for worker in self._running], seconds)
         now = self._clock()
         for worker in [item for item in self._running if item.receiver in readable]:
@@ -150,7 +159,6 @@ class WorkerPool:
                 worker.step = message
                 continue
             worker.ready = worker.ready or isinstance(message, Ready)
-            self._graded = self._graded or isinstance(message, Update)
             if isinstance(message, Done):
                 worker.step = replace(worker.step, seconds=message.recorder.stages)
                 self._stop(worker, patience=0.0)  # its files are closed, and unloading torch takes time
@@ -168,26 +176,36 @@ class WorkerPool:
         until = self._clock() + self._patience()
         for worker in list(self._running):
             self._stop(worker, patience=max(0.0, until - self._clock()))
+        if self._server:
+            self._server.close(self._patience())
+
+    def _fork_waiting(self) -> None:
+        """Let a server load the networks and fork a worker for each free device."""
+        shards = self._next_shards()
+        pipes = [spawn_context().Pipe(duplex=False) for _ in shards]
+        tasks = [(shard, sender) for shard, (_, sender) in zip(shards, pipes, strict=True)]
+        self._server = ForkServer(self._fork, self._config, tasks, self._seconds_left())
+        for shard, (receiver, _), process in zip(shards, pipes, self._server.workers, strict=True):
+            self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
 
     def _start_waiting(self) -> None:
-        """Start workers on the free devices.
-
-        On the processor the others wait for the grades of the first one: importing their packages beside it would make
-        these come later.
-        """
-        while self._waiting and self._free:
-            if self._free[0] == CPU and self._running and not self._graded:
-                return
-            self._start(replace(self._waiting.pop(0), device=self._free.pop(0)))
-
-    def _start(self, shard: Shard) -> None:
+        """Start a worker of its own for each free device."""
         context = spawn_context()
-        receiver, sender = context.Pipe(duplex=False)
-        seconds = None if self._config.seconds is None else max(0.0, self._budget.margin())
-        process = context.Process(target=self._entry, args=(self._config, shard, seconds, sender))
-        process.start()
-        sender.close()
-        self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
+        for shard in self._next_shards():
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (self._fork.entry, self._config, shard, self._seconds_left(), sender)
+            process = context.Process(target=_run_alone, args=arguments)
+            process.start()
+            sender.close()
+            self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
+
+    def _next_shards(self) -> list[Shard]:
+        """Waiting shards, each with a free device; neither waits nor is free any more."""
+        count = min(len(self._waiting), len(self._free))
+        return [replace(self._waiting.pop(0), device=self._free.pop(0)) for _ in range(count)]
+
+    def _seconds_left(self) -> float | None:
+        return None if self._config.seconds is None else max(0.0, self._budget.margin())
 
     def _patience(self) -> float:
         """Seconds to wait for a worker to exit, fewer when the deadline is near."""
@@ -210,6 +228,9 @@ class WorkerPool:
 
     def _replace(self, worker: _Worker, kind: str, reason: str) -> None:
         """Record how a worker was lost, and queue the rest of its shard."""
+        if worker.process.pid is None:
+            self._start_without_server(worker, kind, reason)
+            return
         stage, studies = worker.step.stage, worker.step.studies
         text = f"{reason}, on {worker.shard.device}, at {', '.join(studies) or 'no study in particular'}"
         failure = Failure(stage, kind, text)
@@ -230,32 +251,94 @@ class WorkerPool:
             self._free.append(CPU)
         self._start_waiting()
 
+    def _start_without_server(self, worker: _Worker, kind: str, reason: str) -> None:
+        """Queue the shard of a worker whose server was lost before it forked; the loss is that of all its workers."""
+        failure = Failure(STARTING, kind, f"{reason}, before the networks were loaded; each worker loads its own")
+        if kind not in [item.type for item in self.failures]:
+            logger.warning("%s: %s", failure.stage, failure.message)
+            self.failures.append(failure)
+        self._waiting.append(worker.shard)
+        self._free.append(worker.shard.device)
+        self._start_waiting()
 
-def grade_shard(config: Config, shard: Shard, budget: Budget, emit: Callable[[Message], None]) -> Done:
-    """Grade a shard in this process; the closing message also records an error that ended the pipeline."""
-    recorder, outer = Recorder(strict=config.strict), Recorder()
+
+def load_networks(config: Config) -> tuple[Recorder, Loaded | None]:
+    """What workers share: the networks on the processor, None where each has to find out why they cannot be loaded."""
+    recorder, outer, loaded = Recorder(strict=config.strict), Recorder(), None
+    with outer.guard(None, "load networks"), one_thread():
+        with recorder.timed("import packages"):
+            from lumbar_kernel.runtime.pipeline import load
+        loaded = load(config, CPU, recorder=recorder)
+    return recorder, loaded
+
+
+def grade_shard(
+    config: Config,
+    shard: Shard,
+    budget: Budget,
+    emit: Callable[[Message], None],
+    *,
+    recorder: Recorder | None = None,
+    loaded: Loaded | None = None,
+    spare: list[ReaderProcess] | None = None,
+) -> Done:
+    """Grade a shard in this process; the closing message also records an error that ended the pipeline.
+
+    Args:
+        config: options of the run.
+        shard: studies and device.
+        budget: asked before every step.
+        emit: takes messages.
+        recorder: with seconds that were spent before, None for a new one.
+        loaded: networks on the processor, None to load them.
+        spare: readers that wait for studies.
+    """
+    recorder, outer = recorder or Recorder(strict=config.strict), Recorder()
     done = Done(recorder=recorder)
-    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies) as loader:
+    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
         if not (config.resume or shard.resume):  # else the journal tells first which studies are left
             loader.start()
         with recorder.timed("import packages"):
             from lumbar_kernel.runtime.pipeline import run  # brings torch
         with one_thread():
-            done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader)
+            done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader, loaded=loaded)
     for failure in outer.failures(None):
         recorder.add(None, recorder.last or failure)
     return done
 
 
-def worker_process(config: Config, shard: Shard, seconds: float | None, sender: Connection) -> None:
-    """Entry of a worker: sends its messages through the pipe; an error that ends it is sent as well."""
+def worker_process(
+    config: Config, shard: Shard, budget: Budget, sender: Connection, shared: tuple[Recorder, Loaded | None] | None
+) -> None:
+    """Entry of a worker: sends its messages through the pipe; an error that ends it is sent as well.
+
+    Args:
+        config: options of the run.
+        shard: studies and device.
+        budget: what is left of the time.
+        sender: end of the pipe.
+        shared: what `load_networks` gave a worker that was forked, None for one that was started by itself.
+    """
     os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
     die_with_parent()
-    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    sender.send(grade_shard(config, shard, Budget(seconds, reserve=config.reserve), sender.send))
+    if shared is None:
+        sender.send(grade_shard(config, shard, budget, sender.send))
+        return
+    recorder, loaded = shared
+    spare = forked_readers(min(config.readers, len(shard.studies)), foreign=(sender,))
+    first = recorder if shard.number == 0 else None  # what was spent for all counts once
+    sender.send(grade_shard(config, shard, budget, sender.send, recorder=first, loaded=loaded, spare=spare))
+
+
+def _run_alone(
+    entry: Callable[..., None], config: Config, shard: Shard, seconds: float | None, sender: Connection
+) -> None:
+    """Entry of a worker that no server forks."""
+    prepare_grading()
+    entry(config, shard, Budget(seconds, reserve=config.reserve), sender, None)
 
 
 def _exit(*_: object) -> None:

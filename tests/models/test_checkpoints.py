@@ -130,8 +130,8 @@ def test_a_wheel_without_weights_leaves_the_prior(data, tmp_path, monkeypatch):
 
 def test_nets_come_ready_for_use(untrained):
     manifest = read_manifest(untrained)
-    nets = load_localiser(manifest.sagittal, untrained, device=CPU)
-    nets += [net for spec in manifest.members for net in load_member(spec, untrained, device=CPU)]
+    nets = load_localiser(manifest.sagittal, untrained)
+    nets += [net for spec in manifest.members for net in load_member(spec, untrained)]
     assert not any(net.training for net in nets)
     assert {parameter.dtype for net in nets for parameter in net.parameters()} == {torch.float32}
 
@@ -162,7 +162,7 @@ def test_a_network_that_folding_would_change_is_used_as_it_is(untrained, tmp_pat
     monkeypatch.setattr("lumbar_kernel.models.checkpoints.HeatmapNet", Doubling)
     spec = replace(read_manifest(untrained).sagittal, files=(file, file))
     pictures = torch.randn(1, 1, 4, 4)
-    for net in load_localiser(spec, tmp_path, device=CPU):
+    for net in load_localiser(spec, tmp_path):
         assert torch.equal(net(pictures), expected(pictures))
 
 
@@ -172,18 +172,18 @@ def test_a_changed_byte_is_noticed(weights):
     raw[-1] ^= 1
     (weights / spec.files[0].file).write_bytes(raw)
     with pytest.raises(WeightsError, match="SHA-256"):
-        load_member(spec, weights, device=CPU)
+        load_member(spec, weights)
 
 
 def test_a_missing_file_is_named(weights):
     spec = read_manifest(weights).members[0]
     (weights / spec.files[0].file).unlink()
     with pytest.raises(WeightsError, match=spec.files[0].file):
-        load_member(spec, weights, device=CPU)
+        load_member(spec, weights)
 
 
 def test_weights_of_another_architecture_are_refused(weights):
     rewrite(weights, architecture="mobilenetv3_small_075")
     spec = next(item for item in read_manifest(weights).members if item.name == MEMBER)
     with pytest.raises(WeightsError, match="architecture"):
-        load_member(spec, weights, device=CPU)
+        load_member(spec, weights)

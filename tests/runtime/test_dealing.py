@@ -1,7 +1,7 @@
 import pytest
 
 from lumbar_kernel import Config
-from lumbar_kernel.runtime.dealing import HEAD_START_BLOCKS, pictured, shards
+from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.messages import studies_at_once
 
 
@@ -25,15 +25,6 @@ def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
             block = [studies.index(item) for item in shard.studies[start : start + size]]
             assert block[0] % size == 0
             assert block == list(range(block[0], block[0] + len(block)))
-
-
-def test_on_the_processor_the_first_worker_begins_alone_and_gets_more():
-    first, second = shards([Files(number) for number in range(40)], ("cpu", "cpu"))
-    assert len(first.studies) - len(second.studies) in (
-        (HEAD_START_BLOCKS - 1) * studies_at_once("cpu"),
-        HEAD_START_BLOCKS * studies_at_once("cpu"),
-    )
-    assert len(shards([Files(number) for number in range(4)], ("cpu", "cpu"))) == 1
 
 
 @pytest.mark.parametrize(("options", "drawn"), [({"pictures": 2}, 2), ({"html": True}, 9), ({}, 0)])

@@ -1,14 +1,18 @@
 import os
+import signal
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lumbar_kernel import Config
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork
 from lumbar_kernel.runtime.messages import Done, Ready, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool
+from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool, load_networks
 
 
 class Files:
@@ -18,7 +22,7 @@ class Files:
         self.study_id = str(study_id)
 
 
-def fake_process(_, shard, __, sender):
+def fake_process(_, shard, __, sender, ___):
     """Does what a grading process does, without grading: dies or hangs at studies whose names say so."""
     os.setpgid(0, 0)
     if shard.device.startswith("broken"):
@@ -38,35 +42,24 @@ def fake_process(_, shard, __, sender):
     sender.send(Done(recorder))
 
 
-def run(names, devices, tmp_path, **options):
+def nothing(_):
+    """What workers that grade nothing share."""
+
+
+FAKE = Fork(load=nothing, entry=fake_process)
+
+
+def run(names, devices, tmp_path, *, fork=FAKE, **options):
     """What became of a run of the fake process: study → device, accounts, failures."""
     config = Config(data=tmp_path, output=tmp_path, **options)
     found, done = {}, []
-    with WorkerPool(
-        config, [Files(n) for n in names], devices, Budget(None, reserve=0.0), entry=fake_process
-    ) as workers:
+    with WorkerPool(config, [Files(n) for n in names], devices, Budget(None, reserve=0.0), fork=fork) as workers:
         while workers.busy:
             for message in workers.messages(0.5):
                 if isinstance(message, Update):
                     found[message.report.study_id] = message.report.members[0]
                 done += [message] if isinstance(message, Done) else []
     return found, done, workers.failures
-
-
-def test_workers_on_the_processor_start_when_the_first_has_graded(tmp_path):
-    config = Config(data=tmp_path, output=tmp_path)
-    started = []
-
-    class Watched(WorkerPool):
-        def _start(self, shard):
-            started.append((shard.number, self._graded))
-            super()._start(shard)
-
-    files = [Files(number) for number in range(12)]
-    with Watched(config, files, ("cpu", "cpu"), Budget(None, reserve=0.0), entry=fake_process) as workers:
-        while workers.busy:
-            list(workers.messages(0.5))
-    assert started == [(0, False), (1, True)]
 
 
 def test_two_devices_share_the_studies(tmp_path):
@@ -119,3 +112,77 @@ def test_a_stage_that_ends_process_after_process_is_left_out(tmp_path):
 def test_a_strict_run_does_not_go_on(tmp_path):
     found, done, failures = run(["dies", "1"], ("cpu",), tmp_path, strict=True)
     assert (found, done, len(failures)) == ({}, [], 1)
+
+
+def dies(_):
+    os._exit(5)
+
+
+def hangs(_):
+    time.sleep(1000)
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+@pytest.mark.parametrize(("load", "kind"), [(dies, "ProcessDied"), (hangs, "ProcessHung")])
+def test_without_the_process_that_loads_for_all_each_worker_loads_for_itself(load, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("lumbar_kernel.runtime.workers.START_SECONDS", 1.0)
+    names = range(8)
+    found, done, failures = run(names, ("cpu", "cpu"), tmp_path, fork=Fork(load, fake_process), study_seconds=1.0)
+    assert found == {str(number): "cpu" for number in names}
+    assert len(done) == 2
+    assert (failures[0].stage, failures[0].type) == ("start", kind)
+    assert "each worker loads its own" in failures[0].message
+
+
+def kills_its_parent(config, shard, budget, sender, shared):
+    """Ends the process that forked it, once, and grades as the fake does."""
+    killed = config.output / "killed"
+    if not killed.exists():
+        killed.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(1000)  # it dies with its parent
+    fake_process(config, shard, budget, sender, shared)
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+def test_workers_that_die_with_their_parent_are_replaced(tmp_path):
+    found, done, failures = run(range(8), ("cpu", "cpu"), tmp_path, fork=Fork(nothing, kills_its_parent))
+    assert sorted(found, key=int) == [str(number) for number in range(8)]
+    assert len(done) == 2
+    assert failures
+
+
+def tells_what_it_shares(_, shard, __, sender, shared):
+    """Sends what is shared, and whether CUDA may no longer be started."""
+    import torch
+
+    os.setpgid(0, 0)
+    report = StudyReport(shard.studies[0].study_id, members=(str(shared), str(torch.cuda._is_in_bad_fork())))
+    sender.send(Update(np.full((25, 3), 1 / 3), ((),) * 25, report))
+    sender.send(Done(Recorder()))
+
+
+def threads_after_loading(config):
+    """How many threads the process has that loads the networks."""
+    _, loaded = load_networks(config)
+    assert loaded is not None
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+def test_networks_are_loaded_by_a_process_of_one_thread_that_leaves_accelerators_alone(tmp_path):
+    config = Config(data=tmp_path, output=tmp_path)
+    fork = Fork(threads_after_loading, tells_what_it_shares)
+    files = [Files(number) for number in range(4)]
+    with WorkerPool(config, files, ("cpu", "cpu"), Budget(None, reserve=0.0), fork=fork) as workers:
+        messages = []
+        while workers.busy:
+            messages += [item for item in workers.messages(0.5) if isinstance(item, Update)]
+    assert [item.report.members for item in messages] == [("1", "False")] * 2
+
+
+def test_workers_start_one_by_one_where_processes_cannot_be_forked(tmp_path, monkeypatch):
+    monkeypatch.setattr("lumbar_kernel.runtime.workers.CAN_FORK", False)
+    found, done, failures = run(range(16), ("one", "two"), tmp_path)
+    assert set(found.values()) == {"one", "two"}
+    assert (len(found), len(done), failures) == (16, 2, [])

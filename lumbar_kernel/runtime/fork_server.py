@@ -1,0 +1,179 @@
+"""A process that imports torch and loads the networks once, then forks the first workers of a run.
+
+Each worker would spend seconds and hundreds of megabytes on that; forked ones share both. The server computes on one
+thread and on the processor alone, since a fork copies neither threads nor an accelerator that was started. Workers that
+replace lost ones are started without it.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+from lumbar_kernel.config import Config
+from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.messages import Shard
+from lumbar_kernel.runtime.process_settings import die_with_parent, prepare_grading
+
+CAN_FORK = sys.platform == "linux"
+"""Elsewhere processes cannot be forked, or system libraries do not survive it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Fork(Generic[T]):
+    """What the server does.
+
+    Attributes:
+        load: makes what the workers share.
+        entry: a worker's work with a shard, what is left of the time, the end of its pipe and what was loaded.
+    """
+
+    load: Callable[[Config], T]
+    entry: Callable[[Config, Shard, Budget, Connection, T | None], None]
+
+
+class ForkServer:
+    """The server as the pool of workers sees it.
+
+    Args:
+        fork: what it does.
+        config: options of the run.
+        tasks: a shard and the sending end of a pipe for each worker; the ends are closed here.
+        seconds: left to the run, None without a limit.
+    """
+
+    def __init__(
+        self, fork: Fork[T], config: Config, tasks: Sequence[tuple[Shard, Connection]], seconds: float | None
+    ) -> None:
+        context = spawn_context()
+        self._receiver, control = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(fork, config, tuple(tasks), seconds, control))
+        self._process.start()
+        for end in (control, *(sender for _, sender in tasks)):
+            end.close()
+        self.workers = [ForkedWorker(self) for _ in tasks]
+
+    def receive(self, seconds: float = 0.0) -> bool:
+        """Take one message on a worker that has started or ended, waiting so long; False when none came or can come."""
+        try:
+            if not self._receiver.poll(seconds):
+                return False
+            number, pid, exit_code = self._receiver.recv()
+        except (EOFError, OSError):
+            return False
+        self.workers[number].pid, self.workers[number].exitcode = pid, exit_code
+        return True
+
+    def ended(self, seconds: float) -> int | None:
+        """The exit code of the server, None when it does not end within so many seconds."""
+        self._process.join(seconds)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """End the server and with it every worker that it has forked."""
+        self._process.kill()
+
+    def close(self, seconds: float) -> None:
+        """Wait for the server's end, which follows that of its workers, and force it after so many seconds."""
+        self._process.join(seconds)
+        self._process.kill()
+        self._process.join(seconds)
+        self._receiver.close()
+
+
+@dataclass(eq=False)
+class ForkedWorker:
+    """A worker that the server forks, with what a pool needs of a `multiprocessing.Process`.
+
+    Attributes:
+        server: its parent.
+        pid: None until it is forked.
+        exitcode: None until it has ended, or when its server was lost; that of a server that was lost before it forked.
+    """
+
+    server: ForkServer
+    pid: int | None = field(default=None)
+    exitcode: int | None = field(default=None)
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end for so many seconds."""
+        until = time.monotonic() + timeout
+        while self.exitcode is None and self.server.receive(max(0.0, until - time.monotonic())):
+            pass
+        if self.pid is None:
+            self.exitcode = self.server.ended(max(0.0, until - time.monotonic()))
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it; a server that has not come to forking it is ended too."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        while self.server.receive():
+            pass
+        if self.pid is None:
+            self.server.kill()
+        elif self.exitcode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
+
+def _serve(
+    fork: Fork[T],
+    config: Config,
+    tasks: Sequence[tuple[Shard, Connection]],
+    seconds: float | None,
+    control: Connection,
+) -> None:
+    """Entry of the server: load, fork a worker for each task, report their ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops the workers
+    die_with_parent()
+    prepare_grading()
+    budget = Budget(seconds, reserve=config.reserve)
+    loaded = fork.load(config)
+    gc.collect()
+    gc.freeze()  # else the collector would write to shared pages, which copies them
+    context, running = multiprocessing.get_context("fork"), {}
+    for number, (shard, sender) in enumerate(tasks):
+        others = [control, *(other for _, other in tasks[number + 1 :])]
+        process = context.Process(target=_work, args=(fork.entry, config, shard, budget, sender, loaded, others))
+        process.start()
+        sender.close()
+        running[process.sentinel] = number, process
+        control.send((number, process.pid, None))
+    while running:
+        for sentinel in wait(list(running)):
+            assert isinstance(sentinel, int)
+            number, process = running.pop(sentinel)
+            process.join()
+            control.send((number, process.pid, process.exitcode))
+
+
+def _work(
+    entry: Callable[[Config, Shard, Budget, Connection, T | None], None],
+    config: Config,
+    shard: Shard,
+    budget: Budget,
+    sender: Connection,
+    loaded: T | None,
+    others: Sequence[Connection],
+) -> None:
+    """Entry of a forked worker: its pipes must end with their owners, so it closes those that are not its own."""
+    for end in others:
+        end.close()
+    entry(config, shard, budget, sender, loaded)
