@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -190,7 +189,7 @@ def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
     inside = image[image > 0]
     if inside.size < FEWEST_PIXELS:
         return np.zeros_like(image)
-    bottom, top = np.percentile(inside, NORMAL_PERCENTILES)
+    bottom, top = np.percentile(inside, NORMAL_PERCENTILES, overwrite_input=True)
     return _scaled(image, bottom, top)
 
 
@@ -205,15 +204,15 @@ def normalise_bytes(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     below = np.floor(place)
     level, next_level = (np.searchsorted(ends, np.minimum(k, ends[-1] - 1), side="right") for k in (below, below + 1))
     bottom, top = level + (place - below) * (next_level - level)
-    scaled: NDArray[np.float32] = _scaled(np.arange(256), bottom, top)[image]
+    scaled: NDArray[np.float32] = _scaled(np.arange(256, dtype=np.float32), bottom, top)[image]
     return scaled
 
 
-def _scaled(image: NDArray[Any], bottom: float, top: float) -> NDArray[np.float32]:
-    # in double precision by name, since NumPy 1 and 2 promote a scalar differently
-    image64 = image.astype(np.float64)
-    scaled: NDArray[np.float32] = np.clip((image64 - bottom) / max(top - bottom, 1e-6), 0.0, 1.5).astype(np.float32)
-    return scaled
+def _scaled(image: NDArray[np.float32], bottom: float, top: float) -> NDArray[np.float32]:
+    # scalars in single precision by name, since NumPy 1 and 2 promote them differently
+    scaled: NDArray[np.float32] = image - np.float32(bottom)
+    scaled *= np.float32(1 / max(top - bottom, 1e-6))
+    return np.clip(scaled, np.float32(0.0), np.float32(1.5), out=scaled)
 
 
 def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
