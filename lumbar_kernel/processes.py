@@ -1,6 +1,7 @@
 """Processes started afresh ("spawn") that never import the caller's main module.
 
-A fork would copy the locks of torch and CUDA. A plain spawn imports the script that called `predict` once more in every
+A fork would copy the locks of torch and CUDA, except from a process of one thread that was made for it
+(`runtime.fork_server`). A plain spawn imports the script that called `predict` once more in every
 child, which runs it again where it has no `if __name__ == "__main__":`. The processes here run functions of importable
 modules only, so they need nothing of the caller's main module.
 """
