@@ -23,7 +23,7 @@ from lumbar_kernel.config import Config
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import Shard
-from lumbar_kernel.runtime.process_settings import die_with_parent, prepare_grading
+from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, prepare_grading
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere processes cannot be forked, or system libraries do not survive it."""
@@ -145,9 +145,9 @@ def _serve(
     die_with_parent()
     prepare_grading()
     budget = Budget(seconds, reserve=config.reserve)
-    loaded = fork.load(config)
-    gc.collect()
-    gc.freeze()  # else the collector would write to shared pages, which copies them
+    with collection_paused():
+        loaded = fork.load(config)
+        gc.freeze()  # else collections would write to shared pages, which copies them
     context, running = multiprocessing.get_context("fork"), {}
     for number, (shard, sender) in enumerate(tasks):
         others = [control, *(other for _, other in tasks[number + 1 :])]

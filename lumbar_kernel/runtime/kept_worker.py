@@ -25,7 +25,7 @@ from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update
-from lumbar_kernel.runtime.process_settings import die_with_parent, one_thread, prepare_grading
+from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
 from lumbar_kernel.runtime.reader_process import ReaderProcess
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
@@ -224,7 +224,8 @@ def kept_worker_process(config: Config, device: str, pipe: Connection) -> None:
     prepare_grading()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     logging.disable(logging.CRITICAL)  # messages may quote headers; failures travel with the results
-    from lumbar_kernel.models.checkpoints import load_models  # brings torch
+    with collection_paused():
+        from lumbar_kernel.models.checkpoints import load_models  # brings torch
 
     spare: list[ReaderProcess] = []
     with one_thread():

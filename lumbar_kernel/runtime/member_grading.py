@@ -55,10 +55,15 @@ class MemberGrading:
             state.predictions[spec.name] = probabilities
         return state
 
-    def grade(self, spec: MemberSpec, block: Sequence[StudyState]) -> None:
+    def grade(self, spec: MemberSpec, block: Sequence[StudyState], *, size: int = 0) -> None:
         """Add one member's probabilities to several studies, from the journal where it holds all of them.
 
         A block that fails as a whole is tried study by study; so is every block once a process has been lost.
+
+        Args:
+            spec: the member.
+            block: studies that are graded together.
+            size: studies of the whole block where not all of them are prepared yet.
         """
         if spec.stage in self.stages.dropped:
             return
@@ -69,18 +74,19 @@ class MemberGrading:
             for state, probabilities in zip(ungraded, found, strict=True):
                 state.predictions[spec.name] = probabilities
             return
-        if self.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded):
+        if self.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded, size):
             for state in ungraded:
-                self._predict(spec, block, [state])
+                self._predict(spec, block, [state], size)
 
-    def _predict(self, spec: MemberSpec, block: Sequence[StudyState], chosen: Sequence[StudyState]) -> bool:
-        """Let a member grade the chosen studies of a block; returns whether it could.
+    def _predict(self, spec: MemberSpec, block: Sequence[StudyState], chosen: Sequence[StudyState], size: int) -> bool:
+        """Let a member grade the chosen studies of a block of this size; returns whether it could.
 
         The others are replaced by blank crops rather than left out: another batch size would change the last bits.
         """
         view, nets = VIEWS[spec.view], self.models.members[spec.name]
         places = [block.index(state) for state in chosen]
         crops = [state.crops[spec.view] if state in chosen else blank_crops(view) for state in block]
+        crops += [blank_crops(view)] * (size - len(block))
 
         def predict() -> FloatArray:
             return grade(crops, nets, view=view, groups=view.groups)[places]

@@ -14,6 +14,7 @@ from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
 from lumbar_kernel.runtime.member_grading import MemberGrading
 from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, studies_at_once
+from lumbar_kernel.runtime.process_settings import collection_paused
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import (
@@ -38,7 +39,7 @@ Loaded = tuple[LoadedModels, dict[str, str]]
 
 def load(config: Config, device: str, *, recorder: Recorder) -> Loaded:
     """The networks of a run on a device; raises WeightsError."""
-    with recorder.timed(LOAD):
+    with recorder.timed(LOAD), collection_paused():
         return with_injected_faults(LOAD, (), lambda: load_models(config.weights, device, strict=config.strict))
 
 
@@ -210,11 +211,13 @@ class GradingRun:
                 others = [spec for spec in self.members if spec not in first_pass.members]
                 done, number = len(states), self.shard.number
                 self.emit(scheduler.progress(number, options.phase, done, len(studies), seconds, others))
-                block = self._prepare_block(results, count, stride=first_pass.stride, done=done)
+                soon = not states and first_pass is options.everything  # something to show, and to write
+                block = self._prepare_block(results, 1 if soon else count, stride=first_pass.stride, done=done)
+                if soon and block:
+                    self._grade_block(options.full.members, block, size=count)
+                    block += self._prepare_block(results, count - 1, stride=first_pass.stride, done=1)
                 if not block:
                     break
-                if not states and first_pass is options.everything:  # soon something to show, and to write
-                    self._grade_block(options.full.members, block)
                 self._grade_block(first_pass.members, block)
                 states += block
                 resumed, later = options.everything.members, left - len(block)
@@ -248,10 +251,10 @@ class GradingRun:
             block.append(state)
         return block
 
-    def _grade_block(self, members: Sequence[MemberSpec], block: Sequence[StudyState]) -> None:
-        """Let members grade a few studies, and emit them."""
+    def _grade_block(self, members: Sequence[MemberSpec], block: Sequence[StudyState], *, size: int = 0) -> None:
+        """Let members grade a few studies, and emit them; `size` as in `MemberGrading.grade`."""
         for spec in members:
-            self.grading.grade(spec, block)
+            self.grading.grade(spec, block, size=size)
         for state in block:
             self.emit(self.grading.update(state))
             if not any(state.lacks(spec) for spec in self.members):

@@ -29,7 +29,7 @@ from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
-from lumbar_kernel.runtime.process_settings import die_with_parent, one_thread, prepare_grading
+from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
 from lumbar_kernel.runtime.reader_process import ReaderProcess, forked_readers
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
@@ -265,10 +265,11 @@ class WorkerPool:
 def load_networks(config: Config) -> tuple[Recorder, Loaded | None]:
     """What workers share: the networks on the processor, None where each has to find out why they cannot be loaded."""
     recorder, outer, loaded = Recorder(strict=config.strict), Recorder(), None
-    with outer.guard(None, "load networks"), one_thread():
+    with outer.guard(None, "load networks"):
         with recorder.timed("import packages"):
             from lumbar_kernel.runtime.pipeline import load
-        loaded = load(config, CPU, recorder=recorder)
+        with one_thread():
+            loaded = load(config, CPU, recorder=recorder)
     return recorder, loaded
 
 
@@ -298,7 +299,7 @@ def grade_shard(
     with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
         if not (config.resume or shard.resume):  # else the journal tells first which studies are left
             loader.start()
-        with recorder.timed("import packages"):
+        with recorder.timed("import packages"), collection_paused():
             from lumbar_kernel.runtime.pipeline import run  # brings torch
         with one_thread():
             done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader, loaded=loaded)
