@@ -36,6 +36,7 @@ from benchmarks.detect_then_classify.scoring import (
     found_figure,
     grade,
     loss_figure,
+    marked_places,
     places,
     together,
     training_prior,
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folds = {pack: tuple(given.folds or own) for pack, own in FOLDS.items() if pack in given.packs}
     machine = Machine(given.runs, given.data, given.device, given.workers)
-    runs = list(runs_of(folds, _lengths(given.epochs), kinds=given.classifiers))
+    runs = list(runs_of(folds, _lengths(given.epochs), kinds=given.classifiers, detectors=not given.marked))
     train_all(runs, machine)
     figures = measure(runs, machine)
     print(text(figures))
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[KIND=]N",
         help=f"length of every run, or of a kind: {', '.join(KINDS)}; axial detectors take three times as many",
     )
+    parser.add_argument(
+        "--marked", action="store_true", help="without detectors: the figures at the marked points alone"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="networks that train at the same time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -99,15 +103,19 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
     kinds = list(dict.fromkeys(run.kind for run in runs if run.kind != DETECTOR))
     graded: dict[str, dict[str, list[Graded]]] = {kind: {} for kind in kinds}
     found: dict[str, list[dict]] = {}
-    for run in (run for run in runs if run.kind == DETECTOR):
-        pack, seen = load_pack(machine.data, run.pack), found_levels(run, machine.runs)
-        found.setdefault(run.pack, []).append(found_figure(pack, *seen[:2]))
-        constants = training_prior(pack, run.fold)
-        for item in places(pack, *seen):
+    for name, fold in dict.fromkeys((run.pack, run.fold) for run in runs):
+        pack, detector = load_pack(machine.data, name), by_name.get(Run(name, fold, DETECTOR, "", 0).name)
+        figures = marked_places(pack, fold=fold)
+        if detector is not None:
+            seen = found_levels(detector, machine.runs)
+            found.setdefault(name, []).append(found_figure(pack, *seen[:2]))
+            figures = places(pack, *seen)
+        constants = training_prior(pack, fold)
+        for item in figures:
             for kind in kinds:
                 nets = {
                     group: load_classifier(kind, own.checkpoint(machine.runs), device=machine.device)
-                    for group, own in _classifiers(by_name, kind, run).items()
+                    for group, own in _classifiers(by_name, kind, name, fold).items()
                 }
                 rows = grade(item, pack, nets, constants=constants, device=machine.device)
                 graded[kind].setdefault(item.figure, []).append(rows)
@@ -119,14 +127,14 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
             | {"n": sum(len(part["found"]) for part in parts)}
             for pack, parts in found.items()
         },
-        "cost": {kind: _cost(kind, runs, by_name, machine) for kind in kinds},
+        "cost": {kind: _cost(kind, runs, by_name, machine) for kind in kinds} if found else {},
         "epochs": {run.name: run.epochs for run in runs},
     }
 
 
-def _classifiers(by_name: Mapping[str, Run], kind: str, detector: Run) -> dict[str, Run]:
-    """The classifiers of a kind that belong to a detector, by condition."""
-    same = [Run(detector.pack, detector.fold, kind, group, 0).name for group in GROUPS[detector.pack]]
+def _classifiers(by_name: Mapping[str, Run], kind: str, pack: str, fold: int) -> dict[str, Run]:
+    """The classifiers of a kind, pack and fold, by condition."""
+    same = [Run(pack, fold, kind, group, 0).name for group in GROUPS[pack]]
     return {by_name[name].group: by_name[name] for name in same}
 
 
@@ -138,7 +146,7 @@ def _cost(kind: str, runs: Sequence[Run], by_name: Mapping[str, Run], machine: M
             first.setdefault(run.pack, run)
     detectors, nets, files = {}, {}, []
     for pack, run in first.items():
-        own = _classifiers(by_name, kind, run)
+        own = _classifiers(by_name, kind, run.pack, run.fold)
         files += [run.checkpoint(machine.runs), *(item.checkpoint(machine.runs) for item in own.values())]
         settings = machine.runs / run.name / "settings"
         detectors[pack] = Detector(files[-1 - len(own)], device=machine.detector_device, settings=settings)

@@ -111,7 +111,11 @@ class Machine:
 
 
 def runs_of(
-    folds: Mapping[str, Sequence[int]], epochs: Mapping[str, int], *, kinds: Sequence[str] = tuple(CLASSIFIERS)
+    folds: Mapping[str, Sequence[int]],
+    epochs: Mapping[str, int],
+    *,
+    kinds: Sequence[str] = tuple(CLASSIFIERS),
+    detectors: bool = True,
 ) -> Iterator[Run]:
     """Every run, those that take longest first.
 
@@ -119,9 +123,10 @@ def runs_of(
         folds: pack → folds to leave out.
         epochs: lengths by kind, the usual ones for kinds that are missing.
         kinds: classifiers.
+        detectors: also train detectors.
     """
     lengths = {**EPOCHS, **epochs}
-    for pack, own in folds.items():
+    for pack, own in folds.items() if detectors else ():
         factor = AXIAL_EPOCHS if pack == "axial_t2_crops" else 1
         yield from (Run(pack, fold, DETECTOR, "", factor * lengths[DETECTOR]) for fold in own)
     for kind in sorted(kinds, reverse=True):

@@ -91,6 +91,13 @@ def places(
             yield Places(name + ending, rows.select(chosen), [sources[k] for k in chosen], detected[chosen])
 
 
+def marked_places(pack: Pack, *, fold: int) -> Iterator[Places]:
+    """The figures of a fold that need no detector."""
+    pictures = np.flatnonzero(pack.fold == fold)
+    nothing = np.full((len(pictures), len(pack.classes), 3), np.nan)
+    yield from (item for item in places(pack, pictures, nothing, nothing) if item.figure.endswith("_marked"))
+
+
 def _most_confident(pack: Pack, rows: Rows, found: NDArray[np.float64]) -> NDArray[np.intp]:
     """For each row the picture with the most confident detection of its level, of its slice and those beside it."""
     by_series: dict[str, list[int]] = {}

@@ -58,7 +58,7 @@ def die_with_parent() -> None:
 def collection_paused() -> Iterator[None]:
     """Collect no garbage inside.
 
-    Imports and networks make a million objects that stay; looking through them again and again takes a fifth of the time.
+    Imports and networks make a million objects that stay; looking through them time and again takes a fifth as long.
     """
     enabled = gc.isenabled()
     gc.disable()

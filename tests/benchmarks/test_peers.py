@@ -32,6 +32,18 @@ def test_a_length_that_cannot_be_read_is_refused(epochs, tmp_path):
         main([str(tmp_path), "--runs", str(tmp_path), "--epochs", epochs])
 
 
+def test_classifiers_alone_are_scored_at_the_marked_points_without_a_detector(tmp_path, capsys):
+    write_packs(tmp_path / "packs", seeds=range(40, 46))
+    command = [str(tmp_path / "packs"), "--runs", str(tmp_path / "runs"), "--packs", "sagittal_t1", "--marked"]
+    command += ["--folds", "0", "--classifiers", "score_net", "--epochs", "1", "--json", str(tmp_path / "peers.json")]
+    assert main(command) == 0
+    figures = json.loads((tmp_path / "peers.json").read_text())
+    (losses,) = figures["losses"].values()
+    assert {name: (item["n"], item["found"]) for name, item in losses.items()} == {"foraminal_marked": (20, 1.0)}
+    assert (figures["found"], figures["cost"]) == ({}, {})
+    assert "foraminal_marked" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_entries_are_trained_and_scored_on_the_rows_of_a_fold(tmp_path):
     pytest.importorskip("ultralytics", reason="the detector is Ultralytics', extra `peers`", exc_type=ImportError)
