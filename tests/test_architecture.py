@@ -26,7 +26,7 @@ ROOMS = {
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": (
-        *("batch_sizes", "heatmap_net", "grade_net", "inference", "folding", "calibration"),
+        *("batch_sizes", "heatmap_net", "grade_net", "inference", "folding", "same_padding", "calibration"),
         *("manifest", "storage", "checkpoints"),
     ),
     "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),
@@ -67,7 +67,17 @@ ROOMS = {
             "reader_process",
             "study_loader",
         ),
-        *("scheduler", "stages", "member_grading", "pipeline", "workers", "kept_worker", "outputs", "supervisor"),
+        *(
+            "scheduler",
+            "stages",
+            "member_grading",
+            "pipeline",
+            "fork_server",
+            "workers",
+            "kept_worker",
+            "outputs",
+            "supervisor",
+        ),
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
     "archive": (

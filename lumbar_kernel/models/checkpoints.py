@@ -18,6 +18,7 @@ from lumbar_kernel.models.folding import batch_norm_pairs, fold
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
+from lumbar_kernel.models.same_padding import without_copies
 from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.views import VIEWS
 
@@ -149,6 +150,8 @@ def _load_all(
             nets[0], pairs = _load(create, folder, items[0]), ()  # it uses a convolution in more than one way
         for net in nets[1:]:
             fold(net, pairs)
+    for net in nets:
+        without_copies(net)
     return [net.to(memory_format=torch.channels_last) for net in nets]
 
 
