@@ -33,16 +33,20 @@ def prepare_grading() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS_KEPT))
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(*, block: int = KEPT_BLOCK, kept: int = KEPT_BYTES) -> None:
     """Let the C library reuse freed memory instead of giving it back to the system; does nothing with another library.
 
     A network's layers allocate and free tens of megabytes each. By default every one of them is mapped, cleared page by
     page and unmapped again, which took more time than the arithmetic of small networks.
+
+    Args:
+        block: bytes of the largest block that is reused.
+        kept: bytes that may stay free at the end of the heap.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
-        library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, block)
+        library.mallopt(M_TRIM_THRESHOLD, kept)
 
 
 def die_with_parent() -> None:

@@ -24,6 +24,7 @@ from lumbar_kernel.dicom.safe_open import READ_ERRORS
 from lumbar_kernel.errors import KernelError
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
+from lumbar_kernel.runtime.process_settings import keep_freed_memory
 from lumbar_kernel.runtime.shared_memory import discard, pack, unpack
 from lumbar_kernel.study import Study, StudyFiles
 
@@ -35,6 +36,9 @@ STOP_SECONDS = 5.0
 MEMORY_LIMIT = 4 << 30
 """Bytes that a reader may allocate beyond its imports: a study, its packing and the decoder of one file. More raises a
 MemoryError for that study, before the system looks for a process to kill."""
+
+KEPT_BLOCK, KEPT_BYTES = 1 << 23, 1 << 24
+"""Freed memory that a reader keeps: enough for the slices of a series one after the other."""
 
 STUDY_ERRORS: tuple[type[Exception], ...] = (KernelError, *READ_ERRORS)
 """What damaged or unusual files may raise, which fails their study; anything else is a bug and ends the reader."""
@@ -183,6 +187,7 @@ def _serve(pipe: Connection, copied: Sequence[Connection]) -> None:
     """Entry of a reader process: read the studies sent through the pipe until it closes; copied pipes are closed."""
     for other in copied:
         other.close()
+    keep_freed_memory(block=KEPT_BLOCK, kept=KEPT_BYTES)  # a copy would keep as much as its origin, which computes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     cv2.setNumThreads(1)  # parallelism comes from several readers
     _limit_memory()
