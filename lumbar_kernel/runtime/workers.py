@@ -152,7 +152,9 @@ class WorkerPool:
                 message = worker.receiver.recv()
             except (EOFError, OSError):
                 self._stop(worker)
-                self._replace(worker, "ProcessDied", f"the process ended with exit code {worker.process.exitcode}")
+                code = worker.process.exitcode
+                how = "with the one that forked it" if code is None else f"with exit code {code}"
+                self._replace(worker, "ProcessDied", f"the process ended {how}")
                 continue
             worker.heard = now
             if isinstance(message, Step):
