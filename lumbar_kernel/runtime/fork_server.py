@@ -174,6 +174,7 @@ def _work(
     others: Sequence[Connection],
 ) -> None:
     """Entry of a forked worker: its pipes must end with their owners, so it closes those that are not its own."""
+    die_with_parent()
     for end in others:
         end.close()
     entry(config, shard, budget, sender, loaded)

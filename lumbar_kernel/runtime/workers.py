@@ -323,7 +323,6 @@ def worker_process(
         shared: what `load_networks` gave a worker that was forked, None for one that was started by itself.
     """
     os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
-    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -340,6 +339,7 @@ def _run_alone(
     entry: Callable[..., None], config: Config, shard: Shard, seconds: float | None, sender: Connection
 ) -> None:
     """Entry of a worker that no server forks."""
+    die_with_parent()
     prepare_grading()
     entry(config, shard, Budget(seconds, reserve=config.reserve), sender, None)
 
