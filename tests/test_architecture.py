@@ -72,6 +72,7 @@ ROOMS = {
             "stages",
             "member_grading",
             "pipeline",
+            "worker_process",
             "fork_server",
             "workers",
             "kept_worker",

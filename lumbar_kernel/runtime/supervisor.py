@@ -28,7 +28,8 @@ from lumbar_kernel.runtime.messages import Message, Progress, Shard, studies_at_
 from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
-from lumbar_kernel.runtime.workers import WorkerPool, grade_shard
+from lumbar_kernel.runtime.worker_process import grade_shard
+from lumbar_kernel.runtime.workers import WorkerPool
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.kept_worker import MOST_LOST, KeptWorker, WorkerStartError
 from lumbar_kernel.runtime.messages import Done, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import grade_shard
+from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.schema import ROWS, prior
 from lumbar_kernel.study import StudyFiles
 

@@ -12,7 +12,8 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork
 from lumbar_kernel.runtime.messages import Done, Ready, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool, load_networks
+from lumbar_kernel.runtime.worker_process import load_networks
+from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool
 
 
 class Files:
@@ -125,7 +126,8 @@ def hangs(_):
 @pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
 @pytest.mark.parametrize(("load", "kind"), [(dies, "ProcessDied"), (hangs, "ProcessHung")])
 def test_without_the_process_that_loads_for_all_each_worker_loads_for_itself(load, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("lumbar_kernel.runtime.workers.START_SECONDS", 1.0)
+    # enough for a worker that imports the tests on a busy machine, and waited for by one that hangs
+    monkeypatch.setattr("lumbar_kernel.runtime.workers.START_SECONDS", 12.0)
     names = range(8)
     found, done, failures = run(names, ("cpu", "cpu"), tmp_path, fork=Fork(load, fake_process), study_seconds=1.0)
     assert found == {str(number): "cpu" for number in names}

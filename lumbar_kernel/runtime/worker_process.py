@@ -1,0 +1,108 @@
+"""What a worker does: load networks or get them, grade its shard, send messages to the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from lumbar_kernel.config import Config
+from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.devices import CPU
+from lumbar_kernel.runtime.messages import Done, Message, Shard
+from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
+from lumbar_kernel.runtime.reader_process import ReaderProcess, forked_readers
+from lumbar_kernel.runtime.recorder import Recorder
+from lumbar_kernel.runtime.study_loader import StudyLoader
+
+if TYPE_CHECKING:
+    from lumbar_kernel.runtime.pipeline import Loaded
+
+
+def load_networks(config: Config) -> tuple[Recorder, Loaded | None]:
+    """What workers share: the networks on the processor, None where each has to find out why they cannot be loaded."""
+    recorder, outer, loaded = Recorder(strict=config.strict), Recorder(), None
+    with outer.guard(None, "load networks"):
+        with recorder.timed("import packages"):
+            from lumbar_kernel.runtime.pipeline import load
+        with one_thread():
+            loaded = load(config, CPU, recorder=recorder)
+    return recorder, loaded
+
+
+def grade_shard(
+    config: Config,
+    shard: Shard,
+    budget: Budget,
+    emit: Callable[[Message], None],
+    *,
+    recorder: Recorder | None = None,
+    loaded: Loaded | None = None,
+    spare: list[ReaderProcess] | None = None,
+) -> Done:
+    """Grade a shard in this process; the closing message also records an error that ended the pipeline.
+
+    Args:
+        config: options of the run.
+        shard: studies and device.
+        budget: asked before every step.
+        emit: takes messages.
+        recorder: with seconds that were spent before, None for a new one.
+        loaded: networks on the processor, None to load them.
+        spare: readers that wait for studies.
+    """
+    recorder, outer = recorder or Recorder(strict=config.strict), Recorder()
+    done = Done(recorder=recorder)
+    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
+        if not (config.resume or shard.resume):  # else the journal tells first which studies are left
+            loader.start()
+        with recorder.timed("import packages"), collection_paused():
+            from lumbar_kernel.runtime.pipeline import run  # brings torch
+        with one_thread():
+            done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader, loaded=loaded)
+    for failure in outer.failures(None):
+        recorder.add(None, recorder.last or failure)
+    return done
+
+
+def worker_process(
+    config: Config, shard: Shard, budget: Budget, sender: Connection, shared: tuple[Recorder, Loaded | None] | None
+) -> None:
+    """Entry of a worker: sends its messages through the pipe; an error that ends it is sent as well.
+
+    Args:
+        config: options of the run.
+        shard: studies and device.
+        budget: what is left of the time.
+        sender: end of the pipe.
+        shared: what `load_networks` gave a worker that was forked, None for one that was started by itself.
+    """
+    os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process
+    signal.signal(signal.SIGTERM, _exit)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    if shared is None:
+        sender.send(grade_shard(config, shard, budget, sender.send))
+        return
+    recorder, loaded = shared
+    spare = forked_readers(min(config.readers, len(shard.studies)), foreign=(sender,))
+    first = recorder if shard.number == 0 else None  # what was spent for all counts once
+    sender.send(grade_shard(config, shard, budget, sender.send, recorder=first, loaded=loaded, spare=spare))
+
+
+def run_alone(
+    entry: Callable[..., None], config: Config, shard: Shard, seconds: float | None, sender: Connection
+) -> None:
+    """Entry of a worker that no server forks; `entry` and what it takes as in `fork_server.Fork`."""
+    die_with_parent()
+    prepare_grading()
+    entry(config, shard, Budget(seconds, reserve=config.reserve), sender, None)
+
+
+def _exit(*_: object) -> None:
+    """Exit through the context managers, which free shared memory."""
+    sys.exit(0)
