@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from lumbar_kernel.config import Config
+from lumbar_kernel.errors import KernelError
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.messages import Done, Message, Shard
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def load_networks(config: Config) -> tuple[Recorder, Loaded | None]:
     """What workers share: the networks on the processor, None where each has to find out why they cannot be loaded."""
     recorder, outer, loaded = Recorder(strict=config.strict), Recorder(), None
-    with outer.guard(None, "load networks"):
+    with suppress(KernelError), outer.guard(None, "load networks", passing=(KernelError,)):  # the workers report these
         with recorder.timed("import packages"):
             from lumbar_kernel.runtime.pipeline import load
         with one_thread():
