@@ -52,6 +52,7 @@ class ArchiveOptions:
         study_seconds: limit for one study in a reader or stage.
         cores: of this machine to use without `ray`, None for all.
         rescan: build the index anew.
+        retry_failed: grade studies again that failed before.
     """
 
     data: str
@@ -65,6 +66,7 @@ class ArchiveOptions:
     study_seconds: float = STUDY_SECONDS
     cores: int | None = None
     rescan: bool = False
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         if self.shard_studies < 1:
@@ -129,6 +131,8 @@ def grade_archive(options: ArchiveOptions) -> Outcome:
         run = secrets.token_hex(8)
         options.out.write_json(RUN_FILE, {"run": run, "weights_sha256": results.weights_sha256})
         results.remove_unfinished()
+        if options.retry_failed:
+            logger.info("%d studies that failed are graded again", results.forget_failed())
         done = results.done()
         outcome = Outcome(index, results, before=len(done))
         device = _device(options)

@@ -1,6 +1,6 @@
 """What became of a shard → rows of grades and studies, and the Parquet files of a result set.
 
-The file of a shard is named after what is in it and appears completely or not at all, so a shard that is graded twice
+The file of a shard is named after its studies and appears completely or not at all, so a shard that is graded twice
 replaces itself. The file of its studies is written last: a study is done when it is in there.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lumbar_kernel import __version__
@@ -85,6 +86,32 @@ class ResultSet:
             if folder.local is not None:
                 for path in folder.local.glob(".*.part"):
                     path.unlink(missing_ok=True)
+
+    def forget_failed(self) -> int:
+        """Remove the results of studies without any grade, so that they are graded again; returns how many there were.
+
+        What an interruption leaves is a study that has still failed, or grades that `remove_unfinished` finds.
+        """
+        failed: dict[str, list[str]] = {}
+        for name, batch in self.studies.tables(["study_id", "status"]):
+            failed.setdefault(name, []).extend(batch.filter(pc.equal(batch["status"], FAILED))["study_id"].to_pylist())
+        for name, study_ids in failed.items():
+            if study_ids:
+                self._forget(name, pa.array(study_ids))
+        return sum(map(len, failed.values()))
+
+    def _forget(self, name: str, study_ids: pa.Array) -> None:
+        with self.studies.parquet(name) as of_studies, self.grades.parquet(name) as of_grades:
+            studies, grades = (
+                table.filter(pc.invert(pc.is_in(table["study_id"], study_ids)))
+                for table in (of_studies.read(), of_grades.read())
+            )
+        if not studies.num_rows:
+            self.studies.remove(name)
+            self.grades.remove(name)
+            return
+        self.grades.write_table(name, grades)
+        self.studies.write_table(name, studies)
 
     def done(self) -> NDArray[np.uint64]:
         """The hashes of the studies that are done, sorted."""

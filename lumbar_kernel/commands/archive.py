@@ -45,6 +45,7 @@ def add_to(commands: Commands) -> None:
     add.add_argument("--study-seconds", type=float, default=STUDY_SECONDS, metavar="S", help=limit)
     add.add_argument("--submission", action="store_true", help="write OUT/submission.csv of all results at the end")
     add.add_argument("--rescan", action="store_true", help="build the index anew; results stay")
+    add.add_argument("--retry-failed", action="store_true", help="grade studies again that got no grade before")
     add.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -102,6 +103,7 @@ def _index_or_grade(chosen: argparse.Namespace, what: str, data: str) -> int:
         study_seconds=chosen.study_seconds,
         cores=chosen.cores,
         rescan=chosen.rescan,
+        retry_failed=chosen.retry_failed,
     )
     if what == INDEX:
         index = index_archive(options)

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -46,6 +47,14 @@ def test_a_second_run_finds_nothing_to_do(graded):
     again = grade_archive(graded.options)
     assert (again.before, again.graded) == (7, 0)
     assert files == {path: path.stat().st_mtime_ns for path in graded.out.glob("*/*/*.parquet")}
+
+
+def test_failed_studies_are_graded_again_when_asked(graded, tmp_path):
+    shutil.copytree(graded.out, tmp_path / "out")
+    failed = sum(row["status"] == FAILED for row in pq.read_table(graded.out / "studies").to_pylist())
+    again = grade_archive(replace(graded.options, out=Folder.of(tmp_path / "out"), retry_failed=True))
+    assert (again.before, again.graded) == (7 - failed, failed)
+    assert faults_of(tmp_path / "out", {**graded.expected, graded.no_images: prior()}, but=graded.broken) == []
 
 
 def test_other_data_need_another_folder(graded, setting):

@@ -77,6 +77,19 @@ def test_grades_without_their_studies_are_removed(results):
     assert len(list(results.grades.local.iterdir())) == 1
 
 
+def test_failed_studies_can_be_forgotten_and_graded_again(results):
+    results.write(["a", "b", "c"], outcome_of(a=25, b=10))
+    results.write(["d"], outcome_of())
+    assert results.forget_failed() == 2
+    assert [row["study_id"] for row in rows_of(results.studies)] == ["a", "b"]
+    assert {row["study_id"] for row in rows_of(results.grades)} == {"a", "b"}
+    results.write(["c"], outcome_of(c=25))
+    results.write(["d"], outcome_of())
+    assert sorted(row["study_id"] for row in rows_of(results.studies)) == ["a", "b", "c", "d"]
+    assert len(rows_of(results.grades)) == 4 * len(ROWS)
+    assert (results.forget_failed(), len(results.done())) == (1, 3)
+
+
 def test_other_weights_have_a_partition_of_their_own(results, tmp_path):
     other = ResultSet(results.out, "cd" * 32)
     results.write(["a"], outcome_of(a=25))
