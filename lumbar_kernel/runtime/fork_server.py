@@ -86,8 +86,7 @@ class ForkServer:
         self._process.kill()
 
     def close(self, seconds: float) -> None:
-        """Wait for the server's end, which follows that of its workers, and force it after so many seconds."""
-        self._process.join(seconds)
+        """End the server, which has nothing to save and would take its time to unload torch; wait so many seconds."""
         self._process.kill()
         self._process.join(seconds)
         self._receiver.close()
