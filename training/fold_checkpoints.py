@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,7 +18,6 @@ from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, WeightsFile
 from training.trainer import averaged_weights
 
 Net = TypeVar("Net", bound=nn.Module)
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,8 @@ def kept_worker_process(config: Config, device: str, pipe: Connection) -> None:
     with one_thread():
         shard: Shard = pipe.recv()
         pipe.send(Step(LOAD, (), {}))
-        models, failed = load_models(config.weights, device)
+        with collection_paused():
+            models, failed = load_models(config.weights, device)
         pipe.send(Ready(str(models.device), models.manifest.sha256, failed))
         while True:
             recorder, outer = Recorder(), Recorder()

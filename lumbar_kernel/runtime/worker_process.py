@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lumbar_kernel.runtime.pipeline import Loaded
 
 
-def load_networks(config: Config) -> tuple[Recorder, Loaded | None]:
+def networks_to_share(config: Config) -> tuple[Recorder, Loaded | None]:
     """What workers share: the networks on the processor, None where each has to find out why they cannot be loaded."""
     recorder, outer, loaded = Recorder(strict=config.strict), Recorder(), None
     with suppress(KernelError), outer.guard(None, "load networks", passing=(KernelError,)):  # the workers report these
@@ -81,7 +81,7 @@ def worker_process(
         shard: studies and device.
         budget: what is left of the time.
         sender: end of the pipe.
-        shared: what `load_networks` gave a worker that was forked, None for one that was started by itself.
+        shared: what `networks_to_share` gave a worker that was forked, None for one that was started by itself.
     """
     os.setpgid(0, 0)  # so that the supervisor can kill it together with its readers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops this process

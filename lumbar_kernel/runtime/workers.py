@@ -29,7 +29,7 @@ from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
-from lumbar_kernel.runtime.worker_process import load_networks, run_alone, worker_process
+from lumbar_kernel.runtime.worker_process import networks_to_share, run_alone, worker_process
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class WorkerPool:
         clock: Callable[[], float] = time.monotonic,
         fork: Fork[Any] | None = None,
     ) -> None:
-        self._fork: Fork[Any] = fork or Fork(load=load_networks, entry=worker_process)
+        self._fork: Fork[Any] = fork or Fork(load=networks_to_share, entry=worker_process)
         self._server: ForkServer | None = None
         self.failures: list[Failure] = []
         least_ahead = 1 if devices[0] == CPU else AHEAD_OF_ACCELERATORS
@@ -136,8 +136,6 @@ class WorkerPool:
     def messages(self, seconds: float) -> Iterator[Message]:
         """The messages that arrive within so many seconds; returns after the first batch."""
         self._start_waiting()
-        while self._server and self._server.receive():
-            pass
         readable = multiprocessing.connection.wait([worker.receiver for worker in self._running], seconds)
         now = self._clock()
         for worker in [item for item in self._running if item.receiver in readable]:

@@ -12,7 +12,7 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork
 from lumbar_kernel.runtime.messages import Done, Ready, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.worker_process import load_networks
+from lumbar_kernel.runtime.worker_process import networks_to_share
 from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool
 
 
@@ -166,7 +166,7 @@ def tells_what_it_shares(_, shard, __, sender, shared):
 
 def threads_after_loading(config):
     """How many threads the process has that loads the networks."""
-    _, loaded = load_networks(config)
+    _, loaded = networks_to_share(config)
     assert loaded is not None
     return len(list(Path("/proc/self/task").iterdir()))
 
