@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SIDES, SUBARTICULAR
 
+COARSEST_MM = 1.4
+"""Pixels of public T1 slices to train on in the largest usual field of view, 350 mm."""
+
 
 @dataclass(frozen=True)
 class CropGeometry:
@@ -16,12 +19,19 @@ class CropGeometry:
         shape: rows and columns of one slice of the crop.
         slices: neighbouring slices, an odd number, the middle one nearest to the landmark.
         resolution: finest detail kept, mm; images sharper than the training material are blurred to it.
+        frame: pixels along the longer side of a slice of the training material, 0 where it has those of the scanner;
+            other slices are blurred as if they had no more, but never to more than `COARSEST_MM`.
     """
 
     spacing: float
     shape: tuple[int, int]
     slices: int
     resolution: float
+    frame: int = 0
+
+    def resolution_of(self, extent_mm: float) -> float:
+        """The finest detail kept of a slice whose longer side has this length, mm."""
+        return max(self.resolution, min(extent_mm / self.frame, COARSEST_MM) if self.frame else 0.0)
 
 
 FORAMINA, CANALS, DISCS = "foramina", "canals", "discs"
@@ -47,8 +57,8 @@ class View:
 
 
 VIEWS = {
-    # The public T1 slices to train on have 1.0 to 1.4 mm pixels.
-    "sagittal_t1": View(FORAMINA, CropGeometry(0.5, (96, 96), 5, 1.1), (FORAMINAL,), sided=True),
+    # The public T1 slices to train on have 250 pixels, 1.0 to 1.4 mm. Another slice to each side changes nothing.
+    "sagittal_t1": View(FORAMINA, CropGeometry(0.5, (96, 96), 3, 1.0, frame=250), (FORAMINAL,), sided=True),
     "sagittal_t2": View(CANALS, CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
     # Half of the public axial crops to train on have 0.26 to 0.33 mm pixels, the others 0.53 mm.
     "axial_t2": View(DISCS, CropGeometry(0.333, (96, 144), 3, 0.333), (CANAL, SUBARTICULAR), sided=True),

@@ -1,7 +1,7 @@
 import pytest
 
 from lumbar_kernel.schema import GROUPS, LEVELS, SUBARTICULAR
-from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, VIEWS, level_and_side
+from lumbar_kernel.views import BASIC_VIEWS, CANALS, COARSEST_MM, DISCS, VIEWS, level_and_side
 
 
 def test_the_views_together_show_every_condition():
@@ -22,6 +22,14 @@ def test_crops_have_a_middle_slice_and_no_finer_pixels_than_their_detail(name):
     assert geometry.slices % 2 == 1
     assert geometry.spacing <= geometry.resolution
     assert all(size % 2 == 0 for size in geometry.shape)
+
+
+def test_slices_keep_the_detail_of_the_frames_that_their_members_learnt_from():
+    plain, framed = VIEWS["sagittal_t2"].geometry, VIEWS["sagittal_t1"].geometry
+    assert plain.resolution_of(300.0) == plain.resolution
+    assert framed.resolution_of(300.0) == pytest.approx(300 / framed.frame)
+    assert framed.resolution_of(100.0) == framed.resolution
+    assert framed.resolution_of(900.0) == COARSEST_MM
 
 
 def test_only_axial_crops_show_the_recesses_and_they_are_sided():

@@ -8,6 +8,7 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,19 +111,23 @@ def _stages_of(
     return dict(zip(STAGES, np.diff(began).tolist(), strict=True))
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Export the runs of a preset, uncalibrated; unfinished runs are left out with a warning."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default="small")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--update", action="store_true", help="keep what WEIGHTS holds of networks without a finished run in RUNS"
+    )
+    arguments = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments.weights.mkdir(parents=True, exist_ok=True)
-    for stale in arguments.weights.glob("*.safetensors"):
-        stale.unlink()
     path = arguments.weights / MANIFEST
-    manifest = exported_manifest(PRESETS[arguments.preset], arguments.runs, arguments.weights)
+    earlier = json.loads(path.read_text()) if arguments.update else None
+    manifest = exported_manifest(PRESETS[arguments.preset], arguments.runs, arguments.weights, earlier=earlier)
+    for stale in {item.name for item in arguments.weights.glob("*.safetensors")} - file_names(manifest):
+        (arguments.weights / stale).unlink()
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     manifest["stage_seconds"] = stage_seconds(arguments.weights)
     for name, entry in manifest["members"].items():
@@ -132,19 +137,34 @@ def main() -> None:
     logger.info("%d members, %.1f MB", len(manifest["members"]), size / 1e6)
 
 
-def exported_manifest(preset: Preset, runs: Path, weights: Path) -> dict:
+def file_names(manifest: Mapping) -> set[str]:
+    """The names of the weights files that a manifest lists."""
+    networks = [*manifest["localisers"].values(), *manifest["members"].values()]
+    return {item["file"] for network in networks for item in network["files"]}
+
+
+def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Mapping | None = None) -> dict:
     """Write the weights of a preset's finished runs; returns the manifest without measured seconds.
 
+    Args:
+        preset: names the runs.
+        runs: folder of the runs.
+        weights: folder for the weights.
+        earlier: manifest of that folder, whose entries stay for networks without a finished run; None to start anew.
+
     Raises:
-        FileNotFoundError: a localiser has no finished run.
+        FileNotFoundError: a localiser has neither a finished run nor an earlier entry.
     """
+    known = earlier or {"localisers": {}, "members": {}}
     manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
     for localiser in preset.localisers:
-        files = _exported(localiser, runs, weights)
-        if not files:
+        if files := _exported(localiser, runs, weights):
+            manifest["localisers"][localiser.role] = {"points": localiser.points, **_with_architecture(files)}
+        elif localiser.role in known["localisers"]:
+            manifest["localisers"][localiser.role] = known["localisers"][localiser.role]
+        else:
             msg = f"{runs} holds no finished run of the {localiser.role} localiser, {', '.join(localiser.runs)}"
             raise FileNotFoundError(msg)
-        manifest["localisers"][localiser.role] = {"points": localiser.points, **_with_architecture(files)}
     for member in preset.members:
         if files := _exported(member, runs, weights):
             task = TASKS[member.task]
@@ -155,6 +175,8 @@ def exported_manifest(preset: Preset, runs: Path, weights: Path) -> dict:
                 "seconds_per_study": 0.1,
                 **_with_architecture(files),
             }
+        elif member.member in known["members"]:
+            manifest["members"][member.member] = known["members"][member.member]
     manifest["calibration"] = Calibration().to_dict()
     return manifest
 

@@ -127,7 +127,8 @@ def cut_foramen(
     if middle is None:
         msg = "a stack needs its middle slice"
         raise ValueError(msg)
-    return cut_stack(stack, sagittal_window(middle, point, view, wider=wider), resolution=view.geometry.resolution)
+    resolution = view.geometry.resolution_of(max(middle.plane.extent_mm))
+    return cut_stack(stack, sagittal_window(middle, point, view, wider=wider), resolution=resolution)
 
 
 def foraminal_examples(crops: Sequence[tuple[NDArray, NDArray, pd.Series]]) -> GradeExamples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lumbar_kernel.models.compact_cnn import COMPACT_CNN
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 
 MOBILENET, LITE, TINY = "mobilenetv3_small_100", "tf_efficientnet_lite0", "mobilenetv3_small_050"
@@ -22,7 +23,7 @@ class Network:
         folds: each gives a checkpoint.
         epochs: length of a run.
         steps: length in batches in place of the epochs, where a run must not grow with the data; None where it may.
-        backbone: timm model name.
+        backbone: as in `GradeNet`, for a localiser a timm model name.
         batch: examples of a step.
         options: further arguments of the command; `--compile` counts on GPUs only.
     """
@@ -124,7 +125,6 @@ SMALL = Preset(
     phantoms=400,
     localisers=localisers(folds=TWO, axial_folds=FOUR),
     members=(
-        member("foraminal_t1", "foraminal", folds=TWO, epochs=9, weight=0.5, run="foraminal"),
         member(
             "foraminal_t1_lite",
             "foraminal",
@@ -135,6 +135,16 @@ SMALL = Preset(
             backbone=LITE,
             batch=128,
             options=("--pretrained", "--lr", "1.2e-3", "--mixed", "0.3", "--drop-rate", "0.4"),
+        ),
+        member(
+            "foraminal_t1_compact",
+            "foraminal",
+            folds=FOUR,
+            epochs=14,
+            weight=0.5,
+            run="foraminal_compact",
+            backbone=COMPACT_CNN,
+            options=("--lr", "2e-3", "--mixed", "0.3", "--drop-rate", "0.5"),
         ),
         member(
             "axial_t2",

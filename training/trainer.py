@@ -39,7 +39,9 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
         "--sources", choices=SOURCES, default=SOURCES[0], help="real leaves out the phantoms, phantom all others"
     )
     parser.add_argument("--fold", type=int, default=0, help="left out of training and used for validation")
-    parser.add_argument("--backbone", default="mobilenetv3_small_100", help="timm model name")
+    parser.add_argument(
+        "--backbone", default="mobilenetv3_small_100", help="timm model name, for a grader also compact_cnn"
+    )
     parser.add_argument(
         "--pretrained",
         nargs="?",

@@ -176,7 +176,8 @@ def _cut_sagittal(
         item = nearest_sagittal(slices, point)
         stack = stack_around(slices, item, count=view.geometry.slices)
         window = sagittal_window(item, point, view, scale=scale, wider=wider)
-        crops.append(cut_stack(stack, window, resolution=view.geometry.resolution))
+        resolution = view.geometry.resolution_of(max(item.plane.extent_mm))
+        crops.append(cut_stack(stack, window, resolution=resolution))
     images, shown = zip(*crops, strict=True)
     return Crops(np.stack(images), np.ones(len(crops), bool), np.stack(shown))
 

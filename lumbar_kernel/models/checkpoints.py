@@ -1,4 +1,4 @@
-"""Hash-checked safetensors → timm models on a device; every key must match."""
+"""Hash-checked safetensors → networks on a device; every key must match."""
 
 from __future__ import annotations
 

@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lumbar_kernel.models.batch_sizes import filled
+from lumbar_kernel.models.compact_cnn import COMPACT_CNN, CompactCnn
 from lumbar_kernel.resampling import normalise, normalise_bytes
 from lumbar_kernel.schema import LEVELS, SEVERITIES
 
 LATERAL = 3
 """Distances from the middle of a stack that the pooling tells apart, in slices; farther ones count as the last."""
+
+
+def create_encoder(backbone: str, *, in_chans: int) -> tuple[nn.Module, int]:
+    """An encoder with random weights, and its number of features; `backbone` as in `GradeNet`."""
+    if backbone == COMPACT_CNN:
+        compact = CompactCnn(in_chans=in_chans)
+        return compact, compact.num_features
+    encoder = timm.create_model(backbone, pretrained=False, in_chans=in_chans, num_classes=0)
+    # Where timm adds a layer between the mean over the picture and the classifier, num_features is its input.
+    return encoder, getattr(encoder, "head_hidden_size", None) or encoder.num_features
 
 
 class SlicePool(nn.Module):
@@ -45,7 +56,7 @@ class GradeNet(nn.Module):
     """A timm backbone whose pooled features, with the level, predict one grade per head.
 
     Args:
-        backbone: timm model name.
+        backbone: timm model name, or `COMPACT_CNN`.
         in_chans: 1 for a member that encodes slices one by one and pools them, else the slices of a crop.
         heads: conditions graded.
         drop_rate: dropout before the classifier.
@@ -53,10 +64,8 @@ class GradeNet(nn.Module):
 
     def __init__(self, backbone: str, *, in_chans: int, heads: int, drop_rate: float = 0.0) -> None:
         super().__init__()
-        self.encoder = timm.create_model(backbone, pretrained=False, in_chans=in_chans, num_classes=0)
+        self.encoder, width = create_encoder(backbone, in_chans=in_chans)
         self.in_chans, self.heads = in_chans, heads
-        width = self.encoder.head_hidden_size if hasattr(self.encoder, "head_hidden_size") else None
-        width = width or self.encoder.num_features
         self.pool = SlicePool(width) if in_chans == 1 else None
         self.drop = nn.Dropout(drop_rate)
         self.level = nn.Linear(len(LEVELS), heads * len(SEVERITIES), bias=False)

@@ -54,7 +54,7 @@ class MemberSpec:
     Attributes:
         name: unique name.
         view: key of `views.VIEWS`.
-        architecture: timm model name.
+        architecture: timm model name, or `compact_cnn.COMPACT_CNN`.
         in_chans: 1 when slices are encoded one by one and pooled, else the slices of a crop.
         ensemble_weight: one per condition, in the order of the view's groups.
         seconds_per_study: measured on two processor cores; the scheduler's initial estimate.

@@ -21,11 +21,12 @@ def to_bytes(state: Mapping[str, Tensor]) -> bytes:
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
         if not value.is_floating_point():
-            stored[name] = value.contiguous()
+            stored[name] = value
         elif value.dim() < 2 or value.numel() < LEAST_NUMBERS:
-            stored[name] = value.half().contiguous()
+            stored[name] = value.half()
         else:
             stored[name], stored[name + SCALE] = _rounded(value.float())
+    stored = {name: value.contiguous() for name, value in stored.items()}  # training keeps weights channels-last
     raw: bytes = safetensors.torch.save(stored)
     return raw
 

@@ -95,7 +95,7 @@ def test_a_missing_slice_has_no_part_in_a_pooled_grade():
 
 
 def test_a_net_of_three_slices_takes_the_middle_ones_of_a_longer_stack():
-    view = VIEWS["sagittal_t1"]
+    view = VIEWS["sagittal_t1_fine"]
     crops, net = make_crops(view), make_net(view, 3)
     before = grade([crops], [net], view=view, groups=(FORAMINAL,))
     crops.images[:, [0, -1]] = 7

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from lumbar_kernel.models.compact_cnn import COMPACT_CNN
 from lumbar_kernel.models.grade_net import GradeNet, SlicePool, to_input
 
 
@@ -18,10 +19,11 @@ def test_slices_that_are_encoded_one_by_one_have_a_scale_each():
     assert not np.allclose(to_input(brighter, in_chans=3), to_input(crop, in_chans=3), atol=0.1)
 
 
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", COMPACT_CNN])
 @pytest.mark.parametrize("in_chans", [1, 3])
-def test_every_head_gives_a_logit_for_each_grade_and_the_level_shifts_it(in_chans):
+def test_every_head_gives_a_logit_for_each_grade_and_the_level_shifts_it(backbone, in_chans):
     torch.manual_seed(0)
-    net = GradeNet("mobilenetv3_small_050", in_chans=in_chans, heads=2).eval()
+    net = GradeNet(backbone, in_chans=in_chans, heads=2).eval()
     with torch.inference_mode():
         logits = net(torch.zeros(5, 3, 64, 64), torch.arange(5), torch.ones(5, 3, dtype=torch.bool))
     assert logits.shape == (5, 2, 3)

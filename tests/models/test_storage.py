@@ -2,6 +2,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from lumbar_kernel.models.compact_cnn import COMPACT_CNN
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.storage import LARGEST, SCALE, from_bytes, to_bytes
 
@@ -9,7 +10,7 @@ from lumbar_kernel.models.storage import LARGEST, SCALE, from_bytes, to_bytes
 @pytest.fixture(scope="module")
 def state():
     torch.manual_seed(0)
-    return GradeNet("mobilenetv3_small_100", in_chans=1, heads=1).state_dict()
+    return GradeNet(COMPACT_CNN, in_chans=1, heads=1).to(memory_format=torch.channels_last).state_dict()
 
 
 def test_every_weight_comes_back_to_half_a_step_of_its_channel(state):

@@ -4,6 +4,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.views import VIEWS
 
 
 def test_every_pass_of_the_studies_is_counted(dataset):
@@ -12,7 +13,8 @@ def test_every_pass_of_the_studies_is_counted(dataset):
     count = count_pictures(files)
     assert count["sagittal"] == sum(len(study.slices(role)) for study in studies for role in (SAGITTAL_T1, SAGITTAL_T2))
     assert count["axial"] == 5 * sum(bool(study.slices(AXIAL_T2)) for study in studies)
-    assert count["foraminal_t1"] == 10 * 5 * sum(bool(study.slices(SAGITTAL_T1)) for study in studies)
+    slices = VIEWS["sagittal_t1"].geometry.slices
+    assert count["foraminal_t1_lite"] == 10 * slices * sum(bool(study.slices(SAGITTAL_T1)) for study in studies)
     assert set(count) == {"sagittal", "axial", *(spec.name for spec in read_manifest(None).members)}
 
 
