@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.views import VIEWS
 from training.fold_checkpoints import sagittal_checkpoints
 from training.localised_foramina import localised_foramina
 from training.pack_crops import foramina, foraminal_series, stack_of
+
+MIDDLE = VIEWS["sagittal_t1"].geometry.slices // 2
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +21,15 @@ def test_every_mark_gets_a_stack_and_a_confidence(found, packs_folder):
         assert sorted(kind.crops.row_id[:, 0]) == sorted(marked.row_id[:, 0])
         assert set(kind.confidence) == set(marked.row_id[:, 0])
         assert all(0 <= value <= 1 for value in kind.confidence.values())
-        assert kind.crops.shown[:, 2].all()
+        assert kind.crops.shown[:, MIDDLE].all()
 
 
 def test_crops_at_found_places_look_like_those_at_the_marks(found, packs_folder):
     given, _ = found
     marked = foramina(packs_folder)
-    wanted = dict(zip(marked.row_id[:, 0], marked.images[:, 2, 24:-24, 24:-24], strict=True))
+    wanted = dict(zip(marked.row_id[:, 0], marked.images[:, MIDDLE, 24:-24, 24:-24], strict=True))
     likeness = [
-        np.corrcoef(image[2].ravel(), wanted[row].ravel())[0, 1]
+        np.corrcoef(image[MIDDLE].ravel(), wanted[row].ravel())[0, 1]
         for row, image in zip(given.crops.row_id[:, 0], given.crops.images, strict=True)
     ]
     assert np.median(likeness) > 0.6

@@ -1,6 +1,7 @@
 import pytest
 import timm
 
+from lumbar_kernel.models.compact_cnn import COMPACT_CNN
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
 from training.presets import PRESETS
@@ -23,7 +24,8 @@ def test_run_and_member_names_are_unique_and_backbones_exist(name):
     runs = [run for network in preset.networks() for run in network.runs]
     assert len(set(runs)) == len(runs)
     assert len({member.member for member in preset.members}) == len(preset.members)
-    assert all(timm.is_model(network.backbone) for network in preset.networks())
+    assert all(timm.is_model(network.backbone) for network in preset.localisers)
+    assert all(timm.is_model(network.backbone) or network.backbone == COMPACT_CNN for network in preset.members)
     assert {localiser.role for localiser in preset.localisers} == {"sagittal", "axial"}
 
 
