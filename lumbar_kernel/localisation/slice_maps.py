@@ -19,11 +19,6 @@ FRAME = 256
 """Rows and columns of the square frame that every sagittal slice is brought to."""
 
 
-SHOWN = 0.05
-"""Summed probability of some landmark from which a slice counts as showing it; about a quarter of the sagittal slices
-of a study, those beside the spine, stay below."""
-
-
 @dataclass(frozen=True, eq=False)
 class SliceMaps:
     """Predicted heatmaps of one slice.
@@ -51,13 +46,10 @@ def frame_of(item: Slice) -> PixelGrid:
 
 
 def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet]) -> list[SliceMaps]:
-    """Maps of sagittal slices, averaged over nets, one entry per slice; where the first sees nothing, its alone."""
+    """Maps of sagittal slices, averaged over nets, one entry per slice."""
     grids = [frame_of(item) for item in slices]
     pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
-    maps = heatmaps(pictures, nets[:1])
-    shown = np.flatnonzero(maps.sum(axis=(2, 3)).max(axis=1) > SHOWN)
-    if others := nets[1:] if len(shown) else ():
-        maps[shown] += (heatmaps(pictures[shown], others) - maps[shown]) * (len(others) / len(nets))
+    maps = heatmaps(pictures, nets)
     return [SliceMaps(grid=grid, maps=of_slice) for grid, of_slice in zip(grids, maps, strict=True)]
 
 

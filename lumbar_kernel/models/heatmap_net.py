@@ -50,8 +50,7 @@ class HeatmapNet(nn.Module):
         x = self.smooth[-1](x)
         for index in range(len(features) - 2, -1, -1):
             lateral = self.laterals[index](features[index])
-            lateral += F.interpolate(x, size=lateral.shape[-2:], mode="bilinear")
-            x = self.smooth[index](lateral)
+            x = self.smooth[index](lateral + F.interpolate(x, size=lateral.shape[-2:], mode="bilinear"))
         logits = torch.cat([self.head(x).flatten(2), self.absent(whole)[:, :, None]], dim=2)
         return F.log_softmax(logits[: len(images)].float(), dim=2)
 
@@ -62,5 +61,5 @@ def _block(width: int) -> nn.Sequential:
         nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
         nn.Conv2d(width, width, 1, bias=False),
         nn.BatchNorm2d(width),
-        nn.Hardswish(inplace=True),
+        nn.Hardswish(),
     )
