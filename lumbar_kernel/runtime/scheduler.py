@@ -129,12 +129,15 @@ class Scheduler:
 
 
 def first_members(members: Sequence[MemberSpec]) -> tuple[MemberSpec, ...]:
-    """The fewest best members that together grade every condition: the one with the largest weight for each."""
+    """The fewest best members that together grade every condition.
+
+    For each condition the one with the largest weight, and among equal weights the one that gains most.
+    """
     chosen: list[MemberSpec] = []
     for group in GROUPS:
         able = [spec for spec in members if group in VIEWS[spec.view].groups]
         if able:
-            best = max(able, key=lambda spec: spec.weight(group))
+            best = max(able, key=lambda spec: (spec.weight(group), spec.gain))
             chosen += [best] if best not in chosen else []
     return tuple(chosen)
 

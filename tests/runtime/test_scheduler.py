@@ -93,6 +93,13 @@ def test_more_time_never_takes_fewer_studies(manifest):
     assert all(before <= after for before, after in itertools.pairwise(counts))
 
 
+def test_the_first_pass_takes_the_member_that_gains_most_in_whatever_order_they_come(manifest):
+    for members in itertools.permutations(manifest.members):
+        names = {spec.name for spec in first_members(members)}
+        assert "slow" in names
+        assert "fast" not in names
+
+
 def test_the_fastest_member_of_each_view_stands_in(manifest):
     chosen = first_members(manifest.members)
     assert "slow" in {spec.name for spec in chosen}
