@@ -57,7 +57,7 @@ class View:
 
 
 VIEWS = {
-    # The public T1 slices to train on have 250 pixels, 1.0 to 1.4 mm. Another slice to each side changes nothing.
+    # The public T1 slices to train on have 250 pixels, 1.0 to 1.4 mm. Two more slices bring next to nothing.
     "sagittal_t1": View(FORAMINA, CropGeometry(0.5, (96, 96), 3, 1.0, frame=250), (FORAMINAL,), sided=True),
     "sagittal_t2": View(CANALS, CropGeometry(0.5, (96, 96), 3, 0.5), (CANAL,), sided=False),
     # Half of the public axial crops to train on have 0.26 to 0.33 mm pixels, the others 0.53 mm.

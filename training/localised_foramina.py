@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar_kernel.grading.crops import FORAMEN_STEP_MM
+from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, cut_sagittal
 from lumbar_kernel.grading.ensemble import SURE
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -18,7 +18,7 @@ from lumbar_kernel.views import VIEWS
 from training.evaluation_metrics import LocatedPoints
 from training.examples import GradeExamples, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
-from training.pack_crops import ForaminalSeries, cut_foramen, foraminal_examples, foraminal_series, stack_of
+from training.pack_crops import ForaminalSeries, foraminal_examples, foraminal_series, stack_of
 from training.packs import LEVEL_INDEX
 from training.single_slice import FIELD_MM, Levels, levels_of
 
@@ -106,10 +106,11 @@ class _OnSeries:
             if levels.step_mm is not None:
                 scale = FORAMEN_STEP_MM / levels.step_mm
         middle = min(instances, key=lambda instance: abs(self.slices[instance].plane.origin[0] - lateral))
-        present = stack_of(self.slices, middle, count=VIEWS["sagittal_t1"].geometry.slices)
+        view = VIEWS["sagittal_t1"]
+        present = stack_of(self.slices, middle, count=view.geometry.slices)
         stack = [None if item is None else _scaled(item, scale) for item in present]
         plane = _scaled(self.slices[middle], scale).plane
-        crop = cut_foramen(stack, plane.to_mm(at * np.array(plane.shape) - 0.5))
+        crop = cut_sagittal(stack, plane.to_mm(at * np.array(plane.shape) - 0.5), view)
         return _Found(mark, levels, (*crop, mark))
 
 

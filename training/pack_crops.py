@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evaluation.real_slices import pictures
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
-from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, axial_window, crop_shape, cut_stack, sagittal_window
+from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, axial_window, crop_shape, cut_sagittal, cut_stack
 from lumbar_kernel.localisation.axial import views_on
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.localisation.level_decoding import STEP_MM
@@ -102,7 +102,7 @@ def foramina(data: Path, *, neighbour: bool = False) -> GradeExamples:
                 continue
             stack = stack_of(series.slices, beside[0] if neighbour else marked, count=view.geometry.slices)
             point = mark_point(series.slices[marked], mark)
-            crops.append((*cut_foramen(stack, point, wider=WIDER), mark))
+            crops.append((*cut_sagittal(stack, point, view, wider=WIDER), mark))
     return foraminal_examples(crops)
 
 
@@ -117,18 +117,6 @@ def has_neighbours(data: Path) -> bool:
 def mark_point(item: Slice, mark: pd.Series) -> NDArray[np.float64]:
     """A marked foramen in the millimetres of its slice, (3,)."""
     return item.plane.to_mm(np.array([mark["y_rel"], mark["x_rel"]]) * item.plane.shape - 0.5)
-
-
-def cut_foramen(
-    stack: Sequence[Slice | None], point: NDArray[np.float64], *, wider: float = 1.0
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A stack of slices of the usual step cut around a foramen, as the kernel cuts it."""
-    view, middle = VIEWS["sagittal_t1"], stack[len(stack) // 2]
-    if middle is None:
-        msg = "a stack needs its middle slice"
-        raise ValueError(msg)
-    resolution = view.geometry.resolution_of(max(middle.plane.extent_mm))
-    return cut_stack(stack, sagittal_window(middle, point, view, wider=wider), resolution=resolution)
 
 
 def foraminal_examples(crops: Sequence[tuple[NDArray, NDArray, pd.Series]]) -> GradeExamples:

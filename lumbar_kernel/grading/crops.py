@@ -124,6 +124,22 @@ def cut_stack(
     return np.stack([cut.get(index, cut[len(stack) // 2]) for index in range(len(stack))]), shown
 
 
+def cut_sagittal(
+    stack: Sequence[Slice | None], point: FloatArray, view: View, *, scale: float = 1.0, wider: float = 1.0
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A stack of sagittal slices cut around a point (3,) mm LPS of its middle one, as from `cut_stack`.
+
+    Raises:
+        ValueError: the middle slice is missing.
+    """
+    middle = stack[len(stack) // 2]
+    if middle is None:
+        msg = "a stack needs its middle slice"
+        raise ValueError(msg)
+    window = sagittal_window(middle, point, view, scale=scale, wider=wider)
+    return cut_stack(stack, window, resolution=view.geometry.resolution_of(max(middle.plane.extent_mm)))
+
+
 def crop_shape(view: View, *, wider: float = 1.0) -> tuple[int, int]:
     """Rows and columns of a crop that is wider than the member's window by a factor, even numbers."""
     rows, columns = view.geometry.shape
@@ -173,11 +189,8 @@ def _cut_sagittal(
     """A stack around the slice nearest to each point."""
     crops = []
     for point in points:
-        item = nearest_sagittal(slices, point)
-        stack = stack_around(slices, item, count=view.geometry.slices)
-        window = sagittal_window(item, point, view, scale=scale, wider=wider)
-        resolution = view.geometry.resolution_of(max(item.plane.extent_mm))
-        crops.append(cut_stack(stack, window, resolution=resolution))
+        stack = stack_around(slices, nearest_sagittal(slices, point), count=view.geometry.slices)
+        crops.append(cut_sagittal(stack, point, view, scale=scale, wider=wider))
     images, shown = zip(*crops, strict=True)
     return Crops(np.stack(images), np.ones(len(crops), bool), np.stack(shown))
 

@@ -9,6 +9,7 @@ from lumbar_kernel.grading.crops import (
     RECESS_DISTANCE_MM,
     axial_window,
     cut_crops,
+    cut_sagittal,
     cut_stack,
     foraminal_scale,
     sagittal_window,
@@ -83,6 +84,27 @@ def test_a_missing_slice_is_marked_and_takes_the_picture_of_the_middle_one(phant
     assert shown.tolist() == [False, True, True]
     assert np.array_equal(images[0], images[1])
     assert not np.array_equal(images[1], images[2])
+
+
+def test_a_fine_slice_is_cut_in_the_detail_of_the_frames_to_train_on(phantom):
+    view = VIEWS["sagittal_t1"]
+    item = phantom.study.slices(SAGITTAL_T1)[4]
+    noisy = replace(item, pixels=np.random.default_rng(0).normal(100, 20, item.pixels.shape).astype(np.float32))
+    coarse = view.geometry.resolution_of(max(item.plane.extent_mm))
+    window = sagittal_window(noisy, item.plane.centre, view)
+    (cut, _), (expected, _) = (
+        cut_sagittal((None, noisy, None), item.plane.centre, view),
+        cut_stack((None, noisy, None), window, resolution=coarse),
+    )
+    assert np.array_equal(cut, expected)
+    sharp, _ = cut_stack((None, noisy, None), window, resolution=0.0)
+    assert np.abs(np.diff(cut[1].astype(float))).mean() < 0.9 * np.abs(np.diff(sharp[1].astype(float))).mean()
+
+
+def test_a_stack_without_its_middle_slice_is_refused(phantom):
+    item = phantom.study.slices(SAGITTAL_T1)[4]
+    with pytest.raises(ValueError, match="middle slice"):
+        cut_sagittal((item, None, item), item.plane.centre, VIEWS["sagittal_t1"])
 
 
 def test_foramina_are_shown_at_one_step_whatever_the_size_of_the_patient(landmarks):
