@@ -26,8 +26,8 @@ ROOMS = {
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": (
-        *("batch_sizes", "heatmap_net", "grade_net", "inference", "folding", "same_padding", "calibration"),
-        *("manifest", "storage", "checkpoints"),
+        *("batch_sizes", "heatmap_net", "compact_cnn", "grade_net", "inference", "folding", "same_padding"),
+        *("calibration", "manifest", "storage", "checkpoints"),
     ),
     "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),
     "grading": ("crops", "grader", "ensemble"),
