@@ -207,6 +207,7 @@ def main() -> None:
     parser.add_argument(
         "--oof", action="store_true", help="predict each row by the checkpoints trained without its fold"
     )
+    parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="grade crops of these folds (default: all)")
     parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     parser.add_argument("--phantoms", type=int, default=40, metavar="N", help="phantom studies to grade, 0 for none")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -216,7 +217,10 @@ def main() -> None:
     places, localised = locations(
         settings.data, sagittal_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
     )
-    predicted = predict_sets(settings, crop_sets(settings, localised))
+    sets = crop_sets(settings, localised)
+    if arguments.folds:
+        sets = (item.of_folds(arguments.folds) for item in sets)
+    predicted = predict_sets(settings, sets)
     graded = grade_sets(settings.manifest, predicted)
     losses = {name: loss_metric(rows) for name, (_, rows) in graded.items()}
     if (whole := assembled(graded)) is not None:

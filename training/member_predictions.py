@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
 from training.evaluation_metrics import GradedRows, prior_of
-from training.examples import GradeExamples, without_held_out
+from training.examples import GradeExamples, select, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
 from training.localised_foramina import LocalisedForamina
 from training.pack_crops import axial, foramina, has_neighbours
@@ -85,6 +85,10 @@ class CropSet:
     metrics: Mapping[str, str]
     examples: GradeExamples
     confidence: Mapping[str, float]
+
+    def of_folds(self, folds: Sequence[int]) -> CropSet:
+        """The crops of some folds."""
+        return replace(self, examples=select(self.examples, np.isin(self.examples.fold, folds)))
 
 
 def foraminal_sets(data: Path) -> Iterator[CropSet]:

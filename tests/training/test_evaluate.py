@@ -33,6 +33,14 @@ def test_the_command_measures_the_packs_that_exist(packs_folder, trained, tmp_pa
     assert "foraminal_localised" in capsys.readouterr().out
 
 
+def test_folds_limit_the_graded_crops(packs_folder, trained, tmp_path, monkeypatch):
+    run_evaluate(monkeypatch, packs_folder, "--folds", 1, 2, "--phantoms", 0, "--json", tmp_path / "metrics.json")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    expected = 10 * sum(seed % 4 in (1, 2) for seed in SEEDS)
+    assert metrics["foraminal_marked"]["n"] == metrics["foraminal_stack"]["n"] == expected
+    assert metrics["t1_localisation"]["n"] == 10 * len(SEEDS)
+
+
 def test_out_of_fold_rows_are_those_of_the_folds_left_out(packs_folder, trained, tmp_path, monkeypatch):
     run_evaluate(monkeypatch, packs_folder, "--oof", "--phantoms", 0, "--json", tmp_path / "metrics.json")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
