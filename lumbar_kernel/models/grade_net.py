@@ -1,4 +1,4 @@
-"""A timm backbone that grades crops, and the scale on which it sees them."""
+"""An encoder that grades crops, and the scale on which it sees them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SlicePool(nn.Module):
 
 
 class GradeNet(nn.Module):
-    """A timm backbone whose pooled features, with the level, predict one grade per head.
+    """An encoder whose pooled features, with the level, predict one grade per head.
 
     Args:
         backbone: timm model name, or `COMPACT_CNN`.
