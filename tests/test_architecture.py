@@ -26,7 +26,7 @@ ROOMS = {
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": (
-        *("batch_sizes", "heatmap_net", "compact_cnn", "grade_net", "inference", "folding", "same_padding"),
+        *("heatmap_net", "compact_cnn", "grade_net", "inference", "folding", "same_padding", "pointwise"),
         *("calibration", "manifest", "storage", "checkpoints"),
     ),
     "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),

@@ -18,6 +18,7 @@ from lumbar_kernel.models.folding import batch_norm_pairs, fold
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
+from lumbar_kernel.models.pointwise import prepare_for_accelerator
 from lumbar_kernel.models.same_padding import without_copies
 from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.views import VIEWS
@@ -57,6 +58,8 @@ class LoadedModels:
         device = torch.device(device_name)
         for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
             net.to(device)
+            if device.type != "cpu":
+                prepare_for_accelerator(net)
         return replace(self, device=device)
 
 

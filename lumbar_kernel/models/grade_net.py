@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lumbar_kernel.models.batch_sizes import filled
 from lumbar_kernel.models.compact_cnn import COMPACT_CNN, CompactCnn
 from lumbar_kernel.resampling import normalise, normalise_bytes
 from lumbar_kernel.schema import LEVELS, SEVERITIES
@@ -82,20 +81,13 @@ class GradeNet(nn.Module):
         Returns:
             (batch, heads, 3).
         """
-        features = self._at_once(images) if self.pool is None else self._pooled(self.pool, images, shown)
+        if self.pool is None:
+            features: Tensor = self.encoder(images)
+        else:
+            features = self.pool(self.encoder(images[shown][:, None]), shown)
         known = F.one_hot(level, len(LEVELS)).to(features.dtype)
         logits: Tensor = self.classifier(self.drop(features)) + self.level(known)
         return logits.reshape(-1, self.heads, len(SEVERITIES))
-
-    def _at_once(self, images: Tensor) -> Tensor:
-        pictures = images if self.training else filled(images)  # batches of training have one size
-        features: Tensor = self.encoder(pictures)[: len(images)]
-        return features
-
-    def _pooled(self, pool: SlicePool, images: Tensor, shown: Tensor) -> Tensor:
-        there = images[shown][:, None]
-        features: Tensor = pool(self.encoder(filled(there))[: len(there)], shown)
-        return features
 
 
 def to_input(crops: NDArray[np.uint8] | NDArray[np.float32], *, in_chans: int) -> NDArray[np.float32]:

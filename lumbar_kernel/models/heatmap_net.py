@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lumbar_kernel.models.batch_sizes import filled
-
 STRIDE = 4
 """Input pixels per heatmap cell."""
 
@@ -43,8 +41,7 @@ class HeatmapNet(nn.Module):
 
         Cells run row by row over (rows / 4, columns / 4); the last entry is absence.
         """
-        pictures = images if self.training else filled(images)  # batches of training have one size
-        features = self.encoder(pictures)[self.first :]
+        features = self.encoder(images)[self.first :]
         whole = features[-1].mean(dim=(2, 3))
         x = self.laterals[-1](features[-1]) + self.context(whole)[:, :, None, None]
         x = self.smooth[-1](x)
@@ -52,7 +49,7 @@ class HeatmapNet(nn.Module):
             lateral = self.laterals[index](features[index])
             x = self.smooth[index](lateral + F.interpolate(x, size=lateral.shape[-2:], mode="bilinear"))
         logits = torch.cat([self.head(x).flatten(2), self.absent(whole)[:, :, None]], dim=2)
-        return F.log_softmax(logits[: len(images)].float(), dim=2)
+        return F.log_softmax(logits.float(), dim=2)
 
 
 def _block(width: int) -> nn.Sequential:

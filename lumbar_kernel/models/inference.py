@@ -15,6 +15,9 @@ PIXELS_AT_ONCE = {"cpu": 1 << 19}
 
 ACCELERATOR_PIXELS_AT_ONCE = 1 << 23
 
+LAYOUTS = {"cpu": torch.channels_last}
+"""Of pictures by device; `pointwise` says why accelerators have channels first."""
+
 LEAST_PICTURES = 16
 """On one thread torch computes 1×1 convolutions of fewer pictures without oneDNN, which takes half as long again."""
 
@@ -59,9 +62,8 @@ def run_batch(net: nn.Module, *inputs: Tensor, mixed: bool = False) -> Tensor:
 
 
 def _run(net: nn.Module, inputs: tuple[Tensor, ...], device: torch.device, *, mixed: bool) -> Tensor:
-    moved = [
-        item.to(device, memory_format=torch.channels_last) if item.dim() == 4 else item.to(device) for item in inputs
-    ]
+    layout = LAYOUTS.get(device.type, torch.contiguous_format)
+    moved = [item.to(device, memory_format=layout) if item.dim() == 4 else item.to(device) for item in inputs]
     full = torch.backends.cudnn.flags(enabled=True, allow_tf32=mixed)  # TF32 keeps no more digits than half precision
     with torch.inference_mode(), full, torch.autocast(device.type, dtype=torch.float16, enabled=mixed):
         output: Tensor = net(*moved)
