@@ -137,36 +137,43 @@ class BatchMaker:
 
     Args:
         examples: those of the sampler.
+        targets: (n, heads, 3) distribution over the grades for each of them, zeros where there is none.
         in_chans: as in `GradeNet`.
         shape: rows and columns of the window.
         device: where the crops are kept and the batches made.
     """
 
-    def __init__(self, examples: GradeExamples, *, in_chans: int, shape: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self,
+        examples: GradeExamples,
+        targets: NDArray[np.float32],
+        *,
+        in_chans: int,
+        shape: tuple[int, int],
+        device: torch.device,
+    ) -> None:
         self.in_chans, self.shape = in_chans, shape
-        self.images = torch.from_numpy(examples.images).to(device)
-        self.level, self.labels = (
-            torch.from_numpy(values.astype(np.int64)).to(device) for values in (examples.level, examples.labels)
+        self.images, self.level, self.targets = (
+            torch.from_numpy(values).to(device)
+            for values in (examples.images, examples.level.astype(np.int64), targets)
         )
 
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)  # the pictures keep single precision where the net does not
     def __call__(self, drawn: Draws) -> Batch:
-        """Pictures, levels, slices there are, labels, labels of the pictures mixed in, fraction of the first ones."""
+        """Pictures, levels, slices there are, distributions over the grades."""
         stacks = self.images[drawn.index[:, None], drawn.order].float()
         pictures = _varied(_moved(stacks, drawn.matrix, self.shape).round() / 255, drawn)
         pictures = scaled_for_net(pictures, in_chans=self.in_chans)
         broad = drawn.fraction[:, None, None, None]
         pictures = broad * pictures + (1 - broad) * pictures[drawn.partner]
         shown = drawn.shown | (drawn.shown[drawn.partner] & (drawn.fraction < 1)[:, None])
-        labels = self.labels[drawn.index]
+        targets = self.targets[drawn.index]
         return (
             pictures.contiguous(memory_format=torch.channels_last),
             self.level[drawn.index],
             shown,
-            labels,
-            labels[drawn.partner],
-            drawn.fraction,
+            broad[..., 0] * targets + (1 - broad[..., 0]) * targets[drawn.partner],
         )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from training.augment import Spatial
 from training.examples import GradeExamples, concatenate, load_grades, select, windows
 from training.grade_batches import BatchMaker, Draws, Sampler, Variation, scaled_for_net
 from training.pretrained import start_from_grader, start_from_pretrained
+from training.soft_targets import read_predictions, targets_of
 from training.trainer import Trainer, example_files, pick_device, run_parser, steps_of, validation_indices, write_result
 
 
@@ -87,18 +87,10 @@ TASKS |= {
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """Cross-entropy with the metric's weights 1/2/4, per head divided by the sum of the weights used."""
-    images, level, shown, labels, others, fraction = batch
-    logits = model(images, level, shown)
-    weight = torch.tensor(SEVERITY_WEIGHTS, device=logits.device)
-    total = logits.new_zeros(())
-    for head in range(labels.shape[1]):
-        entropy, weight_sum = logits.new_zeros(()), logits.new_zeros(())
-        for target, part in ((labels[:, head], fraction), (others[:, head], 1 - fraction)):
-            counts = part * (target >= 0) * weight[target.clamp(min=0)]
-            entropy = entropy + (counts * F.cross_entropy(logits[:, head], target.clamp(min=0), reduction="none")).sum()
-            weight_sum = weight_sum + counts.sum()
-        total = total + entropy / weight_sum.clamp(min=1e-6)
-    return total / labels.shape[1]
+    images, level, shown, targets = batch
+    entropy = -targets * targets.new_tensor(SEVERITY_WEIGHTS) * model(images, level, shown).float().log_softmax(dim=2)
+    weight = targets @ targets.new_tensor(SEVERITY_WEIGHTS)
+    return (entropy.sum(dim=(0, 2)) / weight.sum(dim=0).clamp(min=1e-6)).mean()
 
 
 @torch.no_grad()
@@ -135,10 +127,16 @@ def main() -> None:
     parser = run_parser(main.__doc__, TASKS, batch=64)
     parser.add_argument("--mixed", type=float, default=0.0, help="fraction of examples that are mixed with another")
     parser.add_argument("--drop-rate", type=float, default=0.3, help="dropout before the classifier")
+    parser.add_argument("--seed", type=int, help="of the first weights and all draws (default: the fold)")
     parser.add_argument("--measures", type=int, default=10, help="how often the fold left out is graded meanwhile")
     parser.add_argument("--start", type=Path, metavar="FILE", help="safetensors file of a grader to start from")
+    parser.add_argument(
+        "--teachers", type=Path, nargs="+", default=(), metavar="CSV", help="predictions of other models to learn from"
+    )
+    parser.add_argument("--teachers-share", type=float, default=0.5, help="of a target, beside the reader's grade")
     arguments = parser.parse_args()
-    torch.manual_seed(arguments.fold)
+    seed = arguments.fold if arguments.seed is None else arguments.seed
+    torch.manual_seed(seed)
     task = TASKS[arguments.task]
     files = example_files(arguments.cache, task.files, arguments.sources)
     examples = concatenate([load_grades(path) for path in files])
@@ -150,6 +148,7 @@ def main() -> None:
         start_from_grader(model, arguments.start)
     validation = select(examples, validation_indices(examples.fold, arguments.fold))
     shape = VIEWS[task.view].geometry.shape
+    targets = targets_of(examples, read_predictions(arguments.teachers), share=arguments.teachers_share)
     sampler = Sampler(
         examples,
         task.draw,
@@ -157,9 +156,9 @@ def main() -> None:
         shape=shape,
         fold=arguments.fold,
         batch=arguments.batch,
-        seed=arguments.fold + 1,
+        seed=seed + 1,
     )
-    make = BatchMaker(examples, in_chans=task.in_chans, shape=shape, device=pick_device())
+    make = BatchMaker(examples, targets, in_chans=task.in_chans, shape=shape, device=pick_device())
     steps = steps_of(arguments, sampler.pools.size)
     options = {"workers": arguments.workers, "compiled": arguments.compile}
     trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)

@@ -46,6 +46,10 @@ class Budget:
         """Seconds to the very end, the reserve included; negative after it, infinite without a limit."""
         return self._seconds - self.elapsed()
 
+    def handed_on(self) -> float | None:
+        """The length of another process's budget that ends when this one does: the margin, None without a limit."""
+        return None if math.isinf(self._seconds) else max(0.0, self.margin())
+
     def remaining(self) -> float:
         """Seconds that steps may still use: the margin without the reserve, never below zero."""
         return max(0.0, self.margin() - self._reserve)

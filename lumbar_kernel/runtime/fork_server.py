@@ -1,8 +1,9 @@
 """A process that imports torch and loads the networks once, then forks the first workers of a run.
 
-Each worker would spend seconds and hundreds of megabytes on that; forked ones share both. The server computes on one
-thread and on the processor alone, since a fork copies neither threads nor an accelerator that was started. Workers that
-replace lost ones are started without it.
+Each worker would spend seconds and hundreds of megabytes on that; forked ones share both. The server starts before the
+studies are known and the devices are probed, and gets its tasks when they are. It computes on one thread and on the
+processor alone, since a fork copies neither threads nor an accelerator that was started. Workers that replace lost ones
+are started without it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import Generic, TypeVar
 
 from lumbar_kernel.config import Config
@@ -27,6 +29,9 @@ from lumbar_kernel.runtime.process_settings import collection_paused, die_with_p
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere processes cannot be forked, or system libraries do not survive it."""
+
+LEAVE_SECONDS = 3.0
+"""Longest wait for a server that was killed."""
 
 T = TypeVar("T")
 
@@ -45,35 +50,54 @@ class Fork(Generic[T]):
 
 
 class ForkServer:
-    """The server as the pool of workers sees it.
+    """The server as the pool of workers sees it; a context manager that ends it.
 
     Args:
         fork: what it does.
         config: options of the run.
-        tasks: a shard and the sending end of a pipe for each worker; the ends are closed here.
         seconds: left to the run, None without a limit.
     """
 
-    def __init__(
-        self, fork: Fork[T], config: Config, tasks: Sequence[tuple[Shard, Connection]], seconds: float | None
-    ) -> None:
+    def __init__(self, fork: Fork[T], config: Config, seconds: float | None) -> None:
         context = spawn_context()
-        self._receiver, control = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(fork, config, tuple(tasks), seconds, control))
+        self._control, control = context.Pipe()
+        self._process = context.Process(target=_serve, args=(fork, config, seconds, control))
         self._process.start()
-        for end in (control, *(sender for _, sender in tasks)):
-            end.close()
-        self.workers = [ForkedWorker(self) for _ in tasks]
+        control.close()
+        self._workers: list[ForkedWorker] = []
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close(LEAVE_SECONDS)
+
+    def fork(self, config: Config, tasks: Sequence[tuple[Shard, Connection]]) -> list[ForkedWorker]:
+        """The workers that it forks when it has loaded; called once.
+
+        Args:
+            config: options of each worker.
+            tasks: a shard and the sending end of a pipe for each worker; the ends are closed here.
+        """
+        assert self._process.pid is not None
+        self._workers = [ForkedWorker(self) for _ in tasks]
+        with suppress(OSError):  # a server that was lost forks nothing, which the ends of the pipes tell
+            self._control.send((config, [shard for shard, _ in tasks]))
+            for _, sender in tasks:
+                send_handle(self._control, sender.fileno(), self._process.pid)
+        for _, sender in tasks:
+            sender.close()
+        return self._workers
 
     def receive(self, seconds: float = 0.0) -> bool:
         """Take one message on a worker that has started or ended, waiting so long; False when none came or can come."""
         try:
-            if not self._receiver.poll(seconds):
+            if not self._control.poll(seconds):
                 return False
-            number, pid, exit_code = self._receiver.recv()
+            number, pid, exit_code = self._control.recv()
         except (EOFError, OSError):
             return False
-        self.workers[number].pid, self.workers[number].exitcode = pid, exit_code
+        self._workers[number].pid, self._workers[number].exitcode = pid, exit_code
         return True
 
     def ended(self, seconds: float) -> int | None:
@@ -89,7 +113,7 @@ class ForkServer:
         """End the server, which has nothing to save and would take its time to unload torch; wait so many seconds."""
         self._process.kill()
         self._process.join(seconds)
-        self._receiver.close()
+        self._control.close()
 
 
 @dataclass(eq=False)
@@ -132,13 +156,7 @@ class ForkedWorker:
                 os.kill(self.pid, number)
 
 
-def _serve(
-    fork: Fork[T],
-    config: Config,
-    tasks: Sequence[tuple[Shard, Connection]],
-    seconds: float | None,
-    control: Connection,
-) -> None:
+def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connection) -> None:
     """Entry of the server: load, fork a worker for each task, report their ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops the workers
     die_with_parent()
@@ -148,8 +166,10 @@ def _serve(
         loaded = fork.load(config)
         gc.freeze()  # else collections would write to shared pages, which copies them
     context, running = multiprocessing.get_context("fork"), {}
-    for number, (shard, sender) in enumerate(tasks):
-        others = [control, *(other for _, other in tasks[number + 1 :])]
+    config, shards = control.recv()
+    senders = [Connection(recv_handle(control), readable=False) for _ in shards]
+    for number, (shard, sender) in enumerate(zip(shards, senders, strict=True)):
+        others = [control, *senders[number + 1 :]]
         process = context.Process(target=_work, args=(fork.entry, config, shard, budget, sender, loaded, others))
         process.start()
         sender.close()

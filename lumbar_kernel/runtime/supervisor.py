@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +25,13 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.dealing import pictured
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices, worker_devices
 from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
+from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
 from lumbar_kernel.runtime.messages import Message, Progress, Shard, studies_at_once
 from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.runtime.worker_process import grade_shard
-from lumbar_kernel.runtime.workers import WorkerPool
+from lumbar_kernel.runtime.workers import GRADING, WorkerPool
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -73,20 +75,32 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
     overrides = read_overrides(config.roles, config.series)
     most = math.inf if config.seconds == 0 else budget.elapsed() + SCAN_SHARE * budget.remaining()
-    with unpacked(config.data, stop=lambda: budget.elapsed() > most) as (data, left_out):
+    with (
+        _loading(config, budget) as server,
+        unpacked(config.data, stop=lambda: budget.elapsed() > most) as (data, left_out),
+    ):
         found, state = _find_studies(config, data, budget, until=most)
         studies = overrides.applied_to(found)
         if left_out:
             state.failures.append(Failure("find studies", "LeftOut", left_out))
-        return _grade(config, studies, state, budget)
+        return _grade(config, studies, state, budget, server)
 
 
-def _grade(config: Config, studies: tuple[StudyFiles, ...], state: RunState, budget: Budget) -> Report:
+def _loading(config: Config, budget: Budget) -> AbstractContextManager[ForkServer | None]:
+    """The server that loads the networks while studies are searched for; None where no worker will be forked."""
+    if config.workers == 0 or not CAN_FORK or budget.expired():
+        return nullcontext()
+    return ForkServer(GRADING, config, budget.handed_on())
+
+
+def _grade(
+    config: Config, studies: tuple[StudyFiles, ...], state: RunState, budget: Budget, server: ForkServer | None
+) -> Report:
     """Grade the studies that were found, and write everything."""
     if config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
-        _run_workers(config, studies, state, budget)
+        _run_workers(config, studies, state, budget, server)
     _publish(config, state)
     report = _write_report(config, state, budget)
     if config.strict and report.failures:
@@ -187,7 +201,9 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: R
     state.seconds = state.done[0].recorder.stages
 
 
-def _run_workers(config: Config, studies: Sequence[StudyFiles], state: RunState, budget: Budget) -> None:
+def _run_workers(
+    config: Config, studies: Sequence[StudyFiles], state: RunState, budget: Budget, server: ForkServer | None
+) -> None:
     """Grade in workers and write what they report, until all is done or the time is up."""
     published = -PUBLISH_EVERY_SECONDS  # the first grades are written at once
     ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
@@ -196,7 +212,7 @@ def _run_workers(config: Config, studies: Sequence[StudyFiles], state: RunState,
     devices = worker_devices(working, blocks=blocks, cores=processor_cores())
     with (
         _display(config) as display,
-        WorkerPool(config, studies, devices, budget) as workers,
+        WorkerPool(config, studies, devices, budget, server=server) as workers,
     ):
         try:
             while workers.busy and (left := budget.margin() - ending) > 0:

@@ -48,6 +48,9 @@ MOST_LOST = 4
 
 STARTING = "start"
 
+GRADING: Fork[Any] = Fork(load=networks_to_share, entry=worker_process)
+"""What the workers of a run share and do."""
+
 
 @dataclass(eq=False)
 class _Worker:
@@ -77,6 +80,7 @@ class WorkerPool:
         budget: of the run; a worker that starts later gets what is left.
         clock: seconds that never run backwards.
         fork: what workers share and do.
+        server: already loads what they share; one is started when None.
 
     Attributes:
         failures: how workers were lost; they belong to no particular study.
@@ -90,10 +94,10 @@ class WorkerPool:
         budget: Budget,
         *,
         clock: Callable[[], float] = time.monotonic,
-        fork: Fork[Any] | None = None,
+        fork: Fork[Any] = GRADING,
+        server: ForkServer | None = None,
     ) -> None:
-        self._fork: Fork[Any] = fork or Fork(load=networks_to_share, entry=worker_process)
-        self._server: ForkServer | None = None
+        self._fork, self._server = fork, server
         self.failures: list[Failure] = []
         least_ahead = 1 if devices[0] == CPU else AHEAD_OF_ACCELERATORS
         readers, ahead = max(1, config.readers // len(devices)), max(least_ahead, config.ahead // len(devices))
@@ -177,8 +181,9 @@ class WorkerPool:
         shards = self._next_shards()
         pipes = [spawn_context().Pipe(duplex=False) for _ in shards]
         tasks = [(shard, sender) for shard, (_, sender) in zip(shards, pipes, strict=True)]
-        self._server = ForkServer(self._fork, self._config, tasks, self._seconds_left())
-        for shard, (receiver, _), process in zip(shards, pipes, self._server.workers, strict=True):
+        self._server = self._server or ForkServer(self._fork, self._config, self._budget.handed_on())
+        workers = self._server.fork(self._config, tasks)
+        for shard, (receiver, _), process in zip(shards, pipes, workers, strict=True):
             self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
 
     def _start_waiting(self) -> None:
@@ -186,7 +191,7 @@ class WorkerPool:
         context = spawn_context()
         for shard in self._next_shards():
             receiver, sender = context.Pipe(duplex=False)
-            arguments = (self._fork.entry, self._config, shard, self._seconds_left(), sender)
+            arguments = (self._fork.entry, self._config, shard, self._budget.handed_on(), sender)
             process = context.Process(target=run_alone, args=arguments)
             process.start()
             sender.close()
@@ -196,9 +201,6 @@ class WorkerPool:
         """Waiting shards, each with a free device; neither waits nor is free any more."""
         count = min(len(self._waiting), len(self._free))
         return [replace(self._waiting.pop(0), device=self._free.pop(0)) for _ in range(count)]
-
-    def _seconds_left(self) -> float | None:
-        return None if self._config.seconds is None else max(0.0, self._budget.margin())
 
     def _patience(self) -> float:
         """Seconds to wait for a worker to exit, fewer when the deadline is near."""

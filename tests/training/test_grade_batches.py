@@ -6,6 +6,7 @@ from lumbar_kernel.models.grade_net import to_input
 from tests.training.conftest import grade_examples
 from training.augment import Spatial
 from training.grade_batches import BatchMaker, Sampler, Variation, _partners, arranged, sorted_for_net
+from training.soft_targets import targets_of
 
 SHAPE = (32, 48)
 STILL = Spatial(shift=0, degrees=0, scale=1, aspect=1)
@@ -14,7 +15,8 @@ STILL = Spatial(shift=0, degrees=0, scale=1, aspect=1)
 def sampler_and_maker(variation, *, in_chans=3):
     examples = grade_examples([str(k) for k in range(12)])
     sampler = Sampler(examples, {"axial_t2_crops": 1.0}, variation, shape=SHAPE, fold=1, batch=8, seed=3)
-    return examples, sampler, BatchMaker(examples, in_chans=in_chans, shape=SHAPE, device=torch.device("cpu"))
+    targets = targets_of(examples, {}, share=0.5)
+    return examples, sampler, BatchMaker(examples, targets, in_chans=in_chans, shape=SHAPE, device=torch.device("cpu"))
 
 
 def test_a_step_always_draws_the_same_choices_and_never_the_fold_left_out():
@@ -32,13 +34,13 @@ def test_a_batch_without_changes_shows_the_middle_of_the_crops_as_the_kernel_doe
         gamma=torch.ones(8),
         patch=torch.full((8, 2), -1),
     )
-    pictures, level, _, labels, _, _ = make(drawn)
+    pictures, level, _, targets = make(drawn)
     stacks = examples.images[drawn.index[:, None], drawn.order]
     top, left = ((have - want) // 2 for have, want in zip(stacks.shape[2:], SHAPE, strict=True))
     middle = stacks[:, :, top : top + SHAPE[0], left : left + SHAPE[1]]
     assert np.allclose(pictures.numpy(), to_input(middle, in_chans=3), atol=0.02)
     assert np.array_equal(level, examples.level[drawn.index])
-    assert np.array_equal(labels, examples.labels[drawn.index])
+    assert np.array_equal(targets.argmax(dim=2), examples.labels[drawn.index])
 
 
 @pytest.mark.parametrize("in_chans", [1, 3])
@@ -55,11 +57,13 @@ def test_changes_keep_pictures_finite_and_differ_between_examples():
     variation = Variation(Spatial(0.06, 12, 1.15, 1.08), beside=0.4, mixed=0.5)
     _, sampler, make = sampler_and_maker(variation, in_chans=1)
     for step in range(5):
-        pictures, _, shown, _, _, fraction = make(sampler(step))
+        drawn = sampler(step)
+        pictures, _, shown, targets = make(drawn)
         assert pictures.shape == (8, 3, *SHAPE)
         assert torch.isfinite(pictures).all()
         assert shown[:, 1].all()
-        assert ((fraction >= 0) & (fraction <= 1)).all()
+        assert torch.allclose(targets.sum(dim=2), torch.ones(8, 2))
+        assert torch.equal((targets.amax(dim=2) < 1).any(dim=1) & (drawn.fraction == 1), torch.zeros(8, dtype=bool))
     assert pictures.std(dim=0).mean() > 0
 
 

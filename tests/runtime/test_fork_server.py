@@ -1,0 +1,88 @@
+import os
+import time
+
+import pytest
+
+from lumbar_kernel import Config
+from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkServer
+from lumbar_kernel.runtime.messages import Shard
+
+pytestmark = pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+
+LONG = 60.0
+"""Seconds that a process of a busy machine may take to import the tests."""
+
+
+def loads(config):
+    (config.output / "loaded").write_text(str(os.getpid()))
+    return "networks"
+
+
+def tells(config, shard, budget, sender, loaded):
+    sender.send((os.getppid(), config.ahead, shard.number, budget.handed_on(), loaded))
+
+
+FORK = Fork(load=loads, entry=tells)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(data=tmp_path, output=tmp_path)
+
+
+def loaded_by(config):
+    """The id of the process that has loaded, waiting for it."""
+    file, until = config.output / "loaded", time.monotonic() + LONG
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return int(file.read_text())
+
+
+def tasks_and_receivers(count):
+    pipes = [spawn_context().Pipe(duplex=False) for _ in range(count)]
+    return [(Shard(k, (), "cpu"), sender) for k, (_, sender) in enumerate(pipes)], [receiver for receiver, _ in pipes]
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_server_loads_before_it_has_a_task_and_shares_it_with_the_workers_it_forks(config):
+    with ForkServer(FORK, config, 100.0) as server:
+        parent = loaded_by(config)
+        tasks, receivers = tasks_and_receivers(3)
+        workers = server.fork(Config(data=config.data, output=config.output, ahead=7), tasks)
+        told = [receiver.recv() for receiver in receivers]
+        for worker in workers:
+            worker.join(LONG)
+    assert [(item[0], item[1], item[2], item[4]) for item in told] == [(parent, 7, k, "networks") for k in range(3)]
+    assert all(0 < item[3] <= 100.0 for item in told)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert not is_running(parent)
+
+
+def test_a_server_that_gets_no_task_ends_with_its_context(config):
+    with ForkServer(FORK, config, None):
+        parent = loaded_by(config)
+        assert is_running(parent)
+    assert not is_running(parent)
+
+
+def test_a_server_that_was_lost_forks_nothing_and_closes_the_pipes(config):
+    with ForkServer(FORK, config, None) as server:
+        server.kill()
+        server.ended(LONG)
+        tasks, receivers = tasks_and_receivers(2)
+        workers = server.fork(config, tasks)
+        for receiver in receivers:
+            with pytest.raises(EOFError):
+                receiver.recv()
+        workers[0].join(LONG)
+        assert workers[0].pid is None
+        assert workers[0].exitcode == -9
