@@ -23,7 +23,7 @@ from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.results.metric import bootstrap_interval, constant_submission, score
 from lumbar_kernel.results.reliability import reliability
-from lumbar_kernel.schema import CANAL, FORAMINAL, ROW_ID, SEVERITIES, SUBARTICULAR
+from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR, SUBMISSION_COLUMNS
 from training import predictions
 from training.evaluation_metrics import GradedRows, location_metric, loss_metric, other_model_loss, ranking_metric
 from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints, sagittal_checkpoints
@@ -38,6 +38,7 @@ from training.member_predictions import (
     member_rows,
     predict_sets,
 )
+from training.soft_targets import read_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ They localise by themselves, where most of the crop metrics give the kernel the 
 
 ASSEMBLED = ("foraminal_stack", "canal_axial", "subarticular_axial")
 """The metrics whose rows are nearest to those of whole studies: with the kernel's own places and foraminal slice."""
+
+MARKED = ("foraminal_marked", "canal_axial", "subarticular_axial")
+"""The metrics on the slices that readers marked."""
 
 MIDSAGITTAL = ("spider_midsagittal", "sudirman_sagittal", "tianchi_t2", "spider_t2")
 
@@ -127,8 +131,7 @@ def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.fl
     for name in OTHER_MODELS[group]:
         path = data / "oof" / f"{name}_submission.csv"
         if path.is_file():
-            table = pd.read_csv(path)
-            found[name] = dict(zip(table[ROW_ID], table[list(SEVERITIES)].to_numpy(), strict=True))
+            found[name] = read_predictions([path])
     return found
 
 
@@ -200,6 +203,13 @@ def print_ranking(metric: Mapping[str, float]) -> None:
     print(f", {metric['n']} levels of {metric['studies']} patients")
 
 
+def write_predictions(graded: Mapping[str, tuple[str, GradedRows]], path: Path) -> None:
+    """Write the grades of the rows on their marked slices in the columns of a submission."""
+    marked = [graded[name][1] for name in MARKED if name in graded]
+    rows = [[row, *grades] for item in marked for row, grades in zip(item.row_id, item.probabilities, strict=True)]
+    pd.DataFrame(rows, columns=SUBMISSION_COLUMNS).to_csv(path, index=False, float_format="%.6f")
+
+
 def main() -> None:
     """Measure, print the tables, and write the metrics as JSON where requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -211,6 +221,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     parser.add_argument("--phantoms", type=int, default=40, metavar="N", help="phantom studies to grade, 0 for none")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--predictions", type=Path, metavar="CSV", help="write the grades of marked rows, for graders to learn from"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     settings = EvaluationSettings(arguments.data, read_manifest(arguments.weights), arguments.oof)
@@ -237,6 +250,8 @@ def main() -> None:
             metrics["canal_boxes"] = ranked
             print_ranking(ranked)
     print_reliability(graded)
+    if arguments.predictions:
+        write_predictions(graded, arguments.predictions)
     if arguments.json:
         arguments.json.write_text(json.dumps(metrics, indent=1) + "\n")
 

@@ -18,7 +18,7 @@ import torch
 from lumbar_kernel.processors import processor_cores
 from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
-from training.presets import PRESETS, Network, Preset
+from training.presets import PRESETS, Member, Network, Preset
 from training.runner import Runner, Step, duration
 from training.train_grader import TASKS
 
@@ -45,6 +45,7 @@ class Settings:
         steps: length of every run in place of its epochs, None to keep them.
         batch: most examples of a step, None to keep the preset's.
         train_folds: those of the preset's folds to train, None for all.
+        teachers: predictions of other models that graders learn from too, in the format of a submission.
     """
 
     preset: Preset
@@ -59,6 +60,7 @@ class Settings:
     steps: int | None
     batch: int | None = None
     train_folds: tuple[int, ...] | None = None
+    teachers: tuple[Path, ...] = ()
 
     def folds_of(self, network: Network) -> tuple[int, ...]:
         """The folds of a network that are trained."""
@@ -110,6 +112,8 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     options += ["--workers", _loaders(gpus)] if gpus else []
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
         options += ["--pretrained", file]
+    if settings.teachers and isinstance(network, Member):
+        options += ["--teachers", *settings.teachers]
     command = (network.task, settings.cache, settings.runs / name, *options)
     return Step(
         f"train {name}",
@@ -168,12 +172,22 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     parser.add_argument(
         "--train-folds", type=int, nargs="+", metavar="N", help="train these of the preset's folds alone"
     )
+    parser.add_argument(
+        "--teachers",
+        type=Path,
+        nargs="+",
+        metavar="CSV",
+        help="predictions of other models that graders learn from too (default: those in oof/ of the packs)",
+    )
     parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
     given = parser.parse_args(arguments)
     for name in ("packs", "competition", "folds", "checkpoints"):
         path = getattr(given, name)
         if path is not None and not path.exists():
             parser.error(f"--{name}: {path} does not exist")
+    if missing := [path for path in given.teachers or () if not path.is_file()]:
+        parser.error(f"--teachers: {missing[0]} does not exist")
+    teachers = sorted((given.packs / "oof").glob("*.csv")) if given.packs and given.teachers is None else given.teachers
     preset = PRESETS[given.preset]
     settings = Settings(
         preset=preset,
@@ -188,6 +202,7 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         steps=given.steps,
         batch=given.batch,
         train_folds=None if given.train_folds is None else tuple(given.train_folds),
+        teachers=tuple(teachers or ()),
     )
     if not all(settings.folds_of(network) for network in preset.localisers):
         parser.error(f"--train-folds: the localisers of {preset.name} have none of these folds")

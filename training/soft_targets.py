@@ -1,7 +1,7 @@
 """What a grader learns for each example: the reader's grade, and the grades that other models gave the same row.
 
-A reader's grade is one opinion of several. How likely other models hold each grade to be teaches more about a picture than
-the one that was written down (knowledge distillation, Hinton et al. 2015, arXiv:1503.02531).
+A reader's grade is one opinion of several. How likely other models hold each grade to be teaches more about a picture
+than the one that was written down (knowledge distillation, Hinton et al. 2015, arXiv:1503.02531).
 """
 
 from __future__ import annotations

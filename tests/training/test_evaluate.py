@@ -1,9 +1,12 @@
 import json
 import sys
 
+import numpy as np
+
 from lumbar_kernel.models.manifest import read_manifest
 from tests.training.conftest import LOSS_KEYS, SEEDS
 from training import evaluate
+from training.soft_targets import read_predictions
 
 PLACE_KEYS = {"within_2_percent", "within_3_percent", "within_6_percent", "right_level", "n", "studies"}
 
@@ -42,8 +45,13 @@ def test_folds_limit_the_graded_crops(packs_folder, trained, tmp_path, monkeypat
 
 
 def test_out_of_fold_rows_are_those_of_the_folds_left_out(packs_folder, trained, tmp_path, monkeypatch):
-    run_evaluate(monkeypatch, packs_folder, "--oof", "--phantoms", 0, "--json", tmp_path / "metrics.json")
+    files = ("--json", tmp_path / "metrics.json", "--predictions", tmp_path / "predictions.csv")
+    run_evaluate(monkeypatch, packs_folder, "--oof", "--phantoms", 0, *files)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
+    written = read_predictions([tmp_path / "predictions.csv"])
+    marked = [name for name in ("foraminal_marked", "canal_axial", "subarticular_axial") if name in metrics]
+    assert len(written) == sum(metrics[name]["n"] for name in marked)
+    assert np.allclose([grades.sum() for grades in written.values()], 1, atol=1e-5)
     members = [spec for spec in read_manifest(trained).members if spec.view == "sagittal_t1"]
     folds = {file.fold for spec in members for file in spec.files}
     assert metrics["foraminal_marked"]["n"] == 10 * sum(seed % 4 in folds for seed in SEEDS)

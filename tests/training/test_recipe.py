@@ -39,6 +39,22 @@ def test_every_network_of_a_preset_is_trained_once_for_each_of_its_folds(name, t
     assert len(set(trained)) == len(trained)
 
 
+def test_graders_learn_from_the_predictions_that_lie_beside_the_packs_or_are_named(tmp_path):
+    def taught(*arguments):
+        found = [step.arguments for step in recipe.steps(settings_of("--packs", tmp_path, *arguments))]
+        return {step[1] for step in found if str(other) in step}
+
+    other = tmp_path / "oof" / "other.csv"
+    other.parent.mkdir()
+    other.touch()
+    assert taught() == {"training.train_grader"}
+    named = tmp_path / "named.csv"
+    named.touch()
+    assert not taught("--teachers", named)
+    with pytest.raises(SystemExit):
+        settings_of("--teachers", tmp_path / "none.csv")
+
+
 def test_some_folds_can_be_trained_alone():
     trained = [
         step for step in names(settings_of("--preset", "strong", "--train-folds", 3)) if step.startswith("train ")
