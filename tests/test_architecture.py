@@ -26,7 +26,8 @@ ROOMS = {
         *("overrides", "discovery", "reader", "inspection"),
     ),
     "models": (
-        *("heatmap_net", "compact_cnn", "grade_net", "inference", "folding", "same_padding", "pointwise"),
+        *("heatmap_net", "compact_cnn", "grade_net", "inference", "folding", "same_padding"),
+        *("pointwise", "replicas"),
         *("calibration", "manifest", "storage", "checkpoints"),
     ),
     "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),

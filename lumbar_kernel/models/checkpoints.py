@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
 from lumbar_kernel.models.pointwise import prepare_for_accelerator
+from lumbar_kernel.models.replicas import replicator
 from lumbar_kernel.models.same_padding import without_copies
 from lumbar_kernel.models.storage import from_bytes
 from lumbar_kernel.views import VIEWS
@@ -137,13 +137,9 @@ def _load_all(
     items: Sequence[WeightsFile],
 ) -> list[Net]:
     """The networks of one architecture with the weights of each file, batch norms folded; `example` makes inputs."""
-    made: list[Net] = []
-
-    def create_once() -> Net:
-        made.append(copy.deepcopy(made[0]) if made else create())  # copying takes half as long as making another one
-        return made[-1]
-
-    nets = [_load(create_once, folder, item) for item in items]
+    nets = [_load(create, folder, items[0])]
+    replicate = replicator(nets[0])
+    nets += [_load(replicate, folder, item) for item in items[1:]]
     inputs = example()
     if pairs := batch_norm_pairs(nets[0], *inputs):
         expected = _outputs(nets[0], inputs)
