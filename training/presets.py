@@ -54,10 +54,17 @@ class Localiser(Network):
 
 @dataclass(frozen=True, kw_only=True)
 class Member(Network):
-    """An ensemble member, exported under the name `member`, with its weight for each condition before fitting."""
+    """An ensemble member.
+
+    Attributes:
+        member: the name under which it is exported.
+        weight: for each condition, before fitting.
+        taught: whether it learns from the predictions of other models too, where there are any.
+    """
 
     member: str
     weight: tuple[tuple[str, float], ...]
+    taught: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ SMOKE = Preset(
 )
 """Minutes on two cores, whatever the data: enough to find levels in most studies, not to grade them."""
 
+# Taught by other models, foraminal members get better one by one but not together, since they err more alike.
 SMALL = Preset(
     name="small",
     phantoms=400,
@@ -133,6 +141,7 @@ SMALL = Preset(
             weight=0.5,
             run="foraminal_lite",
             backbone=LITE,
+            taught=False,
             batch=128,
             options=("--pretrained", "--lr", "1.2e-3", "--mixed", "0.3", "--drop-rate", "0.4"),
         ),
@@ -144,6 +153,7 @@ SMALL = Preset(
             weight=0.5,
             run="foraminal_compact",
             backbone=COMPACT_CNN,
+            taught=False,
             options=("--lr", "2e-3", "--mixed", "0.3", "--drop-rate", "0.5"),
         ),
         member(

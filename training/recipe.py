@@ -112,7 +112,7 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     options += ["--workers", _loaders(gpus)] if gpus else []
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
         options += ["--pretrained", file]
-    if settings.teachers and isinstance(network, Member):
+    if settings.teachers and isinstance(network, Member) and network.taught:
         options += ["--teachers", *settings.teachers]
     command = (network.task, settings.cache, settings.runs / name, *options)
     return Step(

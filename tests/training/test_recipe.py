@@ -41,13 +41,13 @@ def test_every_network_of_a_preset_is_trained_once_for_each_of_its_folds(name, t
 
 def test_graders_learn_from_the_predictions_that_lie_beside_the_packs_or_are_named(tmp_path):
     def taught(*arguments):
-        found = [step.arguments for step in recipe.steps(settings_of("--packs", tmp_path, *arguments))]
-        return {step[1] for step in found if str(other) in step}
+        found = recipe.steps(settings_of("--packs", tmp_path, *arguments))
+        return {step.name.removeprefix("train ")[:-2] for step in found if str(other) in step.arguments}
 
     other = tmp_path / "oof" / "other.csv"
     other.parent.mkdir()
     other.touch()
-    assert taught() == {"training.train_grader"}
+    assert taught() == {member.name for member in PRESETS["small"].members if member.taught}
     named = tmp_path / "named.csv"
     named.touch()
     assert not taught("--teachers", named)
