@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -81,10 +82,13 @@ class ForkServer:
         """
         assert self._process.pid is not None
         self._workers = [ForkedWorker(self) for _ in tasks]
-        with suppress(OSError):  # a server that was lost forks nothing, which the ends of the pipes tell
-            self._control.send((config, [shard for shard, _ in tasks]))
-            for _, sender in tasks:
-                send_handle(self._control, sender.fileno(), self._process.pid)
+        # through a file, since a server reads nothing while it loads, so that a full pipe would block this process;
+        # one that was lost forks nothing, which the ends of the workers' pipes tell
+        with suppress(OSError), os.fdopen(os.memfd_create("tasks"), "w+b") as file:
+            pickle.dump((config, [shard for shard, _ in tasks]), file)
+            file.flush()
+            for handle in (file.fileno(), *(sender.fileno() for _, sender in tasks)):
+                send_handle(self._control, handle, self._process.pid)
         for _, sender in tasks:
             sender.close()
         return self._workers
@@ -166,7 +170,9 @@ def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connec
         loaded = fork.load(config)
         gc.freeze()  # else collections would write to shared pages, which copies them
     context, running = multiprocessing.get_context("fork"), {}
-    config, shards = control.recv()
+    with os.fdopen(recv_handle(control), "rb") as file:
+        file.seek(0)
+        config, shards = pickle.load(file)
     senders = [Connection(recv_handle(control), readable=False) for _ in shards]
     for number, (shard, sender) in enumerate(zip(shards, senders, strict=True)):
         others = [control, *senders[number + 1 :]]

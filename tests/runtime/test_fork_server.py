@@ -67,6 +67,23 @@ def test_a_server_loads_before_it_has_a_task_and_shares_it_with_the_workers_it_f
     assert not is_running(parent)
 
 
+def loads_once_asked(config):
+    """Loads when the file `asked` is there, or after a while."""
+    until = time.monotonic() + LONG
+    while not (config.output / "asked").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return loads(config)
+
+
+def test_tasks_larger_than_any_pipe_do_not_wait_for_a_server_that_loads(config):
+    with ForkServer(Fork(loads_once_asked, tells), config, None) as server:
+        receiver, sender = spawn_context().Pipe(duplex=False)
+        server.fork(config, [(Shard(5, ("study" * 1_000_000,), "cpu"), sender)])
+        assert not (config.output / "loaded").exists()
+        (config.output / "asked").touch()
+        assert receiver.recv()[2] == 5
+
+
 def test_a_server_that_gets_no_task_ends_with_its_context(config):
     with ForkServer(FORK, config, None):
         parent = loaded_by(config)
