@@ -27,9 +27,14 @@ def fold(net: nn.Module, pairs: tuple[Pair, ...]) -> None:
         convolution.weight, convolution.bias = fuse_conv_bn_weights(
             convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
         )
-        parent, _, name = norm_name.rpartition(".")
         # timm's batch norms apply the activation that follows them
-        setattr(net.get_submodule(parent), name, getattr(norm, "act", nn.Identity()))
+        put_submodule(net, norm_name, getattr(norm, "act", nn.Identity()))
+
+
+def put_submodule(net: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the one of a dotted name; torch's own `set_submodule` came with version 2.5."""
+    parent, _, own = name.rpartition(".")
+    setattr(net.get_submodule(parent), own, module)
 
 
 def batch_norm_pairs(net: nn.Module, *example: Tensor) -> tuple[Pair, ...]:

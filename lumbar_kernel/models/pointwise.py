@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lumbar_kernel.models.folding import put_submodule
+
 
 class PointwiseConv(nn.Module):
     """A 1×1 convolution as one matrix product for each picture."""
@@ -30,8 +32,7 @@ def prepare_for_accelerator(net: nn.Module) -> None:
     """Give a trained network matrix products for 1×1 convolutions and put channels first, in place."""
     for name, module in list(net.named_modules()):
         if type(module) is nn.Conv2d and _is_pointwise(module):
-            parent, _, own = name.rpartition(".")
-            setattr(net.get_submodule(parent), own, PointwiseConv(module))
+            put_submodule(net, name, PointwiseConv(module))
     net.to(memory_format=torch.contiguous_format)
 
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
+from lumbar_kernel.models.folding import put_submodule
+
 
 class UncopiedConv(nn.Module):
     """A `Conv2dSame` of stride 2 that does not copy even pictures on a processor; others go through it as it is."""
@@ -36,8 +38,7 @@ def without_copies(net: nn.Module) -> None:
     """Replace the convolutions of a trained network that copy pictures and need not, in place."""
     for name, module in list(net.named_modules()):
         if isinstance(module, Conv2dSame) and _is_replaceable(module):
-            parent, _, own = name.rpartition(".")
-            setattr(net.get_submodule(parent), own, UncopiedConv(module))
+            put_submodule(net, name, UncopiedConv(module))
 
 
 def _is_replaceable(convolution: Conv2dSame) -> bool:
