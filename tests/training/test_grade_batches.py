@@ -67,6 +67,18 @@ def test_changes_keep_pictures_finite_and_differ_between_examples():
     assert pictures.std(dim=0).mean() > 0
 
 
+def test_a_mixed_example_is_to_get_both_grades_by_the_fraction_of_each():
+    examples, sampler, make = sampler_and_maker(Variation(STILL, mixed=1.0))
+    drawn = sampler(0)
+    *_, targets = make(drawn)
+    first, second = (
+        torch.from_numpy(np.eye(3)[examples.labels[index]]) for index in (drawn.index, drawn.index[drawn.partner])
+    )
+    share = drawn.fraction[:, None, None]
+    assert (drawn.fraction < 1).any()
+    assert torch.allclose(targets.double(), share * first + (1 - share) * second, atol=1e-6)
+
+
 def test_examples_are_mixed_within_their_level():
     level = np.array([0, 1, 0, 1, 2, 0])
     assert (level[_partners(level, np.random.default_rng(0))] == level).all()
