@@ -1,1 +1,1 @@
-"""What training and benchmarks share: real slices and studies with their truth, phantoms scored."""
+"""What training and benchmarks share: real slices, studies with their truth, and scores of rows and of phantoms."""

@@ -145,8 +145,10 @@ def print_losses(data: Path, graded: Mapping[str, tuple[str, GradedRows]], metri
         "\nThe other models find slice and point by themselves, as the kernel does in foraminal_stack; elsewhere it has"
     )
     print("the reader's slice, and in foraminal_marked and foraminal_neighbour the reader's point as well.")
-    print("\n| weighted log loss | kernel (95 % interval) | prior | n | studies | other models on the same rows |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "\n| weighted log loss | kernel (95 % interval) | prior | right | n | studies | other models on the same rows |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, metric in metrics.items():
         others = []
         if name in graded:
@@ -158,6 +160,7 @@ def print_losses(data: Path, graded: Mapping[str, tuple[str, GradedRows]], metri
             name,
             _with_interval(metric, "loss"),
             f"{metric['prior']:.3f}",
+            f"{100 * metric['accuracy']:.1f} %" if "accuracy" in metric else "–",
             metric["n"],
             metric["studies"],
             "; ".join(others) or "–",

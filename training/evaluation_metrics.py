@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from evaluation.row_loss import row_loss
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
-from lumbar_kernel.schema import ROWS, prior
 
 
 @dataclass(frozen=True, eq=False)
 class GradedRows:
-    """GradedRows rows of one condition.
+    """Graded rows of one condition.
 
     Attributes:
         row_id: (n,) `<study>_<condition>_<level>`.
@@ -72,25 +72,9 @@ class RankedLevels:
     predicted: NDArray[np.float64]
 
 
-def prior_of(row_id: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The best constant grades of rows, (n, 3)."""
-    table = dict(zip(ROWS, prior(), strict=True))
-    return np.array([table[str(row).partition("_")[2]] for row in row_id])
-
-
 def loss_metric(rows: GradedRows) -> dict[str, float]:
-    """Loss, the prior's loss on the same rows, the interval of the loss, and counts."""
-    low, high = study_interval(
-        rows.group, lambda chosen: weighted_log_loss(rows.labels[chosen], rows.probabilities[chosen])
-    )
-    return {
-        "loss": weighted_log_loss(rows.labels, rows.probabilities),
-        "prior": weighted_log_loss(rows.labels, prior_of(rows.row_id)),
-        "low": low,
-        "high": high,
-        "n": len(rows.labels),
-        "studies": len(np.unique(rows.group)),
-    }
+    """The loss of rows with its interval, as `evaluation.row_loss` gives it."""
+    return row_loss(rows.labels, rows.probabilities, row_id=rows.row_id, study=rows.group)
 
 
 def location_metric(found: LocatedPoints) -> dict[str, float]:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.row_loss import prior_of
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
-from training.evaluation_metrics import GradedRows, prior_of
+from training.evaluation_metrics import GradedRows
 from training.examples import GradeExamples, select, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
 from training.localised_foramina import LocalisedForamina

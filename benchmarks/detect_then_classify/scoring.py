@@ -11,8 +11,8 @@ from torch import nn
 
 from benchmarks.detect_then_classify.classifiers import PIXELS, classify
 from benchmarks.detect_then_classify.packs import Pack, Rows, crops
-from lumbar_kernel.results.metric import study_interval, weighted_log_loss
-from lumbar_kernel.schema import CANAL, ROWS, SEVERITY_WEIGHTS, SUBARTICULAR, prior
+from evaluation.row_loss import row_loss
+from lumbar_kernel.schema import CANAL, SEVERITY_WEIGHTS, SUBARTICULAR
 
 REACH = 2
 """Slices of a series beside the marked one among which the detector may choose, as many as the kernel's 12 mm."""
@@ -161,22 +161,9 @@ def together(parts: Sequence[Graded]) -> Graded:
 
 
 def loss_figure(rows: Graded) -> dict[str, float]:
-    """Loss, its interval over studies, the loss of the best constant, the share of rows with a place, and counts."""
-    table = dict(zip(ROWS, prior(), strict=True))
-    constant = np.stack([table[str(row).partition("_")[2]] for row in rows.row_id])
-    low, high = study_interval(
-        rows.study, lambda chosen: weighted_log_loss(rows.labels[chosen], rows.probabilities[chosen])
-    )
-    return {
-        "loss": weighted_log_loss(rows.labels, rows.probabilities),
-        "prior": weighted_log_loss(rows.labels, constant),
-        "low": low,
-        "high": high,
-        "n": len(rows.labels),
-        "studies": len(np.unique(rows.study)),
-        "found": float(rows.found.mean()),
-        "accuracy": float((rows.probabilities.argmax(axis=1) == rows.labels).mean()),
-    }
+    """The loss of rows with its interval, as `evaluation.row_loss` gives it, and the share of rows with a place."""
+    figure = row_loss(rows.labels, rows.probabilities, row_id=rows.row_id, study=rows.study)
+    return figure | {"found": float(rows.found.mean())}
 
 
 def found_figure(pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64]) -> dict[str, NDArray]:

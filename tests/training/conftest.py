@@ -13,7 +13,7 @@ from training.phantoms import FIRST_SEED, phantom_examples
 
 SEEDS = range(40, 44)
 
-LOSS_KEYS = {"loss", "prior", "low", "high", "n", "studies"}
+LOSS_KEYS = {"loss", "prior", "low", "high", "accuracy", "n", "studies"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,46 @@
+"""The weighted log loss of rows that were graded one by one, with its interval and what to compare it with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumbar_kernel.results.metric import study_interval, weighted_log_loss
+from lumbar_kernel.schema import ROWS, prior
+
+
+def row_loss(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.float64],
+    *,
+    row_id: NDArray[np.str_],
+    study: NDArray[np.str_],
+) -> dict[str, float]:
+    """Loss, the prior's loss on the same rows, the interval of the loss over studies, right grades, and counts.
+
+    Args:
+        labels: (n,) grade 0..2.
+        probabilities: (n, 3).
+        row_id: (n,) `<study>_<condition>_<level>`.
+        study: (n,) of each row.
+
+    Returns:
+        `accuracy` is the share of rows whose most probable grade is right; the other keys are `loss`, `prior`, `low`,
+        `high`, `n` and `studies`.
+    """
+    low, high = study_interval(study, lambda chosen: weighted_log_loss(labels[chosen], probabilities[chosen]))
+    return {
+        "loss": weighted_log_loss(labels, probabilities),
+        "prior": weighted_log_loss(labels, prior_of(row_id)),
+        "low": low,
+        "high": high,
+        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "n": len(labels),
+        "studies": len(np.unique(study)),
+    }
+
+
+def prior_of(row_id: NDArray[np.str_]) -> NDArray[np.float64]:
+    """The best constant grades of rows, (n, 3)."""
+    table = dict(zip(ROWS, prior(), strict=True))
+    return np.array([table[str(row).partition("_")[2]] for row in row_id])
