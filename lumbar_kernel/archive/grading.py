@@ -24,7 +24,7 @@ from lumbar_kernel.config import STUDY_SECONDS
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.processors import processor_cores
-from lumbar_kernel.runtime.kept_worker import WorkerStartError
+from lumbar_kernel.runtime.persistent_worker import WorkerStartError
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The first pass of the index: the identity of every file of some folders, as rows that can be dealt out by study.
+"""The first pass of the index: the identity of every file of some folders, as rows that can be grouped by study.
 
 What tells people apart (PatientID, birth date, sex) is compared but never written: only keyed hashes of it leave this
 module, and their key is thrown away with the files of the pass.
@@ -43,7 +43,7 @@ ROWS = pa.schema(
         ("sizes", pa.list_(pa.int64())),
     ]
 )
-"""One row for the files of one identity in one folder; `key` deals rows out, those of one study together."""
+"""One row for the files of one identity in one folder; `key` brings the rows of one study together."""
 
 OWNERS = pa.schema([("folder", pa.uint64()), ("owner", pa.uint64())])
 """For each folder at any depth, the one study that lies in it, `SEVERAL` where there are more."""

@@ -33,7 +33,7 @@ from lumbar_kernel.archive.result_schema import (
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.results.tables import SEPARATOR, grade_rows, landmark_rows
-from lumbar_kernel.runtime.kept_worker import ShardOutcome
+from lumbar_kernel.runtime.persistent_worker import ShardOutcome
 from lumbar_kernel.schema import ROWS, SEVERITIES, prior, row_ids
 
 Row = dict[str, Any]

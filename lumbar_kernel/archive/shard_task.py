@@ -17,7 +17,7 @@ from lumbar_kernel.archive.shards import Shard, read_shard
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.errors import KernelError
 from lumbar_kernel.results.report import Failure
-from lumbar_kernel.runtime.kept_worker import KeptWorker, ShardOutcome, WorkerStartError
+from lumbar_kernel.runtime.persistent_worker import PersistentWorker, ShardOutcome, WorkerStartError
 
 RUN_FILE = "run.json"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -64,7 +64,7 @@ class _Kept:
     """The worker of this process, with what it was made for."""
 
     key: tuple[str | None, str, str]
-    worker: KeptWorker
+    worker: PersistentWorker
     scratch: tempfile.TemporaryDirectory[str]
 
 
@@ -116,7 +116,7 @@ def reason_of(row: dict[str, object]) -> str:
     return str(failures[0]["reason"]) if failures else str(next(iter(missing), "no member graded it"))
 
 
-def _worker(work: Work) -> KeptWorker:
+def _worker(work: Work) -> PersistentWorker:
     """The worker of this process; a new one where weights, device or the lent accelerator changed."""
     key = (None if work.weights is None else str(work.weights), work.device, os.environ.get(VISIBLE, ""))
     if _kept and _kept[0].key == key:
@@ -124,7 +124,7 @@ def _worker(work: Work) -> KeptWorker:
     stop_worker()
     atexit.register(stop_worker)
     scratch = tempfile.TemporaryDirectory(prefix="lumbar_kernel_", ignore_cleanup_errors=True)
-    worker = KeptWorker(
+    worker = PersistentWorker(
         weights=work.weights, device=work.device, scratch=Path(scratch.name), study_seconds=work.study_seconds
     )
     _kept.append(_Kept(key, worker, scratch))

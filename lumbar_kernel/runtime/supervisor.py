@@ -22,7 +22,6 @@ from lumbar_kernel.results.report import Failure, Report, StudyReport
 from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.dealing import pictured
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices, worker_devices
 from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
@@ -30,6 +29,7 @@ from lumbar_kernel.runtime.messages import Message, Progress, Shard, studies_at_
 from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
+from lumbar_kernel.runtime.sharding import pictured
 from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.runtime.workers import GRADING, WorkerPool
 from lumbar_kernel.study import StudyFiles

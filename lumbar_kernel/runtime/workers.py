@@ -24,10 +24,10 @@ from lumbar_kernel.models.manifest import WAITING
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
+from lumbar_kernel.runtime.sharding import pictured, shards
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 from lumbar_kernel.runtime.worker_process import networks_to_share, run_alone, worker_process
 from lumbar_kernel.study import StudyFiles

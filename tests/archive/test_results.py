@@ -10,8 +10,8 @@ from lumbar_kernel.archive.status import RECENT_SECONDS, archive_status
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport
-from lumbar_kernel.runtime.kept_worker import ShardOutcome
 from lumbar_kernel.runtime.messages import Ready, Update
+from lumbar_kernel.runtime.persistent_worker import ShardOutcome
 from lumbar_kernel.schema import ROWS, prior
 
 WEIGHTS = "ab" * 32

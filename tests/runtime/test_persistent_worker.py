@@ -10,8 +10,8 @@ from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.kept_worker import MOST_LOST, KeptWorker, WorkerStartError
 from lumbar_kernel.runtime.messages import Done, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.persistent_worker import MOST_LOST, PersistentWorker, WorkerStartError
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.schema import ROWS, prior
@@ -26,7 +26,9 @@ def kept(tmp_path):
     made = []
 
     def make(entry=None, *, weights=None, seconds=60.0):
-        made.append(KeptWorker(weights=weights, device="cpu", scratch=tmp_path, study_seconds=seconds, entry=entry))
+        made.append(
+            PersistentWorker(weights=weights, device="cpu", scratch=tmp_path, study_seconds=seconds, entry=entry)
+        )
         return made[-1]
 
     yield make

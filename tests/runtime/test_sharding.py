@@ -1,8 +1,8 @@
 import pytest
 
 from lumbar_kernel import Config
-from lumbar_kernel.runtime.dealing import pictured, shards
 from lumbar_kernel.runtime.messages import studies_at_once
+from lumbar_kernel.runtime.sharding import pictured, shards
 
 
 class Files:
@@ -16,11 +16,11 @@ class Files:
 @pytest.mark.parametrize("count", [1, 4, 5, 11, 40])
 def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
     studies = [Files(number) for number in range(count)]
-    dealt = shards(studies, devices)
-    assert sorted((item for shard in dealt for item in shard.studies), key=studies.index) == studies
-    assert all(shard.studies for shard in dealt)
+    assigned = shards(studies, devices)
+    assert sorted((item for shard in assigned for item in shard.studies), key=studies.index) == studies
+    assert all(shard.studies for shard in assigned)
     size = studies_at_once(devices[0])
-    for shard in dealt:
+    for shard in assigned:
         for start in range(0, len(shard.studies), size):
             block = [studies.index(item) for item in shard.studies[start : start + size]]
             assert block[0] % size == 0

@@ -1,6 +1,6 @@
 """A worker that keeps its networks and grades shard after shard, watched and replaced as the workers of a run are.
 
-For runs that are too long for one process per shard: an engine such as Ray deals out the shards, and each of its
+For runs that are too long for one process per shard: an engine such as Ray distributes the shards, and each of its
 processes keeps one of these.
 """
 
@@ -73,7 +73,7 @@ class ShardOutcome:
     finished: float = 0.0
 
 
-class KeptWorker:
+class PersistentWorker:
     """A process with loaded networks that grades one shard after another.
 
     Args:
@@ -99,7 +99,7 @@ class KeptWorker:
         self._config = Config(
             data=scratch, output=scratch, weights=weights, device="auto", workers=1, study_seconds=study_seconds
         )
-        self._clock, self._entry = clock, entry or kept_worker_process
+        self._clock, self._entry = clock, entry or persistent_worker_process
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._ready: Ready | None = None
@@ -217,8 +217,8 @@ def _add_seconds(outcome: ShardOutcome, step: Step, seconds: float) -> None:
             outcome.seconds[study_id] = outcome.seconds.get(study_id, 0.0) + seconds / len(step.studies)
 
 
-def kept_worker_process(config: Config, device: str, pipe: Connection) -> None:
-    """Entry of a kept worker: load the networks, then grade the shards that come through the pipe until it closes."""
+def persistent_worker_process(config: Config, device: str, pipe: Connection) -> None:
+    """Entry of a persistent worker: load the networks, then grade the shards that come through the pipe."""
     os.setpgid(0, 0)  # so that it can be killed together with its readers
     die_with_parent()
     prepare_grading()

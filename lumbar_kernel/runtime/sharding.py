@@ -1,4 +1,4 @@
-"""Which worker grades which studies."""
+"""Shards: which worker grades which studies, and which studies are drawn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
 def shards(
     studies: Sequence[StudyFiles], devices: Sequence[str], *, drawn: frozenset[str] = frozenset()
 ) -> list[Shard]:
-    """Whole blocks of studies dealt out to the devices in turn; no shard is empty."""
+    """Whole blocks of studies assigned to the devices in turn; no shard is empty."""
     size = studies_at_once(devices[0])
     blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
-    dealt = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
+    assigned = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
     return [
         Shard(k, tuple(items), device, pictured=drawn)
-        for k, (items, device) in enumerate(zip(dealt, devices, strict=True))
+        for k, (items, device) in enumerate(zip(assigned, devices, strict=True))
         if items
     ]
