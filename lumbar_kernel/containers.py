@@ -1,4 +1,4 @@
-"""What studies may come in besides a folder, told by the first bytes of a file."""
+"""What studies may come in besides a folder, recognised by the first bytes of a file."""
 
 from __future__ import annotations
 

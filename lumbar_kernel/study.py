@@ -81,7 +81,7 @@ class SeriesDecision:
     """What was decided about one series of a study, and why.
 
     Attributes:
-        series_id: as in `Series`; images of several contrasts in one series are told apart by a word after it.
+        series_id: as in `Series`; images of several contrasts in one series are distinguished by a word after it.
         role: that it plays, None when it is not used.
         reason: what gave it its role, or why it is not used.
         description: SeriesDescription, else ProtocolName, else empty.

@@ -112,7 +112,7 @@ def make_slice(axes=SAGITTAL, *, origin=(0, 0, 0), spacing=(1.0, 1.0), shape=(40
 
 
 class FakeClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only when it is advanced."""
 
     def __init__(self, now=1000.0):
         self.now = now

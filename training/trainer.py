@@ -195,7 +195,7 @@ class Trainer:
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["steps"] != self.steps:
-            logger.warning("%s was a run of %s steps, starting afresh", path, state["steps"])
+            logger.warning("%s was a run of %s steps, starting from the beginning", path, state["steps"])
             return
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])

@@ -30,7 +30,7 @@ AUGMENTATION = {"scale": 0.2, "translate": 0.1, "degrees": 5.0} | dict.fromkeys(
 
 
 def ultralytics(settings: Path) -> ModuleType:
-    """The package, told to fetch and to report nothing; its settings are kept in a folder of the run.
+    """The package, set to fetch and to report nothing; its settings are kept in a folder of the run.
 
     A font of matplotlib stands where it looks for one of its own, which it would download otherwise.
     """

@@ -53,7 +53,7 @@ def multiply(data: Path, out: Path, *, studies: int) -> Path:
 
 
 def _link(source: str, target: str) -> None:
-    """Let a file appear in a second place; folders are made anew, since discovery follows each folder only once."""
+    """Let a file appear in a second place; folders are created, since discovery follows each folder only once."""
     try:
         os.link(source, target)
     except OSError:  # another disk

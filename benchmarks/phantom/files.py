@@ -147,7 +147,7 @@ def styles(taken: Sequence[Sequence[Acquisition]]) -> Section:
         allowed = tolerance + chance * float(np.sqrt(expected * (1 - expected)))
         return near(what, float(np.mean(values)), expected, allowed, f"n {len(values)}")
 
-    def told(what: str, values: Sequence[float]) -> Finding:
+    def finding(what: str, values: Sequence[float]) -> Finding:
         return Finding(what, float(np.mean(values)), "", None, f"n {len(values)}")
 
     steps = np.array([item.step_mm for item in sagittal])
@@ -158,12 +158,12 @@ def styles(taken: Sequence[Sequence[Acquisition]]) -> Section:
             share("sagittal series that run right to left", [item.rightwards for item in sagittal], 0.64, 0.08),
             share("sagittal matrices that are not square", [i.rows != i.columns for i in sagittal], 0.135, 0.06),
             share("studies with several axial series", several, 0.17, 0.08),
-            told("axial series of several tilted blocks, fraction", [item.blocks > 1 for item in axial]),
+            finding("axial series of several tilted blocks, fraction", [item.blocks > 1 for item in axial]),
             share("fat-suppressed sagittal T2", fluid, 0.15, 0.10),
             share("studies with all three roles", complete, 0.998, 0.03),
-            told("RLE Lossless series, fraction", [item.rle for item in series]),
+            finding("RLE Lossless series, fraction", [item.rle for item in series]),
             near("slices of a sagittal series, mean", float(np.mean([i.slices for i in sagittal])), 15.5, 2.5),
-            told("slices of an axial series, mean", [item.slices for item in axial]),
+            finding("slices of an axial series, mean", [item.slices for item in axial]),
         ),
     )
 

@@ -87,7 +87,7 @@ def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64])
         known: measures of n studies.
         labels: their grades, (n, 25).
     """
-    said = np.full((*labels.shape, 3), LEAST)
+    predicted = np.full((*labels.shape, 3), LEAST)
     fold = np.random.default_rng(0).permutation(len(labels)) % FOLDS
     for group, level in itertools.product(GROUPS, range(len(LEVELS))):
         rows = np.array(columns(group, level))
@@ -96,14 +96,14 @@ def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64])
             train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
             grades = labels[np.ix_(train, rows)].ravel()
             if len(np.unique(grades)) == 1:
-                said[np.ix_(test, rows, grades[:1])] = 1
+                predicted[np.ix_(test, rows, grades[:1])] = 1
                 continue
             model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=300))
             weight = np.array(SEVERITY_WEIGHTS)[grades]
             model.fit(np.concatenate(features[train]), grades, logisticregression__sample_weight=weight)
-            told = model.predict_proba(np.concatenate(features[test])).reshape(len(test), len(rows), -1)
-            said[np.ix_(test, rows, model.classes_)] = np.maximum(told, LEAST)
-    return said / said.sum(axis=-1, keepdims=True)
+            probabilities = model.predict_proba(np.concatenate(features[test])).reshape(len(test), len(rows), -1)
+            predicted[np.ix_(test, rows, model.classes_)] = np.maximum(probabilities, LEAST)
+    return predicted / predicted.sum(axis=-1, keepdims=True)
 
 
 def _features(measures: Measures, level: int, *, sides: int) -> FloatArray:

@@ -108,7 +108,7 @@ def scout(exam: Exam) -> Exam:
 
 
 def dixon_in_one(folder: str, style: str) -> Change:
-    """One series holds four images of each place, told apart by ImageType alone."""
+    """One series holds four images of each place, distinguished by ImageType alone."""
     names = {
         "siemens": ("IN_PHASE", "WATER", "FAT", "OPP_PHASE"),
         "philips": ("IP", "W", "F", "OP"),
@@ -131,7 +131,7 @@ def dixon_in_one(folder: str, style: str) -> Change:
 
 
 def dual_echo(exam: Exam) -> Exam:
-    """Sagittal proton density and T2 in one series, told apart by EchoTime."""
+    """Sagittal proton density and T2 in one series, distinguished by EchoTime."""
     second = []
     for image in exam[T2]:
         tags = {"EchoTime": 15, "InstanceNumber": image.tags["InstanceNumber"] + 500, "SeriesDescription": "SAG PD+T2"}

@@ -175,7 +175,7 @@ def _serve_checks(pipe: Connection) -> None:
     pipe.send(None)
     while True:
         what, arguments = pipe.recv()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         before, began = _memory("VmRSS"), time.process_time()
         try:
             result, reason = judges[what](*arguments)

@@ -71,7 +71,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a variant: largest change of a probability, studies found, and what was said about it."""
+    """What became of a variant: largest change of a probability, studies found, and the messages about it."""
 
     name: str
     kind: str
@@ -141,26 +141,26 @@ class Bench:
         self._study, self._kernel, self._work = study, kernel, work
         self._count = 0
         write_exam(exam_of(study, VENDORS["siemens"]), work / "plain")
-        (grades, self.said) = self._graded(work / "plain")
+        (grades, self.plain_messages) = self._graded(work / "plain")
         self.baseline: FloatArray = grades[0].probabilities
 
     def run(self, variant: Variant) -> Result:
         """Write and grade one variant."""
         self._count += 1
         data = write_variant(self._study, variant, self._work / f"v{self._count}")
-        grades, said = self._graded(data)
+        grades, messages = self._graded(data)
         found = [item.probabilities if isinstance(item, Grades) else prior() for item in grades] or [prior()]
         baseline = self._declared(data) if variant.declared else self.baseline
         change = max(float(np.abs(probabilities - baseline).max()) for probabilities in found)
-        said = tuple(text for text in said if text not in self.said)
+        messages = tuple(text for text in messages if text not in self.plain_messages)
         return Result(
             variant.name,
             variant.kind,
             variant.expected,
             change,
             len(grades),
-            _is_right(variant, change, len(grades), said),
-            said,
+            _is_right(variant, change, len(grades), messages),
+            messages,
         )
 
     def _declared(self, data: Path) -> FloatArray:
@@ -169,23 +169,23 @@ class Bench:
         return prior() if grades is None else grades.probabilities
 
     def _graded(self, data: Path, *, declared: bool = False) -> tuple[list[Grades | None], tuple[str, ...]]:
-        """The grades of every study in a folder, None for one that cannot be graded, and what was said."""
-        with _Listening() as said, unpacked(data) as (opened, left_out):
+        """The grades of every study in a folder, None for one that cannot be graded, and the messages."""
+        with _Listening() as messages, unpacked(data) as (opened, left_out):
             found = find_studies(opened)
             studies = [read_study(_with_roles(files) if declared else files) for files in found]
-        said += [left_out] if left_out else []
+        messages += [left_out] if left_out else []
         grades: list[Grades | None] = []
         for study in studies:
-            said += [f"{item.series_id}: {item.reason}" for item in study.decisions if item.role is None]
+            messages += [f"{item.series_id}: {item.reason}" for item in study.decisions if item.role is None]
             try:
                 graded = self._kernel.grade(study)
             except KernelError as error:
                 grades.append(None)
-                said.append(str(error))
+                messages.append(str(error))
                 continue
             grades.append(graded)
-            said += graded.report.missing
-        return grades, tuple(said)
+            messages += graded.report.missing
+        return grades, tuple(messages)
 
 
 def _with_roles(files: StudyFiles) -> StudyFiles:
@@ -194,10 +194,10 @@ def _with_roles(files: StudyFiles) -> StudyFiles:
     return replace(files, series=tuple(replace(item, role=roles.get(item.series_id)) for item in files.series))
 
 
-def _is_right(variant: Variant, change: float, studies: int, said: tuple[str, ...]) -> bool:
+def _is_right(variant: Variant, change: float, studies: int, messages: tuple[str, ...]) -> bool:
     if studies != variant.people:
         return False
-    same, reported = change <= MOST_CHANGE, bool(said)
+    same, reported = change <= MOST_CHANGE, bool(messages)
     return {SAME: same, REPORTED: reported, EITHER: same or reported}[variant.expected]
 
 
@@ -206,14 +206,14 @@ class _Listening(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._said: list[str] = []
+        self._messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
+        self._messages.append(record.getMessage())
 
     def __enter__(self) -> list[str]:
         logging.getLogger("lumbar_kernel").addHandler(self)
-        return self._said
+        return self._messages
 
     def __exit__(self, *error: object) -> None:
         logging.getLogger("lumbar_kernel").removeHandler(self)
@@ -238,9 +238,9 @@ def phantom_study() -> Study:
 
 
 def _line(result: Result) -> str:
-    said = result.reported[0][:90] if result.reported else ""
+    message = result.reported[0][:90] if result.reported else ""
     verdict = "" if result.right else "**wrong** "
-    return f"| {result.name} | {result.kind} | {result.change:.3f} | {result.studies} | {verdict}{said} |"
+    return f"| {result.name} | {result.kind} | {result.change:.3f} | {result.studies} | {verdict}{message} |"
 
 
 def main() -> None:
@@ -255,9 +255,8 @@ def main() -> None:
     studies = [phantom_study(), *(map(read_study, find_studies(arguments.real)) if arguments.real else ())]
     kernel, results = Kernel(), {}
     for study in studies:
-        print(
-            f"\nstudy {study.study_id}\n\n| variant | about | largest change | studies | said |\n|---|---|---|---|---|"
-        )
+        print(f"\nstudy {study.study_id}\n\n| variant | about | largest change | studies | message |")
+        print("|---|---|---|---|---|")
         results[study.study_id] = run_all(chosen, study, kernel, seen=lambda result: print(_line(result), flush=True))
     everything = [result for of_study in results.values() for result in of_study]
     kept = [result.change for result in everything if result.expected == SAME]

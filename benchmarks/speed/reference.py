@@ -1,7 +1,7 @@
 """A plain loop in the manner of public kernels: network by network, study by study, each time reading with pydicom.
 
 It uses the same weights in single precision, as timm builds the networks, and torch's own choice of threads. What the
-kernel shares between networks (decoded slices, crops, batches) is made anew for each of them.
+kernel shares between networks (decoded slices, crops, batches) is made again for each of them.
 """
 
 from __future__ import annotations

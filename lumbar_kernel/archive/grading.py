@@ -51,7 +51,7 @@ class ArchiveOptions:
         ids: how ids are published.
         study_seconds: limit for one study in a reader or stage.
         cores: of this machine to use without `ray`, None for all.
-        rescan: build the index anew.
+        rescan: build the index again.
         retry_failed: grade studies again that failed before.
     """
 

@@ -1,6 +1,6 @@
 """The first pass of the index: the identity of every file of some folders, as rows that can be grouped by study.
 
-What tells people apart (PatientID, birth date, sex) is compared but never written: only keyed hashes of it leave this
+What distinguishes people (PatientID, birth date, sex) is compared but never written: only keyed hashes of it leave this
 module, and their key is thrown away with the files of the pass.
 """
 

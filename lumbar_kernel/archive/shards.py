@@ -37,7 +37,7 @@ class Shard:
 def shards(index: Index, done: NDArray[np.uint64], *, studies: int) -> Iterator[Shard]:
     """The shards of an index, `studies` each, without the studies that are done.
 
-    The shards lie on a fixed grid over the index, so a run that is started again makes those that it had begun anew.
+    The shards lie on a fixed grid over the index, so a run that is started again makes those that it had begun again.
 
     Args:
         index: of the archive.

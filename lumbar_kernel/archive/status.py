@@ -29,7 +29,7 @@ class Status:
         done: with results, failed ones included.
         by_status: graded, partly, failed → studies.
         reasons: why studies failed → studies.
-        an_hour: studies finished an hour lately, None while it cannot be told.
+        an_hour: studies finished an hour lately, None while it is unknown.
         result_set: the partition that is counted.
     """
 

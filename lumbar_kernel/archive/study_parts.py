@@ -33,7 +33,7 @@ class Part:
 
     Attributes:
         table: rows of `SERIES`.
-        skipped: phrase → number of files that belong to no study, and of groups that had to be told apart.
+        skipped: phrase → number of files that belong to no study, and of groups that had to be separated.
     """
 
     table: pa.Table

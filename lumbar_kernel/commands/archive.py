@@ -44,7 +44,7 @@ def add_to(commands: Commands) -> None:
     limit = f"give up a study that hangs in a stage for so long (default: {STUDY_SECONDS:g})"
     add.add_argument("--study-seconds", type=float, default=STUDY_SECONDS, metavar="S", help=limit)
     add.add_argument("--submission", action="store_true", help="write OUT/submission.csv of all results at the end")
-    add.add_argument("--rescan", action="store_true", help="build the index anew; results stay")
+    add.add_argument("--rescan", action="store_true", help="build the index again; results stay")
     add.add_argument("--retry-failed", action="store_true", help="grade studies again that got no grade before")
     add.add_argument("--quiet", action="store_true", help="no progress")
 

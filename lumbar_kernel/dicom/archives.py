@@ -193,7 +193,7 @@ def _nearest_file(folder: Path) -> Path | None:
 
 @lru_cache(maxsize=KEPT_INDEXES)
 def _index(path: Path, changed: int, size: int) -> Archive:
-    """The index of an archive, made anew when the file has changed."""
+    """The index of an archive, made again when the file has changed."""
     return Archive(path)
 
 

@@ -149,7 +149,7 @@ def named_weighting(header: SliceHeader) -> str | None:
     words = header.series_description.lower()
     named = [weighting for weighting, pattern in _NAMED.items() if pattern.search(words)]
     if named and _PD_WORDS.search(words):
-        return None  # both echoes of a dual-echo sequence: EchoTime tells them apart
+        return None  # both echoes of a dual-echo sequence: EchoTime distinguishes them
     if len(named) == 1:
         return named[0]
     is_t1, is_t2 = bool(_T1_WORDS.search(words)), bool(_T2_WORDS.search(words))

@@ -45,7 +45,7 @@ HEAD_BYTES = (1 << 13, 1 << 18)
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """What tells to which study a file belongs.
+    """What decides to which study a file belongs.
 
     Attributes:
         study_uid: StudyInstanceUID, empty when absent.

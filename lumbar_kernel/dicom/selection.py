@@ -111,7 +111,7 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
 
 
 def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
-    """What tells two contrasts apart, the most important first."""
+    """What distinguishes two contrasts, the most important first."""
     headers = stack.headers
     dixon = Counter(dixon_image(header) for header in headers).most_common(1)[0][0]
     is_t1 = role == SAGITTAL_T1

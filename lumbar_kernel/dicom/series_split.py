@@ -1,4 +1,4 @@
-"""The slices that an archive calls one series → the acquisitions in it, told apart as dcm2niix does.
+"""The slices that an archive calls one series → the acquisitions in it, separated as dcm2niix does.
 
 Some archives give one SeriesInstanceUID to a whole study, none at all, or another one to each file. Without a table
 that names the series, its slices are divided by UID, description and orientation, and by matrix and EchoTime where

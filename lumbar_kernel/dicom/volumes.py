@@ -1,4 +1,4 @@
-"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA): told by headers, averaged to slices of usual thickness."""
+"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA): recognised by headers, averaged to usual slices."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ DOUBT = 0.5
 """Factor on the confidence in levels of a study whose series do not fit."""
 
 LEAST = 0.18
-"""Correlation below which two series tell nothing about each other, as axial T2 and sagittal STIR may."""
+"""Correlation below which two series say nothing about each other, as axial T2 and sagittal STIR may."""
 
 SHADING_MM = 12.0
 BRIGHT = 99
@@ -147,7 +147,7 @@ def _moved_slice(item: Slice, move: FloatArray) -> Slice:
 
 
 def _fit(axial: _Points | None, sagittal: Sequence[Slice]) -> _Fit | None:
-    """Where points on axial slices fit a sagittal series; None where the two tell nothing about each other."""
+    """Where points on axial slices fit a sagittal series; None where the two say nothing about each other."""
     if axial is None or len(sagittal) < 3:
         return None
     points, signals = axial

@@ -41,7 +41,7 @@ def batch_norm_pairs(net: nn.Module, *example: Tensor) -> tuple[Pair, ...]:
     """Every batch norm of a network whose input is the output of a convolution, both used once.
 
     One forward pass shows them, so that no architecture needs to be known. What it does not show is whether the
-    convolution's output is used elsewhere too, or its weights are computed anew in every pass: compare the outputs
+    convolution's output is used elsewhere too, or its weights are computed in every pass: compare the outputs
     before and after folding.
 
     Args:

@@ -14,7 +14,7 @@ from lumbar_kernel.resampling import normalise, normalise_bytes
 from lumbar_kernel.schema import LEVELS, SEVERITIES
 
 LATERAL = 3
-"""Distances from the middle of a stack that the pooling tells apart, in slices; farther ones count as the last."""
+"""Distances from the middle of a stack that the pooling distinguishes, in slices; farther ones count as the last."""
 
 
 def create_encoder(backbone: str, *, in_chans: int) -> tuple[nn.Module, int]:

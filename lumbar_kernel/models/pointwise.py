@@ -1,6 +1,6 @@
 """1×1 convolutions as matrix products, for networks on an accelerator.
 
-cuDNN plans every convolution anew for each number of pictures: on an H200 20 s for the seven kinds of network in two
+cuDNN plans every convolution again for each number of pictures: on an H200 20 s for the seven kinds of network in two
 numbers. Matrix products need no plan, and torch has its own depthwise kernels for pictures with channels first, so that
 1 s is left. Computing is slower by up to two thirds.
 """

@@ -85,7 +85,7 @@ def bootstrap_interval(
     draws: int = 1000,
     groups: Sequence[str] = GROUPS,
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each loss and of their mean when studies are drawn anew with replacement.
+    """The 95 % interval of each loss and of their mean when studies are drawn again with replacement.
 
     Returns:
         Field name of `Score` → lower and upper bound; NaN where the score itself is.

@@ -83,7 +83,7 @@ class ForkServer:
         assert self._process.pid is not None
         self._workers = [ForkedWorker(self) for _ in tasks]
         # through a file, since a server reads nothing while it loads, so that a full pipe would block this process;
-        # one that was lost forks nothing, which the ends of the workers' pipes tell
+        # one that was lost forks nothing, which shows at the ends of the workers' pipes
         with suppress(OSError), os.fdopen(os.memfd_create("tasks"), "w+b") as file:
             pickle.dump((config, [shard for shard, _ in tasks]), file)
             file.flush()

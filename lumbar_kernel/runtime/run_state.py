@@ -24,7 +24,7 @@ class RunState:
         grades: study id → (25, 3) best grades so far, in the order of the submission.
         reports: study id → its part of the report.
         row_members: study id → members behind each of the 25 rows; absent while it is not graded.
-        ready: what each worker said when its weights were loaded.
+        ready: the message of each worker whose weights were loaded.
         done: the closing message of each worker.
         notes: sentences for the report.
         failures: that belong to no particular study.

@@ -60,7 +60,7 @@ def grade_shard(
     recorder, outer = recorder or Recorder(strict=config.strict), Recorder()
     done = Done(recorder=recorder)
     with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
-        if not (config.resume or shard.resume):  # else the journal tells first which studies are left
+        if not (config.resume or shard.resume):  # else the journal decides first which studies are left
             loader.start()
         with recorder.timed("import packages"), collection_paused():
             from lumbar_kernel.runtime.pipeline import run  # brings torch

@@ -58,11 +58,11 @@ def test_a_server_loads_before_it_has_a_task_and_shares_it_with_the_workers_it_f
         parent = loaded_by(config)
         tasks, receivers = tasks_and_receivers(3)
         workers = server.fork(Config(data=config.data, output=config.output, ahead=7), tasks)
-        told = [receiver.recv() for receiver in receivers]
+        received = [receiver.recv() for receiver in receivers]
         for worker in workers:
             worker.join(LONG)
-    assert [(item[0], item[1], item[2], item[4]) for item in told] == [(parent, 7, k, "networks") for k in range(3)]
-    assert all(0 < item[3] <= 100.0 for item in told)
+    assert [(item[0], item[1], item[2], item[4]) for item in received] == [(parent, 7, k, "networks") for k in range(3)]
+    assert all(0 < item[3] <= 100.0 for item in received)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert not is_running(parent)
 

@@ -141,7 +141,7 @@ def kills_its_parent(config, shard, budget, sender, shared):
     killed = config.output / "killed"
     if not killed.exists():
         killed.touch()
-        time.sleep(1.0)  # so that it has forked the others and told of them
+        time.sleep(1.0)  # so that it has forked the others and reported them
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(1000)  # it dies with its parent
     fake_process(config, shard, budget, sender, shared)
