@@ -1,4 +1,4 @@
-"""Processes started from nothing ("spawn") that never import the caller's main module.
+"""Fresh processes ("spawn") that never import the caller's main module.
 
 A fork would copy the locks of torch and CUDA, except from a process of one thread that was made for it
 (`runtime.fork_server`). A plain spawn imports the script that called `predict` once more in every

@@ -1,4 +1,4 @@
-"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA): recognised by headers, averaged to usual slices."""
+"""Sagittal volumes of thin slices (SPACE, CUBE, VISTA), recognised by headers and averaged to usual thickness."""
 
 from __future__ import annotations
 

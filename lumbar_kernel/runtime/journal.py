@@ -26,7 +26,7 @@ class Journal:
     """An append-only file of finished work; a journal that cannot be read or written never stops the run.
 
     Each line is a checksum and a JSON record. The first damaged record ends the journal; a journal of another run
-    (other weights, other files, another version) is started again from nothing.
+    (other weights, other files, another version) is started over.
 
     Args:
         path: of the file.
@@ -96,7 +96,7 @@ class Journal:
             self._stop_writing(error)
 
     def _stop_writing(self, error: OSError) -> None:
-        logger.warning("the journal %s cannot be written (%s); a restart will begin from nothing", self._path, error)
+        logger.warning("the journal %s cannot be written (%s); a restart will start over", self._path, error)
         self._close()
 
     def _load_records(self, key: str) -> int:
