@@ -150,7 +150,7 @@ def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Map
         preset: names the runs.
         runs: folder of the runs.
         weights: folder for the weights.
-        earlier: manifest of that folder, whose entries stay for networks without a finished run; None for none.
+        earlier: manifest of that folder, whose entries stay for networks without a finished run; None without one.
 
     Raises:
         FileNotFoundError: a localiser has neither a finished run nor an earlier entry.
