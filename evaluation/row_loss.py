@@ -25,8 +25,9 @@ def row_loss(
         study: (n,) of each row.
 
     Returns:
-        `accuracy` is the share of rows whose most probable grade is right; the other keys are `loss`, `prior`, `low`,
-        `high`, `n` and `studies`.
+        `accuracy` is the share of rows whose largest probability is that of the right grade. Probabilities that suit
+        the metric lean to severe grades by its weights, which are not taken out here as `schema.frequencies` does. The
+        other keys are `loss`, `prior`, `low`, `high`, `n` and `studies`.
     """
     low, high = study_interval(study, lambda chosen: weighted_log_loss(labels[chosen], probabilities[chosen]))
     return {
