@@ -24,8 +24,8 @@ from benchmarks.kaggle.check import check_submission
 from benchmarks.kaggle.upload import OwnerError, write_dataset_metadata, write_notebook_folder
 
 ROOT = Path(__file__).resolve().parent
-LARGEST_FILE = 15_000_000
-LARGEST_SUM = 60_000_000
+MAX_FILE = 15_000_000
+MAX_SUM = 60_000_000
 EPOCH = 1_580_601_600
 """2 February 2020: the date of every member of the wheel, unless SOURCE_DATE_EPOCH is set."""
 ZIP_DATE = (2020, 2, 2, 0, 0, 0)
@@ -53,8 +53,8 @@ def check_weights(folder: Path) -> None:
     for name, entry in listed.items():
         _check_file(folder / name, entry)
     total = sum((folder / name).stat().st_size for name in listed)
-    if total > LARGEST_SUM:
-        msg = f"the weights hold {total} bytes, {LARGEST_SUM} are allowed; leave a member out"
+    if total > MAX_SUM:
+        msg = f"the weights hold {total} bytes, {MAX_SUM} are allowed; leave a member out"
         raise BuildError(msg)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -187,8 +187,8 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
     if size != entry.get("bytes", size) or _sha256(path) != entry["sha256"]:
         msg = f"{path} ({size} bytes) is not the file that the manifest describes; export it again"
         raise BuildError(msg)
-    if size > LARGEST_FILE:
-        msg = f"{path} holds {size} bytes, {LARGEST_FILE} are allowed; split it or use a smaller backbone"
+    if size > MAX_FILE:
+        msg = f"{path} holds {size} bytes, {MAX_FILE} are allowed; split it or use a smaller backbone"
         raise BuildError(msg)
 
 

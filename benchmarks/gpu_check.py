@@ -32,7 +32,7 @@ STUDIES, MANY = 40, 320
 """Phantoms of a run that is compared with the processor, and of one long enough for a rate, which holds the same 40
 again and again."""
 
-LEAST_RATE = 8.0
+MIN_RATE = 8.0
 """Studies a second that the long run is expected to grade at least, to decide whether it still fits."""
 
 
@@ -96,7 +96,7 @@ def _whole_runs(name: str, plan: Plan) -> Iterator[Row]:
     data, out = dataset(plan.cache, studies=few), plan.cache / "out"
     short = observe(data, out, "--device", name, *plan.options)
     grades = load_submission(out / "submission.csv")
-    if many and plan.left < short.seconds + (many - few) / LEAST_RATE:
+    if many and plan.left < short.seconds + (many - few) / MIN_RATE:
         yield Row(f"{many} studies", True, f"left out: {plan.left:.0f} s are left", {})
     elif many:
         yield from _watched(name, short, plan)

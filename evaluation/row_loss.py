@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
-from lumbar_kernel.schema import ROWS, prior
+from lumbar_kernel.schema import ROWS, frequencies, prior
 
 
 def row_loss(
@@ -25,9 +25,9 @@ def row_loss(
         study: (n,) of each row.
 
     Returns:
-        `accuracy` is the share of rows whose largest probability is that of the right grade. Probabilities that suit
-        the metric lean to severe grades by its weights, which are not taken out here as `schema.frequencies` does. The
-        other keys are `loss`, `prior`, `low`, `high`, `n` and `studies`.
+        `accuracy` is the share of rows whose likeliest grade is right, the likeliest as in a run's report: with the
+        metric's weights taken out of the probabilities. The other keys are `loss`, `prior`, `low`, `high`, `n` and
+        `studies`.
     """
     low, high = study_interval(study, lambda chosen: weighted_log_loss(labels[chosen], probabilities[chosen]))
     return {
@@ -35,7 +35,7 @@ def row_loss(
         "prior": weighted_log_loss(labels, prior_of(row_id)),
         "low": low,
         "high": high,
-        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "accuracy": float((frequencies(probabilities).argmax(axis=1) == labels).mean()),
         "n": len(labels),
         "studies": len(np.unique(study)),
     }

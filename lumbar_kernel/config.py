@@ -15,11 +15,11 @@ from lumbar_kernel.processors import processor_cores
 
 SPLITS = ("test", "train")
 DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
-LARGEST_RESERVE = 30.0
-LEAST_RESERVE = 3.0
+MAX_RESERVE = 30.0
+MIN_RESERVE = 3.0
 """Stopping the processes and writing the files takes half a second, and two with ten other processes per core."""
 RESERVE_SHARE = 0.05
-MOST_READERS = 8
+MAX_READERS = 8
 STUDY_SECONDS = 120.0
 """The slowest real study takes a reader three seconds and the localiser on one busy core ten."""
 
@@ -82,14 +82,14 @@ class Config:
         """Seconds of the budget reserved for the end: 5 %, 3 to 30, but no more than half; 0 without a budget."""
         if self.seconds is None:
             return 0.0
-        return min(LARGEST_RESERVE, max(LEAST_RESERVE, RESERVE_SHARE * self.seconds), self.seconds / 2)
+        return min(MAX_RESERVE, max(MIN_RESERVE, RESERVE_SHARE * self.seconds), self.seconds / 2)
 
     @property
     def readers(self) -> int:
         """Reader processes to start: `workers`, or all processors but one, between 1 and 8."""
         if self.workers is not None:
             return self.workers
-        return max(1, min(MOST_READERS, processor_cores() - 1))
+        return max(1, min(MAX_READERS, processor_cores() - 1))
 
     @property
     def submission_path(self) -> Path:

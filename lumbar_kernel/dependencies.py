@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from lumbar_kernel.errors import DependencyError
@@ -17,7 +18,7 @@ PACKAGES = {
 }
 """Name of each module that inference imports → the package that brings it."""
 
-INSTALL = "pip install 'lumbar-kernel[runtime]'"
+ARCHIVE_PACKAGES = {"ray": "ray", "pyarrow": "pyarrow", "fsspec": "fsspec"}
 
 
 def require_dependencies() -> None:
@@ -26,18 +27,24 @@ def require_dependencies() -> None:
     Raises:
         DependencyError: naming the missing ones and the command that installs them.
     """
-    missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        msg = f"not installed: {', '.join(missing)}; `{INSTALL}` installs all of them"
-        raise DependencyError(msg)
+    _require(PACKAGES, extra="runtime")
 
 
 def require_structured_reports() -> None:
-    """Check that highdicom is installed, which only Structured Reports need.
+    """The same for highdicom, which only Structured Reports need."""
+    _require({"highdicom": "highdicom"}, extra="dicom")
 
-    Raises:
-        DependencyError: naming the command that installs it.
-    """
-    if find_spec("highdicom") is None:
-        msg = "not installed: highdicom; `pip install 'lumbar-kernel[dicom]'` installs it"
+
+def require_archive() -> None:
+    """The same for the packages that only archives need."""
+    _require(ARCHIVE_PACKAGES, extra="archive")
+
+
+def _require(packages: Mapping[str, str], *, extra: str) -> None:
+    """Raise DependencyError where one of the packages of an extra is not installed; pip knows the extra by then."""
+    missing = [package for module, package in packages.items() if find_spec(module) is None]
+    if missing:
+        msg = (
+            f"not installed: {', '.join(missing)}; `pip install 'lumbar-kernel[{extra}]'` installs all that is missing"
+        )
         raise DependencyError(msg)

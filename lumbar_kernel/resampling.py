@@ -20,13 +20,13 @@ ANTIALIAS = 0.45
 NORMAL_PERCENTILES = (1.0, 99.0)
 """Of the pixels above 0, which `normalise` brings to 0 and 1."""
 
-FEWEST_PIXELS = 16
+MIN_PIXELS = 16
 """An image with fewer pixels above 0 shows nothing."""
 
 ALIGNED = 1e-9
 """Pixels a step sideways below which a grid runs along the rows and columns of its slice."""
 
-MOST_TILTED_NEIGHBOUR = float(np.cos(np.radians(5)))
+MIN_NEIGHBOUR_COSINE = float(np.cos(np.radians(5)))
 """Cosine of the largest angle between neighbouring slices of one block."""
 
 NEIGHBOUR_GAP_MM = (0.5, 12.0)
@@ -187,7 +187,7 @@ def _prefilter_sigma(per_row: FloatArray, per_column: FloatArray, *, factor: flo
 def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The image scaled so that its low and high percentiles become 0 and 1, clipped to [0, 1.5]; flat images give 0."""
     inside = image[image > 0]
-    if inside.size < FEWEST_PIXELS:
+    if inside.size < MIN_PIXELS:
         return np.zeros_like(image)
     bottom, top = np.percentile(inside, NORMAL_PERCENTILES, overwrite_input=True)
     return _scaled(image, bottom, top)
@@ -198,7 +198,7 @@ def normalise_bytes(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     counts = np.bincount(image.ravel(), minlength=256)
     counts[0] = 0
     ends = counts.cumsum()
-    if ends[-1] < FEWEST_PIXELS:
+    if ends[-1] < MIN_PIXELS:
         return np.zeros(image.shape, np.float32)
     place = np.array(NORMAL_PERCENTILES) / 100 * (ends[-1] - 1)
     below = np.floor(place)
@@ -238,7 +238,7 @@ def stack_around(slices: Sequence[Slice], item: Slice, *, count: int) -> tuple[S
     parallel = [
         other
         for other in slices
-        if other is not item and abs(float(other.plane.normal @ item.plane.normal)) >= MOST_TILTED_NEIGHBOUR
+        if other is not item and abs(float(other.plane.normal @ item.plane.normal)) >= MIN_NEIGHBOUR_COSINE
     ]
     position = sense * np.array([float(item.plane.distance(other.plane.centre)) for other in parallel])
     half = count // 2

@@ -4,7 +4,13 @@ import sys
 import pytest
 
 from lumbar_kernel import dependencies
-from lumbar_kernel.dependencies import PACKAGES, require_dependencies
+from lumbar_kernel.dependencies import (
+    ARCHIVE_PACKAGES,
+    PACKAGES,
+    require_archive,
+    require_dependencies,
+    require_structured_reports,
+)
 from lumbar_kernel.errors import DependencyError
 from tests.conftest import ROOT
 
@@ -13,12 +19,22 @@ def test_this_environment_has_all_of_them():
     require_dependencies()
 
 
-def test_missing_packages_are_named_with_the_command_that_brings_them(monkeypatch):
-    monkeypatch.setattr(dependencies, "find_spec", lambda name: None if name in ("cv2", "timm") else object())
-    with pytest.raises(
-        DependencyError, match=r"timm, opencv-python-headless; `pip install 'lumbar-kernel\[runtime\]'`"
-    ):
-        require_dependencies()
+@pytest.mark.parametrize(
+    ("missing", "require", "said"),
+    [
+        (
+            ("cv2", "timm"),
+            require_dependencies,
+            r"timm, opencv-python-headless; `pip install 'lumbar-kernel\[runtime\]'`",
+        ),
+        (("ray",), require_archive, r"ray; `pip install 'lumbar-kernel\[archive\]'`"),
+        (("highdicom",), require_structured_reports, r"highdicom; `pip install 'lumbar-kernel\[dicom\]'`"),
+    ],
+)
+def test_missing_packages_are_named_with_the_command_that_brings_them(missing, require, said, monkeypatch):
+    monkeypatch.setattr(dependencies, "find_spec", lambda name: None if name in missing else object())
+    with pytest.raises(DependencyError, match=said):
+        require()
 
 
 @pytest.mark.skipif(not hasattr(sys, "_base_executable"), reason="needs the interpreter below the environment")
@@ -36,4 +52,4 @@ def test_an_interpreter_without_packages_gets_a_sentence(arguments, code, text, 
 
 def test_every_package_is_an_extra_of_the_wheel():
     metadata = (ROOT / "pyproject.toml").read_text()
-    assert all(f'"{package}>=' in metadata for package in PACKAGES.values())
+    assert all(f'"{package}>=' in metadata for package in (PACKAGES | ARCHIVE_PACKAGES).values())

@@ -44,11 +44,11 @@ def test_weights_that_differ_from_the_manifest_are_refused(weights, damage):
 
 
 def test_weights_over_the_limits_are_refused(weights, monkeypatch):
-    monkeypatch.setattr(build_wheel, "LARGEST_FILE", 250)
+    monkeypatch.setattr(build_wheel, "MAX_FILE", 250)
     with pytest.raises(build_wheel.BuildError, match=r"member\.safetensors holds 300 bytes"):
         build_wheel.check_weights(weights)
-    monkeypatch.setattr(build_wheel, "LARGEST_FILE", 300)
-    monkeypatch.setattr(build_wheel, "LARGEST_SUM", 499)
+    monkeypatch.setattr(build_wheel, "MAX_FILE", 300)
+    monkeypatch.setattr(build_wheel, "MAX_SUM", 499)
     with pytest.raises(build_wheel.BuildError, match="500 bytes"):
         build_wheel.check_weights(weights)
 

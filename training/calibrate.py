@@ -39,7 +39,7 @@ from training.member_predictions import (
     predict_sets,
 )
 
-SMALLEST_GAIN = 0.001
+MIN_GAIN = 0.001
 """Smallest out-of-fold gain for which a step is kept."""
 
 FACTORS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
@@ -106,7 +106,7 @@ def fitted_weights(
         rows = [members.combined(option) for option in options]
         alone = [weighted_log_loss(rows[k].labels, rows[k].probabilities) for k in _corners(options)]
         equal, after, best = _weight_gain(rows)
-        kept = equal - after > SMALLEST_GAIN
+        kept = equal - after > MIN_GAIN
         chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
         for member, weight in chosen.items():
             found.setdefault(member, {})[members.group] = round(weight * sum(before.values()), 4)
@@ -162,7 +162,7 @@ def calibrated(graded: dict[str, tuple[str, GradedRows]]) -> Calibration:
     print("|---|---|---|---|")
     for name, (group, rows) in graded.items():
         before, after = _gain(group, rows)
-        kept = before - after > SMALLEST_GAIN
+        kept = before - after > MIN_GAIN
         if kept:
             chosen = with_shift(group, fit(rows), chosen)
         print(f"| {name} | {before:.4f} | {after:.4f} | {'yes' if kept else 'no'} |")
@@ -196,7 +196,7 @@ def max_severe_factor(data: Path) -> float:
         labels = {row: grade for row, grade in solution.items() if row in predicted and group_of(row) == CANAL}
         terms = [study_terms(labels, scaled(predicted, factor), groups=(CANAL,)) for factor in FACTORS]
         before, after, overall = factor_gain(terms, folds.loc[terms[0].studies].to_numpy())
-        kept = before - after > SMALLEST_GAIN
+        kept = before - after > MIN_GAIN
         chosen.append(overall if kept else 1.0)
         print(f"| {name} | {before:.4f} | {after:.4f} | {overall} | {'yes' if kept else 'no'} |")
     return min(chosen)

@@ -31,7 +31,7 @@ from lumbar_kernel.results.metric import (
     weighted_log_loss,
 )
 from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITY_WEIGHTS, group_of, prior
-from training.calibrate import FACTORS, SMALLEST_GAIN, Shift, across_folds, factor_gain, fit, with_shift
+from training.calibrate import FACTORS, MIN_GAIN, Shift, across_folds, factor_gain, fit, with_shift
 from training.evaluation_metrics import GradedRows
 from training.whole_studies import StudyPredictions, weights_key
 
@@ -176,14 +176,14 @@ def fit_condition(
     if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=3)) == 0:
         return as_given, f"| {group} | {len(rows.labels)} | one fold or no row of some grade: nothing is fitted | | |"
     before, with_weights = held_out(as_given), held_out(weighted)
-    start = weighted if before - with_weights > SMALLEST_GAIN else as_given
+    start = weighted if before - with_weights > MIN_GAIN else as_given
 
     def calibrated(part: ConditionRows) -> Fitted:
         weights = start(part).weights
         return Fitted(weights, _fit_shift(part, weights))
 
     after = held_out(calibrated)
-    best = calibrated if held_out(start) - after > SMALLEST_GAIN else start
+    best = calibrated if held_out(start) - after > MIN_GAIN else start
     return best, f"| {group} | {len(rows.labels)} | {before:.4f} | {with_weights:.4f} | {after:.4f} |"
 
 
@@ -266,7 +266,7 @@ def _factor(found: Sequence[StudyPredictions], grades: NDArray[np.float64], labe
         return 1.0
     terms = [study_terms(canal, submission_of(found, grades, factor), groups=(CANAL,)) for factor in FACTORS]
     before, after, overall = factor_gain(terms, np.array([folds[study] for study in terms[0].studies]))
-    return overall if before - after > SMALLEST_GAIN else 1.0
+    return overall if before - after > MIN_GAIN else 1.0
 
 
 def _scores(

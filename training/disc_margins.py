@@ -12,7 +12,7 @@ from lumbar_kernel.localisation.landmarks import disc_normals
 HALF_DISC_OF_STEP = 0.48
 """Distance from the centre of a disc to its posterior margin, as a fraction of the step between discs: 16 of 34 mm."""
 
-SMALLEST_DISC = 0.0008
+MIN_DISC = 0.0008
 """Fraction of a picture's area; smaller pieces of a mask are not discs."""
 
 
@@ -36,7 +36,7 @@ def disc_margins(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
     margins = np.full((len(masks), 5, 2), np.nan)
     if not count:
         return margins
-    smallest = SMALLEST_DISC * masks[0].size
+    smallest = MIN_DISC * masks[0].size
     indices = np.arange(1, count + 1)
     volumes = ndimage.sum_labels(marked, discs, indices)
     height = np.array([place[1] for place in ndimage.center_of_mass(marked, discs, indices)])

@@ -24,7 +24,7 @@ from training.train_grader import TASKS
 
 logger = logging.getLogger(__name__)
 
-MOST_LOADERS = 8
+MAX_LOADERS = 8
 """More processes than this feed no network faster."""
 
 
@@ -124,7 +124,7 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
 
 def _loaders(gpus: int) -> int:
     """Processes that make the batches of one of so many networks that train at the same time."""
-    return max(1, min(MOST_LOADERS, processor_cores() // gpus - 1))
+    return max(1, min(MAX_LOADERS, processor_cores() // gpus - 1))
 
 
 def visible_gpus() -> tuple[str, ...]:

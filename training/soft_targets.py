@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.schema import ROW_ID, SEVERITIES, SEVERITY_WEIGHTS
 from training.examples import GradeExamples
 
-LEAST = 1e-6
+MIN_PROBABILITY = 1e-6
 """Added to predictions, so that a row of zeros has a distribution."""
 
 
@@ -53,7 +53,9 @@ def targets_of(
     for index in np.ndindex(examples.labels.shape):
         predicted = predictions.get(str(examples.row_id[index]))
         if predicted is not None:
-            likely = (predicted + LEAST) / SEVERITY_WEIGHTS  # the metric's best answer is weight × probability
+            likely = (
+                predicted + MIN_PROBABILITY
+            ) / SEVERITY_WEIGHTS  # the metric's best answer is weight × probability
             own = share if examples.labels[index] >= 0 else 1.0
             targets[index] = (1 - own) * targets[index] + own * likely / likely.sum()
     return targets

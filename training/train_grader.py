@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lumbar_kernel.grading.grader import slices_used
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from lumbar_kernel.views import VIEWS
 from training.augment import Spatial
-from training.examples import GradeExamples, concatenate, load_grades, select, windows
-from training.grade_batches import BatchMaker, Draws, Sampler, Variation, scaled_for_net
+from training.examples import GradeExamples, concatenate, load_grades, select
+from training.grade_batches import BatchMaker, Draws, Sampler, Variation
+from training.predictions import window_grades
 from training.pretrained import start_from_grader, start_from_pretrained
 from training.soft_targets import read_predictions, targets_of
 from training.trainer import Trainer, example_files, pick_device, run_parser, steps_of, validation_indices, write_result
@@ -93,27 +92,9 @@ def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     return (entropy.sum(dim=(0, 2)) / weight.sum(dim=0).clamp(min=1e-6)).mean()
 
 
-@torch.no_grad()
-def predict(model: GradeNet, examples: GradeExamples, task: Task, *, at_once: int = 256) -> NDArray[np.float64]:
-    """Probabilities of the middle of examples, without changes, (n, heads, 3), on the model's device."""
-    device, shape = next(model.parameters()).device, VIEWS[task.view].geometry.shape
-    images = windows(examples.images, shape)
-    used = slices_used(task.in_chans, examples.images.shape[1])
-    predicted = []
-    for start in range(0, len(examples.level), at_once):
-        block = slice(start, start + at_once)
-        stacks = torch.from_numpy(images[block, used])
-        level, shown = (torch.from_numpy(values[block]).to(device) for values in (examples.level, examples.shown))
-        pictures = scaled_for_net(stacks.to(device).float(), in_chans=task.in_chans)
-        with torch.autocast(device.type, enabled=device.type == "cuda"):
-            logits = model(pictures, level.long(), shown[:, used])
-        predicted.append(logits.float().softmax(dim=-1).cpu().numpy().astype(np.float64))
-    return np.concatenate(predicted)
-
-
 def measure(model: GradeNet, examples: GradeExamples, task: Task) -> dict[str, float]:
     """Weighted log loss of each head on each source."""
-    predicted = predict(model, examples, task)
+    predicted = window_grades([model], examples, VIEWS[task.view].geometry.shape)
     metrics = {}
     for source in np.unique(examples.source):
         for head, group in enumerate(VIEWS[task.view].groups):
@@ -123,7 +104,7 @@ def measure(model: GradeNet, examples: GradeExamples, task: Task) -> dict[str, f
 
 
 def main() -> None:
-    """Train until the steps are done; a restart continues; predictions of the left-out fold go to `oof.npz`."""
+    """Train until the steps are done; a restart continues."""
     parser = run_parser(main.__doc__, TASKS, batch=64)
     parser.add_argument("--mixed", type=float, default=0.0, help="fraction of examples that are mixed with another")
     parser.add_argument("--drop-rate", type=float, default=0.3, help="dropout before the classifier")
@@ -167,14 +148,6 @@ def main() -> None:
         lambda net, drawn: loss(net, make(Draws(*drawn))),
         measure=lambda m: measure(m, validation, task),
         measure_every=max(steps // arguments.measures, 1),
-    )
-    np.savez(
-        arguments.run / "oof.npz",
-        probabilities=predict(trainer.average, validation, task),
-        labels=validation.labels,
-        row_id=validation.row_id,
-        group=validation.group,
-        source=validation.source,
     )
     write_result(arguments.run, vars(arguments), metrics)
 

@@ -36,7 +36,7 @@ WITH_CANAL = {FORAMINAL: 0.28, SUBARTICULAR: 0.51}
 """Over all levels pooled."""
 
 CORRELATION_TOLERANCE = 0.10
-EXPLAINED_AT_MOST = 0.7
+MAX_EXPLAINED = 0.7
 """Fraction of the variance of a score's ranks that one size may explain; with more, the size alone gives the grade."""
 
 ANY_SEVERE = (0.18, 0.03)
@@ -125,5 +125,5 @@ def single_causes(scores: NDArray[np.float64], sizes: Sequence[Mapping[str, NDAr
                     explained[name] = float(spearmanr(own[known], both[known])[0] ** 2)
         worst = max(explained, key=lambda name: explained[name])
         note = f"{worst.replace('_', ' ')}, of {len(explained)} sizes"
-        findings.append(at_most(f"{group.replace('_', ' ')}, R² of ranks", explained[worst], EXPLAINED_AT_MOST, note))
+        findings.append(at_most(f"{group.replace('_', ' ')}, R² of ranks", explained[worst], MAX_EXPLAINED, note))
     return Section("No grade is one size in disguise", tuple(findings))

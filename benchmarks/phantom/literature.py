@@ -28,7 +28,7 @@ MEAN_TOLERANCE = 0.3
 SPREAD_RANGE = (0.5, 2.0)
 """Of the literature's standard deviation, in which the phantoms' must lie: sources differ by as much themselves."""
 
-MEASURED_AT_LEAST = 30
+MIN_MEASURED = 30
 
 DEGENERATED = (0.944, 0.934, 0.910, 0.868, 0.873)
 """Mean fraction of its young height that a disc keeps, from the Pfirrmann mix of a population of 55 ± 15 years."""
@@ -287,7 +287,7 @@ def compare(found: Sequence[Quantities]) -> Section:
     findings = [finding for expected in MEANS for finding in _means(expected, pooled.get(expected.name))]
     findings += [_share(expected, pooled.get(expected.name)) for expected in SHARES]
     count = sum(finding.passed is not None for finding in findings)
-    return Section("Sizes compared with the literature", (*findings, at_least("measured", count, MEASURED_AT_LEAST)))
+    return Section("Sizes compared with the literature", (*findings, at_least("measured", count, MIN_MEASURED)))
 
 
 def _means(expected: Expected, values: NDArray[np.float64] | None) -> list[Finding]:

@@ -26,7 +26,7 @@ from lumbar_kernel.results.metric import study_interval, weighted_log_loss
 from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_WEIGHTS
 from lumbar_kernel.study import Slice, Study
 
-MOST_GAIN = 0.02
+MAX_GAIN = 0.02
 """What a probe's weighted log loss may be below that of the best constant per level."""
 
 FOLDS = 5
@@ -49,7 +49,7 @@ AXIAL_FIELD_MM, SAGITTAL_FIELD_MM = 150.0, 220.0
 HEADER, HISTOGRAM, OFF_SPINE, MASKED = "header only", "histogram only", "off-spine crop", "spine masked"
 PIXEL_PROBES = (OFF_SPINE, MASKED)
 COMPONENTS = 24
-LEAST = 1e-6
+MIN_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +231,7 @@ def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[n
     low, high = study_interval(rows.study, gain, draws=300)
     level = weighted_log_loss(rows.labels, constant)
     note = f"95 % interval {low:.3f} to {high:.3f}; constant {level:.3f}; n {len(every)}"
-    return at_most(f"{name}: {group.replace('_', ' ')}", gain(every), MOST_GAIN, note)
+    return at_most(f"{name}: {group.replace('_', ' ')}", gain(every), MAX_GAIN, note)
 
 
 def _constant(rows: _Rows, train: NDArray[np.bool_]) -> FloatArray:
@@ -258,7 +258,7 @@ def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced
     )
     weight = np.array(SEVERITY_WEIGHTS)[rows.labels[train]]
     model.fit(features[train], rows.labels[train], sample_weight=weight)
-    predicted = np.full((int((~train).sum()), 3), LEAST)
+    predicted = np.full((int((~train).sum()), 3), MIN_PROBABILITY)
     predicted[:, model.classes_] = model.predict_proba(features[~train])
     return predicted / predicted.sum(axis=1, keepdims=True)
 

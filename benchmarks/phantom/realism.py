@@ -38,7 +38,7 @@ SQUASHED = 250
 CROP_MM, CROP_SHAPE = 52.8, (84, 120)
 """Mean width of the axial crops with a field of view of 170 mm assumed, and the grid they are compared on."""
 
-LARGEST = 400
+MAX_PICTURES = 400
 """Real pictures of one source that are looked at."""
 
 SPLITS = 5
@@ -135,7 +135,7 @@ def _framed(item: Slice, squashed: int | None) -> Picture:
 
 
 def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
-    """View, group, pack and picture of the real packs that are there, at most `LARGEST` of each pack and view."""
+    """View, group, pack and picture of the real packs that are there, at most `MAX_PICTURES` of each pack and view."""
     if (data / "sagittal_t1").is_dir():
         table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str}).drop_duplicates("image")
         rows = table.set_index("image")
@@ -146,7 +146,7 @@ def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
                 yield FORAMINA_T1, row["study_id"], "sagittal_t1", frame
     for pack in ("sudirman_sagittal", "spider_midsagittal"):
         if (data / pack).is_dir():
-            for name, picture in list(real_slices.pictures(data / pack))[: 2 * LARGEST]:
+            for name, picture in list(real_slices.pictures(data / pack))[: 2 * MAX_PICTURES]:
                 height, width = real_slices.true_size(picture, pack)
                 frame = real_slices.letterbox(picture, rows=height, columns=width)[0]
                 view = MIDDLE_T1 if "_t1." in name else MIDDLE_T2
@@ -160,8 +160,8 @@ def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
 
 
 def _stride(count: int) -> int:
-    """So that at most `LARGEST` of a pack are taken, from all over it."""
-    return max(1, -(-count // LARGEST))
+    """So that at most `MAX_PICTURES` of a pack are taken, from all over it."""
+    return max(1, -(-count // MAX_PICTURES))
 
 
 def real_samples(data: Path) -> dict[str, list[Sample]]:

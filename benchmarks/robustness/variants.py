@@ -1,7 +1,7 @@
 """Grades under archive variants: `python -m benchmarks.robustness.variants [--real DIR] [--only NAME] [--json FILE]`.
 
 A study is written as hospitals' scanners and archives write it, in dozens of ways, and graded each time. A variant that
-keeps what is needed must not change a probability by more than `MOST_CHANGE`; one that loses something must be named in
+keeps what is needed must not change a probability by more than `MAX_CHANGE`; one that loses something must be named in
 the report or the log; two patients must stay two studies. The table has the largest change of each; exit code 1 when
 one fails.
 """
@@ -34,7 +34,7 @@ from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.schema import prior
 from lumbar_kernel.study import Study, StudyFiles
 
-MOST_CHANGE = 0.10
+MAX_CHANGE = 0.10
 """Largest change of a probability under a variant that keeps what is needed."""
 
 SEED = 85
@@ -197,7 +197,7 @@ def _with_roles(files: StudyFiles) -> StudyFiles:
 def _is_right(variant: Variant, change: float, studies: int, messages: tuple[str, ...]) -> bool:
     if studies != variant.people:
         return False
-    same, reported = change <= MOST_CHANGE, bool(messages)
+    same, reported = change <= MAX_CHANGE, bool(messages)
     return {SAME: same, REPORTED: reported, EITHER: same or reported}[variant.expected]
 
 

@@ -9,14 +9,14 @@ from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.processors import processor_cores
 
 SEED = 77
-MOST_GENERATED = 40
+MAX_GENERATED = 40
 """Phantoms that are generated; larger sets hold them again under new ids."""
 
 
 def dataset(cache: Path, *, studies: int) -> Path:
     """A folder in the competition's layout with so many studies, made when it is not there yet."""
-    generated = _generated(cache, studies=min(studies, MOST_GENERATED))
-    if studies <= MOST_GENERATED:
+    generated = _generated(cache, studies=min(studies, MAX_GENERATED))
+    if studies <= MAX_GENERATED:
         return generated
     folder = cache / f"repeated_{studies}"
     if not folder.is_dir():

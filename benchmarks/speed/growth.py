@@ -15,7 +15,7 @@ from benchmarks.speed.data import dataset
 from benchmarks.speed.observed import observe
 
 STUDIES = (10, 40, 160, 400)
-MOST_MIB = 3 * 1024
+MAX_MIB = 3 * 1024
 """What a run may take."""
 
 DOTS_PER_INCH = 110
@@ -67,7 +67,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     left.plot(studies, seconds, "o", color="tab:blue")
     left.set(xlabel="studies", ylabel="seconds", title="time of a whole run", xlim=(0, None), ylim=(0, None))
     left.legend(frameon=False)
-    right.axhline(MOST_MIB / 1024, color="0.7", label="most that is allowed")
+    right.axhline(MAX_MIB / 1024, color="0.7", label="most that is allowed")
     right.plot(studies, memory, "o-", color="tab:blue")
     right.set(xlabel="studies", ylabel="GiB", title="most memory of all processes", xlim=(0, None), ylim=(0, None))
     right.legend(frameon=False, loc="lower right")

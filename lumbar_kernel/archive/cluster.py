@@ -13,13 +13,13 @@ import ray.exceptions
 
 from lumbar_kernel.errors import ConfigError
 
-MOST_RETRIES = 3
+MAX_RETRIES = 3
 """How often Ray tries a task again whose process or node was lost."""
 
 AHEAD = 2
 """Tasks handed to Ray for each that can run, so that none waits for the driver and an autoscaler sees demand."""
 
-LEAST_IN_FLIGHT = 4
+MIN_IN_FLIGHT = 4
 
 Item = TypeVar("Item")
 
@@ -35,7 +35,7 @@ def connected(address: str | None, *, cores: int | None = None, quiet: bool = Tr
         yield
         return
     # by default Ray tries a task again for ever whose process it killed for lack of memory
-    os.environ.setdefault("RAY_task_oom_retries", str(MOST_RETRIES))
+    os.environ.setdefault("RAY_task_oom_retries", str(MAX_RETRIES))
     # what processes of the cluster write stays with Ray: results and failures come back with the tasks
     options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": logging.ERROR}
     if address is None:
@@ -71,7 +71,7 @@ def in_flight(
     """
     waiting: dict[ray.ObjectRef, Item] = {}
     for item in items:
-        while len(waiting) >= max(LEAST_IN_FLIGHT, most()):
+        while len(waiting) >= max(MIN_IN_FLIGHT, most()):
             yield from _ended(waiting)
         waiting[submit(item)] = item
     while waiting:

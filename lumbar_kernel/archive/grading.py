@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 import ray.exceptions
 
-from lumbar_kernel.archive.cluster import AHEAD, MOST_RETRIES, connected, in_flight, slots
+from lumbar_kernel.archive.cluster import AHEAD, MAX_RETRIES, connected, in_flight, slots
 from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index import Index, IndexOptions, build_index
 from lumbar_kernel.archive.result_schema import INDEX_FOLDER
@@ -156,7 +156,7 @@ def _graded(work: Work, planned: Iterable[Shard]) -> Iterator[Tally]:
     cores, gpus = (GPU_CORES, GPU_SHARE) if work.device == CUDA else (1, 0.0)
     # worker processes with a GPU end after each task by default, and would load the networks again for each shard
     remote = ray.remote(
-        max_retries=MOST_RETRIES,
+        max_retries=MAX_RETRIES,
         retry_exceptions=[WorkerStartError, OSError],  # a device or a disk of one node; another may do
         num_cpus=cores,
         num_gpus=gpus,
@@ -174,7 +174,7 @@ def _graded(work: Work, planned: Iterable[Shard]) -> Iterator[Tally]:
                 raise _cause(error) from error
             except ray.exceptions.RayError as error:
                 if len(shard.numbers) > 1:
-                    logger.warning("a shard was lost %d times, its studies are tried one by one", MOST_RETRIES + 1)
+                    logger.warning("a shard was lost %d times, its studies are tried one by one", MAX_RETRIES + 1)
                     again += shard.singles()
                     continue
                 tally = record_lost(work, shard, type(error).__name__)

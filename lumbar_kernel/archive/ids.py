@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumbar_kernel.errors import ConfigError
 
-LEAST_KEY_BYTES = 16
+MIN_KEY_BYTES = 16
 
 DIGITS = 32
 """Hexadecimal digits of a hashed id: 128 bits."""
@@ -54,7 +54,7 @@ def read_ids(key_file: Path | None) -> Ids:
     except OSError as error:
         msg = f"the key of ids {str(key_file)!r} cannot be read: {error}"
         raise ConfigError(msg) from error
-    if len(key) < LEAST_KEY_BYTES:
-        msg = f"the key of ids must have at least {LEAST_KEY_BYTES} bytes, {str(key_file)!r} has {len(key)}"
+    if len(key) < MIN_KEY_BYTES:
+        msg = f"the key of ids must have at least {MIN_KEY_BYTES} bytes, {str(key_file)!r} has {len(key)}"
         raise ConfigError(msg)
     return Ids(key)

@@ -23,7 +23,7 @@ import ray
 from numpy.typing import NDArray
 
 from lumbar_kernel.archive import header_chunks
-from lumbar_kernel.archive.cluster import AHEAD, MOST_RETRIES, in_flight, slots
+from lumbar_kernel.archive.cluster import AHEAD, MAX_RETRIES, in_flight, slots
 from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, hash64, read_chunk
 from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index_schema import ROWS_A_GROUP, VERSION
@@ -136,7 +136,7 @@ def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[s
     if not folder.has(SECRET):
         folder.write_bytes(SECRET, secrets.token_bytes(32))
     secret, known, wanted = folder.read_bytes(SECRET), set((folder / HEADERS).names()), set()
-    read = ray.remote(max_retries=MOST_RETRIES, num_cpus=1)(_read_chunk)
+    read = ray.remote(max_retries=MAX_RETRIES, num_cpus=1)(_read_chunk)
 
     def missing() -> Iterator[tuple[Listing, ...]]:
         for listings in chunks(source.listings()):
@@ -200,7 +200,7 @@ def _second_pass(folder: Folder, root: Folder, ranges: int, ids: Ids) -> None:
     """Make the studies of all ranges that no earlier attempt has made."""
     studies = folder / STUDIES
     known = set(studies.names())
-    make = ray.remote(max_retries=MOST_RETRIES, num_cpus=1)(_make_part)
+    make = ray.remote(max_retries=MAX_RETRIES, num_cpus=1)(_make_part)
     missing = (number for number in range(ranges) if _part_name(number) not in known)
     tasks = in_flight(lambda k: make.remote(folder, root, k, ranges, ids), missing, lambda: AHEAD * slots(1, 0))
     for number, reference in tasks:

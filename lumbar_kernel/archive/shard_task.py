@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +64,6 @@ class _Kept:
 
     key: tuple[str | None, str, str]
     worker: PersistentWorker
-    scratch: tempfile.TemporaryDirectory[str]
 
 
 _kept: list[_Kept] = []
@@ -123,17 +121,12 @@ def _worker(work: Work) -> PersistentWorker:
         return _kept[0].worker
     stop_worker()
     atexit.register(stop_worker)
-    scratch = tempfile.TemporaryDirectory(prefix="lumbar_kernel_", ignore_cleanup_errors=True)
-    worker = PersistentWorker(
-        weights=work.weights, device=work.device, scratch=Path(scratch.name), study_seconds=work.study_seconds
-    )
-    _kept.append(_Kept(key, worker, scratch))
+    worker = PersistentWorker(weights=work.weights, device=work.device, study_seconds=work.study_seconds)
+    _kept.append(_Kept(key, worker))
     return worker
 
 
 def stop_worker() -> None:
     """End the worker of this process, if there is one."""
     while _kept:
-        kept = _kept.pop()
-        kept.worker.stop()
-        kept.scratch.cleanup()
+        _kept.pop().worker.stop()

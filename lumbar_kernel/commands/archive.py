@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 from lumbar_kernel.commands.options import Commands, add_command, add_split, say
 from lumbar_kernel.config import STUDY_SECONDS
-from lumbar_kernel.errors import ConfigError, DependencyError
+from lumbar_kernel.dependencies import require_archive
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
-
-PACKAGES = ("ray", "pyarrow", "fsspec")
 
 INDEX, STATUS = "index", "status"
 
@@ -47,17 +45,6 @@ def add_to(commands: Commands) -> None:
     add.add_argument("--rescan", action="store_true", help="build the index again; results stay")
     add.add_argument("--retry-failed", action="store_true", help="grade studies again that got no grade before")
     add.add_argument("--quiet", action="store_true", help="no progress")
-
-
-def require_archive() -> None:
-    """Check that the packages of the extra are installed.
-
-    Raises:
-        DependencyError: naming the missing ones and the command that installs them.
-    """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        msg = f"not installed: {', '.join(missing)}; `pip install 'lumbar-kernel[archive]'` installs all of them"
-        raise DependencyError(msg)
 
 
 def run(chosen: argparse.Namespace) -> int:

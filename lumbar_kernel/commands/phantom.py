@@ -18,7 +18,7 @@ their true points and grades, or both."""
 GALLERY_ROWS = 8
 """Studies on a contact sheet; more are too small to look at."""
 
-MOST_READER_NOISE = 3.0
+MAX_READER_NOISE = 3.0
 
 
 def add_to(commands: Commands) -> None:
@@ -52,8 +52,8 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.studies < 1 or chosen.workers < 1:
         msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
         raise ConfigError(msg)
-    if not 0 <= chosen.reader_noise <= MOST_READER_NOISE:
-        msg = f"--reader-noise must be 0 to {MOST_READER_NOISE}, not {chosen.reader_noise}"
+    if not 0 <= chosen.reader_noise <= MAX_READER_NOISE:
+        msg = f"--reader-noise must be 0 to {MAX_READER_NOISE}, not {chosen.reader_noise}"
         raise ConfigError(msg)
     if not (chosen.out or chosen.gallery):
         msg = "nothing to write: name the folder OUT, or --gallery FILE.png, or both"

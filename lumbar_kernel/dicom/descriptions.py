@@ -12,7 +12,7 @@ from lumbar_kernel.dicom.headers import SliceHeader
 T1, T2, OTHER = "T1", "T2", "other"
 """Weightings; OTHER fits no role (scouts, diffusion, proton density)."""
 
-SHORTEST_STIR_MS, LONGEST_STIR_MS = 80.0, 350.0
+MIN_STIR_MS, MAX_STIR_MS = 80.0, 350.0
 """Inversion times that null fat, at 0.2 to 7 tesla."""
 
 IN_PHASE, WATER, OPPOSED, FAT = "in phase", "water", "opposed phase", "fat"
@@ -168,7 +168,7 @@ def is_fat_suppressed(header: SliceHeader) -> bool:
     if {"FS", "FATSAT", "FAT_SAT", "SPIR", "SPAIR"} & set(header.scan_options):
         return True
     inversion = header.inversion_time
-    nulls_fat = inversion is not None and SHORTEST_STIR_MS <= inversion <= LONGEST_STIR_MS
+    nulls_fat = inversion is not None and MIN_STIR_MS <= inversion <= MAX_STIR_MS
     return nulls_fat or bool(_FAT_SUPPRESSED.search(header.series_description.lower()))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lumbar_kernel.containers import without_suffix
 from lumbar_kernel.dicom.identity import FileIdentity
-from lumbar_kernel.dicom.persons import LEAST_ALONE, Place, StudyKey, Warn, study_keys
+from lumbar_kernel.dicom.persons import MIN_ALONE, Place, StudyKey, Warn, study_keys
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _single_file_series(counts: Mapping[Place, int], keys: Mapping[Place, StudyK
     for place in counts:
         if files[place[1].series_uid] == 1 and not place[1].multi_frame:
             alike[place[0], keys[place]].append(place)
-    return {place for places in alike.values() if len(places) >= LEAST_ALONE for place in places}
+    return {place for places in alike.values() if len(places) >= MIN_ALONE for place in places}
 
 
 def _adopt_orphans(orphans: Iterable[Path], found: Found, studies: dict[StudyKey, Series], *, warn: Warn) -> None:

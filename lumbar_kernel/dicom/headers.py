@@ -23,10 +23,10 @@ FRAME_LIMIT = 1 << 24
 FILE_LIMIT = 1 << 27
 """Largest rows × columns × frames of a file: 512 frames of 512 × 512, half a gigabyte once in float32."""
 
-LARGEST_MM = 3000.0
+MAX_SIDE_MM = 3000.0
 """Longest side of a slice; a whole body fits. Larger slices would need sampling grids of unlimited size."""
 
-SMALLEST_SPACING_MM = 0.01
+MIN_SPACING_MM = 0.01
 
 FARTHEST_MM = 10_000.0
 """Largest distance of a slice from the isocentre; no scanner's table moves as far."""
@@ -226,9 +226,9 @@ def _plane(path: Path, *, position: Any, orientation: Any, spacing: Any, shape: 
     if np.abs(origin).max() > FARTHEST_MM:
         raise refusal(path, f"ImagePositionPatient is {position}, more than {FARTHEST_MM:g} mm away")
     least, height, width = min(row_spacing, column_spacing), row_spacing * shape[0], column_spacing * shape[1]
-    if least < SMALLEST_SPACING_MM or max(height, width) > LARGEST_MM:
+    if least < MIN_SPACING_MM or max(height, width) > MAX_SIDE_MM:
         size = f"PixelSpacing is {row_spacing:g} × {column_spacing:g} mm and the slice {height:g} × {width:g} mm"
-        raise refusal(path, f"{size}, expected {SMALLEST_SPACING_MM:g} at least and {LARGEST_MM:g} at most")
+        raise refusal(path, f"{size}, expected {MIN_SPACING_MM:g} at least and {MAX_SIDE_MM:g} at most")
     row, column = directions
     if np.abs(directions @ directions.T - np.eye(2)).max() > UNIT_TOLERANCE:
         raise refusal(path, f"ImageOrientationPatient {orientation} is not two unit vectors at a right angle")

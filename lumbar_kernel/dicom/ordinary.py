@@ -47,7 +47,7 @@ UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*\0?")
 INTEGERS = re.compile(rb" *[+-]?[0-9]+ *")
 
 FRAGMENT, FRAGMENTS_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-MOST_SPARE = 1 << 16
+MAX_SPARE = 1 << 16
 """Bytes beyond twice its native size that an encoded frame may have before pydicom's path judges it."""
 
 PIXEL_KEYWORDS = (
@@ -137,7 +137,7 @@ def _stored(content: bytes, walked: WalkedFile, header: OrdinaryHeader) -> NDArr
     size = rows * columns * width
     if walked.transfer_syntax == RLE and walked.length == UNDEFINED:
         encoded = _only_fragment(content, walked.start)
-        if encoded is None or len(encoded) > 2 * size + MOST_SPARE:
+        if encoded is None or len(encoded) > 2 * size + MAX_SPARE:
             return None
         values = decode_frame(encoded, rows=rows, columns=columns, bytes_each=width)
     elif walked.transfer_syntax in LITTLE_ENDIAN and walked.length == size + size % 2:

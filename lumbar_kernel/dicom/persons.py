@@ -16,10 +16,10 @@ Place = tuple[Path, FileIdentity]
 Warn = Callable[..., None]
 """`logger.warning`, or another level while more is to come."""
 
-LARGEST_SCOUT = 5
+MAX_SCOUT = 5
 """Slices that a scout may have in each direction."""
 
-LEAST_ALONE = 3
+MIN_ALONE = 3
 """Files of one folder that have to stand alone in their UID before the UID counts as made for each file."""
 
 
@@ -74,7 +74,7 @@ def _whole_studies(counts: Mapping[Place, int]) -> set[Path]:
     slices: Counter[tuple[Path, str]] = Counter()
     for (folder, identity), count in counts.items():
         slices[folder, identity.axis] += count
-    stacks = Counter(folder for (folder, axis), count in slices.items() if axis and count > LARGEST_SCOUT)
+    stacks = Counter(folder for (folder, axis), count in slices.items() if axis and count > MAX_SCOUT)
     return {folder for folder, directions in stacks.items() if directions > 1}
 
 
@@ -118,4 +118,4 @@ def single_file_studies(counts: Mapping[Place, int]) -> set[Place]:
         if identity.study_uid and files[identity.study_uid] == 1 and not identity.multi_frame:
             same = identity.patient or identity.frame_of_reference or identity.series_uid
             alike[folder, same].append((folder, identity))
-    return {place for (_, same), places in alike.items() if same and len(places) >= LEAST_ALONE for place in places}
+    return {place for (_, same), places in alike.items() if same and len(places) >= MIN_ALONE for place in places}

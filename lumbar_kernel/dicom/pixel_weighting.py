@@ -20,7 +20,7 @@ vertebral bodies and mostly than the fat under the skin."""
 SINGLE_LIMIT = 0.05
 """Band contrast of a lone series above which it is called T2."""
 
-MOST_AXIAL_SLICES = 12
+MAX_AXIAL_SLICES = 12
 """Slices of an axial series that are compared with the sagittal ones."""
 
 AXIAL_WEIGHT = 0.1
@@ -45,7 +45,7 @@ NEAR_MM = 3.5
 FLUID_SHARE = 0.02
 """Share of the places, those where sagittal T2 exceeds T1 most, that count as fluid."""
 
-FEWEST_POINTS = 200
+MIN_POINTS = 200
 
 AXIAL_GAP = 0.47
 """Difference in the brightness of fluid, in standard deviations, from which on two axial series of the same levels are
@@ -218,11 +218,11 @@ def _signals(slices: Sequence[Slice], references: Mapping[str, Sequence[Slice]])
     """Signals of an axial series, T1 and T2 at the same places, (3, n); None where too little is in common."""
     if len(slices) < 2:
         return None
-    chosen = [slices[round(k)] for k in np.linspace(0, len(slices) - 1, min(len(slices), MOST_AXIAL_SLICES))]
+    chosen = [slices[round(k)] for k in np.linspace(0, len(slices) - 1, min(len(slices), MAX_AXIAL_SLICES))]
     middle = np.mean([item.plane.centre for item in slices], axis=0)
     t1 = [item for item in references[T1] if abs(float(item.plane.distance(middle))) <= CANAL_REACH_MM]
     lines = [line for item in chosen for other in t1 if (line := _line(item, other, references[T2])) is not None]
-    return np.concatenate(lines, axis=1) if sum(line.shape[1] for line in lines) >= FEWEST_POINTS else None
+    return np.concatenate(lines, axis=1) if sum(line.shape[1] for line in lines) >= MIN_POINTS else None
 
 
 def _line(item: Slice, t1: Slice, others: Sequence[Slice]) -> NDArray[np.float64] | None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 HEADER = 64
 """Bytes before the first segment: their number, and the places of up to 15."""
 
-MOST_SEGMENTS = 15
+MAX_SEGMENTS = 15
 PACKBITS, BLACK_IS_ZERO = 32773, 1
 SHORT, LONG = 3, 4
 """Types of TIFF fields."""
@@ -28,7 +28,7 @@ SHORT, LONG = 3, 4
 ORDER = (b"II", "<") if sys.byteorder == "little" else (b"MM", ">")
 """Byte order of the TIFF picture: this machine's, in which the decoder moves no byte."""
 
-LONGEST_RUN = 128
+MAX_RUN = 128
 NOTHING = 128
 """Header of a packet that stands for no byte. As the literal byte that the zero at the end of a padded segment asks for
 it is one byte, itself."""
@@ -74,8 +74,8 @@ def _segments(encoded: bytes) -> list[bytes]:
     """The segments of a frame, none where its header is wrong."""
     if len(encoded) < HEADER:
         return []
-    count, *places = struct.unpack_from(f"<{1 + MOST_SEGMENTS}L", encoded)
-    if not 1 <= count <= MOST_SEGMENTS:
+    count, *places = struct.unpack_from(f"<{1 + MAX_SEGMENTS}L", encoded)
+    if not 1 <= count <= MAX_SEGMENTS:
         return []
     bounds = [*places[:count], len(encoded)]
     if bounds[0] != HEADER or sorted(set(bounds)) != bounds:
@@ -101,9 +101,9 @@ def _end(marks: int, filling: int) -> bytes:
 
     No packet may reach beyond the picture, of which the decoder would complain.
     """
-    whole, rest = divmod(marks, LONGEST_RUN)
+    whole, rest = divmod(marks, MAX_RUN)
     last = bytes((257 - rest, MARK)) if rest > 1 else bytes((0, MARK)) * rest
-    return bytes((NOTHING,)) + bytes((257 - LONGEST_RUN, MARK)) * whole + last + bytes((0, FILL)) * filling
+    return bytes((NOTHING,)) + bytes((257 - MAX_RUN, MARK)) * whole + last + bytes((0, FILL)) * filling
 
 
 def _is_marked(row: NDArray[np.uint8], *, padded: bool) -> bool:

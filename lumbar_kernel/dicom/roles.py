@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumbar_kernel.dicom.descriptions import (
-    LONGEST_STIR_MS,
+    MAX_STIR_MS,
+    MIN_STIR_MS,
     OTHER,
-    SHORTEST_STIR_MS,
     T1,
     T2,
     flavour,
@@ -26,7 +26,7 @@ PLANE_SHARE = 0.8
 NAMED_SHARE = 1 / 3
 """Share of its headers that must name a weighting, or diffusion, for a series to have it; the rest may be stripped."""
 
-SHORTEST_TR_MS = 100.0
+MIN_TR_MS = 100.0
 """Repetition times below are those of gradient echoes, which scouts and calibration scans use."""
 
 
@@ -125,7 +125,7 @@ def _weighting_by_timing(header: SliceHeader) -> Weighting:
 
 
 def _by_times(echo: float | None, repetition: float | None, inversion: float | None, sequence: str) -> str | None:
-    if inversion is not None and SHORTEST_STIR_MS <= inversion <= LONGEST_STIR_MS:
+    if inversion is not None and MIN_STIR_MS <= inversion <= MAX_STIR_MS:
         return T2
     if inversion is not None and inversion > 500 and echo is not None and echo < 40:
         return T1
@@ -135,7 +135,7 @@ def _by_times(echo: float | None, repetition: float | None, inversion: float | N
         return None
     if echo is not None and echo >= 30 and repetition > 1500 and "IR" in sequence:
         return T2
-    if repetition < SHORTEST_TR_MS:
+    if repetition < MIN_TR_MS:
         return OTHER
     if repetition < 1300 and (echo is None or 0 < echo < 40):
         return T1

@@ -18,16 +18,16 @@ from lumbar_kernel.geometry import plane_of
 Part = tuple[str, list[SliceHeader]]
 """A label and slices; the label is empty for all slices together."""
 
-LEAST_APART = 3
+MIN_SLICES_APART = 3
 """Fewer slices divide no series; so many that all stand alone in a value show that it was made for each file."""
 
 SAME_ORIENTATION = float(np.cos(np.radians(30)))
 """Cosine of the largest step of tilt within a stack; axial blocks follow the discs in steps of up to 20 degrees."""
 
-LARGEST_SCOUT = 5
+MAX_SCOUT = 5
 """Slices in each plane up to which slices of several planes are a scout, which is left whole and refused as such."""
 
-MOST_ORIENTATIONS = 1000
+MAX_ORIENTATIONS = 1000
 """Directions that are compared with each other."""
 
 PARALLEL = float(np.cos(np.radians(5)))
@@ -79,7 +79,7 @@ def _by_orientation(headers: list[SliceHeader]) -> list[Part]:
     """The slices by direction, those of a stack whose tilt changes from block to block kept together."""
     rounded = np.round([header.plane.normal for header in headers], 2)
     normals, of_header = np.unique(rounded, axis=0, return_inverse=True)
-    if len(normals) > MOST_ORIENTATIONS:
+    if len(normals) > MAX_ORIENTATIONS:
         return [("", headers)]
     near = np.abs(normals @ normals.T) > SAME_ORIENTATION
     group_of = np.arange(len(normals))
@@ -89,7 +89,7 @@ def _by_orientation(headers: list[SliceHeader]) -> list[Part]:
     groups: dict[int, list[SliceHeader]] = {}
     for header, group in zip(headers, group_of[of_header.reshape(-1)].tolist(), strict=True):
         groups.setdefault(group, []).append(header)
-    if len(groups) < 2 or max(map(len, groups.values())) <= LARGEST_SCOUT:
+    if len(groups) < 2 or max(map(len, groups.values())) <= MAX_SCOUT:
         return [("", headers)]
     return [(_plane_name(members), members) for members in groups.values()]
 
@@ -109,7 +109,7 @@ def _divided(
     largest = max(groups.values(), key=len)
     part_of: dict[SliceHeader, int] = {}
     for number, members in enumerate(groups.values(), start=1):
-        if members is not largest and len(members) >= LEAST_APART and is_apart(members, largest):
+        if members is not largest and len(members) >= MIN_SLICES_APART and is_apart(members, largest):
             part_of.update((header, number) for header in members)
     parts: dict[int, list[SliceHeader]] = {}
     for header in headers:
@@ -125,7 +125,7 @@ def _grouped(
     for header in headers:
         groups.setdefault(value_of(header), []).append(header)
     alone = [value for value, members in groups.items() if len(members) == 1 and members[0].frame is None]
-    if len(alone) >= LEAST_APART:
+    if len(alone) >= MIN_SLICES_APART:
         groups[None] = [groups.pop(value)[0] for value in alone]
     return groups
 

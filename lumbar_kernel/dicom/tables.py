@@ -19,7 +19,7 @@ ROLE_SPELLINGS = {name.lower(): name for name in SERIES_DESCRIPTIONS} | {
     "sagittal stir": SAGITTAL_T2,
 }
 
-MOST_BYTES = 1 << 28
+MAX_BYTES = 1 << 28
 """Of a table inside an archive."""
 
 Roles = dict[str, dict[str, str | None]]
@@ -75,4 +75,4 @@ def _text_of(path: Path) -> str | None:
     found = archive_of(path)
     if found is None or not found[0].is_file(found[1]):
         return None
-    return found[0].read(found[1], most=MOST_BYTES)[0].decode("utf-8-sig", errors="replace")
+    return found[0].read(found[1], most=MAX_BYTES)[0].decode("utf-8-sig", errors="replace")

@@ -17,9 +17,9 @@ from lumbar_kernel.study import SeriesDecision, Slice
 THIN_MM = 1.5
 """Largest step of a volume; slices of two-dimensional series are at least 2 mm apart."""
 
-FEWEST_SLICES = 24
+MIN_SLICES = 24
 
-LEAST_WIDTH_MM = 50.0
+MIN_WIDTH_MM = 50.0
 """From side to side, below which a reformatted axial slice would not hold both recesses with what lies beside them."""
 
 SLAB_MM = 4.0
@@ -33,7 +33,7 @@ REFORMATTED = "reformatted"
 
 def is_volume(headers: Sequence[SliceHeader]) -> bool:
     """Whether the slices of a series, in order, are parallel, congruent and at most `THIN_MM` apart."""
-    if len(headers) < FEWEST_SLICES or not 0 < step_mm(headers) <= THIN_MM:
+    if len(headers) < MIN_SLICES or not 0 < step_mm(headers) <= THIN_MM:
         return False
     planes = [header.plane for header in headers]
     return all(_congruent(planes[0], plane) for plane in planes[1:])
@@ -61,7 +61,7 @@ def source_of_axials(choices: Sequence[Choice]) -> Stack | None:
         across = [float(header.plane.centre @ LEFT) for header in stack.headers]
         low, high = heights(stack.middle.plane)
         at_lumbar_height = choice.read or low < bottom + (high - low) / 2
-        if is_volume(stack.headers) and np.ptp(across) >= LEAST_WIDTH_MM and at_lumbar_height:
+        if is_volume(stack.headers) and np.ptp(across) >= MIN_WIDTH_MM and at_lumbar_height:
             return stack
     return None
 

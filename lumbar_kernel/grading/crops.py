@@ -38,7 +38,7 @@ RECESS_DISTANCE_MM = (17.1, 16.0, 15.1, 14.0, 14.8)
 RECESS_SCALE = (0.75, 1.33)
 """Range of the scale that brings a pair to this distance."""
 
-MOST_TURN = float(np.radians(20))
+MAX_TURN = float(np.radians(20))
 """Largest angle by which an axial crop is turned to bring its recesses to one height."""
 
 
@@ -165,7 +165,7 @@ def axial_window(found: AxialView, level: int, view: View, *, wider: float = 1.0
     if (found.evidence > 0).all():
         left_of_right = found.recesses[0] - found.recesses[1]
         along, below = float(left_of_right @ right), float(left_of_right @ down)
-        turn = float(np.clip(np.arctan2(below, along), -MOST_TURN, MOST_TURN))
+        turn = float(np.clip(np.arctan2(below, along), -MAX_TURN, MAX_TURN))
         scale = float(np.clip(np.hypot(along, below) / RECESS_DISTANCE_MM[level], *RECESS_SCALE))
     return centred_grid(
         found.centre,

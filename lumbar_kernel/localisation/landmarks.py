@@ -29,7 +29,7 @@ FORAMEN_OFFSET_MM = (3.0, 3.0)
 FORAMEN_REACH_MM = 20.0
 """Radius around that place within which its heatmap counts."""
 
-SMALLEST_EVIDENCE = 0.01
+MIN_EVIDENCE = 0.01
 """Squared probability below which a foramen counts as not visible: about one slice with a probability of a quarter."""
 
 FORAMEN_LATERAL_MM = (14.7, 15.5, 16.4, 17.6, 18.8)
@@ -164,7 +164,7 @@ def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, s
         lateral = sign * offset @ LEFT
         near = np.hypot(offset @ POSTERIOR, offset @ CRANIAL) < FORAMEN_REACH_MM
         weight = mass * near * (lateral > 5) * (lateral < 34) * np.exp(-0.5 * ((lateral - usual) / spread) ** 2)
-        if weight.sum() < SMALLEST_EVIDENCE:
+        if weight.sum() < MIN_EVIDENCE:
             continue
         # Only evidence within one foramen around the strongest slice, so that a second peak does not shift the mean.
         best = points[np.argmax(_smoothed(points, weight))]

@@ -16,7 +16,7 @@ from lumbar_kernel.localisation.slice_maps import SliceMaps
 CELL_MM = 2.0
 """Cell size of the sagittal grid on which the evidence of all slices is summed."""
 
-SMALLEST_MASS = 1e-3
+MIN_MASS = 1e-3
 """Heatmap cells below this probability are ignored."""
 
 STEP_MM, STEP_SPREAD_MM = 33.0, 6.0
@@ -37,7 +37,7 @@ REACH_MM = 8.0
 
 CANDIDATES = 24
 
-MOST_BRIDGED = 4
+MAX_BRIDGED = 4
 """Largest number of consecutive hidden levels."""
 
 NEAR_PEAK_MM = 4.0
@@ -63,7 +63,7 @@ def gather(slices: Sequence[SliceMaps], *, channels: Iterable[int]) -> Evidence:
         found = [np.empty((0, 3))]
         weights = [np.empty(0)]
         for item in slices:
-            rows, columns = np.nonzero(item.maps[channel] > SMALLEST_MASS)
+            rows, columns = np.nonzero(item.maps[channel] > MIN_MASS)
             found.append(item.cell_centres(rows, columns))
             weights.append(item.maps[channel][rows, columns].astype(np.float64))
         points.append(np.concatenate(found))
@@ -95,7 +95,7 @@ def decode_levels(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 def _lay_out(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     """Evidence as (levels, posterior, cranial) grids of `CELL_MM`, smoothed, and the grid's first corner in mm."""
     everything = np.concatenate(evidence.points)[:, 1:]
-    margin = MOST_BRIDGED * STEP_MM + 10.0  # room for bridged levels beyond all evidence
+    margin = MAX_BRIDGED * STEP_MM + 10.0  # room for bridged levels beyond all evidence
     corner = np.floor((everything.min(axis=0) - margin) / CELL_MM) * CELL_MM
     shape = np.ceil((everything.max(axis=0) + margin - corner) / CELL_MM).astype(int) + 1
     grids = np.zeros((len(evidence.points), *shape))
@@ -113,7 +113,7 @@ def _candidates(total: FloatArray) -> NDArray[np.intp]:
     peaks = (total == cv2.dilate(total, np.ones((5, 5)))) & (total > FLOOR * total.max())
     cells = np.argwhere(peaks)
     cells = cells[np.argsort(-total[cells[:, 0], cells[:, 1]], kind="stable")][:CANDIDATES]
-    steps = [np.array([0, round(k * STEP_MM / CELL_MM)]) for k in range(-MOST_BRIDGED, MOST_BRIDGED + 1) if k]
+    steps = [np.array([0, round(k * STEP_MM / CELL_MM)]) for k in range(-MAX_BRIDGED, MAX_BRIDGED + 1) if k]
     bridges = np.concatenate([cells + step for step in steps])
     inside = np.all((bridges >= 0) & (bridges < total.shape), axis=1)
     # A nearby peak is a better candidate than a usual step.

@@ -38,7 +38,7 @@ of three real studies and 24 phantoms."""
 DOUBT = 0.5
 """Factor on the confidence in levels of a study whose series do not fit."""
 
-LEAST = 0.18
+MIN_SCORE = 0.18
 """Correlation below which two series say nothing about each other, as axial T2 and sagittal STIR may."""
 
 SHADING_MM = 12.0
@@ -49,9 +49,9 @@ REDUCED = 0.85
 """Largest pixels, in parts of the grid, that are averaged before sampling; with the blur that is left they give the
 resolution that the blur of full slices gave."""
 
-MOST_SLICES = 10
+MAX_SLICES = 10
 AXIAL_REACH_MM, AXIAL_STEP_MM = 48.0, 6.0
-FEWEST_POINTS = 400
+MIN_POINTS = 400
 MOVES_AT_ONCE = 16
 NOT_ZERO = np.float32(1e-12)
 
@@ -158,7 +158,7 @@ def _fit(axial: _Points | None, sagittal: Sequence[Slice]) -> _Fit | None:
     moves = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     scores = _correlations(volume, cells, signals, moves)
     best = int(np.argmax(scores))
-    if scores[best] < LEAST:
+    if scores[best] < MIN_SCORE:
         return None
     near, beside = (np.linalg.norm((moves - place) * GRID_MM, axis=1) <= NEAR_MM for place in (0, moves[best]))
     fine = moves[best] + np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -204,13 +204,13 @@ def _correlations(
         own_spread = own_square / count - own**2
         product = product / count - mean * own
         score = product / np.sqrt(np.maximum(spread * own_spread, 1e-12))
-        scores.append(np.where(count >= FEWEST_POINTS, score, -1.0))
+        scores.append(np.where(count >= MIN_POINTS, score, -1.0))
     return np.concatenate(scores).astype(np.float64)
 
 
 def _axial_points(axial: Sequence[Slice]) -> _Points:
     """Patient points (n, 3) on axial slices about their middle, and the signals (n,) there."""
-    chosen = [axial[round(k)] for k in np.linspace(0, len(axial) - 1, min(len(axial), MOST_SLICES))]
+    chosen = [axial[round(k)] for k in np.linspace(0, len(axial) - 1, min(len(axial), MAX_SLICES))]
     count, points, signals = round(2 * AXIAL_REACH_MM / GRID_MM) + 1, [], []
     for item in chosen:
         down, right = upright_axes(item.plane, sagittal=False)

@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.schema import GROUP_ROWS, GROUPS, SEVERITIES
 
-SMALLEST = 1e-9
+MIN_PROBABILITY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Calibration:
     def of_group(self, probabilities: FloatArray, group: str) -> FloatArray:
         """Calibrated (n, 3) probabilities of rows of one metric group."""
         index = GROUPS.index(group)
-        logits = np.log(np.maximum(probabilities, SMALLEST)) / self.temperature[index] + np.array(self.bias[index])
+        logits = np.log(np.maximum(probabilities, MIN_PROBABILITY)) / self.temperature[index] + np.array(
+            self.bias[index]
+        )
         return normalise_rows(np.exp(logits - logits.max(axis=1, keepdims=True)))
 
     @classmethod

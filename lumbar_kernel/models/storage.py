@@ -11,8 +11,8 @@ from torch import Tensor
 SCALE = ".scale"
 """Ending of the name under which the scales of 8-bit weights are stored."""
 
-LARGEST = 127
-LEAST_NUMBERS = 4096
+MAX_INT8 = 127
+MIN_NUMBERS = 4096
 """Smaller tensors stay in half precision: they are many and hold little."""
 
 
@@ -22,7 +22,7 @@ def to_bytes(state: Mapping[str, Tensor]) -> bytes:
     for name, value in state.items():
         if not value.is_floating_point():
             stored[name] = value
-        elif value.dim() < 2 or value.numel() < LEAST_NUMBERS:
+        elif value.dim() < 2 or value.numel() < MIN_NUMBERS:
             stored[name] = value.half()
         else:
             stored[name], stored[name + SCALE] = _rounded(value.float())
@@ -49,7 +49,7 @@ def from_bytes(raw: bytes) -> dict[str, Tensor]:
 def _rounded(value: Tensor) -> tuple[Tensor, Tensor]:
     """Integers (output channels, …) and the scale (output channels,) float32 that they are multiplied by."""
     largest = value.flatten(1).abs().amax(dim=1)
-    scale = torch.where(largest > 0, largest, 1.0) / LARGEST
+    scale = torch.where(largest > 0, largest, 1.0) / MAX_INT8
     return (value / _by_channel(scale, value)).round().to(torch.int8), scale
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.geometry import SlicePlane
-from lumbar_kernel.resampling import MOST_TILTED_NEIGHBOUR, NEIGHBOUR_GAP_MM, PixelGrid, centred_grid, upright_axes
+from lumbar_kernel.resampling import MIN_NEIGHBOUR_COSINE, NEIGHBOUR_GAP_MM, PixelGrid, centred_grid, upright_axes
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import FAINT, Colour, Picture
 from lumbar_kernel.results.wording import without_paths
@@ -24,10 +24,10 @@ SCOUT, TILE, CAPTION = 720, 400, 92
 
 ACROSS = 3
 WIDTH = SCOUT + ACROSS * TILE
-MOST_STUDIES = 8
+MAX_STUDIES = 8
 """Studies on one picture; more are too many to look at."""
 
-MOST_ODDITIES = 20
+MAX_ODDITIES = 20
 LINE = 20
 
 BLOCK_COLOURS: tuple[Colour, ...] = (
@@ -46,7 +46,7 @@ def draw_inspection(studies: Iterable[Study], path: Path) -> int:
     if path.suffix not in (".png", ".jpg"):
         msg = f"a picture's name must end in .png or .jpg, not {path.suffix!r}"
         raise ConfigError(msg)
-    sheets = [inspection_sheet(study) for study, _ in zip(studies, range(MOST_STUDIES), strict=False)]
+    sheets = [inspection_sheet(study) for study, _ in zip(studies, range(MAX_STUDIES), strict=False)]
     drawing.save(np.concatenate(sheets), path)
     return len(sheets)
 
@@ -101,7 +101,7 @@ def blocks(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices in order, split where the next one is turned by more than five degrees or more than 12 mm away."""
     found: list[list[Slice]] = [[item] for item in slices[:1]]
     for before, after in pairwise(slices):
-        parallel = abs(float(before.plane.normal @ after.plane.normal)) >= MOST_TILTED_NEIGHBOUR
+        parallel = abs(float(before.plane.normal @ after.plane.normal)) >= MIN_NEIGHBOUR_COSINE
         near = abs(float(before.plane.distance(after.plane.centre))) <= NEIGHBOUR_GAP_MM[1]
         if parallel and near:
             found[-1].append(after)
@@ -164,8 +164,8 @@ def _oddities(study: Study) -> Picture:
         found += [f"{count} series are {role}; all of them are used"] if count > 1 else []
     found += without_paths(study.problems)
     lines = [line for words in found for line in drawing.wrapped(words, WIDTH - SCOUT - 40)]
-    if len(lines) > MOST_ODDITIES:
-        lines = [*lines[: MOST_ODDITIES - 1], f"and {len(lines) - MOST_ODDITIES + 1} more lines"]
+    if len(lines) > MAX_ODDITIES:
+        lines = [*lines[: MAX_ODDITIES - 1], f"and {len(lines) - MAX_ODDITIES + 1} more lines"]
     strip = drawing.blank(44 + LINE * len(lines), WIDTH - SCOUT)
     drawing.text(strip, "oddities" if lines else "nothing odd, nothing refused", (14, 28), FAINT, edge=False)
     for line, words in enumerate(lines):

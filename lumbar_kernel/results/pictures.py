@@ -37,7 +37,7 @@ GRADES_NOTE = "probabilities as submitted; the bright one is the likeliest grade
 
 NOT_IN_NAMES = re.compile(r"[^\w .-]|^\.+")
 
-MOST_MISSING_LINES = 6
+MAX_MISSING_LINES = 6
 LINE = 19
 
 
@@ -119,8 +119,8 @@ def _describe(beside: Picture, study: Study, landmarks: Landmarks, missing: Sequ
     drawing.text(beside, f"confidence of the levels: {levels}", (16, top), FAINT, size=0.42, edge=False)
     top += LINE + 8
     lines = [line for words in without_paths(missing) for line in drawing.wrapped(words, width)]
-    if len(lines) > MOST_MISSING_LINES:
-        lines = [*lines[: MOST_MISSING_LINES - 1], f"and {len(lines) - MOST_MISSING_LINES + 1} lines in report.json"]
+    if len(lines) > MAX_MISSING_LINES:
+        lines = [*lines[: MAX_MISSING_LINES - 1], f"and {len(lines) - MAX_MISSING_LINES + 1} lines in report.json"]
     drawing.text(beside, "missing:" if lines else "nothing missing", (16, top), FAINT, edge=False)
     for line in lines:
         top += LINE

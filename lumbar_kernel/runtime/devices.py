@@ -21,7 +21,7 @@ DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 PROBE_SECONDS = 120.0
 """Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
 
-MOST_WORKERS_EACH = 8
+MAX_WORKERS_EACH = 8
 """Most workers of one device, since each takes half a gigabyte."""
 
 TOLERANCE = 2e-2
@@ -108,7 +108,7 @@ def worker_devices(working: Sequence[str], *, blocks: int, cores: int) -> tuple[
     if len(set(working)) < len(working):
         return tuple(working)
     each = cores if set(working) == {CPU} else cores // (2 * len(working))
-    return (tuple(working) * max(1, min(each, MOST_WORKERS_EACH)))[: max(blocks, 1)]
+    return (tuple(working) * max(1, min(each, MAX_WORKERS_EACH)))[: max(blocks, 1)]
 
 
 def device_fault(name: str) -> str | None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from uuid import uuid4
 
 from lumbar_kernel.config import STUDY_SECONDS, Config
 from lumbar_kernel.errors import KernelError
@@ -34,7 +37,7 @@ from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
 
-MOST_LOST = 3
+MAX_LOST = 3
 """A study that has ended so many workers in one stage is graded without that stage; so often may a worker fail to
 start."""
 
@@ -79,7 +82,6 @@ class PersistentWorker:
     Args:
         weights: folder with `manifest.json`, None for the package's own.
         device: that grades.
-        scratch: existing folder for the journal of the shard in progress.
         study_seconds: limit of a reader for one study, and of a stage.
         clock: seconds that never run backwards.
         entry: what the process runs.
@@ -90,14 +92,19 @@ class PersistentWorker:
         *,
         weights: Path | None,
         device: str,
-        scratch: Path,
         study_seconds: float = STUDY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         entry: Entry | None = None,
     ) -> None:
         self.device = device
+        temporary = Path(tempfile.gettempdir())
         self._config = Config(
-            data=scratch, output=scratch, weights=weights, device="auto", workers=1, study_seconds=study_seconds
+            data=temporary,
+            output=temporary / f"lumbar_kernel_{uuid4().hex}",
+            weights=weights,
+            device="auto",
+            workers=1,
+            study_seconds=study_seconds,
         )
         self._clock, self._entry = clock, entry or persistent_worker_process
         self._process: BaseProcess | None = None
@@ -112,10 +119,15 @@ class PersistentWorker:
         """
         outcome, shard = ShardOutcome(), Shard(0, tuple(studies), self.device)
         lost: Counter[tuple[str | None, str]] = Counter()
-        while (found := self._attempt(shard, outcome)) is not None:
-            step, failure = found
-            self.stop()
-            shard = self._after_loss(shard, step, failure, lost, outcome)
+        journal_folder = self._config.output
+        journal_folder.mkdir(mode=0o700)  # for each shard, since Ray ends its processes without a moment to tidy up
+        try:
+            while (found := self._attempt(shard, outcome)) is not None:
+                step, failure = found
+                self.stop()
+                shard = self._after_loss(shard, step, failure, lost, outcome)
+        finally:
+            shutil.rmtree(journal_folder, ignore_errors=True)
         outcome.ready, outcome.finished = self._ready, time.time()
         return outcome
 
@@ -199,14 +211,14 @@ class PersistentWorker:
         only_study = step.studies[0] if len(step.studies) == 1 else None
         lost[only_study, step.stage] += 1
         times = lost[only_study, step.stage]
-        if only_study is None and not step.studies and times >= MOST_LOST:
+        if only_study is None and not step.studies and times >= MAX_LOST:
             msg = f"{times} workers in turn were lost in stage {step.stage!r} on {self.device}: {failure.message}"
             raise WorkerStartError(msg)
         given_up = dict(shard.given_up)
         if only_study is not None:
             text = f"{failure.message}, {times} times in all" if times > 1 else failure.message
             outcome.lost[only_study] = Failure(step.stage, failure.type, text)
-            if times >= MOST_LOST or failure.type == "ProcessHung":
+            if times >= MAX_LOST or failure.type == "ProcessHung":
                 given_up[only_study, step.stage] = outcome.lost[only_study]
         return replace(shard, resume=True, one_at_a_time=True, given_up=given_up)
 

@@ -41,9 +41,9 @@ AHEAD_OF_ACCELERATORS = 2
 """Fewest studies that are read ahead for a worker of an accelerator, so that it need not wait after it has graded."""
 
 STOP_SECONDS = 3.0
-LEAST_PATIENCE = 0.1
+MIN_PATIENCE = 0.1
 
-MOST_LOST = 4
+MAX_LOST = 4
 """A stage that has ended or hung this many workers is skipped for all studies."""
 
 STARTING = "start"
@@ -204,7 +204,7 @@ class WorkerPool:
 
     def _patience(self) -> float:
         """Seconds to wait for a worker to exit, fewer when the deadline is near."""
-        return min(STOP_SECONDS, max(LEAST_PATIENCE, self._budget.margin() / 4))
+        return min(STOP_SECONDS, max(MIN_PATIENCE, self._budget.margin() / 4))
 
     def _stop(self, worker: _Worker, *, patience: float | None = None) -> None:
         """Stop a worker, by force when it does not exit, and free the memory that it shared."""
@@ -236,7 +236,7 @@ class WorkerPool:
         given_up = dict(worker.shard.given_up)
         if only_study is not None:
             given_up[only_study, stage] = failure
-        too_many = self._lost[stage] >= MOST_LOST
+        too_many = self._lost[stage] >= MAX_LOST
         if self._config.strict or (too_many and (not studies or (None, stage) in given_up)):
             return
         if too_many:

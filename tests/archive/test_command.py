@@ -1,11 +1,8 @@
 import builtins
-import importlib.util
 
 import pytest
 
 from lumbar_kernel.__main__ import main
-from lumbar_kernel.commands.archive import require_archive
-from lumbar_kernel.errors import DependencyError
 
 
 def test_index_grade_and_status_from_the_command_line(graded, capsys):
@@ -26,13 +23,6 @@ def test_index_grade_and_status_from_the_command_line(graded, capsys):
 def test_words_that_make_no_sense_are_refused(words, tmp_path, capsys):
     assert main(["archive", *words, "--out", str(tmp_path)]) == 2
     assert "usage" in capsys.readouterr().err
-
-
-def test_missing_packages_are_named_with_their_remedy(monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr("lumbar_kernel.commands.archive.find_spec", lambda name: None if name == "ray" else real(name))
-    with pytest.raises(DependencyError, match=r"not installed: ray; .*lumbar-kernel\[archive\]"):
-        require_archive()
 
 
 def test_the_command_line_needs_none_of_them(monkeypatch, capsys):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.models.inference import LEAST_PICTURES, PIXELS_AT_ONCE, batches, run_batch
+from lumbar_kernel.models.inference import MIN_PICTURES, PIXELS_AT_ONCE, batches, run_batch
 
 
 @pytest.mark.parametrize("count", [1, 9, 15, 16, 20, 31, 32, 34, 100])
@@ -12,9 +12,9 @@ def test_batches_are_equal_cover_everything_and_are_neither_too_small_nor_too_la
     sizes = [block.stop - block.start for block in blocks]
     assert [item for block in blocks for item in range(count)[block]] == list(range(count))
     assert max(sizes) - min(sizes) <= 1
-    assert min(sizes) * pictures >= min(LEAST_PICTURES, count * pictures)
+    assert min(sizes) * pictures >= min(MIN_PICTURES, count * pictures)
     # one picture may always be computed, and too few for two batches are computed together
-    assert (max(sizes) * pictures < 2 * LEAST_PICTURES) or max(sizes) * pictures * side**2 <= PIXELS_AT_ONCE["cpu"]
+    assert (max(sizes) * pictures < 2 * MIN_PICTURES) or max(sizes) * pictures * side**2 <= PIXELS_AT_ONCE["cpu"]
 
 
 class Tight(nn.Module):

@@ -85,7 +85,7 @@ def test_what_is_missing_or_refused_is_written_without_names(phantom, monkeypatc
 
 
 def test_studies_stand_below_one_another_up_to_a_limit(phantom, tmp_path, monkeypatch):
-    monkeypatch.setattr(inspection_picture, "MOST_STUDIES", 2)
+    monkeypatch.setattr(inspection_picture, "MAX_STUDIES", 2)
     path = tmp_path / "sheet.png"
     assert draw_inspection([phantom.study, Study("empty", ()), phantom.study], path) == 2
     assert len(cv2.imread(str(path))) > SCOUT + 44

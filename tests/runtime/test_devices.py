@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lumbar_kernel.runtime.devices import MOST_WORKERS_EACH, check_devices, device_fault, find_devices, worker_devices
+from lumbar_kernel.runtime.devices import MAX_WORKERS_EACH, check_devices, device_fault, find_devices, worker_devices
 
 
 def fine(_):
@@ -70,7 +70,7 @@ def test_a_real_gpu_works():
         (("cpu",), 20, 2, ("cpu", "cpu")),
         (("cpu",), 1, 2, ("cpu",)),
         (("cpu",), 0, 2, ("cpu",)),
-        (("cpu",), 100, 64, ("cpu",) * MOST_WORKERS_EACH),
+        (("cpu",), 100, 64, ("cpu",) * MAX_WORKERS_EACH),
         (("cpu", "cpu", "cpu"), 20, 2, ("cpu", "cpu", "cpu")),
         (("cuda:0", "cuda:1"), 90, 4, ("cuda:0", "cuda:1")),
         (("cuda:0", "cuda:1"), 90, 16, ("cuda:0", "cuda:1") * 4),

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import tempfile
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import Done, Ready, Shard, Step, Update
-from lumbar_kernel.runtime.persistent_worker import MOST_LOST, PersistentWorker, WorkerStartError
+from lumbar_kernel.runtime.persistent_worker import MAX_LOST, PersistentWorker, WorkerStartError
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.schema import ROWS, prior
@@ -21,19 +22,19 @@ STUDIES = tuple(StudyFiles(name, ()) for name in ("dies", "hangs", "fine"))
 
 
 @pytest.fixture
-def kept(tmp_path):
-    """Makes workers that are stopped in the end."""
+def kept(tmp_path, monkeypatch):
+    """Makes workers that are stopped in the end; what they wrote is gone by then."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = []
 
     def make(entry=None, *, weights=None, seconds=60.0):
-        made.append(
-            PersistentWorker(weights=weights, device="cpu", scratch=tmp_path, study_seconds=seconds, entry=entry)
-        )
+        made.append(PersistentWorker(weights=weights, device="cpu", study_seconds=seconds, entry=entry))
         return made[-1]
 
     yield make
     for worker in made:
         worker.stop()
+    assert list(tmp_path.glob("lumbar_kernel_*")) == []
     assert multiprocessing.active_children() == []
 
 
@@ -66,7 +67,7 @@ def test_a_study_that_ends_its_worker_is_tried_thrice_and_one_that_hangs_once(ke
     assert set(outcome.lost) == {"dies", "hangs"}
     dies, hangs = outcome.lost["dies"], outcome.lost["hangs"]
     assert (dies.stage, dies.type) == ("localise", "ProcessDied")
-    assert f"exit code 5, {MOST_LOST} times in all" in dies.message
+    assert f"exit code 5, {MAX_LOST} times in all" in dies.message
     assert (hangs.stage, hangs.type) == ("localise", "ProcessHung")
     assert "in all" not in hangs.message
     assert "hangs" not in outcome.seconds
@@ -78,7 +79,7 @@ def dies_at_once(config, device, pipe):
 
 
 def test_a_worker_that_cannot_start_is_an_error(kept):
-    with pytest.raises(WorkerStartError, match=f"{MOST_LOST} workers in turn .* exit code 3"):
+    with pytest.raises(WorkerStartError, match=f"{MAX_LOST} workers in turn .* exit code 3"):
         kept(dies_at_once).grade(STUDIES)
 
 

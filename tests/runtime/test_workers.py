@@ -13,7 +13,7 @@ from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork
 from lumbar_kernel.runtime.messages import Done, Ready, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.worker_process import networks_to_share
-from lumbar_kernel.runtime.workers import MOST_LOST, WorkerPool
+from lumbar_kernel.runtime.workers import MAX_LOST, WorkerPool
 
 
 class Files:
@@ -106,8 +106,8 @@ def test_a_study_that_hangs_is_given_up_after_its_time(tmp_path):
 
 
 def test_a_stage_that_ends_process_after_process_is_left_out(tmp_path):
-    found, done, failures = run([f"dies {k}" for k in range(MOST_LOST + 3)], ("cpu",), tmp_path)
-    assert (found, len(done), len(failures)) == ({}, 1, MOST_LOST)
+    found, done, failures = run([f"dies {k}" for k in range(MAX_LOST + 3)], ("cpu",), tmp_path)
+    assert (found, len(done), len(failures)) == ({}, 1, MAX_LOST)
 
 
 def test_a_strict_run_does_not_go_on(tmp_path):

@@ -17,7 +17,7 @@ def test_sizes_of_the_literature_pass_and_shifted_ones_fail():
     for shift, failing in ((0.0, False), (0.6, True)):
         section = literature.compare([drawn_quantities(rng, shift=shift) for _ in range(800)])
         means = [item for item in section.findings if item.passed is not None and item.what != "measured"]
-        assert len(means) > literature.MEASURED_AT_LEAST
+        assert len(means) > literature.MIN_MEASURED
         assert all((item.passed is False) == failing for item in means), section.failed
 
 

@@ -15,7 +15,7 @@ def test_studies_are_generated_once_and_repeated_beyond(tmp_path, monkeypatch):
         (folder / "test_series_descriptions.csv").write_text(f"study_id,series_id,series_description\n{rows}")
 
     monkeypatch.setattr(data, "write_dataset", write)
-    monkeypatch.setattr(data, "MOST_GENERATED", 3)
+    monkeypatch.setattr(data, "MAX_GENERATED", 3)
     first = dataset(tmp_path, studies=3)
     assert dataset(tmp_path, studies=3) == first
     assert len(find_studies(dataset(tmp_path, studies=7))) == 7
