@@ -17,7 +17,7 @@ from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index import Index, IndexOptions, build_index
 from lumbar_kernel.archive.result_schema import INDEX_FOLDER
 from lumbar_kernel.archive.results import ResultSet
-from lumbar_kernel.archive.shard_task import RUN_FILE, OvertakenError, Tally, Work, grade_shard, record_lost
+from lumbar_kernel.archive.shard_task import RUN_FILE, Tally, Work, grade_shard, record_lost
 from lumbar_kernel.archive.shards import Shard, shards
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.config import STUDY_SECONDS
@@ -89,7 +89,7 @@ class Outcome:
     Attributes:
         index: of the archive.
         results: where they are.
-        before: studies that were done when it began.
+        before: studies of the index that were done when it began.
         graded: studies that it finished, failed ones included.
         failed: reason → studies of this run that have no grades.
     """
@@ -134,7 +134,7 @@ def grade_archive(options: ArchiveOptions) -> Outcome:
         if options.retry_failed:
             logger.info("%d studies that failed are graded again", results.forget_failed())
         done = results.done()
-        outcome = Outcome(index, results, before=len(done))
+        outcome = Outcome(index, results, before=len(done & index.study_ids()))
         device = _device(options)
         study_seconds = options.study_seconds
         work = Work(run, index.folder, index.root, results, options.weights, device, study_seconds)
@@ -187,12 +187,13 @@ def _graded(work: Work, planned: Iterable[Shard]) -> Iterator[Tally]:
 def _cause(error: ray.exceptions.RayTaskError) -> KernelError:
     """The error of a task as one of the kernel, without the traceback of the node."""
     cause = error.cause
-    if isinstance(cause, OvertakenError | KernelError):
+    if isinstance(cause, KernelError):
         return cause
     return KernelError(f"a task failed with {type(cause).__name__}: {cause}")
 
 
-def write_submission(results: ResultSet) -> str:
-    """Write `submission.csv` of all grades beside them; returns its path."""
-    results.out.write_blocks("submission.csv", (f"{line}\n".encode() for line in results.submission_lines()))
+def write_submission(index: Index, results: ResultSet) -> str:
+    """Write `submission.csv` of all studies of the index beside their grades; returns its path."""
+    lines = results.submission_lines(index.study_ids())
+    results.out.write_blocks("submission.csv", (f"{line}\n".encode() for line in lines))
     return f"{results.out.text}/submission.csv"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lumbar_kernel.archive.ids import hash64
 from lumbar_kernel.archive.remote_files import remote_identity
 from lumbar_kernel.archive.sources import Listing
 from lumbar_kernel.archive.storage import Folder
@@ -48,7 +49,7 @@ ROWS = pa.schema(
 OWNERS = pa.schema([("folder", pa.uint64()), ("owner", pa.uint64())])
 """For each folder at any depth, the one study that lies in it, `SEVERAL` where there are more."""
 
-SEVERAL = 0
+SEVERAL = 0  # which `hash64` never gives
 
 
 @dataclass(frozen=True)
@@ -213,12 +214,6 @@ def _owners(rows: Sequence[HeaderRow], keys: Sequence[str]) -> pa.Table:
 def hash32(text: str) -> int:
     """A hash that is the same in every process."""
     return hash64(text) >> 32
-
-
-def hash64(text: str) -> int:
-    """A hash that is the same in every process, never `SEVERAL`."""
-    raw = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(raw, "little") or 1
 
 
 def stored_text(text: str) -> str:

@@ -1,11 +1,17 @@
-"""Ids as they are published: as they are, or hashed with a key."""
+"""Ids as they are published, unchanged or hashed with a key, and sets of ids in little memory."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from lumbar_kernel.errors import ConfigError
 
@@ -58,3 +64,43 @@ def read_ids(key_file: Path | None) -> Ids:
         msg = f"the key of ids must have at least {MIN_KEY_BYTES} bytes, {str(key_file)!r} has {len(key)}"
         raise ConfigError(msg)
     return Ids(key)
+
+
+def hash64(text: str) -> int:
+    """A hash that is the same in every process, never 0."""
+    raw = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(raw, "little") or 1
+
+
+@dataclass(frozen=True, eq=False)
+class IdSet:
+    """A set of study ids, which may be millions.
+
+    Attributes:
+        hashes: of the ids, sorted, each once; eight bytes an id.
+    """
+
+    hashes: NDArray[np.uint64]
+
+    @staticmethod
+    def of(groups: Iterable[Iterable[str]]) -> IdSet:
+        """The set of all ids in some groups."""
+        hashes = [np.array([hash64(name) for name in names], np.uint64) for names in groups]
+        return IdSet(np.unique(np.concatenate([np.empty(0, np.uint64), *hashes])))
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __contains__(self, name: str) -> bool:
+        own = np.uint64(hash64(name))
+        place = int(np.searchsorted(self.hashes, own))
+        return place < len(self.hashes) and bool(self.hashes[place] == own)
+
+    def __and__(self, other: IdSet) -> IdSet:
+        return IdSet(np.intersect1d(self.hashes, other.hashes, assume_unique=True))
+
+    def rows_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a table whose `study_id` is in the set."""
+        column = batch.column("study_id")
+        known = [name for name in pc.unique(column).to_pylist() if name in self]
+        return batch.filter(pc.is_in(column, pa.array(known, pa.string())))

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.archive import header_chunks
 from lumbar_kernel.archive.cluster import AHEAD, MAX_RETRIES, in_flight, slots
-from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, hash64, read_chunk
-from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
+from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, read_chunk
+from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids, IdSet, hash64
 from lumbar_kernel.archive.index_schema import ROWS_A_GROUP, VERSION
 from lumbar_kernel.archive.sources import Listing, Source, open_source
 from lumbar_kernel.archive.storage import Folder
@@ -34,8 +34,11 @@ from lumbar_kernel.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-ABOUT, PLAN, SECRET = "index.json", "plan.json", "secret"
+ABOUT, BEGUN, PLAN, SECRET = "index.json", "begun.json", "plan.json", "secret"
 HEADERS, OWNERS, STUDIES = "headers", "owners", "studies"
+
+RESCAN = "rescan"
+"""Entry of an index that was begun: whether `--rescan` began it."""
 
 FILES_A_PART = 20_000
 """Files whose studies are put together at once; bounds the memory of a task."""
@@ -85,6 +88,11 @@ class Index:
     bytes: int
     skipped: dict[str, int]
 
+    def study_ids(self) -> IdSet:
+        """The ids of its studies."""
+        studies = self.folder / STUDIES
+        return IdSet.of([name for name, _ in study_names(studies, part)] for part in studies.names())
+
 
 def finished_index(folder: Folder, options: IndexOptions | None = None) -> Index | None:
     """The index in a folder, None where there is none or where it is not finished.
@@ -108,30 +116,44 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
     Raises:
         ConfigError: the archive cannot be listed, or the folder holds the index of another one.
     """
-    if rescan:
-        for name in (ABOUT, PLAN, HEADERS, OWNERS, STUDIES, SECRET):
-            folder.remove(name)
-    if (found := finished_index(folder, options)) is not None:
+    if not rescan and (found := finished_index(folder, options)) is not None:
         return found
     source = open_source(options.data, split=options.split)
-    plan = folder.read_json(PLAN)
-    if plan is None or plan["about"] != options.about():
-        plan = _first_pass(folder, source, options)
+    if not _goes_on(folder, options, rescan=rescan):
+        _clear(folder)
+        folder.write_json(BEGUN, {**options.about(), RESCAN: rescan})
+    plan = folder.read_json(PLAN) or _first_pass(folder, source)
     _second_pass(folder, source.root, int(plan["ranges"]), options.ids)
     skipped = Counter(plan["skipped"]) + _skipped(folder / STUDIES)
     studies = _rename_repeated(folder / STUDIES)
     counts = {"studies": studies, "files": int(plan["files"]), "bytes": int(plan["bytes"])}
     about = {**options.about(), **counts, "root": source.root.text, "skipped": dict(+skipped)}
     if studies == 0:
+        _clear(folder)  # the next attempt must look again: there may be studies then
         msg = f"no study found in {options.data!r}"
         raise ConfigError(msg)
     folder.write_json(ABOUT, about)
-    for name in (HEADERS, OWNERS, PLAN, SECRET):
+    for name in (HEADERS, OWNERS, PLAN, SECRET, BEGUN):
         folder.remove(name)
     return Index(folder, source.root, skipped=dict(+skipped), **counts)
 
 
-def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[str, Any]:
+def _goes_on(folder: Folder, options: IndexOptions, *, rescan: bool) -> bool:
+    """Whether the folder holds an unfinished index of the same archive, for a rescan one that a rescan has begun."""
+    begun = folder.read_json(BEGUN)
+    if begun is None or folder.has(ABOUT):
+        return False
+    same = all(begun[key] == value for key, value in options.about().items())
+    return same and (not rescan or begun[RESCAN] is True)
+
+
+def _clear(folder: Folder) -> None:
+    """Remove an index, finished or not."""
+    for name in (BEGUN, ABOUT, PLAN, HEADERS, OWNERS, STUDIES, SECRET):  # what says that it can be used goes first
+        folder.remove(name)
+
+
+def _first_pass(folder: Folder, source: Source) -> dict[str, Any]:
     """Read the identities of all files that no earlier attempt has read, and say how the second pass divides them."""
     if not folder.has(SECRET):
         folder.write_bytes(SECRET, secrets.token_bytes(32))
@@ -156,7 +178,7 @@ def _first_pass(folder: Folder, source: Source, options: IndexOptions) -> dict[s
         (folder / OWNERS).remove(name)
     files, size = _count(folder / HEADERS)
     ranges = max(1, min(-(-files // FILES_A_PART), 1 << 16))
-    plan = {"about": options.about(), "files": files, "bytes": size, "ranges": ranges, "skipped": dict(+source.skipped)}
+    plan = {"files": files, "bytes": size, "ranges": ranges, "skipped": dict(+source.skipped)}
     _write_shared(folder)
     folder.write_json(PLAN, plan)
     return plan
@@ -245,6 +267,8 @@ def _rows_between(headers: Folder, name: str, first: int, last: int) -> Iterator
     with headers.parquet(name) as file:
         for group in range(file.num_row_groups):
             keys = file.metadata.row_group(group).column(0).statistics
+            if keys is None:  # a chunk without any DICOM file
+                continue
             if keys.max < first or keys.min > last:
                 continue
             table = file.read_row_group(group)

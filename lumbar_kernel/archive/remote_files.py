@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.archive.storage import Folder, stays_below
 from lumbar_kernel.dicom.folders import has_dicom_suffix
 from lumbar_kernel.dicom.identity import HEAD_BYTES, FileIdentity, careful_identity, quick_identity
 from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, starts_like_dicom
@@ -55,21 +55,30 @@ def local_files(root: Folder, studies: Iterable[StudyFiles], *, whole: bool) -> 
     """
     studies = tuple(studies)
     if (local := root.local) is not None:
-        yield tuple(_below(study, local) for study in studies)
+        yield tuple(_with_paths(study, lambda path: local / path) for study in studies)
         return
     with tempfile.TemporaryDirectory(prefix="lumbar_kernel_") as folder:
-        for path in (path for study in studies for item in study.series for path in item.paths):
-            target = Path(folder) / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source = f"{root.path}/{path.as_posix()}"
-            try:
-                if whole:
-                    root.system.get_file(source, str(target))
-                else:
-                    target.write_bytes(_header(root.system, source))
-            except OSError:
-                target.write_bytes(b"")  # reading names it: the file is empty
-        yield tuple(_below(study, Path(folder)) for study in studies)
+        yield tuple(
+            _with_paths(study, lambda path: _fetched(root, path, Path(folder), whole=whole)) for study in studies
+        )
+
+
+def _fetched(root: Folder, path: Path, folder: Path, *, whole: bool) -> Path:
+    """A file of the archive in a temporary folder, empty where it cannot be had: reading says so and goes on."""
+    target, empty = folder / "files" / path, folder / "empty.dcm"
+    empty.touch()
+    if not stays_below(path):  # it would replace a file outside of the temporary folder
+        return empty
+    source = f"{root.path}/{path.as_posix()}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if whole:
+            root.system.get_file(source, str(target))
+        else:
+            target.write_bytes(_header(root.system, source))
+    except OSError:
+        return empty
+    return target
 
 
 def _header(system: Any, path: str) -> bytes:
@@ -77,6 +86,6 @@ def _header(system: Any, path: str) -> bytes:
     return bytes(system.cat_file(path, start=0, end=HEADER_LIMIT)) if ENHANCED in head else head
 
 
-def _below(study: StudyFiles, folder: Path) -> StudyFiles:
-    series = (replace(item, paths=tuple(folder / path for path in item.paths)) for item in study.series)
+def _with_paths(study: StudyFiles, place: Callable[[Path], Path]) -> StudyFiles:
+    series = (replace(item, paths=tuple(map(place, item.paths))) for item in study.series)
     return replace(study, series=tuple(series))

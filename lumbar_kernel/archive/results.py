@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from lumbar_kernel import __version__
-from lumbar_kernel.archive.header_chunks import hash64
+from lumbar_kernel.archive.ids import IdSet
 from lumbar_kernel.archive.reasons import failure_type, plain_reason, plain_reasons
 from lumbar_kernel.archive.result_schema import (
     FAILED,
@@ -113,18 +111,16 @@ class ResultSet:
         self.grades.write_table(name, grades)
         self.studies.write_table(name, studies)
 
-    def done(self) -> NDArray[np.uint64]:
-        """The hashes of the studies that are done, sorted."""
-        hashes = [np.empty(0, np.uint64)]
-        for _, batch in self.studies.tables(["study_id"]):
-            hashes.append(np.array([hash64(name) for name in batch.column("study_id").to_pylist()], np.uint64))
-        return np.sort(np.concatenate(hashes))
+    def done(self) -> IdSet:
+        """The ids of the studies that are done."""
+        return IdSet.of(batch.column("study_id").to_pylist() for _, batch in self.studies.tables(["study_id"]))
 
-    def submission_lines(self) -> Iterator[str]:
-        """The lines of a `submission.csv` of all grades."""
+    def submission_lines(self, among: IdSet) -> Iterator[str]:
+        """The lines of a `submission.csv` of all grades of some studies."""
         yield ",".join(("row_id", *SEVERITIES))
-        for _, batch in self.grades.tables(["row_id", *SEVERITIES]):
-            columns = (batch.column(name).to_pylist() for name in ("row_id", *SEVERITIES))
+        for _, batch in self.grades.tables(["study_id", "row_id", *SEVERITIES]):
+            rows = among.rows_of(batch)
+            columns = (rows.column(name).to_pylist() for name in ("row_id", *SEVERITIES))
             yield from (f"{row_id},{a!r},{b!r},{c!r}" for row_id, a, b, c in zip(*columns, strict=True))
 
 

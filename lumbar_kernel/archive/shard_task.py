@@ -6,7 +6,7 @@ import atexit
 import logging
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lumbar_kernel.archive.remote_files import local_files
@@ -51,18 +51,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of a shard, in numbers: studies, those that failed by reason, and seconds of grading."""
+    """What became of a shard, in numbers: studies, and those that failed by reason."""
 
     studies: int
-    failed: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
+    failed: Counter[str]
 
 
 @dataclass(eq=False)
 class _Kept:
     """The worker of this process, with what it was made for."""
 
-    key: tuple[str | None, str, str]
+    key: tuple[str | None, str, float, str]
     worker: PersistentWorker
 
 
@@ -103,7 +102,7 @@ def write_outcome(work: Work, shard: Shard, outcome: ShardOutcome) -> Tally:
         raise OvertakenError(msg)
     rows = work.results.write(shard.study_ids, outcome)
     failed = Counter(reason_of(row) for row in rows if row["status"] == FAILED)
-    return Tally(len(rows), failed, sum(outcome.seconds.values()))
+    return Tally(len(rows), failed)
 
 
 def reason_of(row: dict[str, object]) -> str:
@@ -115,8 +114,9 @@ def reason_of(row: dict[str, object]) -> str:
 
 
 def _worker(work: Work) -> PersistentWorker:
-    """The worker of this process; a new one where weights, device or the lent accelerator changed."""
-    key = (None if work.weights is None else str(work.weights), work.device, os.environ.get(VISIBLE, ""))
+    """The worker of this process; a new one where weights, device, limit or the lent accelerator changed."""
+    weights = None if work.weights is None else str(work.weights)
+    key = (weights, work.device, work.study_seconds, os.environ.get(VISIBLE, ""))
     if _kept and _kept[0].key == key:
         return _kept[0].worker
     stop_worker()

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lumbar_kernel.archive.header_chunks import hash64
+from lumbar_kernel.archive.ids import IdSet
 from lumbar_kernel.archive.index import STUDIES, Index, study_names
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.archive.study_parts import studies_of
@@ -34,29 +31,23 @@ class Shard:
         return [Shard(self.part, (number,), (name,)) for number, name in zip(self.numbers, self.study_ids, strict=True)]
 
 
-def shards(index: Index, done: NDArray[np.uint64], *, studies: int) -> Iterator[Shard]:
+def shards(index: Index, done: IdSet, *, studies: int) -> Iterator[Shard]:
     """The shards of an index, `studies` each, without the studies that are done.
 
     The shards lie on a fixed grid over the index, so a run that is started again makes those that it had begun again.
 
     Args:
         index: of the archive.
-        done: sorted hashes of the ids of studies that are done.
+        done: ids of the studies that are done.
         studies: in one shard; the last one of each file of the index has fewer.
     """
     folder = index.folder / STUDIES
     for part in folder.names():
         known = study_names(folder, part)
         for start in range(0, len(known), studies):
-            left = [(number, name) for name, number in known[start : start + studies] if not _is_in(name, done)]
+            left = [(number, name) for name, number in known[start : start + studies] if name not in done]
             if left:
                 yield Shard(part, tuple(number for number, _ in left), tuple(name for _, name in left))
-
-
-def _is_in(name: str, done: NDArray[np.uint64]) -> bool:
-    own = np.uint64(hash64(name))
-    place = int(np.searchsorted(done, own))
-    return place < len(done) and bool(done[place] == own)
 
 
 def read_shard(index: Folder, shard: Shard) -> tuple[StudyFiles, ...]:

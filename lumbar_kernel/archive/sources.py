@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lumbar_kernel.archive.storage import Folder, is_url
+from lumbar_kernel.archive.storage import Folder, is_url, stays_below
 from lumbar_kernel.archive.study_table import TableRow, is_table, read_rows
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
@@ -22,6 +22,9 @@ from lumbar_kernel.dicom.tables import Roles, read_roles, sample_studies
 from lumbar_kernel.errors import ConfigError, DicomError
 
 logger = logging.getLogger(__name__)
+
+LEADS_OUT = "paths that lead out of the archive"
+"""Absolute ones and those with `..` behind a URL: fetched, their files would lie outside the temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,18 @@ class Source:
         self.skipped["folders that cannot be listed"] += len(closed)
 
     def _of_url(self) -> Iterator[Listing]:
-        system, top = self.root.system, self.root.path
-        for folder, _, files in system.walk(top):
+        for folder, names in self._remote_folders(self.root.path):
+            yield Listing(folder, names)
+
+    def _remote_folders(self, top: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Folders behind a URL, relative to the root, with the names of their files."""
+        for folder, _, files in self.root.system.walk(top):
             names = natural(name for name in files if name and not ignored(name))
-            if names:
-                yield Listing(_relative(Path(str(folder)), Path(top)), tuple(names))
+            inner = _relative(Path(str(folder)), Path(self.root.path))
+            if not stays_below(inner):
+                self.skipped[LEADS_OUT] += len(names)
+            elif names:
+                yield inner, tuple(names)
 
     def _of_table(self) -> Iterator[Listing]:
         waiting: list[TableRow] = []
@@ -126,7 +136,11 @@ class Source:
     def _of_rows(self, rows: list[TableRow]) -> Iterator[Listing]:
         """The files of rows that lie in one folder; a row may also name a folder or an archive of a study."""
         first, names = rows[0], []
-        for row in rows:
+        inside = [row for row in rows if self.root.local is not None or stays_below(row.path)]
+        if outside := len(rows) - len(inside):
+            self.skipped[LEADS_OUT] += outside
+            yield Listing("", (), first.study)  # a study of the table still, even if nothing is left of it
+        for row in inside:
             place = None if self.root.local is None else Path(self.root.text, row.path)
             holds_more = (
                 self.root.system.isdir(f"{self.root.path}/{row.path}")
@@ -136,13 +150,12 @@ class Source:
             if not holds_more:
                 names.append(row.name)
             elif place is None:
-                for folder, _, files in self.root.system.walk(f"{self.root.path}/{row.path}"):
-                    inner = _relative(Path(str(folder)), Path(self.root.path))
-                    yield Listing(inner, tuple(natural(files)), first.study, row.series, row.role)
+                for inner, found in self._remote_folders(f"{self.root.path}/{row.path}"):
+                    yield Listing(inner, found, first.study, row.series, row.role)
             else:
-                for folder, found in self._folders(place):
+                for folder, files in self._folders(place):
                     inner = _relative(folder, Path(self.root.text))
-                    yield Listing(inner, tuple(found), first.study, row.series, row.role)
+                    yield Listing(inner, tuple(files), first.study, row.series, row.role)
         if names:
             yield Listing(first.parent, tuple(natural(names)), first.study, first.series, first.role)
 

@@ -26,7 +26,7 @@ class Status:
 
     Attributes:
         studies: of the index.
-        done: with results, failed ones included.
+        done: of these, with results, failed ones included.
         by_status: graded, partly, failed → studies.
         reasons: why studies failed → studies.
         an_hour: studies finished an hour lately, None while it is unknown.
@@ -70,10 +70,12 @@ def archive_status(out: Folder) -> Status:
     by_status: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     finished: Counter[int] = Counter()
-    for _, batch in results.studies.tables(["status", "failures", "missing", "finished"]):
-        by_status.update(batch.column("status").to_pylist())
-        finished.update(int(at.timestamp()) for at in batch.column("finished").to_pylist())
-        failed = batch.filter(pc.equal(batch.column("status"), FAILED)).to_pylist()
+    known = index.study_ids()  # results of studies that a rescan did not find any more stay, and do not count
+    for _, batch in results.studies.tables(["study_id", "status", "failures", "missing", "finished"]):
+        rows = known.rows_of(batch)
+        by_status.update(rows.column("status").to_pylist())
+        finished.update(int(at.timestamp()) for at in rows.column("finished").to_pylist())
+        failed = rows.filter(pc.equal(rows.column("status"), FAILED)).to_pylist()
         reasons.update(reason_of(row) for row in failed)
     name = results.studies.text.rpartition("/")[2]
     return Status(index.studies, sum(by_status.values()), dict(by_status), dict(reasons), _rate(finished), name)

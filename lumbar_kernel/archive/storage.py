@@ -34,6 +34,12 @@ def is_url(text: str) -> bool:
     return bool(URL.match(text))
 
 
+def stays_below(path: str | os.PathLike[str]) -> bool:
+    """Whether a relative path stays in the folder that it is put behind."""
+    path = Path(path)
+    return not path.is_absolute() and ".." not in path.parts
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder by its path or URL; it need not exist. Instances travel to other processes by that text."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from lumbar_kernel.archive.header_chunks import hash64, restored_text, stored_text
-from lumbar_kernel.archive.ids import Ids
+from lumbar_kernel.archive.header_chunks import restored_text, stored_text
+from lumbar_kernel.archive.ids import Ids, hash64
 from lumbar_kernel.archive.index_schema import SERIES
 from lumbar_kernel.archive.reasons import plain_reason, plain_reasons
 from lumbar_kernel.archive.remote_files import local_files

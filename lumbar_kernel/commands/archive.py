@@ -100,7 +100,7 @@ def _index_or_grade(chosen: argparse.Namespace, what: str, data: str) -> int:
         return EXIT_GRADED
     outcome = grade_archive(options)
     if chosen.submission:
-        say(write_submission(outcome.results))
+        say(write_submission(outcome.index, outcome.results))
     status = archive_status(options.out)
     say(status.as_text())
     return EXIT_GRADED if status.by_status == {"graded": status.studies} else EXIT_DEGRADED

@@ -1,4 +1,5 @@
 import builtins
+import shutil
 
 import pytest
 
@@ -17,6 +18,19 @@ def test_index_grade_and_status_from_the_command_line(graded, capsys):
     submission = graded.out / "submission.csv"
     assert len(submission.read_text().splitlines()) == 1 + 7 * 25
     submission.unlink()
+
+
+def test_studies_that_left_the_archive_do_not_count_after_a_rescan(graded, tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(graded.options.data, data, symlinks=True, ignore=shutil.ignore_patterns(*graded.broken))
+    shutil.copytree(graded.out, out)
+    for table in data.glob("*.csv"):
+        kept = [line for line in table.read_text().splitlines() if not line.startswith(tuple(graded.broken))]
+        table.write_text("\n".join(kept))
+    words = ["--out", str(out), "--weights", str(graded.options.weights), "--quiet"]
+    assert main(["archive", str(data), *words, "--rescan", "--submission"]) == 0
+    assert "2 of 2 studies done" in capsys.readouterr().out
+    assert len((out / "submission.csv").read_text().splitlines()) == 1 + 2 * 25
 
 
 @pytest.mark.parametrize("words", [["index"], ["status", "more"], ["one", "two"]])

@@ -1,6 +1,7 @@
+import pyarrow as pa
 import pytest
 
-from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids, read_ids
+from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids, IdSet, read_ids
 from lumbar_kernel.errors import ConfigError
 
 
@@ -27,3 +28,18 @@ def test_a_key_that_is_no_secret_is_refused(tmp_path, content):
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(ConfigError, match="key of ids"):
         read_ids(tmp_path / "key")
+
+
+def test_a_set_of_ids_holds_each_once():
+    ids = IdSet.of([["b", "a"], [], ["a", "c"]])
+    assert len(ids) == 3
+    assert [name in ids for name in ("a", "b", "c", "d")] == [True, True, True, False]
+    assert len(ids & IdSet.of([["c", "d"]])) == 1
+    assert len(IdSet.of([])) == 0
+    assert "a" not in IdSet.of([])
+
+
+def test_a_set_of_ids_chooses_rows():
+    rows = pa.record_batch({"study_id": ["a", "b", "a", "c"], "value": [1, 2, 3, 4]})
+    assert IdSet.of([["a", "c"]]).rows_of(rows)["value"].to_pylist() == [1, 3, 4]
+    assert IdSet.of([]).rows_of(rows).num_rows == 0

@@ -1,5 +1,6 @@
 import shutil
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pytest
 
 from benchmarks.robustness.dicom_files import AXIAL, write_stack
 from lumbar_kernel.archive import index as index_module
+from lumbar_kernel.archive.header_chunks import chunks
+from lumbar_kernel.archive.ids import Ids
 from lumbar_kernel.archive.index import IndexOptions, build_index, finished_index
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.archive.study_parts import studies_of
@@ -47,9 +50,9 @@ def tree(tmp_path):
     return data
 
 
-def built(data, out, **options):
+def built(data, out, *, rescan=False, **options):
     """The index of an archive, and its studies with absolute paths."""
-    index = build_index(Folder.of(out), IndexOptions(str(data), **options))
+    index = build_index(Folder.of(out), IndexOptions(str(data), **options), rescan=rescan)
     rows = [row for path in sorted((out / "studies").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     found = {}
     for path in sorted((out / "studies").glob("*.parquet")):
@@ -59,6 +62,19 @@ def built(data, out, **options):
             }
     assert len(found) == index.studies
     return index, rows, found
+
+
+def interrupt(monkeypatch, at, data, out, **options):
+    """Build an index as far as a function of its module; returns the times of the files that it has written by then."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_module, at, stop)
+        with pytest.raises(KeyboardInterrupt):
+            built(data, out, **options)
+    return {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
 
 
 def found_by_predict(data):
@@ -93,16 +109,8 @@ def test_rows_say_what_a_series_has_and_why_it_is_refused(tree, tmp_path, ray_he
 
 def test_an_index_is_resumed_where_it_stopped(tree, tmp_path, ray_here, monkeypatch):
     monkeypatch.setattr(index_module, "FILES_A_PART", 5)
-    kept, out = {}, tmp_path / "index"
-
-    def stop(*_):
-        kept.update({path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")})
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(index_module, "_rename_repeated", stop)
-        with pytest.raises(KeyboardInterrupt):
-            built(tree, out)
+    out = tmp_path / "index"
+    kept = interrupt(monkeypatch, "_rename_repeated", tree, out)
     parts = sorted((out / "studies").iterdir())
     parts[0].unlink()  # as if it had not been written yet
     assert finished_index(Folder.of(out)) is None
@@ -120,6 +128,90 @@ def test_a_finished_index_is_used_again_until_a_rescan(tree, tmp_path, ray_here)
     assert again == first
     rescanned = build_index(Folder.of(tmp_path / "index"), IndexOptions(str(tree)), rescan=True)
     assert rescanned.studies == first.studies + 1
+
+
+def test_an_index_that_was_begun_with_plain_ids_leaves_none(tree, tmp_path, ray_here, monkeypatch):
+    out, ids = tmp_path / "index", Ids(b"k" * 16)
+    interrupt(monkeypatch, "_rename_repeated", tree, out)
+    _, _, found = built(tree, out, ids=ids)
+    _, _, expected = built(tree, tmp_path / "other", ids=ids)
+    assert found == expected
+
+
+@pytest.mark.parametrize("at", ["_count", "_rename_repeated"])
+def test_an_index_that_was_begun_of_other_data_leaves_nothing(tree, tmp_path, ray_here, monkeypatch, at):
+    out, other = tmp_path / "index", tmp_path / "data2"
+    shutil.copytree(tree, other)
+    write_study(other / "PAT0" / "ST0", "2.4")  # the same names, another study
+    interrupt(monkeypatch, at, tree, out)
+    _, rows, found = built(other, out)
+    assert found == found_by_predict(other)
+    uids = {row["study_uid"] for row in rows}
+    assert "2.4" in uids
+    assert "1.4" not in uids
+
+
+def test_a_rescan_goes_on_where_it_stopped(tree, tmp_path, ray_here, monkeypatch):
+    out = tmp_path / "index"
+    first, _, _ = built(tree, out)
+    write_study(tree / "new", "1.10")
+    kept = interrupt(monkeypatch, "_rename_repeated", tree, out, rescan=True)
+    monkeypatch.setattr(index_module, "_rename_repeated", lambda _: len(found_by_predict(tree)))  # writes files again
+    again = build_index(Folder.of(out), IndexOptions(str(tree)), rescan=True)
+    assert again.studies == first.studies + 1
+    parts = list((out / "studies").iterdir())
+    assert [path.stat().st_mtime_ns for path in parts] == [kept[path] for path in parts]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_rescan_does_not_go_on_with_an_index_from_before_it(tree, tmp_path, ray_here, monkeypatch, finished):
+    out = tmp_path / "index"
+    if finished:
+        built(tree, out)
+    else:
+        interrupt(monkeypatch, "_rename_repeated", tree, out)
+    shutil.rmtree(tree / "PAT0")
+    write_study(tree / "PAT0" / "ST0", "1.40")  # the same names, another study
+    _, rows, found = built(tree, out, rescan=True)
+    assert found == found_by_predict(tree)
+    assert "1.40" in {row["study_uid"] for row in rows}
+
+
+def test_an_archive_that_cannot_be_listed_leaves_the_index_of_before(tree, tmp_path, ray_here):
+    first, _, _ = built(tree, tmp_path / "index")
+    with pytest.raises(ConfigError):
+        built(tmp_path / "absent", tmp_path / "index", rescan=True)
+    assert finished_index(Folder.of(tmp_path / "index"), IndexOptions(str(tree))) == first
+
+
+def test_chunks_without_any_dicom_file_are_passed_over(tree, tmp_path, ray_here, monkeypatch):
+    monkeypatch.setattr(index_module, "chunks", partial(chunks, files=1))
+    (tree / "notes").mkdir()
+    (tree / "notes" / "note.txt").write_text("no image")
+    _, _, found = built(tree, tmp_path / "index")
+    assert found == found_by_predict(tree)
+
+
+def test_data_without_studies_are_looked_at_again(tree, tmp_path, ray_here):
+    data = tmp_path / "mount"
+    data.mkdir()
+    (data / "note.txt").write_text("no image")
+    with pytest.raises(ConfigError, match="no study found"):
+        built(data, tmp_path / "index")
+    write_study(data / "one", "1.1")
+    index, _, _ = built(data, tmp_path / "index")
+    assert index.studies == 1
+
+
+def test_rows_of_a_table_behind_a_url_that_lead_out_leave_files_alone(tree, tmp_path, ray_here):
+    victim = tmp_path / "victim.dcm"
+    victim.write_bytes(b"of somebody else")
+    rows = ["A,2019/anna17", f"A,{victim}", "A,../victim.dcm", f"B,{victim}"]
+    (tree / "list.csv").write_text("\n".join(["study_id,path", *rows]))
+    index, _, found = built(f"file://{tree}/list.csv", tmp_path / "index")
+    assert {name: len(series) for name, series in found.items()} == {"A": 2, "B": 0}
+    assert index.skipped == {"paths that lead out of the archive": 3}
+    assert victim.read_bytes() == b"of somebody else"
 
 
 def test_zips_inside_a_tree_and_a_zip_as_a_whole_are_read_in_place(tree, tmp_path, ray_here):
@@ -180,9 +272,11 @@ def test_the_competitions_layout_keeps_its_ids_roles_and_empty_studies(dataset, 
     assert given == {item.series_id: item.role for study in find_studies(data) for item in study.series}
 
 
-@pytest.mark.parametrize("name", ["absent", "empty", "whole.tar.gz", "list.csv"])
+@pytest.mark.parametrize("name", ["absent", "empty", "texts", "whole.tar.gz", "list.csv"])
 def test_data_that_cannot_be_indexed_are_refused(tmp_path, ray_here, name):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "readme.txt").write_text("no image")
     (tmp_path / "whole.tar.gz").write_bytes(b"\x1f\x8b")
     (tmp_path / "list.csv").write_text("study,file\n1,2\n")
     with pytest.raises(ConfigError, match=r"must be|no study|unpacked|no column"):

@@ -1,3 +1,5 @@
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,28 @@ def test_files_are_fetched_and_removed_again(remote, tmp_path, whole):
         assert first.read_bytes() == (tmp_path / "a" / "1.dcm").read_bytes()
         assert gone.read_bytes() == b""
     assert not first.exists()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("kind", ["absolute", "upward"])
+def test_a_path_that_leads_out_costs_its_file_and_touches_no_other(remote, tmp_path, whole, kind):
+    other = tmp_path / "other.dcm"
+    other.write_bytes(b"of somebody else")
+    upward = Path("..", os.path.relpath(other, tempfile.gettempdir()))
+    paths = (other if kind == "absolute" else upward, Path("a/1.dcm"))
+    with local_files(remote, [StudyFiles("7", (SeriesFiles("a", None, paths),))], whole=whole) as (local,):
+        refused, first = local.series[0].paths
+        assert refused.read_bytes() == b""
+        assert first.read_bytes() == (tmp_path / "a" / "1.dcm").read_bytes()
+    assert other.read_bytes() == b"of somebody else"
+
+
+def test_a_name_that_is_a_file_and_a_folder_in_a_store_costs_one_file(remote, tmp_path):
+    paths = (Path("a/1.dcm"), Path("a/1.dcm/2.dcm"))
+    with local_files(remote, [StudyFiles("7", (SeriesFiles("a", None, paths),))], whole=True) as (local,):
+        first, second = local.series[0].paths
+        assert first.read_bytes() == (tmp_path / "a" / "1.dcm").read_bytes()
+        assert second.read_bytes() == b""
 
 
 def test_files_on_disk_stay_where_they_are(tmp_path):

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lumbar_kernel.archive import shard_task
+from lumbar_kernel.archive.ids import IdSet
 from lumbar_kernel.archive.result_schema import FAILED, GRADED, PARTLY
 from lumbar_kernel.archive.results import ResultSet
 from lumbar_kernel.archive.shard_task import RUN_FILE, OvertakenError, Work, record_lost, write_outcome
@@ -99,9 +104,9 @@ def test_other_weights_have_a_partition_of_their_own(results, tmp_path):
     assert pq.read_table(tmp_path / "grades").num_rows == 50
 
 
-def test_a_submission_holds_all_grades(results):
-    results.write(["a"], outcome_of(a=25))
-    head, *lines = results.submission_lines()
+def test_a_submission_holds_all_grades_of_the_studies_asked_for(results):
+    results.write(["a", "gone"], outcome_of(a=25, gone=25))
+    head, *lines = results.submission_lines(IdSet.of([["a", "to come"]]))
     assert head == "row_id,normal_mild,moderate,severe"
     assert [line.partition(",")[0] for line in lines] == [f"a_{row}" for row in ROWS]
     np.testing.assert_array_equal([list(map(float, line.split(",")[1:])) for line in lines], prior())
@@ -122,13 +127,15 @@ def test_a_study_that_ray_gave_up_is_recorded_with_its_cause(work, results):
     assert len(rows_of(results.grades)) == 25
 
 
-def write_index(folder, studies):
+def write_index(folder, *names):
     about = {"data": "", "split": "", "ids": "", "version": 1, "root": "/", "skipped": {}}
-    folder.write_json("index.json", {**about, "studies": studies, "files": 0, "bytes": 0})
+    folder.write_json("index.json", {**about, "studies": len(names), "files": 0, "bytes": 0})
+    table = pa.table({"study_id": names, "study_number": range(len(names))})
+    (folder / "studies").write_table("part-00000.parquet", table)
 
 
 def test_status_counts_reasons_and_the_rate_of_the_last_hour(work, results):
-    write_index(work.index, 20)
+    write_index(work.index, "old", *"abcd", "a2", "b2", "c2", *(f"to come {number}" for number in range(12)))
     begin = 1_700_000_000.0
     results.write(["old"], outcome_of(begin - 2 * RECENT_SECONDS, old=25))
     for place, name in enumerate("abc"):
@@ -149,5 +156,34 @@ def test_status_counts_reasons_and_the_rate_of_the_last_hour(work, results):
 def test_status_of_nothing_says_what_to_do(tmp_path, work, results):
     with pytest.raises(ConfigError, match="no finished index"):
         archive_status(Folder.of(tmp_path / "other"))
-    write_index(work.index, 20)
-    assert archive_status(results.out).as_text().startswith("0 of 20 studies done")
+    write_index(work.index, "a", "b")
+    assert archive_status(results.out).as_text().startswith("0 of 2 studies done")
+
+
+def test_results_of_studies_that_the_index_no_longer_has_do_not_count(work, results):
+    write_index(work.index, "a", "b")
+    results.write(["a", "gone"], outcome_of(a=25))
+    results.write(["b"], outcome_of(b=25))
+    status = archive_status(results.out)
+    assert status.as_text().startswith("2 of 2 studies done")
+    assert (status.by_status, status.reasons) == ({"graded": 2}, {})
+
+
+@pytest.mark.parametrize("changed", [{}, {"study_seconds": 90.0}, {"device": "cuda"}])
+def test_a_worker_is_kept_for_the_next_shard_until_an_option_changes(work, monkeypatch, changed):
+    made = []
+
+    class Worker:
+        def __init__(self, **options):
+            made.append(options)
+
+        def stop(self):
+            made.append("stopped")
+
+    monkeypatch.setattr(shard_task, "PersistentWorker", Worker)
+    monkeypatch.setattr(shard_task, "_kept", [])
+    one, other = shard_task._worker(work), shard_task._worker(replace(work, **changed))
+    assert (one is other) == (not changed)
+    assert made[0] == {"weights": None, "device": "cpu", "study_seconds": 60.0}
+    assert made[1:] == (["stopped", {**made[0], **changed}] if changed else [])
+    shard_task.stop_worker()

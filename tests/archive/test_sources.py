@@ -1,0 +1,49 @@
+"""Listings of stores whose keys, and of tables whose paths, lead out of them."""
+
+import fsspec
+import pytest
+
+from lumbar_kernel.archive.sources import LEADS_OUT, Listing, open_source
+
+
+@pytest.fixture
+def store():
+    """A store in memory, empty before and after."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+def listed(data):
+    source = open_source(data, split="test")
+    return list(source.listings()), source.skipped[LEADS_OUT]
+
+
+def test_keys_that_lead_out_of_a_store_are_left_out(store):
+    for name in ("a/1.dcm", "a/../../etc/2.dcm", "a/../../etc/3.dcm", "../4.dcm"):
+        store.pipe(f"/data/{name}", b"1")
+    assert listed("memory://data") == ([Listing("a", ("1.dcm",))], 3)
+
+
+def test_rows_of_a_table_behind_a_url_that_lead_out_cost_only_themselves(store):
+    for name in ("data/a/1.dcm", "data/b/2.dcm", "elsewhere/3.dcm"):
+        store.pipe(f"/{name}", b"1")
+    rows = ["A,a/1.dcm", "A,../elsewhere/3.dcm", "A,b", "B,/elsewhere/3.dcm", "C,../elsewhere", "C,a/../../elsewhere"]
+    store.pipe("/data/list.csv", "\n".join(["study_id,path", *rows]).encode())
+    listings, refused = listed("memory://data/list.csv")
+    assert refused == 4
+    assert {(item.study, f"{item.folder}/{name}") for item in listings for name in item.names} == {
+        ("A", "a/1.dcm"),
+        ("A", "b/2.dcm"),
+    }
+    assert {item.study for item in listings} == {"A", "B", "C"}
+
+
+def test_a_table_on_disk_may_name_files_elsewhere(tmp_path):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "list.csv").write_text(f"study_id,path\nA,../a/1.dcm\nB,{tmp_path}/b/2.dcm\n")
+    listings = [Listing("../a", ("1.dcm",), "A"), Listing(f"{tmp_path}/b", ("2.dcm",), "B")]
+    assert listed(str(tmp_path / "table" / "list.csv")) == (listings, 0)
