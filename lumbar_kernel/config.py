@@ -122,6 +122,11 @@ class Config:
         """The journal of the worker that grades this shard."""
         return self.output / (f"journal_{shard}.jsonl" if shard else "journal.jsonl")
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run with the same output did not finish: a shard that is complete has no journal."""
+        return any(self.output.glob("journal*.jsonl"))
+
 
 def _path(name: str, value: object, *, optional: bool) -> Path | None:
     """A value as a path; None only where the option may be left out."""

@@ -119,7 +119,7 @@ class Kernel:
         study = with_reformatted_axials(study, landmarks)
         axial = axial_views(study, landmarks, models.axial)
         crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-        weight = row_weights(landmarks)
+        weight = row_weights(landmarks, axial_trust=alignment.trust)
         combined = combine(grade_by_member(crops, models), models.manifest, weight)
         return Grades(
             study=study,

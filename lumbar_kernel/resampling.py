@@ -223,39 +223,51 @@ def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return scaled
 
 
-def stack_around(slices: Sequence[Slice], item: Slice, *, count: int) -> tuple[Slice | None, ...]:
+def stack_around(
+    slices: Sequence[Slice], item: Slice, *, count: int, others: Sequence[Slice] = ()
+) -> tuple[Slice | None, ...]:
     """The stack of `count` slices around one, an odd number, from its own block; None where a slice is missing.
 
     The order follows the patient: caudal or right slices come first.
 
     Args:
-        slices: all slices that may be neighbours, in any order, with or without `item`.
+        slices: of the series of `item`, in any order, with or without it.
         item: the middle of the stack.
         count: slices of the stack.
+        others: slices of other series, which continue the stack where its own series ends.
     """
     # A normal may point either way along its axis; the order follows the patient, not the file.
     sense = float(np.sign(item.plane.normal[np.argmax(np.abs(item.plane.normal))]))
-    parallel = [
-        other
-        for other in slices
-        if other is not item and abs(float(other.plane.normal @ item.plane.normal)) >= MIN_NEIGHBOUR_COSINE
-    ]
-    position = sense * np.array([float(item.plane.distance(other.plane.centre)) for other in parallel])
+    pools = [_by_position(pool, item, sense) for pool in (slices, others)]
     half = count // 2
     stack: list[Slice | None] = [item]
     for direction in (-1, 1):
         reached, found = 0.0, []
         for _ in range(half):
-            gap = direction * position - reached
-            gap = np.where((gap > NEIGHBOUR_GAP_MM[0]) & (gap < NEIGHBOUR_GAP_MM[1]), gap, np.inf)
-            if not np.isfinite(gap).any():
+            following = next(filter(None, (_next(pool, direction, reached) for pool in pools)), None)
+            if following is None:
                 break
-            nearest = int(gap.argmin())
-            reached += float(gap[nearest])
-            found.append(parallel[nearest])
+            reached, neighbour = following
+            found.append(neighbour)
         padded = [*found, *[None] * (half - len(found))]
         stack = [*padded[::-1], *stack] if direction < 0 else [*stack, *padded]
     return tuple(stack)
+
+
+def _by_position(slices: Sequence[Slice], item: Slice, sense: float) -> list[tuple[float, Slice]]:
+    """The slices parallel to one, each with its position in mm along the patient, that one's being zero."""
+    return [
+        (sense * float(item.plane.distance(other.plane.centre)), other)
+        for other in slices
+        if other is not item and abs(float(other.plane.normal @ item.plane.normal)) >= MIN_NEIGHBOUR_COSINE
+    ]
+
+
+def _next(positions: Sequence[tuple[float, Slice]], direction: int, reached: float) -> tuple[float, Slice] | None:
+    """The nearest slice beyond so many mm in one direction, with its distance; None where the block ends."""
+    low, high = (reached + gap for gap in NEIGHBOUR_GAP_MM)
+    beyond = [(direction * place, other) for place, other in positions if low < direction * place < high]
+    return min(beyond, key=lambda found: found[0], default=None)
 
 
 def nearest_sagittal(slices: Sequence[Slice], point_mm: FloatArray) -> Slice:

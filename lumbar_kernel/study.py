@@ -124,4 +124,8 @@ class Study:
 
     def slices(self, role: str) -> tuple[Slice, ...]:
         """All slices of all series that play a role, series after series."""
-        return tuple(item for series in self.series if series.role == role for item in series.slices)
+        return tuple(item for series in self.series_of(role) for item in series.slices)
+
+    def series_of(self, role: str) -> tuple[Series, ...]:
+        """All series that play a role."""
+        return tuple(series for series in self.series if series.role == role)

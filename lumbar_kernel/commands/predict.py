@@ -20,6 +20,9 @@ exit code: 0 every row of every study graded, 3 the submission is valid but some
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
 
 
+WORKERS = "processes that read DICOM, at least one for each that grades; 0 does everything in one process"
+
+
 def add_to(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "predict", run, brief="grade studies", description=DESCRIPTION)
@@ -32,7 +35,7 @@ def add_to(commands: Commands) -> None:
     device = "auto, or cpu, cuda, cuda:N; several, separated by commas, share the studies (default: auto)"
     parser.add_argument("--device", default="auto", help=device)
     parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
-    parser.add_argument("--workers", type=int, help="processes that decode DICOM; 0 does everything in one process")
+    parser.add_argument("--workers", type=int, help=WORKERS)
     drawn = "draw the first N studies (default: none, with --html all)"
     parser.add_argument("--pictures", type=int, metavar="N", help=drawn)
     parser.add_argument(

@@ -15,14 +15,13 @@ from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.resampling import (
     PixelGrid,
     centred_grid,
-    nearest_sagittal,
     sample,
     stack_around,
     to_bytes,
     upright_axes,
 )
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
-from lumbar_kernel.study import Slice, Study
+from lumbar_kernel.study import Series, Slice, Study
 from lumbar_kernel.views import BASIC_VIEWS, DISCS, FORAMINA, VIEWS, View, level_and_side
 
 FORAMEN_STEP_MM = 30.0
@@ -37,6 +36,9 @@ RECESS_DISTANCE_MM = (17.1, 16.0, 15.1, 14.0, 14.8)
 
 RECESS_SCALE = (0.75, 1.33)
 """Range of the scale that brings a pair to this distance."""
+
+SAGITTAL_CAP_MM = 10.0
+"""A foramen or canal whose nearest sagittal slice is farther away was not scanned: usual steps are 4 to 5 mm."""
 
 MAX_TURN = float(np.radians(20))
 """Largest angle by which an axial crop is turned to bring its recesses to one height."""
@@ -89,15 +91,15 @@ def cut_crops(
         view = VIEWS[name]
         if view.centred_on == DISCS:
             if any(item is not None for item in axial):
-                crops[name] = _cut_axial(study.slices(AXIAL_T2), axial, view, wider=wider)
+                crops[name] = _cut_axial(study.series_of(AXIAL_T2), axial, view, wider=wider)
         elif view.centred_on == FORAMINA:
-            if slices := study.slices(SAGITTAL_T1):
+            if series := study.series_of(SAGITTAL_T1):
                 points = [landmarks.foramina[level, side or 0] for level, side in level_and_side(view)]
                 crops[name] = _cut_sagittal(
-                    slices, points, view, scale=foraminal_scale(landmarks.foramina), wider=wider
+                    series, points, view, scale=foraminal_scale(landmarks.foramina), wider=wider
                 )
-        elif slices := study.slices(SAGITTAL_T2):
-            crops[name] = _cut_sagittal(slices, list(landmarks.canal), view, scale=1.0, wider=wider)
+        elif series := study.series_of(SAGITTAL_T2):
+            crops[name] = _cut_sagittal(series, list(landmarks.canal), view, scale=1.0, wider=wider)
     return crops
 
 
@@ -184,24 +186,44 @@ def foraminal_scale(foramina: FloatArray) -> float:
 
 
 def _cut_sagittal(
-    slices: Sequence[Slice], points: Sequence[FloatArray], view: View, *, scale: float, wider: float
+    series: Sequence[Series], points: Sequence[FloatArray], view: View, *, scale: float, wider: float
 ) -> Crops:
-    """A stack around the slice nearest to each point."""
-    crops = []
-    for point in points:
-        stack = stack_around(slices, nearest_sagittal(slices, point), count=view.geometry.slices)
-        crops.append(cut_sagittal(stack, point, view, scale=scale, wider=wider))
-    images, shown = zip(*crops, strict=True)
-    return Crops(np.stack(images), np.ones(len(crops), bool), np.stack(shown))
+    """A stack around the slice that shows each point; none where no slice does."""
+    crops = blank_crops(view, wider=wider)
+    for index, point in enumerate(points):
+        if (stack := _stack_at(series, point, count=view.geometry.slices)) is not None:
+            crops.images[index], crops.shown[index] = cut_sagittal(stack, point, view, scale=scale, wider=wider)
+            crops.present[index] = True
+    return crops
 
 
-def _cut_axial(slices: Sequence[Slice], axial: Sequence[AxialView | None], view: View, *, wider: float) -> Crops:
+def _stack_at(series: Sequence[Series], point: FloatArray, *, count: int) -> tuple[Slice | None, ...] | None:
+    """The stack around the sagittal slice nearest to a point that its frame contains, None where that is too far."""
+    showing = [item for each in series for item in each.slices if item.plane.contains(item.plane.to_pixel(point))]
+    nearest = min(showing, key=lambda item: abs(float(item.plane.distance(point))), default=None)
+    if nearest is None or abs(float(nearest.plane.distance(point))) > SAGITTAL_CAP_MM:
+        return None
+    return _stack_of(series, nearest, point, count=count)
+
+
+def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count: int) -> tuple[Slice | None, ...]:
+    """The stack around a slice: of its own series, continued by slices of others whose frame contains the point."""
+    own, others = [], []
+    for each in series:
+        if any(other is item for other in each.slices):
+            own = list(each.slices)
+        else:
+            others += [other for other in each.slices if other.plane.contains(other.plane.to_pixel(point))]
+    return stack_around(own, item, count=count, others=others)
+
+
+def _cut_axial(series: Sequence[Series], axial: Sequence[AxialView | None], view: View, *, wider: float) -> Crops:
     """A stack around the axial slice of each level, for the left side and mirrored for the right one."""
     crops = blank_crops(view, wider=wider)
     for level, evidence in enumerate(axial):
         if evidence is None:
             continue
-        stack = stack_around(slices, evidence.item, count=view.geometry.slices)
+        stack = _stack_of(series, evidence.item, evidence.centre, count=view.geometry.slices)
         window = axial_window(evidence, level, view, wider=wider)
         cut, shown = cut_stack(stack, window, resolution=view.geometry.resolution)
         for side, name in enumerate(SIDES):

@@ -36,7 +36,7 @@ other, is where they belong; where they lie is right if it is better by the thir
 of three real studies and 24 phantoms."""
 
 DOUBT = 0.5
-"""Factor on the confidence in levels of a study whose series do not fit."""
+"""Factor on the confidence in levels, and on the weight of axial grades, of a study whose series do not fit."""
 
 MIN_SCORE = 0.18
 """Correlation below which two series say nothing about each other, as axial T2 and sagittal STIR may."""
@@ -68,8 +68,13 @@ class Alignment:
     study: Study
     doubtful: bool
 
+    @property
+    def trust(self) -> float:
+        """Factor on the weight of what axial slices show, since they may show another level than the sagittal ones."""
+        return DOUBT if self.doubtful else 1.0
+
     def confidence_in(self, landmarks: Landmarks) -> Landmarks:
-        """The landmarks, trusted less where the series do not fit, so that grades lean on the prior."""
+        """The landmarks with the confidence that is left where the series do not fit."""
         return replace(landmarks, confidence=DOUBT * landmarks.confidence) if self.doubtful else landmarks
 
 
@@ -163,7 +168,8 @@ def _fit(axial: _Points | None, sagittal: Sequence[Slice]) -> _Fit | None:
     near, beside = (np.linalg.norm((moves - place) * GRID_MM, axis=1) <= NEAR_MM for place in (0, moves[best]))
     fine = moves[best] + np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     place = fine[int(np.argmax(_correlations(volume, cells, signals, fine)))]
-    x, y, z = (float(mm) for mm in (place + _to_peak(volume, cells, signals, place)) * GRID_MM)
+    rounded = (np.rint(cells) - cells).mean(axis=0)  # whole cells were compared, which all may lie to one side
+    x, y, z = (float(mm) for mm in (place + _to_peak(volume, cells, signals, place) + rounded) * GRID_MM)
     gain, unique = scores[~near].max() - scores[near].max(), scores[best] - scores[~beside].max()
     return _Fit((x, y, z), float(gain), float(unique))
 

@@ -1,4 +1,4 @@
-"""Text files written completely or not at all."""
+"""Files written completely or not at all."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import os
 from pathlib import Path
 
 
-def write_atomic(text: str, path: Path) -> None:
-    """Write a text file by way of a neighbour that replaces it, flushed to disk before the swap.
+def write_atomic(content: str | bytes, path: Path, *, synced: bool = True) -> None:
+    """Write a file by way of a neighbour that replaces it.
 
     A plain `open` rather than `tempfile` keeps the permissions that the umask asks for. Names of files and folders may
-    hold bytes that are no text; they are written as escapes.
+    hold bytes that are no text; text is written in UTF-8 with these as escapes.
+
+    Args:
+        content: text or bytes.
+        path: of the file.
+        synced: flush to disk before the swap, which takes milliseconds, so that not even a power failure leaves less.
     """
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
     try:
-        with neighbour.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with neighbour.open("wb") as file:
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         neighbour.replace(path)
     finally:
         neighbour.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.resampling import PixelGrid, normalise, sample
+from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.study import Slice
 
 Picture = NDArray[np.uint8]
@@ -125,4 +126,10 @@ def save(picture: Picture, path: Path) -> None:
         msg = f"the picture {path} could not be encoded"
         raise ValueError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())
+    write_atomic(data.tobytes(), path, synced=False)
+
+
+def decoded(coded: bytes, how: int) -> Picture | None:
+    """The pixels of a picture's file, read as OpenCV's `how` says; None where the bytes are no picture."""
+    picture: Picture | None = cv2.imdecode(np.frombuffer(coded, np.uint8), how) if coded else None  # refuses no bytes
+    return picture

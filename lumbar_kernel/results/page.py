@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel.results import drawing
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
 from lumbar_kernel.results.report import VERDICTS
@@ -188,9 +189,7 @@ def _row(study: GradedStudy, entry: dict[str, Any], picture: bytes | None) -> st
 
 
 def _thumbnail(picture: bytes | None) -> str:
-    if picture is None:
-        return ""
-    small = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_REDUCED_COLOR_4)
+    small = drawing.decoded(picture or b"", cv2.IMREAD_REDUCED_COLOR_4)
     if small is None:
         return ""
     edge = SAGITTAL // REDUCED

@@ -87,7 +87,7 @@ def add_grades(path: Path, probabilities: FloatArray, graded: NDArray[np.bool_])
     Raises:
         OSError: the file cannot be read or written.
     """
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    picture = drawing.decoded(path.read_bytes(), cv2.IMREAD_COLOR)
     if picture is None or picture.shape[:2] != (IMAGES[0], IMAGES[1] + COLUMN):
         return
     beside = picture[:, IMAGES[1] :]

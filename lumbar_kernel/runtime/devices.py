@@ -21,6 +21,8 @@ DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 PROBE_SECONDS = 120.0
 """Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
 
+STOP_SECONDS = 3.0
+
 MAX_WORKERS_EACH = 8
 """Most workers of one device, since each takes half a gigabyte."""
 
@@ -72,7 +74,7 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
     finally:
         receiver.close()
         process.kill()
-        process.join()
+        process.join(STOP_SECONDS)  # a driver may keep even a killed process
     return found or Devices((CPU,), {requested: reason})
 
 

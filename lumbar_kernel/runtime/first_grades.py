@@ -10,7 +10,7 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import SubmissionError
-from lumbar_kernel.results.submission import load_submission
+from lumbar_kernel.results.submission import SUM_TOLERANCE, check_values, load_submission
 from lumbar_kernel.schema import prior, row_ids
 from lumbar_kernel.study import StudyFiles
 
@@ -18,13 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 def previous_grades(config: Config) -> dict[str, FloatArray]:
-    """Row id → probabilities of the interrupted run that is resumed, empty without one."""
-    if config.resume and config.submission_path.is_file():
-        try:
-            return load_submission(config.submission_path)
-        except (SubmissionError, ValueError, OSError) as error:
-            logger.warning("%s cannot be reused: %s", config.submission_path, error)
-    return {}
+    """Row id → probabilities of the interrupted run that is resumed; empty without one, which leaves a journal."""
+    if not (config.resume and config.interrupted and config.submission_path.is_file()):
+        return {}
+    try:
+        grades = load_submission(config.submission_path)
+        check_values(list(grades), np.array(list(grades.values())), tolerance=SUM_TOLERANCE)
+    except (SubmissionError, ValueError, OSError) as error:
+        logger.warning("%s cannot be reused: %s", config.submission_path, error)
+        return {}
+    return grades
 
 
 def first_grades(study_ids: Sequence[str], previous: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +40,15 @@ def with_failures(report: Report, failures: tuple[Failure, ...]) -> Report:
     if not failures:
         return report
     return replace(report, failures=(*report.failures, *failures), exit_code=EXIT_DEGRADED)
+
+
+def remove_pictures(config: Config, study_ids: Sequence[str]) -> None:
+    """Remove the pictures of an earlier run, whose landmarks are not those of this one; raises OSError."""
+    if config.pictures_path.is_dir():
+        from lumbar_kernel.results.pictures import picture_path  # OpenCV would delay the first submission
+
+        for study_id in study_ids:
+            picture_path(config.pictures_path, study_id).unlink(missing_ok=True)
 
 
 def grade_pictures(

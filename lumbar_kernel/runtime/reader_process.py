@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -100,17 +100,17 @@ class ReaderProcess:
 
     def __init__(self, *, fork: bool = False, foreign: Sequence[Connection] = ()) -> None:
         context: Any = multiprocessing.get_context("fork") if fork else spawn_context()
-        self.pipe, remote_end = context.Pipe()
-        copied = (self.pipe, *foreign) if fork else ()
-        self.process: BaseProcess = context.Process(target=_serve, args=(remote_end, copied), daemon=True)
-        try:
-            self.process.start()
-        except OSError as error:
-            self.pipe.close()
-            msg = f"no reader process could be started: {error}"
-            raise ReaderLostError(msg, temporary=_lacks_memory(error)) from error
-        finally:
-            remote_end.close()
+        with ExitStack() as ends:  # closed where no process starts
+            try:
+                self.pipe, remote_end = (ends.enter_context(end) for end in context.Pipe())
+                copied = (self.pipe, *foreign) if fork else ()
+                self.process: BaseProcess = context.Process(target=_serve, args=(remote_end, copied), daemon=True)
+                self.process.start()
+            except (OSError, MemoryError) as error:
+                msg = f"no reader process could be started: {error}"
+                raise ReaderLostError(msg, temporary=_lacks_memory(error)) from error
+            ends.pop_all()
+        remote_end.close()
 
     def await_ready(self) -> None:
         """Wait until the reader has finished its imports, so that they do not count towards a study's time."""
@@ -129,7 +129,7 @@ class ReaderProcess:
             study = unpack(result.study, block_name) if result.study and in_block else result.study
         except (ReaderLostError, OSError, ValueError, MemoryError) as error:
             self.process.kill()
-            self.process.join()
+            self.process.join(STOP_SECONDS)  # a disk or driver that does not answer may keep even a killed process
             discard(block_name)
             msg = str(error) or type(error).__name__
             raise ReaderLostError(msg, temporary=_lacks_memory(error)) from error
@@ -141,8 +141,9 @@ class ReaderProcess:
         self.process.join(STOP_SECONDS)
         if self.process.is_alive():
             self.process.kill()
-            self.process.join()
-        self.process.close()
+            self.process.join(STOP_SECONDS)
+        if self.process.exitcode is not None:
+            self.process.close()
 
     def _answer(self, task: tuple[StudyFiles, str] | None, timeout: float | None) -> tuple[ReadResult, bool]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import shutil
 from dataclasses import replace
 from multiprocessing import shared_memory
@@ -29,6 +30,10 @@ def pack(study: Study, block_name: str) -> tuple[Study, bool]:
     if size == 0 or not _has_room(size):
         return study, False
     block = shared_memory.SharedMemory(name=block_name, create=True, size=size)
+    if not _reserved(SHARED_FOLDER / block_name, size):
+        block.close()
+        block.unlink()
+        return study, False
     try:
         room = np.ndarray(size // 4, dtype=np.float32, buffer=block.buf)
         np.concatenate([item.pixels.ravel() for item in items], out=room)
@@ -74,6 +79,18 @@ def _mapped(path: Path, count: int) -> NDArray[np.float32] | None:
         return None
     with path.open("r+b") as file:
         return np.frombuffer(mmap.mmap(file.fileno(), 4 * count), dtype=np.float32)
+
+
+def _reserved(path: Path, size: int) -> bool:
+    """Whether the block has its memory for sure, since several readers may have found the same room."""
+    if not path.is_file():
+        return True
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError:
+            return False
+    return True
 
 
 def _has_room(size: int) -> bool:

@@ -204,6 +204,7 @@ def prepare(
         )
     if landmarks is not None:
         landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
+        state.confidence = row_weights(landmarks, axial_trust=alignment.trust if alignment is not None else 1.0)
         aligned = _with_axials(aligned, landmarks, runner)
         views = _crop(aligned, landmarks, state, runner, models)
     report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks)
@@ -248,7 +249,6 @@ def _crop(
     found = views or none_found
     needed = models.manifest.views
     state.crops = runner.run("crop", ids, lambda: cut_crops(study, landmarks, found, views=needed)) or {}
-    state.confidence = row_weights(landmarks)
     return found
 
 

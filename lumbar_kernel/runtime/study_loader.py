@@ -121,8 +121,7 @@ class StudyLoader:
             self._consumed = index
             self._changed.notify_all()
             self._changed.wait_for(lambda: index in self._results or self._closed or self._serving == 0)
-            unread = ReadResult(self.studies[index], None, "the reader stopped before this study was read", 0.0)
-            return self._results.pop(index, unread)
+            return self._results.pop(index, None) or self._unread(index)
 
     def _take(self) -> int | None:
         """The next study to read once it may be read, None when nothing is left."""
@@ -138,27 +137,37 @@ class StudyLoader:
         reader: ReaderProcess | None = None
         try:
             while (index := self._take()) is not None:
-                start, pauses, result = time.monotonic(), iter(MEMORY_PAUSES), None
-                while result is None:
-                    try:
-                        reader = reader or self._new_reader()
-                        result = reader.read(self.studies[index], timeout=self._timeout)
-                    except ReaderLostError as error:
-                        self._stop(reader)
-                        reader = None
-                        retry = error.temporary and self._pause(pauses)
-                        outcome = "it is read again" if retry else "it is given up"
-                        logger.warning("study %s: %s; %s", self.studies[index].study_id, error, outcome)
-                        if not retry:
-                            result = ReadResult(self.studies[index], None, str(error), time.monotonic() - start)
-                with self._changed:
-                    self._results[index] = result
-                    self._changed.notify_all()
+                result = self._unread(index)
+                try:
+                    reader, result = self._read(index, reader)
+                finally:  # whatever ends this thread, nobody may wait for its study for ever
+                    with self._changed:
+                        self._results[index] = result
+                        self._changed.notify_all()
         finally:
             self._put_back(reader)
             with self._changed:
                 self._serving -= 1
                 self._changed.notify_all()
+
+    def _read(self, index: int, reader: ReaderProcess | None) -> tuple[ReaderProcess | None, ReadResult]:
+        """Read a study with a reader, or with a new one; returns the reader that is left, None when it was lost."""
+        start, pauses = time.monotonic(), iter(MEMORY_PAUSES)
+        while True:
+            try:
+                reader = reader or self._new_reader()
+                return reader, reader.read(self.studies[index], timeout=self._timeout)
+            except ReaderLostError as error:
+                self._stop(reader)
+                reader = None
+                retry = error.temporary and self._pause(pauses)
+                outcome = "it is read again" if retry else "it is given up"
+                logger.warning("study %s: %s; %s", self.studies[index].study_id, error, outcome)
+                if not retry:
+                    return None, ReadResult(self.studies[index], None, str(error), time.monotonic() - start)
+
+    def _unread(self, index: int) -> ReadResult:
+        return ReadResult(self.studies[index], None, "the reader stopped before this study was read", 0.0)
 
     def _pause(self, pauses: Iterator[float]) -> bool:
         """Wait for the next pause; False when none is left or the loader was closed."""

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices, worker_de
 from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
 from lumbar_kernel.runtime.messages import Message, Progress, Shard, studies_at_once
-from lumbar_kernel.runtime.outputs import grade_pictures, try_to_write, with_failures, write_page
+from lumbar_kernel.runtime.outputs import grade_pictures, remove_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.runtime.sharding import pictured
@@ -140,6 +141,8 @@ def _find_studies(
     _write_first(config, state)
     logger.info("a first submission of %d studies is on disk", len(studies))
     state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
+    if not config.resume:
+        state.failures += try_to_write("pictures", partial(remove_pictures, config, list(state.grades)))
     return studies, state
 
 
@@ -188,24 +191,50 @@ def _publish(config: Config, state: RunState) -> None:
         state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
 
 
+@dataclass(eq=False)
+class _Publisher:
+    """Writes new grades now and then: the first at once, later ones every few seconds."""
+
+    config: Config
+    state: RunState
+    budget: Budget
+    published: float = -PUBLISH_EVERY_SECONDS
+
+    def publish_if_due(self) -> None:
+        """Write the grades if there are new ones and the last are old enough."""
+        if self.state.dirty and self.budget.elapsed() - self.published > PUBLISH_EVERY_SECONDS:
+            _publish(self.config, self.state)
+            self.state.dirty, self.published = False, self.budget.elapsed()
+
+
 def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: RunState, budget: Budget) -> None:
     """Grade in this process: without protection against hanging stages, but easy to debug."""
     device = _devices(config, state, budget)[0]
+    publisher = _Publisher(config, state, budget)
     with _display(config) as display:
 
         def emit(message: Message) -> None:
             _take(message, state, display)
+            publisher.publish_if_due()
 
         shard = Shard(0, tuple(studies), device, pictured=pictured(config, studies))
-        state.take(grade_shard(config, shard, budget, emit))
-    state.seconds = state.done[0].recorder.stages
+        try:
+            done = grade_shard(config, shard, budget, emit)
+        except SystemExit as lost:  # how a worker ends whose device no longer works; here nobody takes over
+            state.failures.append(Failure("grading", "DeviceLost", str(lost)))
+            state.cut_short = True
+        else:
+            state.take(done)
+            state.seconds = done.recorder.stages
+        finally:
+            _publish(config, state)
 
 
 def _run_workers(
     config: Config, studies: Sequence[StudyFiles], state: RunState, budget: Budget, server: ForkServer | None
 ) -> None:
     """Grade in workers and write what they report, until all is done or the time is up."""
-    published = -PUBLISH_EVERY_SECONDS  # the first grades are written at once
+    publisher = _Publisher(config, state, budget)
     ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
     working = _devices(config, state, budget)
     blocks = math.ceil(len(studies) / studies_at_once(working[0]))
@@ -220,9 +249,7 @@ def _run_workers(
                     break
                 for message in workers.messages(min(POLL_SECONDS, left)):
                     _take(message, state, display)
-                if state.dirty and budget.elapsed() - published > PUBLISH_EVERY_SECONDS:
-                    _publish(config, state)
-                    state.dirty, published = False, budget.elapsed()
+                publisher.publish_if_due()
         finally:
             _publish(config, state)
             state.notes += workers.unfinished

@@ -147,9 +147,10 @@ class WorkerPool:
                 message = worker.receiver.recv()
             except (EOFError, OSError):
                 self._stop(worker)
-                code = worker.process.exitcode
-                how = "with the one that forked it" if code is None else f"with exit code {code}"
-                self._replace(worker, "ProcessDied", f"the process ended {how}")
+                if (code := worker.process.exitcode) is None:
+                    self._restart(worker, "ProcessDied", "the process ended with the one that forked it")
+                else:
+                    self._replace(worker, "ProcessDied", f"the process ended with exit code {code}")
                 continue
             worker.heard = now
             if isinstance(message, Step):
@@ -224,7 +225,7 @@ class WorkerPool:
     def _replace(self, worker: _Worker, kind: str, reason: str) -> None:
         """Record how a worker was lost, and queue the rest of its shard."""
         if worker.process.pid is None:
-            self._start_without_server(worker, kind, reason)
+            self._restart(worker, kind, reason)
             return
         stage, studies = worker.step.stage, worker.step.studies
         text = f"{reason}, on {worker.shard.device}, at {', '.join(studies) or 'no study in particular'}"
@@ -246,12 +247,13 @@ class WorkerPool:
             self._free.append(CPU)
         self._start_waiting()
 
-    def _start_without_server(self, worker: _Worker, kind: str, reason: str) -> None:
-        """Queue the shard of a worker whose server was lost before it forked; the loss is that of all its workers."""
-        failure = Failure(STARTING, kind, f"{reason}, before the networks were loaded; each worker loads its own")
+    def _restart(self, worker: _Worker, kind: str, reason: str) -> None:
+        """Queue the shard of a worker that was lost with its server: no study's fault, and one loss for all workers."""
+        failure = Failure(STARTING, kind, f"{reason}; each worker loads its own networks")
         if kind not in [item.type for item in self.failures]:
             logger.warning("%s: %s", failure.stage, failure.message)
             self.failures.append(failure)
-        self._waiting.append(worker.shard)
+        began = worker.process.pid is not None
+        self._waiting.append(replace(worker.shard, resume=worker.shard.resume or began))
         self._free.append(worker.shard.device)
         self._start_waiting()

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar_kernel.geometry import CRANIAL
+from lumbar_kernel.geometry import CRANIAL, LEFT
 from lumbar_kernel.grading.crops import (
     FORAMEN_STEP_MM,
     RECESS_DISTANCE_MM,
@@ -14,7 +14,7 @@ from lumbar_kernel.grading.crops import (
     foraminal_scale,
     sagittal_window,
 )
-from lumbar_kernel.schema import SAGITTAL_T1
+from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2, SIDES
 from lumbar_kernel.study import Series, Study
 from lumbar_kernel.views import VIEWS, level_and_side
 from training.phantoms import truth_of
@@ -51,6 +51,36 @@ def test_a_level_without_axial_slice_is_not_present(phantom, landmarks, views):
     assert not crops.present[:2].any()
     assert not crops.images[:2].any()
     assert crops.present[2:].tolist() == [view is not None for view in views[1:] for _ in range(2)]
+
+
+def test_foramina_beyond_the_slices_and_canals_outside_the_frame_are_not_present(phantom, landmarks, views):
+    left = [item for item in phantom.study.slices(SAGITTAL_T1) if item.plane.centre @ LEFT > 8.0]
+    high = [
+        replace(item, plane=replace(item.plane, origin=item.plane.origin + 400 * CRANIAL))
+        for item in phantom.study.slices(SAGITTAL_T2)
+    ]
+    study = Study("1", (Series("1", SAGITTAL_T1, tuple(left)), Series("2", SAGITTAL_T2, tuple(high))))
+    crops = cut_crops(study, landmarks, (None,) * 5)
+    sides = [side for _, side in level_and_side(VIEWS["sagittal_t1"])]
+    assert crops["sagittal_t1"].present.tolist() == [SIDES[side] == "left" for side in sides]
+    assert not crops["sagittal_t2"].present.any()
+    assert not crops["sagittal_t2"].images.any()
+
+
+def test_a_stack_keeps_to_its_series_where_another_lies_between(phantom, landmarks, views):
+    (own,) = phantom.study.series_of(SAGITTAL_T2)
+    step = own.slices[1].plane.origin - own.slices[0].plane.origin
+    between = tuple(
+        replace(item, plane=replace(item.plane, origin=item.plane.origin + 0.3 * step), pixels=0 * item.pixels)
+        for item in own.slices
+    )
+    alone, both = (
+        cut_crops(Study("1", series), landmarks, (None,) * 5)["sagittal_t2"]
+        for series in ((own,), (own, replace(own, series_id="2", slices=between)))
+    )
+    chosen = [level for level in range(5) if both.images[level, 1].any()]  # the others are nearer to the other series
+    assert chosen
+    assert all(np.array_equal(alone.images[level], both.images[level]) for level in chosen)
 
 
 def test_the_right_side_is_the_mirrored_left(crops):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results.pictures import CHART, COLUMN, IMAGES, SAGITTAL, TILE, add_grades, draw_study, picture_path
-from lumbar_kernel.schema import AXIAL_T2, ROWS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.schema import AXIAL_T2, ROWS, SAGITTAL_T1, SAGITTAL_T2, prior
 from lumbar_kernel.study import Study
 
 NOWHERE = (None,) * 5
@@ -71,3 +71,10 @@ def test_another_file_in_the_place_of_a_picture_is_left_alone(tmp_path):
     path.write_bytes(b"no picture")
     add_grades(path, np.full((25, 3), 1 / 3), np.ones(len(ROWS), bool))
     assert path.read_bytes() == b"no picture"
+
+
+def test_an_empty_file_in_the_place_of_a_picture_is_left_alone(tmp_path):
+    path = tmp_path / "1.jpg"
+    path.touch()
+    add_grades(path, prior(), np.ones(25, bool))
+    assert path.read_bytes() == b""

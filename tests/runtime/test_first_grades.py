@@ -22,6 +22,8 @@ def test_a_resumed_run_begins_with_the_grades_that_are_complete(tmp_path):
     config = Config(data=tmp_path, output=tmp_path, resume=True)
     assert previous_grades(config) == {}
     write_submission({"7": third, "8": third}, config.submission_path)
+    assert previous_grades(config) == {}  # of a run that finished
+    config.journal_of(1).touch()
     lines = config.submission_path.read_text().splitlines(keepends=True)
     config.submission_path.write_text("".join(lines[:-1]))
     grades = first_grades(["7", "8", "9"], previous_grades(config))
@@ -32,6 +34,17 @@ def test_a_resumed_run_begins_with_the_grades_that_are_complete(tmp_path):
 
 def test_a_file_that_is_no_submission_is_not_reused(tmp_path, caplog):
     config = Config(data=tmp_path, output=tmp_path, resume=True)
+    config.journal_of(0).touch()
     config.submission_path.write_text("no table")
     assert previous_grades(config) == {}
     assert "cannot be reused" in caplog.text
+
+
+def test_rows_that_are_no_probabilities_are_not_reused(tmp_path, caplog):
+    config = Config(data=tmp_path, output=tmp_path, resume=True)
+    config.journal_of(0).touch()
+    write_submission({"7": prior()}, config.submission_path)
+    head, first, *rest = config.submission_path.read_text().splitlines()
+    config.submission_path.write_text("\n".join([head, first.split(",")[0] + ",0.5,0.3,0.3", *rest]))
+    assert previous_grades(config) == {}
+    assert "do not sum to one" in caplog.text

@@ -43,6 +43,12 @@ def test_pictures_end_before_the_time_of_the_other_files(drawn):
     assert [name for name, _ in names] == ["0", "2"]
 
 
+def test_pictures_of_an_earlier_run_are_removed(drawn):
+    config, *_ = drawn
+    outputs.remove_pictures(config, ["0", "1", "2"])
+    assert [path.name for path in config.pictures_path.iterdir()] == ["3.jpg"]
+
+
 @pytest.mark.parametrize(("html", "gone", "written"), [(True, 0, 1), (False, 0, 0), (True, 99.95, 0)])
 def test_a_page_is_written_where_it_is_wished_and_fits(tmp_path, monkeypatch, html, gone, written):
     calls, clock = [], FakeClock()

@@ -44,3 +44,13 @@ def test_without_room_for_a_block_the_study_travels_whole(studies, monkeypatch):
     study = read_study(studies[1])
     packed, in_block = shared_memory.pack(study, "lumbar_never")
     assert (packed is study, in_block) == (True, False)
+
+
+def test_room_that_others_took_meanwhile_lets_the_study_travel_whole(studies, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shared_memory.os, "posix_fallocate", full)
+    study, name = read_study(studies[1]), f"lumbar_{os.getpid()}_full"
+    assert shared_memory.pack(study, name) == (study, False)
+    assert not (shared_memory.SHARED_FOLDER / name).exists()

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,3 +186,28 @@ def test_a_real_study_is_the_same_through_a_reader_process(tmp_path_factory):
     with StudyLoader([files], workers=1, ahead=0) as reader:
         (result,) = reader
     assert same(result.study, read_study(files))
+
+
+def test_a_study_that_ends_its_thread_is_not_waited_for(studies, monkeypatch):
+    real = study_loader.ReaderProcess.read
+
+    def read(self, files, *, timeout):
+        if files is studies[0]:
+            raise RuntimeError("a bug")
+        return real(self, files, timeout=timeout)
+
+    monkeypatch.setattr(study_loader.ReaderProcess, "read", read)
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+    with StudyLoader(studies, workers=2, ahead=2) as loader:
+        results = list(loader)
+    assert "the reader stopped" in results[0].error
+    assert results[1].study is not None
+
+
+def test_no_pipe_for_a_reader_is_a_lost_reader(monkeypatch):
+    def refuse():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(reader_process, "spawn_context", lambda: SimpleNamespace(Pipe=refuse))
+    with pytest.raises(reader_process.ReaderLostError, match="Too many open files"):
+        reader_process.ReaderProcess()

@@ -23,6 +23,7 @@ from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import submission_text
+from lumbar_kernel.runtime import supervisor
 from lumbar_kernel.schema import ROWS, prior
 from tests.conftest import ROOT, refused_by_schema
 
@@ -294,5 +295,28 @@ def test_a_resumed_run_keeps_grades_while_its_first_submission_grows(archive, tm
     line = next(line for line in text.splitlines() if line.startswith("s8_"))
     changed = f"{line.split(',')[0]},0.2,0.3,0.5"
     config.submission_path.write_text(text.replace(line, changed))
+    config.journal_of(0).touch()  # as an interrupted run leaves it
     predict(dataclasses.replace(config, resume=True), clock=_ticking(0.1))
     assert grades_of(config.submission_path)[line.split(",")[0]] == [0.2, 0.3, 0.5]
+
+
+def test_one_process_writes_grades_as_they_come(dataset, trained, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(supervisor, "write_submission", lambda grades, _: written.append(dict(grades)))
+    monkeypatch.setattr(supervisor, "PUBLISH_EVERY_SECONDS", 0.0)
+    predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, workers=0))
+    changed = [sum(not np.array_equal(grades[key], prior()) for key in grades) for grades in written]
+    assert changed[0] == 0
+    assert 1 in changed
+    assert changed[-1] == 2
+
+
+def test_a_device_that_is_lost_in_one_process_ends_the_run_with_a_report(dataset, trained, tmp_path, monkeypatch):
+    def lose(*_):
+        raise SystemExit("cuda:0 has stopped working")
+
+    monkeypatch.setattr(supervisor, "grade_shard", lose)
+    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, workers=0))
+    assert report.exit_code == EXIT_DEGRADED
+    assert "cuda:0 has stopped working" in report.failures[0].message
+    assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)

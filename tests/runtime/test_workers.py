@@ -153,6 +153,7 @@ def test_workers_that_die_with_their_parent_are_replaced(tmp_path):
     assert sorted(found, key=int) == [str(number) for number in range(8)]
     assert len(done) == 2
     assert any("with the one that forked it" in item.message for item in failures)
+    assert {item.stage for item in failures} == {"start"}  # no stage of the studies at hand is blamed
 
 
 def tells_what_it_shares(_, shard, __, sender, shared):
