@@ -75,6 +75,7 @@ ROOMS = {
             "pipeline",
             "worker_process",
             "fork_server",
+            "supervision",
             "workers",
             "persistent_worker",
             "outputs",

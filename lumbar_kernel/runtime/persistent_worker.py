@@ -14,8 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,8 +30,15 @@ from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Up
 from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
 from lumbar_kernel.runtime.reader_process import ReaderProcess
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 from lumbar_kernel.runtime.study_loader import StudyLoader
+from lumbar_kernel.runtime.supervision import (
+    START_SECONDS,
+    STARTING,
+    STOP_SECONDS,
+    end_with_readers,
+    only_study,
+    rest_of,
+)
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -41,12 +47,7 @@ MAX_LOST = 3
 """A study that has ended so many workers in one stage is graded without that stage; so often may a worker fail to
 start."""
 
-START_SECONDS = 300.0
-"""Time limit for a worker to import torch, start its device and load the weights."""
-
-STOP_SECONDS = 3.0
-
-START, LOAD = "start", "load weights"
+LOADING = "load weights"
 
 Entry = Callable[[Config, str, Connection], None]
 
@@ -136,23 +137,17 @@ class PersistentWorker:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.pid:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.join(STOP_SECONDS)
+        end_with_readers(process)
         if self._pipe is not None:
             self._pipe.close()
-        for block in SHARED_FOLDER.glob(f"lumbar_{process.pid}_*"):
-            block.unlink(missing_ok=True)
 
     def _attempt(self, shard: Shard, outcome: ShardOutcome) -> tuple[Step, Failure] | None:
         """Let the worker grade a shard; returns where and how it was lost, None when it finished."""
         began = self._clock()
-        step = Step(LOAD if self._ready else START, (), {})
+        step = Step(LOADING if self._ready else STARTING, (), {})
         if self._process is None:
             self._start()
-            step = Step(START, (), {})
+            step = Step(STARTING, (), {})
         assert self._pipe is not None
         try:
             self._pipe.send(shard)
@@ -184,7 +179,7 @@ class PersistentWorker:
         if step.stage == WAITING:
             return None
         limit = self._config.study_seconds
-        return max(limit, START_SECONDS) if step.stage in (START, LOAD) else limit
+        return max(limit, START_SECONDS) if step.stage in (STARTING, LOADING) else limit
 
     def _start(self) -> None:
         context = spawn_context()
@@ -208,19 +203,18 @@ class PersistentWorker:
         A process that hung is not tried again, since it would hang for as long once more.
         """
         logger.warning("%s: %s", step.stage, failure.message)
-        only_study = step.studies[0] if len(step.studies) == 1 else None
-        lost[only_study, step.stage] += 1
-        times = lost[only_study, step.stage]
-        if only_study is None and not step.studies and times >= MAX_LOST:
+        study = only_study(step)
+        lost[study, step.stage] += 1
+        times = lost[study, step.stage]
+        if not step.studies and times >= MAX_LOST:
             msg = f"{times} workers in turn were lost in stage {step.stage!r} on {self.device}: {failure.message}"
             raise WorkerStartError(msg)
-        given_up = dict(shard.given_up)
-        if only_study is not None:
-            text = f"{failure.message}, {times} times in all" if times > 1 else failure.message
-            outcome.lost[only_study] = Failure(step.stage, failure.type, text)
-            if times >= MAX_LOST or failure.type == "ProcessHung":
-                given_up[only_study, step.stage] = outcome.lost[only_study]
-        return replace(shard, resume=True, one_at_a_time=True, given_up=given_up)
+        if study is None:
+            return rest_of(shard, without={})
+        text = f"{failure.message}, {times} times in all" if times > 1 else failure.message
+        outcome.lost[study] = Failure(step.stage, failure.type, text)
+        last = times >= MAX_LOST or failure.type == "ProcessHung"
+        return rest_of(shard, without={(study, step.stage): outcome.lost[study]} if last else {})
 
 
 def _add_seconds(outcome: ShardOutcome, step: Step, seconds: float) -> None:
@@ -242,7 +236,7 @@ def persistent_worker_process(config: Config, device: str, pipe: Connection) -> 
     spare: list[ReaderProcess] = []
     with one_thread():
         shard: Shard = pipe.recv()
-        pipe.send(Step(LOAD, (), {}))
+        pipe.send(Step(LOADING, (), {}))
         with collection_paused():
             models, failed = load_models(config.weights, device)
         pipe.send(Ready(str(models.device), models.manifest.sha256, failed))

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing.connection
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -28,25 +25,26 @@ from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
 from lumbar_kernel.runtime.sharding import pictured, shards
-from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
+from lumbar_kernel.runtime.supervision import (
+    START_SECONDS,
+    STARTING,
+    STOP_SECONDS,
+    end_with_readers,
+    only_study,
+    rest_of,
+)
 from lumbar_kernel.runtime.worker_process import networks_to_share, run_alone, worker_process
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 300.0
-"""Time limit for a worker to import torch, start its device and load the weights."""
-
 AHEAD_OF_ACCELERATORS = 2
 """Fewest studies that are read ahead for a worker of an accelerator, so that it need not wait after it has graded."""
 
-STOP_SECONDS = 3.0
 MIN_PATIENCE = 0.1
 
 MAX_LOST = 4
 """A stage that has ended or hung this many workers is skipped for all studies."""
-
-STARTING = "start"
 
 GRADING: Fork[Any] = Fork(load=networks_to_share, entry=worker_process)
 """What the workers of a run share and do."""
@@ -213,14 +211,8 @@ class WorkerPool:
         self._seconds.update(worker.step.seconds)
         process = worker.process
         process.join(self._patience() if patience is None else patience)
-        if process.pid:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # its readers too, which may hang and outlive it
-        process.kill()
-        process.join(self._patience())  # with a time limit: a driver may keep even a killed process
+        end_with_readers(process, seconds=self._patience())
         worker.receiver.close()
-        for block in SHARED_FOLDER.glob(f"lumbar_{process.pid}_*"):
-            block.unlink(missing_ok=True)
 
     def _replace(self, worker: _Worker, kind: str, reason: str) -> None:
         """Record how a worker was lost, and queue the rest of its shard."""
@@ -233,16 +225,14 @@ class WorkerPool:
         logger.warning("%s: %s", stage, text)
         self.failures.append(failure)
         self._lost[stage] += 1
-        only_study = studies[0] if len(studies) == 1 else None
-        given_up = dict(worker.shard.given_up)
-        if only_study is not None:
-            given_up[only_study, stage] = failure
+        study = only_study(worker.step)
+        without: dict[tuple[str | None, str], Failure] = {} if study is None else {(study, stage): failure}
         too_many = self._lost[stage] >= MAX_LOST
-        if self._config.strict or (too_many and (not studies or (None, stage) in given_up)):
+        if self._config.strict or (too_many and (not studies or (None, stage) in worker.shard.given_up)):
             return
         if too_many:
-            given_up[None, stage] = Failure(stage, kind, f"{self._lost[stage]} processes were lost in this stage")
-        self._waiting.append(replace(worker.shard, resume=True, one_at_a_time=True, given_up=given_up))
+            without[None, stage] = Failure(stage, kind, f"{self._lost[stage]} processes were lost in this stage")
+        self._waiting.append(rest_of(worker.shard, without=without))
         if worker.shard.device == CPU or not (self._running or self._free):
             self._free.append(CPU)
         self._start_waiting()
