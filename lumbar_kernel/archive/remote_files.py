@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lumbar_kernel.archive.storage import Folder, stays_below
+from lumbar_kernel.dicom.element_walk import HEAD_BYTES
 from lumbar_kernel.dicom.folders import has_dicom_suffix
-from lumbar_kernel.dicom.identity import HEAD_BYTES, FileIdentity, careful_identity, quick_identity
+from lumbar_kernel.dicom.identity import FileIdentity, careful_identity, quick_identity
 from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, starts_like_dicom
 from lumbar_kernel.study import StudyFiles
 

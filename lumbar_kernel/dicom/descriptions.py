@@ -18,6 +18,9 @@ MIN_STIR_MS, MAX_STIR_MS = 80.0, 350.0
 IN_PHASE, WATER, OPPOSED, FAT = "in phase", "water", "opposed phase", "fat"
 """The images of a Dixon sequence."""
 
+_UNWEIGHTED = r"^(?!.*(t[12](?![0-9])|stir|tirm|(?<![a-z])(pd|tse|(fr)?fse)(?![a-z])))"
+"""Beginning of patterns for descriptions without weighting or spin echo: `T2 ASSET` is a series, `ASSET` calibrates."""
+
 _NO_ROLE_WORDS = {
     "a localiser": re.compile(
         r"lo[ck]ali[sz]|locator|scout|survey|three.?plane|3.?(pl|plane|ebenen)(?![a-z])|topogram|[üu]e?bersicht"
@@ -25,15 +28,16 @@ _NO_ROLE_WORDS = {
         r"|(?<![a-z])(loc|lok)(?![a-z])|обзор|локал|定位|位置決め"
     ),
     "a calibration scan": re.compile(
-        r"cal[ií]b|kalib|ref(erence)?.?scan|(?<![a-z])(cal|asset|shim|coca)(?![a-z])|sense.?ref|coil.?(survey|sens)"
-        r"|(field|b[01]).?map|prescan|校正"
+        r"cal[ií]b|kalib|ref(erence)?.?scan|(?<![a-z])(cal|coca)(?![a-z])|sense.?ref|coil.?(survey|sens)"
+        rf"|(field|b[01]).?map|prescan|校正|{_UNWEIGHTED}.*(?<![a-z])(asset|shim)(?![a-z])"
     ),
     "diffusion": re.compile(
         r"diffu|difus|tracew?(?![a-z])|ep2d|(?<![a-z0-9])b\d{3,4}(?!\d)|(?<![a-z])(dwi|dti|diff|e?d?adc|dwibs)(?![a-z])"
     ),
     "a map": re.compile(
         r"(?<![a-z])[tr][12](\*|star|.rho)?[ _*-]*(map|karte|carte|mapa)|mapping|mapit|fat.?frac"
-        r"|(?<![a-z])(pdff|ff%?)(?![a-z])|fett.?fraktion|perfusion|(?<![a-z])(fa|phase) ?map"
+        r"|(?<![a-z])(pdff(?![a-z])|ff ?%)|fett.?fraktion|perfusion|(?<![a-z])(fa|ff|phase) ?map"
+        rf"|(^(?=.*(dixon|ideal))|{_UNWEIGHTED}).*(?<![a-z])ff(?![a-z])"
     ),
     "a subtraction": re.compile(r"subtra|subtrak|sustrac|sottraz|(?<![a-z])sub$"),
     "a projection or angiography": re.compile(r"myelo|mielo|angio|(?<![a-z])(mip|mra|tof)(?![a-z])"),
@@ -106,8 +110,12 @@ _DIXON_NAMES = {
 }
 
 _LUMBAR = re.compile(
-    r"lumb|lomb|(?<![a-z])(lws|lwk|lsp|ls|lwz|l5|s1|l ?spine|ls ?spine|lendenwirbel|lwervel)(?![a-z])|sacroil.*lumb|腰"
+    r"lumb|lomb|(?<![a-z])(lws|lwk|lsp|ls|lwz|l5|s1|l ?spine|l[ /]?s[ /]?spine|lendenwirbel|lwervel)(?![a-z])"
+    r"|(?<![a-z])(l[1-5]|(th?|d)1[0-2])[^a-z]*(to|bis|à|al)?[^a-z]*(sa[ck]r|co[ck]|stei|kreuzb)|sacroil.*lumb|腰"
 )
+_NEIGHBOUR = "the pelvis or sacrum"
+"""The region that lumbar slices show in part, so that BodyPartExamined may name it for the lumbar spine."""
+
 _REGIONS = {
     "the cervical spine": re.compile(
         r"cervi[ck]|zervik|(?<![a-z])(hws|hwk|cwk|c ?spine|csp)(?![a-z])|halswirbel|cervc|頚"
@@ -121,7 +129,10 @@ _REGIONS = {
         r"(?<![a-z])(knee|knie|genou|rodilla|ginocchio|joelho|shoulder|schulter|[ée]paule|hombro|spalla|ombro|ankle|elbow"
         r"|wrist|hand|foot|fuss|pied|hip|h[üu]fte|hanche|cadera|femur|thigh|calf|leg|arm|extremity)(?![a-z])"
     ),
-    "the sacroiliac joints": re.compile(r"(?<![a-z])(isg|sij|si ?joints?)(?![a-z])|sacro.?iliac|iliosa[ck]ral"),
+    "the sacroiliac joints": re.compile(r"(?<![a-z])(isg|sij|si ?joints?)(?![a-z])|sacro.?ilia[ckq]|iliosa[ck]ral"),
+    _NEIGHBOUR: re.compile(
+        r"(?<![a-z])(pelvi[cs]|pelve|becken|bassin|bacino|sa[ck]rum|sacro|kreuzbein|stei(ß|ss)bein|co[ck]{1,2}[iy][gx]|coxis)"
+    ),
     "the breast, heart or prostate": re.compile(r"(?<![a-z])(breast|mamma|heart|cardiac|prostat[ae])(?![a-z])"),
 }
 """Other regions of the body, in descriptions and in BodyPartExamined."""
@@ -207,16 +218,33 @@ def is_derived(header: SliceHeader) -> bool:
 
 def other_region(header: SliceHeader) -> str | None:
     """The region of the body other than the lumbar spine that a header names, with the element; None for none."""
-    words = header.series_description.lower().replace("_", " ").replace("-", " ")
+    words = _words(header)
     if _LUMBAR.search(words):
         return None
     if (named := _region(words)) is not None:
         return f"{named} by SeriesDescription"
-    part = header.body_part.lower().replace("_", " ")
-    part = re.sub(r"^([cts])spine", r"\1 spine", part)
-    if _LUMBAR.search(part) or (named := _region(part)) is None:
+    part = _body_part(header)
+    if _LUMBAR.search(part) or (named := _region(part)) in (None, _NEIGHBOUR):
         return None
     return f"{named} by BodyPartExamined {header.body_part}"
+
+
+def described_as_lumbar(header: SliceHeader) -> bool:
+    """Whether SeriesDescription names the lumbar spine."""
+    return bool(_LUMBAR.search(_words(header)))
+
+
+def examined_as_lumbar(header: SliceHeader) -> bool:
+    """Whether BodyPartExamined names the lumbar spine."""
+    return bool(_LUMBAR.search(_body_part(header)))
+
+
+def _words(header: SliceHeader) -> str:
+    return header.series_description.lower().replace("_", " ").replace("-", " ")
+
+
+def _body_part(header: SliceHeader) -> str:
+    return re.sub(r"^([cts])spine", r"\1 spine", header.body_part.lower().replace("_", " "))
 
 
 def _region(words: str) -> str | None:

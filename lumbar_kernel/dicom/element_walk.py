@@ -6,6 +6,7 @@ Whatever is unusual (another byte order, tags out of order, no prefix, an unknow
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from dataclasses import dataclass
 Elements = dict[int, tuple[bytes, bytes]]
 """Tag → VR (empty in implicit files) and value as stored, empty for a sequence."""
 
+HEAD_BYTES = (1 << 13, 1 << 18)
+"""First bytes of a file that are looked at; the second try is for headers with long private elements."""
+
 PREFIX, META = 128, 132
-STORED_CLASS, TRANSFER_SYNTAX = 0x00020002, 0x00020010
+STORED_CLASS, TRANSFER_SYNTAX, CHARACTER_SET = 0x00020002, 0x00020010, 0x00080005
 FLOAT_PIXELS, PIXEL_DATA = 0x7FE00008, 0x7FE00010
 IMPLICIT = b"1.2.840.10008.1.2"
 OTHER_ENCODINGS = (b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99")
@@ -23,6 +27,10 @@ OTHER_ENCODINGS = (b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99")
 SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """VRs with lengths of two and of four bytes (DICOM PS3.5, 7.1.2)."""
+
+CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*\0?")
+PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
+"""ASCII that every character set of DICOM reads alike, without backslash and tilde, which Japanese ones replace."""
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD

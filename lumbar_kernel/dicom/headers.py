@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.elements import frame_count, number, text, texts, transfer_syntax, upper_values
 from lumbar_kernel.dicom.ordinary import ordinary_header
-from lumbar_kernel.dicom.safe_open import open_header, reading, refusal
+from lumbar_kernel.dicom.safe_open import open_header, read_each, reading, refusal
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import SlicePlane
 
@@ -32,6 +33,8 @@ FARTHEST_MM = 10_000.0
 """Largest distance of a slice from the isocentre; no scanner's table moves as far."""
 
 
+FAILURE = "the header cannot be read"
+
 UNIT_TOLERANCE = 0.01
 """Tolerance of direction cosines in length and angle; some writers round them to three digits."""
 
@@ -39,7 +42,7 @@ SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 DIRECTORY = "1.2.840.10008.1.3.10"
 
 HEADER_TAGS = [
-    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
+    "SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
     "ImageType", "DiffusionBValue", "BodyPartExamined", "SequenceName", "PulseSequenceName", "ScanOptions",
     "ContrastBolusAgent", "SeriesNumber", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime",
     "ContentDate", "ContentTime",
@@ -58,10 +61,8 @@ class SliceHeader:
     Attributes:
         path: the file.
         frame: index of the frame in a multi-frame file, None in a classic one.
-        study_uid: StudyInstanceUID, empty when absent.
         series_uid: SeriesInstanceUID, empty when absent.
         series_description: SeriesDescription, else ProtocolName, else empty.
-        modality: Modality, empty when absent.
         plane: position of the slice, with its matrix.
         instance_number: InstanceNumber (frame number in a multi-frame file), else the number that ends the file name.
         echo_time: ms.
@@ -81,10 +82,8 @@ class SliceHeader:
 
     path: Path
     frame: int | None
-    study_uid: str
     series_uid: str
     series_description: str
-    modality: str
     plane: SlicePlane
     instance_number: int | None
     echo_time: float | None
@@ -103,14 +102,23 @@ class SliceHeader:
 
 
 def read_headers(path: Path) -> tuple[SliceHeader, ...]:
-    """The headers of all slices in a file, one for a classic file, one per frame for an enhanced one.
+    """The headers of all slices in a file that have one: one for a classic file, one per frame for an enhanced one.
 
     Raises:
-        DicomError: the file is not an MR image with a position in the patient; the message gives the reason.
+        DicomError: no slice is an MR image with a position in the patient; the message gives the reason.
+    """
+    return tuple(item for item in try_headers(path) if isinstance(item, SliceHeader))
+
+
+def try_headers(path: Path) -> list[SliceHeader | DicomError]:
+    """The headers of a file as `read_headers` gives them, and in the place of a frame without one the reason.
+
+    Raises:
+        DicomError: as `read_headers`.
     """
     if header := _ordinary(path):
-        return (header,)
-    with reading(path, "the header cannot be read"):
+        return [header]
+    with reading(path, FAILURE):
         dataset, has_pixels = open_header(path, tags=HEADER_TAGS)
         _check_kind(dataset, path, has_pixels=has_pixels)
         _check_matrix(dataset, path)
@@ -119,14 +127,15 @@ def read_headers(path: Path) -> tuple[SliceHeader, ...]:
         if not groups and not shared:
             if frame_count(dataset) > 1:
                 raise refusal(path, f"its {frame_count(dataset)} frames have no positions of their own")
-            return (_header(dataset, path, None, ()),)
+            return [_header(dataset, path, None, ())]
         common = tuple(shared[:1])
         if len(groups) < frame_count(dataset) and frame_count(dataset) > 1:
             raise refusal(path, f"it has {frame_count(dataset)} frames but functional groups for {len(groups)}")
-        return tuple(
-            _header(dataset, path, frame, (*groups[frame : frame + 1], *common))
+        frames = [
+            partial(_header, dataset, path, frame, (*groups[frame : frame + 1], *common))
             for frame in range(frame_count(dataset))
-        )
+        ]
+    return read_each(path, FAILURE, enumerate(frames))
 
 
 def _ordinary(path: Path) -> SliceHeader | None:
@@ -135,7 +144,7 @@ def _ordinary(path: Path) -> SliceHeader | None:
     if dataset is None or any(keyword in dataset for keyword in SEQUENCES):
         return None
     try:
-        with reading(path, "the header cannot be read"):
+        with reading(path, FAILURE):
             if frame_count(dataset) != 1:
                 return None
             _check_kind(dataset, path, has_pixels=True)
@@ -184,10 +193,8 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
     return SliceHeader(
         path=path,
         frame=frame,
-        study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         series_description=text(dataset, "SeriesDescription") or text(dataset, "ProtocolName"),
-        modality=text(dataset, "Modality"),
         plane=_plane(
             path,
             position=find("PlanePositionSequence", "ImagePositionPatient"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydicom.multival import MultiValue
 
-from lumbar_kernel.dicom.element_walk import leading_elements
+from lumbar_kernel.dicom.element_walk import CHARACTER_SET, CHARACTER_SETS, HEAD_BYTES, PLAIN, leading_elements
 from lumbar_kernel.dicom.elements import text
 from lumbar_kernel.dicom.safe_open import open_header, read_head, reading, starts_like_dicom
 from lumbar_kernel.errors import DicomError
@@ -29,18 +29,11 @@ TEXTS = {
 }
 """The text elements of an identity with their VRs."""
 
-CHARACTER_SET, DIRECTORY_RECORDS, ROWS = 0x00080005, 0x00041220, 0x00280010
+DIRECTORY_RECORDS, ROWS = 0x00041220, 0x00280010
 WANTED = frozenset({*TEXTS, CHARACTER_SET, DIRECTORY_RECORDS, ROWS})
 KEYWORDS = [*(keyword for keyword, _ in TEXTS.values()), "DirectoryRecordSequence", "Rows"]
 
 NUMBERS = re.compile(rb"[0-9+.eE\\ -]*\0?")
-PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
-"""ASCII that every character set of DICOM reads alike, without backslash and tilde, which Japanese ones replace."""
-
-CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*\0?")
-
-HEAD_BYTES = (1 << 13, 1 << 18)
-"""First bytes of a file that are looked at; the second try is for headers with long private elements."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from lumbar_kernel.dicom.element_walk import (
+    CHARACTER_SET,
+    CHARACTER_SETS,
+    HEAD_BYTES,
+    PLAIN,
     STORED_CLASS,
     TRANSFER_SYNTAX,
     UNDEFINED,
@@ -30,16 +34,8 @@ from lumbar_kernel.dicom.element_walk import (
 from lumbar_kernel.dicom.rle import decode_frame
 from lumbar_kernel.dicom.safe_open import SIZE_LIMIT, read_part
 
-HEAD_BYTES = (1 << 13, 1 << 18)
-"""First bytes of a file in which its pixels should begin; the second try is for long private elements."""
-
 LITTLE_ENDIAN = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1")
 RLE = b"1.2.840.10008.1.2.5"
-
-CHARACTER_SET = 0x00080005
-CHARACTER_SETS = re.compile(rb"(?:ISO[_ ](?:2022 )?IR[ 0-9]+|GBK|GB18030|[\\ ])*\0?")
-PLAIN = re.compile(rb"[ -\[\]-}]*\0?")
-"""ASCII that every character set of DICOM reads alike, without backslash and tilde, which Japanese ones replace."""
 
 CODES = re.compile(rb"[ -}]*\0?")
 DECIMALS = re.compile(rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *")

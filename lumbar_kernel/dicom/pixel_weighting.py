@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.dicom.descriptions import T1, T2
-from lumbar_kernel.geometry import unit
+from lumbar_kernel.geometry import SlicePlane, unit
+from lumbar_kernel.resampling import PixelGrid, upright_axes
 from lumbar_kernel.study import Slice
 
 GRID_MM = 1.5
@@ -99,12 +100,7 @@ def _mean_band(slices: Sequence[Slice], others: Sequence[Slice] | None) -> float
 
 
 def _slice_band(item: Slice, others: Sequence[Slice] | None) -> float | None:
-    height, width = item.plane.extent_mm
-    steps = [
-        np.arange(0, height, GRID_MM) / item.plane.row_spacing,
-        np.arange(0, width, GRID_MM) / item.plane.column_spacing,
-    ]
-    points = item.plane.to_mm(np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1))
+    points = _upright_points(item.plane)
     image, inside = _sample(item, points)
     if others is not None:
         nearest = min(others, key=lambda other: abs(float(other.plane.distance(item.plane.centre))))
@@ -116,6 +112,22 @@ def _slice_band(item: Slice, others: Sequence[Slice] | None) -> float | None:
     difference = image if others is None else image - _normalised(second, inside)
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     return _band_contrast(difference[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+
+
+def _upright_points(plane: SlicePlane) -> NDArray[np.float64]:
+    """Points of a sagittal slice every `GRID_MM`, (rows, columns, 3) mm LPS: the canal runs along columns.
+
+    A file may store its slices transposed, with the canal along the image's rows.
+    """
+    down, right = upright_axes(plane, sagittal=True)
+    height, width = plane.extent_mm
+    if abs(down @ plane.row_direction) > abs(down @ plane.column_direction):
+        height, width = width, height
+    rows, columns = plane.shape
+    corners = plane.to_mm(np.array([[0, 0], [0, columns - 1], [rows - 1, 0], [rows - 1, columns - 1]]))
+    corner = corners[np.argmin(corners @ (down + right))]
+    shape = int(np.ceil(height / GRID_MM)), int(np.ceil(width / GRID_MM))
+    return PixelGrid(corner, down, right, GRID_MM, shape).to_mm(np.moveaxis(np.indices(shape, np.float64), 0, -1))
 
 
 def _sample(item: Slice, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

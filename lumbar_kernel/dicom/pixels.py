@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 from lumbar_kernel.dicom.elements import frame_count, number
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.ordinary import ordinary_pixels
-from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, reading, refusal
+from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, read_each, reading, refusal
 from lumbar_kernel.errors import DicomError
 
 ALWAYS_DECODED = ("RLE", "Explicit VR", "Implicit VR", "Deflated Explicit VR")
 """Starts of the names of transfer syntaxes that need no decoder besides pydicom."""
+
+USUAL_VALUES = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
+"""Of grey images without a sign, which nearly all MR images are."""
 
 ENCODED_SPARE = 1 << 16
 """Bytes that an encoding may add to a small image."""
@@ -35,7 +39,22 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
         One (rows, columns) float32 array per header, rescaled; bright means a strong signal.
 
     Raises:
-        DicomError: the pixels cannot be decoded or do not match the header.
+        DicomError: the pixels of any of them cannot be decoded or do not match its header.
+        ValueError: the headers are of different files.
+    """
+    pixels = []
+    for item in try_frames(headers):
+        if isinstance(item, DicomError):
+            raise item
+        pixels.append(item)
+    return pixels
+
+
+def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | DicomError]:
+    """The pixels as `read_frames` gives them, and in the place of a slice that cannot be read the reason.
+
+    Raises:
+        DicomError: none of the slices can be read.
         ValueError: the headers are of different files.
     """
     path = headers[0].path
@@ -48,10 +67,13 @@ def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
     with reading(path, failure):
         dataset = open_whole(path)
         assume_transfer_syntax(dataset)
+        _assume_plain_grey(dataset, path)
         _check_encoding(dataset, path)
         stored = _stored_values(dataset)
-        frames = stored[None] if stored.ndim == 2 else stored
-        return [_frame_pixels(dataset, frames, header) for header in headers]
+    frames = stored[None] if stored.ndim == 2 else stored
+    return read_each(
+        path, failure, [(header.frame, partial(_frame_pixels, dataset, frames, header)) for header in headers]
+    )
 
 
 def _ordinary(header: SliceHeader) -> NDArray[np.float32] | None:
@@ -75,9 +97,23 @@ def remedy(transfer_syntax: str) -> str:
     return "convert them to RLE or uncompressed, which always can be"
 
 
+def _assume_plain_grey(dataset: Any, path: Path) -> None:
+    """Give a file the usual values of what an anonymiser stripped, or pydicom refuses to decode it."""
+    native, stored = _native_bytes(dataset), len(dataset.get("PixelData") or b"")
+    uncompressed = not dataset.file_meta.TransferSyntaxUID.is_compressed  # decoders see colours by themselves
+    if uncompressed and not dataset.get("SamplesPerPixel") and stored >= 3 * native:
+        raise refusal(path, f"no SamplesPerPixel and {stored} bytes for a grey image of {native}: a colour image")
+    for keyword, usual in USUAL_VALUES.items():
+        if not dataset.get(keyword):
+            setattr(dataset, keyword, usual)
+    if not dataset.get("BitsStored"):
+        highest = dataset.get("HighBit")
+        dataset.BitsStored = dataset.BitsAllocated if highest is None else highest + 1
+
+
 def _check_encoding(dataset: Any, path: Path) -> None:
     """Refuse compressed pixels that are longer than twice what they unpack to, or of another matrix: bombs."""
-    native = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) * int(dataset.BitsAllocated) // 8
+    native = _native_bytes(dataset)
     encoded = len(dataset.get("PixelData") or b"")
     if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + ENCODED_SPARE:
         raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
@@ -85,6 +121,11 @@ def _check_encoding(dataset: Any, path: Path) -> None:
     shape = _stream_shape(dataset.get("PixelData") or b"") if syntax.startswith(JPEG_FAMILY) else None
     if shape not in (None, (dataset.Rows, dataset.Columns)):
         raise refusal(path, f"its pixels are a picture of {shape}, its header gives {dataset.Rows} × {dataset.Columns}")
+
+
+def _native_bytes(dataset: Any) -> int:
+    """Length of the pixels of a grey image once unpacked."""
+    return int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) * int(dataset.BitsAllocated) // 8
 
 
 def _stream_shape(encoded: bytes) -> tuple[int, int] | None:
@@ -135,7 +176,7 @@ def _frame_pixels(dataset: Any, frames: NDArray[Any], header: SliceHeader) -> ND
     index = header.frame or 0
     if index >= len(frames) or frames[index].shape != header.plane.shape:
         shape = "×".join(map(str, frames.shape))
-        raise refusal(header.path, f"decoded to {shape}, the header of frame {index} gives {header.plane.shape}")
+        raise refusal(header.path, f"decoded to {shape}, its header gives {header.plane.shape}")
     slope, intercept = _rescale(dataset, index)
     pixels: NDArray[np.float32] = frames[index].astype(np.float32)
     as_stored = (slope, intercept) == (1.0, 0.0)

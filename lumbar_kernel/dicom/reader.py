@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.dicom.descriptions import T1, T2
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.pixel_weighting import axial_weightings, sagittal_weightings
-from lumbar_kernel.dicom.pixels import read_frames
+from lumbar_kernel.dicom.pixels import try_frames
 from lumbar_kernel.dicom.roles import Weighting
 from lumbar_kernel.dicom.safe_open import refusal
 from lumbar_kernel.dicom.selection import Choice, choose
@@ -181,14 +181,20 @@ def _within_limit(headers: Sequence[SliceHeader], problems: list[str], *, limit:
 
 
 def _decode(headers: Sequence[SliceHeader], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:
-    """Pixels by header, every file decoded once; files that fail are reported and left out."""
+    """Pixels by header, every file decoded once; files and frames that fail are reported and left out."""
     by_file: dict[Path, list[SliceHeader]] = {}
     for header in headers:
         by_file.setdefault(header.path, []).append(header)
     pixels: dict[SliceHeader, NDArray[np.float32]] = {}
     for frames in by_file.values():
         try:
-            pixels.update(zip(frames, read_frames(frames), strict=True))
+            found = try_frames(frames)
         except DicomError as error:
             problems.append(str(error))
+            continue
+        for header, item in zip(frames, found, strict=True):
+            if isinstance(item, DicomError):
+                problems.append(str(item))
+            else:
+                pixels[header] = item
     return pixels

@@ -70,9 +70,9 @@ def slice_planes(headers: Sequence[SliceHeader], *, declared: Plane | None = Non
 
 
 def _by_tilt(planes: Sequence[Plane], plane: SlicePlane) -> Plane:
-    if tuple(planes) == (Plane.CORONAL, Plane.AXIAL) and posterior_direction(plane.normal) @ CRANIAL > 0:
-        return Plane.AXIAL
-    return planes[0]
+    if {*planes} != {Plane.CORONAL, Plane.AXIAL}:
+        return planes[0]
+    return Plane.AXIAL if posterior_direction(plane.normal) @ CRANIAL > 0 else Plane.CORONAL
 
 
 def main_weighting(headers: Sequence[SliceHeader]) -> Weighting:

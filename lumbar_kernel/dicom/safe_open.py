@@ -9,10 +9,10 @@ import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -20,6 +20,8 @@ from pydicom.filereader import read_dataset, read_partial
 
 from lumbar_kernel.dicom.archives import read_beginning, shown_name
 from lumbar_kernel.errors import DicomError
+
+T = TypeVar("T")
 
 READ_ERRORS: tuple[type[Exception], ...] = (
     BytesLengthException,
@@ -41,11 +43,11 @@ READ_ERRORS: tuple[type[Exception], ...] = (
 )
 """What pydicom and its decoders raise on files that are broken, foreign or in an unsupported encoding."""
 
-SIZE_LIMIT = 1 << 28
-"""Most bytes of a file, packed and unpacked: 512 frames of 512 × 512 with two bytes each."""
-
 HEADER_LIMIT = 1 << 24
 """Most bytes before the pixels: functional groups of 512 frames with 32 KiB each. Two million elements take 3 s."""
+
+SIZE_LIMIT = (1 << 28) + HEADER_LIMIT
+"""Most bytes of a file, packed and unpacked: 512 frames of 512 × 512 with two bytes each, and their header."""
 
 ITEM = b"\xfe\xff\x00\xe0"
 ITEM_LIMIT = 1 << 18
@@ -72,6 +74,29 @@ def reading(path: Path, failure: str) -> Iterator[None]:
     except _decoder_errors() as error:
         detail = " ".join(str(error).split())[:200]
         raise refusal(path, f"{failure}: {detail or type(error).__name__}") from error
+
+
+def read_each(path: Path, failure: str, reads: Iterable[tuple[int | None, Callable[[], T]]]) -> list[T | DicomError]:
+    """What can be read of each of several frames of a file, or why it cannot.
+
+    Args:
+        path: the file.
+        failure: what has failed where pydicom raises.
+        reads: index of each frame, None in a file without frames, and what reads it.
+
+    Raises:
+        DicomError: none can be read; the reason of the first.
+    """
+    found: list[T | DicomError] = []
+    for frame, read in reads:
+        try:
+            with reading(path, failure):
+                found.append(read())
+        except DicomError as error:
+            found.append(error if frame is None else DicomError(f"{error} (frame {frame + 1})"))
+    if isinstance(found[0], DicomError) and all(isinstance(item, DicomError) for item in found):
+        raise found[0]
+    return found
 
 
 def _decoder_errors() -> tuple[type[Exception], ...]:

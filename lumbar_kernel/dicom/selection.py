@@ -17,7 +17,9 @@ from lumbar_kernel.dicom.descriptions import (
     IN_PHASE,
     OPPOSED,
     WATER,
+    described_as_lumbar,
     dixon_image,
+    examined_as_lumbar,
     has_contrast_agent,
     is_derived,
     is_fat_suppressed,
@@ -48,6 +50,12 @@ APART_MM = 15.0
 
 STATION_OVERLAP = 0.5
 """Overlap in height, of the smaller frame, below which two sagittal series show different stations of the spine."""
+
+SMALL_SHARE = 0.5
+"""Share of the most slices and of the widest extent; a series below both is taken for a scout, not for a station.
+
+Slices alone would not do: those of a volume are many and thin.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +92,7 @@ def choose(candidates: Sequence[tuple[Stack, str]]) -> tuple[Choice, ...]:
 
 def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
     """The best series of a role, those of its contrast or far from it that show other places, and the others."""
-    others = _other_stations(stacks) if role != AXIAL_T2 else {}
+    others = _other_stations(stacks, role) if role != AXIAL_T2 else {}
     choices = [Choice(stack, role, False, reason) for stack, reason in others.items()]
     contrasts = {stack: _contrast(stack, role) for stack in stacks if stack not in others}
     ranks = {stack: _rank(stack, contrasts, role) for stack in contrasts}
@@ -227,23 +235,39 @@ def _same_place(one: SlicePlane, other: SlicePlane, reach: float) -> bool:
     return abs(along) < reach and within < 0.5 * min(one.extent_mm)
 
 
-def _other_stations(stacks: Sequence[Stack]) -> dict[Stack, str]:
-    """The sagittal series that lie above the lowest one: other stations of a whole spine."""
+def _other_stations(stacks: Sequence[Stack], role: str) -> dict[Stack, str]:
+    """The sagittal series at other heights than the lumbar one: stations of a whole spine, the pelvis, scouts."""
     free = [stack for stack in stacks if not stack.from_table]
     reach = {stack: heights(stack.middle.plane) for stack in free}
+    ranks = {stack: _station_rank(stack, free, role) for stack in free}
     others: dict[Stack, str] = {}
     for stack in free:
-        low, high = reach[stack]
-        below = [
-            other
-            for other, (bottom, top) in reach.items()
-            if bottom < low and min(high, top) - low < STATION_OVERLAP * min(high - low, top - bottom)
-        ]
-        if below:
-            lowest = min(below, key=lambda other: reach[other][0])
-            shift = low - reach[lowest][0]
-            others[stack] = f"a station of the spine {shift:.0f} mm above {_called(lowest)}, which is read"
+        better = [other for other in free if _are_apart(reach[stack], reach[other]) and ranks[other] < ranks[stack]]
+        if better:
+            lumbar = min(better, key=lambda other: ranks[other])
+            shift = reach[stack][0] - reach[lumbar][0]
+            side = "above" if shift > 0 else "below"
+            others[stack] = f"a station of the spine {abs(shift):.0f} mm {side} {_called(lumbar)}, which is read"
     return others
+
+
+def _are_apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two ranges of heights overlap too little to show the same part of the spine."""
+    overlap = min(one[1], other[1]) - max(one[0], other[0])
+    return overlap < STATION_OVERLAP * min(one[1] - one[0], other[1] - other[0])
+
+
+def _station_rank(stack: Stack, others: Sequence[Stack], role: str) -> tuple[float, ...]:
+    """Sort key of series at different heights, the lumbar station first: by name, then a proper series, then lowest."""
+    headers = stack.headers
+    fullest, widest = max(len(other.headers) for other in others), max(_extent([other], role) for other in others)
+    is_small = len(headers) < SMALL_SHARE * fullest and _extent([stack], role) < SMALL_SHARE * widest
+    return (
+        not _most(headers, described_as_lumbar),
+        not _most(headers, examined_as_lumbar),
+        is_small or _is_scout(stack) or _most(headers, is_single_shot) or _most(headers, is_derived),
+        heights(stack.middle.plane)[0],
+    )
 
 
 def heights(plane: SlicePlane) -> tuple[float, float]:

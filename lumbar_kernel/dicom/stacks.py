@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from lumbar_kernel.dicom.descriptions import dixon_image, other_region
-from lumbar_kernel.dicom.headers import SliceHeader, read_headers
+from lumbar_kernel.dicom.headers import SliceHeader, try_headers
 from lumbar_kernel.dicom.ordering import ordered, without_duplicates
 from lumbar_kernel.dicom.roles import (
     Weighting,
@@ -127,9 +127,12 @@ def _headers(series: SeriesFiles, problems: list[str]) -> list[SliceHeader]:
     headers: list[SliceHeader] = []
     for path in series.paths:
         try:
-            headers += read_headers(path)
+            found = try_headers(path)
         except DicomError as error:
             problems.append(str(error))
+            continue
+        headers += [item for item in found if isinstance(item, SliceHeader)]
+        problems += [str(item) for item in found if isinstance(item, DicomError)]
     return headers
 
 

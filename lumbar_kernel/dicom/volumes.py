@@ -60,7 +60,7 @@ def source_of_axials(choices: Sequence[Choice]) -> Stack | None:
         stack = choice.stack
         across = [float(header.plane.centre @ LEFT) for header in stack.headers]
         low, high = heights(stack.middle.plane)
-        at_lumbar_height = choice.read or low < bottom + (high - low) / 2
+        at_lumbar_height = choice.read or abs(low - bottom) < (high - low) / 2
         if is_volume(stack.headers) and np.ptp(across) >= MIN_WIDTH_MM and at_lumbar_height:
             return stack
     return None
@@ -82,14 +82,19 @@ def is_averaged(stack: Stack) -> bool:
 def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
     """The slices of a sagittal volume averaged to about `SLAB_MM`, each with the number of its middle slice.
 
-    The slices of any other series are returned as they are. A slab is left out where more than half of its thickness
-    is missing.
+    The slices of any other series are returned as they are. A slab is left out where half of its thickness or more is
+    missing, at either end and where slices in between cannot be read.
     """
-    if not is_averaged(stack):
+    if not slices or not is_averaged(stack):
         return tuple(slices)
-    count = max(1, round(SLAB_MM / step_mm(stack.headers)))
-    groups = [slices[start : start + count] for start in range(len(slices) % count // 2, len(slices), count)]
-    return tuple(_averaged(group) for group in groups if 2 * len(group) > count)
+    step = step_mm(stack.headers)
+    count = max(1, round(SLAB_MM / step))
+    places = [round(abs(float(slices[0].plane.distance(item.plane.origin))) / step) for item in slices]
+    first = (places[-1] + 1) % count // 2  # what remains at the ends is shared between them
+    groups: dict[int, list[Slice]] = {}
+    for item, place in zip(slices, places, strict=True):
+        groups.setdefault((place - first) // count, []).append(item)
+    return tuple(_averaged(group) for number, group in groups.items() if number >= 0 and 2 * len(group) > count)
 
 
 def _averaged(group: Sequence[Slice]) -> Slice:

@@ -20,7 +20,7 @@ from benchmarks.robustness.dicom_files import (
 from lumbar_kernel.dicom.headers import FRAME_LIMIT, read_headers
 from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.errors import DicomError
-from tests.dicom.conftest import RAMP, only, pixels_of
+from tests.dicom.conftest import RAMP, only, only_study, pixels_of
 from tests.real_data import SHARED, unpack
 
 
@@ -36,7 +36,7 @@ def test_a_header_holds_the_values_of_the_tags(tmp_path):
     header = only(write_slice(tmp_path / "7.dcm", SeriesDescription=" T2 sag ", InstanceNumber=4, **tags))
     assert (header.echo_time, header.repetition_time, header.inversion_time) == (90, 3000, 160)
     assert (header.scanning_sequence, header.series_description) == ("SE\\IR", "T2 sag")
-    assert (header.instance_number, header.frame, header.modality) == (4, None, "MR")
+    assert (header.instance_number, header.frame, header.series_uid) == (4, None, "1.2.3.4")
 
 
 def test_number_in_the_file_name_stands_in_for_a_missing_instance_number(tmp_path):
@@ -93,6 +93,29 @@ def test_enhanced_file_gives_every_frame_its_place_and_rescale(tmp_path):
     assert {(header.plane.row_spacing, header.plane.column_spacing) for header in headers} == {(2, 3)}
     for frame, pixels in zip([2, 0], read_frames([headers[2], headers[0]]), strict=True):
         assert np.array_equal(pixels, frames[frame] * (frame + 1.0) + 10)
+
+
+def without_position(path, *places):
+    """An enhanced file of three frames, some of which have no position."""
+    write_enhanced(path, np.stack([RAMP] * 3), positions=[(0, 0, 5), (0, 0, 1), (0, 0, 9)])
+    dataset = pydicom.dcmread(path)
+    for place in places:
+        del dataset.PerFrameFunctionalGroupsSequence[place].PlanePositionSequence
+    dataset.save_as(path)
+    return path
+
+
+def test_a_frame_without_position_costs_that_frame(tmp_path):
+    path = without_position(tmp_path / "1" / "2" / "1.dcm", 1)
+    assert [(header.frame, header.plane.origin[2]) for header in read_headers(path)] == [(0, 5), (2, 9)]
+    study = only_study(tmp_path)
+    assert study.problems[0] == "2/1.dcm: no ImagePositionPatient, the slice has no position in the patient (frame 2)"
+    assert [item.plane.origin[2] for item in study.series[0].slices] == [5, 9]
+
+
+def test_an_enhanced_file_of_which_no_frame_has_a_position_is_refused(tmp_path):
+    with pytest.raises(DicomError, match=r"no ImagePositionPatient.*\(frame 1\)"):
+        read_headers(without_position(tmp_path / "1.dcm", 0, 1, 2))
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ def archive(folder):
 
 
 def test_headers_alone_say_what_is_read_and_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "read_frames", lambda headers: 1 / 0)
-    monkeypatch.setattr(pixels, "read_frames", lambda headers: 1 / 0)
+    monkeypatch.setattr(reader, "try_frames", lambda headers: 1 / 0)
+    monkeypatch.setattr(pixels, "try_frames", lambda headers: 1 / 0)
     (files,) = archive(tmp_path)
     found = inspect_study(files, pixels=False)
     assert {item.series_id: item.role for item in found.series} == {"a": SAGITTAL_T1, "b": None, "c": None, "d": None}

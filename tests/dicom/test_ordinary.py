@@ -61,6 +61,7 @@ def write(folder, kind):
         "umlaut": lambda path: write_slice(path, RAMP, SpecificCharacterSet="ISO_IR 100", SeriesDescription="S\xe4ule"),
         "frames": lambda path: write_enhanced(path, np.stack([RAMP, RAMP]), positions=[(0, 0, 0), (0, 0, 1)]),
         "deflated": lambda path: deflated(path),
+        "stripped": lambda path: write_slice(path, RAMP, SamplesPerPixel=None, BitsStored=None),
     }
     return makers[kind](folder / f"{kind}.dcm")
 
@@ -69,7 +70,7 @@ ORDINARY = (
     *("plain", "detailed", "rle", "signed", "bytes", "bytes rle", "inverted", "unused bits", "empty values"),
     "implicit",
 )
-OTHERS = ("japanese", "umlaut", "frames", "deflated")
+OTHERS = ("japanese", "umlaut", "frames", "deflated", "stripped")
 
 
 def implicit(path):

@@ -4,13 +4,12 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pydicom
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    write_slice,
-)
+from benchmarks.robustness.dicom_files import write_enhanced, write_slice
 from lumbar_kernel.dicom.headers import read_headers
-from lumbar_kernel.dicom.pixels import read_frames
+from lumbar_kernel.dicom.pixels import read_frames, try_frames
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP, only, pixels_of
 
@@ -81,6 +80,48 @@ def test_monochrome1_comes_out_with_much_signal_bright(tmp_path, dtype):
     pixels = pixels_of(only(write_slice(tmp_path / "1.dcm", stored, PhotometricInterpretation="MONOCHROME1")))
     assert np.all(np.diff(pixels.ravel()) == -1)
     assert np.iinfo(dtype).min <= pixels.min() <= pixels.max() <= np.iinfo(dtype).max
+
+
+STRIPPED = ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsStored", "HighBit")
+
+
+@pytest.mark.parametrize("rle", [False, True])
+@pytest.mark.parametrize("missing", [*((keyword,) for keyword in STRIPPED), STRIPPED])
+def test_pixels_without_a_word_on_their_encoding_are_plain_grey_ones(tmp_path, missing, rle):
+    whole = write_slice(tmp_path / "1.dcm", RAMP, rle=rle)
+    dataset = pydicom.dcmread(whole)
+    for keyword in missing:
+        del dataset[keyword]
+    dataset.save_as(tmp_path / "2.dcm")
+    assert np.array_equal(pixels_of(only(tmp_path / "2.dcm")), pixels_of(only(whole)))
+
+
+def test_the_highest_bit_says_how_many_are_stored(tmp_path):
+    path = write_slice(tmp_path / "1.dcm", RAMP | 0x3000, BitsStored=None, HighBit=11)
+    assert np.array_equal(pixels_of(only(path)), RAMP)
+
+
+def test_pixels_of_three_colours_are_not_taken_for_grey_ones(tmp_path):
+    colours = {"SamplesPerPixel": None, "PhotometricInterpretation": None, "Rows": 2}
+    with pytest.raises(DicomError, match=r"1\.dcm: no SamplesPerPixel and 96 bytes for a grey image of 32"):
+        pixels_of(only(write_slice(tmp_path / "1.dcm", RAMP, **colours)))
+
+
+def test_a_frame_that_is_not_finite_costs_that_frame(tmp_path):
+    frames = np.stack([RAMP, RAMP + 1, RAMP + 2])
+    path = write_enhanced(tmp_path / "1.dcm", frames, positions=[(0, 0, float(z)) for z in range(3)])
+    dataset = pydicom.dcmread(path)
+    dataset.PerFrameFunctionalGroupsSequence[1].PixelValueTransformationSequence[0].RescaleSlope = "1E38"
+    dataset.save_as(path)
+    headers = read_headers(path)
+    first, second, third = try_frames(headers)
+    assert np.array_equal(first, frames[0] + 10.0)
+    assert str(second) == f"{path.parent.name}/1.dcm: the pixels are not all finite (frame 2)"
+    assert np.array_equal(third, frames[2] * 3.0 + 10)
+    with pytest.raises(DicomError, match=r"finite \(frame 2\)"):
+        read_frames(headers)
+    with pytest.raises(DicomError, match=r"finite \(frame 2\)"):
+        try_frames(headers[1:2])
 
 
 def test_frames_of_two_files_are_not_mixed(tmp_path):

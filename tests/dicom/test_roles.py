@@ -55,6 +55,10 @@ def test_series_without_a_role_are_reported(tmp_path, orientation, description):
             {"SeriesDescription": name}
             for name in ("T2 map sag", "Kalibrierung T1", "repérage T2", "t1_sub", "t2_dwi_sag")
         ),
+        *(
+            {"SeriesDescription": name, "EchoTime": 90, "RepetitionTime": 4000}
+            for name in ("ASSET", "T2 ASSET cal", "HOS shim", "FF", "T2 FF %", "T1 mDixon_FF", "T2 PDFF")
+        ),
         {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]},
         {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "SECONDARY", "SUBTRACTION"]},
         {"EchoTime": 90, "RepetitionTime": 4000, "DiffusionBValue": 800.0},
@@ -81,6 +85,9 @@ def test_localisers_diffusion_and_maps_have_no_role(tmp_path, tags):
         (SAGITTAL, "T1 TIRM dark fluid", SAGITTAL_T1),
         (SAGITTAL, "sub-04_T2 sag", SAGITTAL_T2),
         (SAGITTAL, "T2 sag L1-S1 block", SAGITTAL_T2),
+        (AXIAL, "Ax T2 FRFSE ASSET", AXIAL_T2),
+        (SAGITTAL, "T1 SAG SHIM", SAGITTAL_T1),
+        (SAGITTAL, "T2 SAG FF", SAGITTAL_T2),
     ],
 )
 def test_a_weighting_that_is_named_outweighs_the_sequence(tmp_path, orientation, description, role):
@@ -110,8 +117,9 @@ def test_blocks_up_to_the_limit_follow_the_other_slices_of_their_series(tmp_path
     assert "1 slices are not axial" in study.problems[0]
 
 
-def test_coronal_slices_along_the_sacrum_stay_coronal(tmp_path):
-    write_stack(tmp_path / "1" / "2", UPWARD, orientation=tilted_axial(-47), SeriesDescription="T2 obl")
+@pytest.mark.parametrize("degrees", [-41, -44, -46, -49])
+def test_coronal_slices_along_the_sacrum_stay_coronal(tmp_path, degrees):
+    write_stack(tmp_path / "1" / "2", UPWARD, orientation=tilted_axial(degrees), SeriesDescription="T2 obl")
     assert "coronal" in only_study(tmp_path).decisions[0].reason
 
 
@@ -142,14 +150,18 @@ def spine(*, canal: float, fat: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("t2_fat", [900, 60])
-def test_stripped_sagittal_series_are_distinguished_by_their_fluid(tmp_path, t2_fat):
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+def test_stripped_sagittal_series_are_distinguished_by_their_fluid(tmp_path, t2_fat, turned):
     drawings = {"a": spine(canal=1000, fat=t2_fat), "b": spine(canal=150, fat=1000)}
     for name, image in drawings.items():
+        orientation = SAGITTAL
+        if name in turned:  # some files store slices with the canal along their rows
+            image, orientation = np.ascontiguousarray(image.T), (*SAGITTAL[3:], *SAGITTAL[:3])
         for i, position in enumerate(LATERAL):
             path = tmp_path / "1" / name / f"{i}.dcm"
             uid = f"1.{ord(name)}"
             write_slice(
-                path, image, position=position, orientation=SAGITTAL, PixelSpacing=[2, 2], SeriesInstanceUID=uid
+                path, image, position=position, orientation=orientation, PixelSpacing=[2, 2], SeriesInstanceUID=uid
             )
     roles = {series.series_id: series.role for series in only_study(tmp_path).series}
     assert roles == {"a": SAGITTAL_T2, "b": SAGITTAL_T1}

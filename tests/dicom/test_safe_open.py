@@ -18,7 +18,7 @@ from benchmarks.robustness.dicom_files import (
 from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.identity import read_identity
 from lumbar_kernel.dicom.pixels import read_frames
-from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, ITEM_LIMIT, looks_like_dicom
+from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, ITEM_LIMIT, SIZE_LIMIT, looks_like_dicom
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP, only, pixels_of
 
@@ -71,6 +71,15 @@ def test_a_long_header_of_a_valid_file_is_read(tmp_path, megabytes):
     path = save(dataset, tmp_path / "1.dcm")
     assert np.array_equal(pixels_of(only(path)), RAMP)
     assert read_identity(path) is not None
+
+
+def test_the_largest_file_that_is_promised_may_have_a_header(tmp_path):
+    path = write_slice(tmp_path / "1.dcm")
+    os.truncate(path, (512 * 512 * 512 * 2) + path.stat().st_size)
+    assert only(path).plane.shape == RAMP.shape
+    os.truncate(path, SIZE_LIMIT + 1)
+    with pytest.raises(DicomError, match=f"over the limit of {SIZE_LIMIT}"):
+        read_headers(path)
 
 
 def test_a_header_of_too_many_items_is_refused_at_once(tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,6 +109,52 @@ def test_of_two_stations_of_a_spine_the_lower_is_read(tmp_path):
     assert "a station of the spine 400 mm above" in rejected["2"]
 
 
+WIDE = [(float(x), 0.0, 0.0) for x in range(-28, 12, 4)]
+WIDE_BELOW = [(x, y, z - 400) for x, y, z in WIDE]
+
+
+@pytest.mark.parametrize(
+    ("lumbar", "lower", "places"),
+    [
+        ({"SeriesDescription": "SAG T2 L-SPINE"}, {"SeriesDescription": "SAG T2 SI"}, WIDE_BELOW),
+        ({"SeriesDescription": "SAG T2 L-SPINE"}, {"BodyPartExamined": "LSPINE"}, WIDE_BELOW),
+        ({"BodyPartExamined": "LSPINE"}, {"BodyPartExamined": "PELVIS"}, WIDE_BELOW),
+        ({}, {"SeriesDescription": "T2 HASTE sag"}, WIDE_BELOW),
+        ({}, {"PixelSpacing": [1.9, 1.9]}, WIDE_BELOW),
+        ({}, {"ImageType": DERIVED}, WIDE_BELOW),
+        ({}, {}, BELOW[:3]),
+        ({"SeriesDescription": "T2 LWS"}, {"SeriesDescription": "T2 LWS"}, BELOW[:3]),
+    ],
+    ids=["SI", "described", "pelvis", "single shot", "coarse", "derived", "small", "small and named"],
+)
+def test_a_lower_series_that_is_not_the_lumbar_station_does_not_displace_it(tmp_path, lumbar, lower, places):
+    write(tmp_path, "1", WIDE, **({"SeriesDescription": "T2 sag"} | lumbar))
+    write(tmp_path, "2", places, **({"SeriesDescription": "T2 sag"} | lower))
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == ["1"]
+    assert re.match(r"a station of the spine 40\d mm below series 1 \('.*'\), which is read", rejected["2"])
+
+
+def test_a_small_series_is_the_lumbar_station_where_it_is_named_so(tmp_path):
+    write(tmp_path, "1", BELOW[:3], SeriesDescription="T2 HASTE LWS")
+    write(tmp_path, "2", WIDE, SeriesDescription="T2 sag")
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == ["1"]
+    assert "a station of the spine 400 mm above series 1 ('T2 HASTE LWS'), which is read" in rejected["2"]
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["T2 SAG TSE PELVIS", "T2 TSE SAG BECKEN", "SAG T2 SACRUM", "T2 sag bassin", "T2 sag Steißbein", "T2 sag coccyx"],
+)
+def test_a_pelvis_below_the_lumbar_spine_is_refused_by_name(tmp_path, description):
+    write(tmp_path, "1", SeriesDescription="T2 sag")
+    write(tmp_path, "2", [(x, y, z - 5) for x, y, z in LATERAL], SeriesDescription=description)
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == ["1"]
+    assert rejected["2"] == "it shows the pelvis or sacrum by SeriesDescription"
+
+
 @pytest.mark.parametrize(
     ("tags", "region"),
     [
@@ -129,6 +177,11 @@ def test_other_regions_are_refused_by_name(tmp_path, tags, region):
         {"SeriesDescription": "T2 sag LWS", "BodyPartExamined": "HEAD"},
         {"SeriesDescription": "T2 sag L-spine"},
         {"SeriesDescription": "T2 sag", "BodyPartExamined": "ABDOMEN"},
+        {"SeriesDescription": "T2 sag", "BodyPartExamined": "PELVIS"},
+        {"SeriesDescription": "T2 sag lumbosacral", "BodyPartExamined": "SACRUM"},
+        {"SeriesDescription": "T2 sag L-S spine + sacrum"},
+        {"SeriesDescription": "T2 sag T12-sacrum"},
+        {"SeriesDescription": "T2 sag LWS mit Kreuzbein"},
         {"SeriesDescription": "T2 sag dorsolumbar", "BodyPartExamined": "SPINE"},
     ],
 )

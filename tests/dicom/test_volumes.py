@@ -61,6 +61,25 @@ def test_thin_sagittal_slices_are_averaged_to_the_usual_thickness(tmp_path, desc
         assert abs(item.instance_number - 1 - (item.plane.origin[0] - THIN[0][0])) <= 0.5
 
 
+def test_no_slab_reaches_across_slices_that_cannot_be_read(tmp_path):
+    paths = write_stack(tmp_path / "1" / "2", THIN[:60], **NAMED)
+    for path in paths[26:36]:
+        path.write_bytes(path.read_bytes()[:-9])
+    slices = only_study(tmp_path).series[0].slices
+    places = np.array([item.plane.origin[0] for item in slices])
+    assert places.tolist() == [*np.arange(-28.5, -8, 4), *np.arange(7.5, 28, 4)]
+    assert [item.instance_number for item in slices] == [round(place + 31.5) for place in places]
+
+
+def test_a_volume_below_the_series_that_is_read_gives_no_axial_slices(tmp_path):
+    write_stack(tmp_path / "1" / "2", THIN[::4], SeriesDescription="T2 sag LWS", SeriesInstanceUID="1.2")
+    below = [(x, y, z - 20) for x, y, z in THIN]
+    write_stack(tmp_path / "1" / "3", below, **{**NAMED, "SeriesDescription": "T2 space sag"})
+    study = only_study(tmp_path)
+    assert [series.series_id for series in study.series] == ["2"]
+    assert study.volume is None
+
+
 def test_the_volume_goes_along_only_where_there_is_no_axial_series(tmp_path):
     write_stack(tmp_path / "1" / "2", THIN, **NAMED)
     study = only_study(tmp_path)
