@@ -164,7 +164,7 @@ class SpaceSlice:
 def space_slices(data: Path) -> Iterator[SpaceSlice]:
     """The slices of `spider_t2`, patient by patient; levels are counted from the patient's lowest disc.
 
-    Counted slice by slice instead, a curved spine moves up by a level where a slice landmark_errors its lowest disc.
+    Counted slice by slice instead, a curved spine moves up by a level where a slice misses its lowest disc.
     """
     pack = data / "spider_t2"
     files = dict(pictures(pack))
