@@ -47,7 +47,7 @@ class View:
         centred_on: one of `FORAMINA`, `CANALS`, `DISCS`.
         geometry: the window.
         groups: the conditions that a member of this view may grade, in the order of its heads.
-        sided: whether a level gives a left and a right crop (right ones of axial slices are mirrored to look left) or one.
+        sided: whether a level gives a left and a right crop (axial right ones are mirrored to look left) or one.
     """
 
     centred_on: str
