@@ -24,9 +24,9 @@ from benchmarks.speed.floor import Floor, floor
 from benchmarks.speed.observed import ObservedRun, observe
 from benchmarks.speed.reference import plain_loop
 from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.processors import processor_cores
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.runtime.devices import worker_devices
 from lumbar_kernel.runtime.messages import studies_at_once
@@ -120,7 +120,7 @@ def measure(cache: Path, *, studies: int, repeats: int, reference: int) -> Bench
     began = time.monotonic()
     expected = plain_loop(chosen, read_manifest(None))
     reference_seconds = (time.monotonic() - began) * studies / len(chosen)
-    least = floor(files, cores=processor_cores())
+    least = floor(files, cores=usable_cpus())
     return Bench(runs, parts, watched, reference_seconds, _difference(grades, expected), least, (studies, part))
 
 
@@ -140,21 +140,19 @@ def breakdown(run: ObservedRun) -> dict[str, float]:
     """Seconds of every worker by stage, and what is no stage, so that they add up to workers × seconds of the run."""
     stages, devices = dict(run.report["stages"]), run.report["device"].split(", ")
     blocks = math.ceil(len(run.report["studies"]) / studies_at_once(devices[0]))
-    workers = len(worker_devices(devices, blocks=blocks, cores=processor_cores()))
+    workers = len(worker_devices(devices, blocks=blocks, cores=usable_cpus()))
     rest = workers * run.seconds - sum(stages.values())
     return {**stages, "no stage: starts, waits for the first worker, messages, ends": round(rest, 3)}
 
 
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
-    return {"cores": processor_cores(), "python": platform.python_version()} | {
-        name: version(name) for name in PACKAGES
-    }
+    return {"cores": usable_cpus(), "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def text(bench: Bench) -> str:
     """The figures as tables for a terminal."""
-    lines = [f"{bench.studies[0]} studies, {len(bench.runs)} runs, {processor_cores()} cores", ""]
+    lines = [f"{bench.studies[0]} studies, {len(bench.runs)} runs, {usable_cpus()} cores", ""]
     lines += [f"{name:<24}{value:>10.3f}" for name, value in bench.figures().items()]
     lines += ["", f"{'seconds of all workers':<60}{'':>10}"]
     lines += [f"{name:<60}{value:>10.2f}" for name, value in breakdown(bench.runs[0]).items()]

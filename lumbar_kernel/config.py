@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumbar_kernel.containers import container_kind
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.processors import processor_cores
 
 SPLITS = ("test", "train")
 DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
@@ -89,7 +89,7 @@ class Config:
         """Reader processes to start: `workers`, or all processors but one, between 1 and 8."""
         if self.workers is not None:
             return self.workers
-        return max(1, min(MAX_READERS, processor_cores() - 1))
+        return max(1, min(MAX_READERS, usable_cpus() - 1))
 
     @property
     def submission_path(self) -> Path:

@@ -23,13 +23,40 @@ from lumbar_kernel.localisation.axial import AxialView, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.localisation.reformat import with_reformatted_axials
 from lumbar_kernel.localisation.series_shift import align_series
-from lumbar_kernel.models.checkpoints import load_models
+from lumbar_kernel.models.checkpoints import LoadedModels, load_models
 from lumbar_kernel.results.pictures import add_grades, draw_study
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.results.study_report import nothing_usable, study_report
 from lumbar_kernel.results.tables import grade_rows, landmark_rows
 from lumbar_kernel.runtime.devices import AUTO, find_devices
 from lumbar_kernel.study import Study, StudyFiles
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """What the members see of one study, and how far it is trusted; attributes as in `Grades`."""
+
+    study: Study
+    landmarks: Landmarks
+    axial: tuple[AxialView | None, ...]
+    crops: Mapping[str, Crops]
+    weight: FloatArray
+
+
+def locate(study: Study, models: LoadedModels) -> Located:
+    """Align the series of a study, find its levels, foramina and recesses, and cut the crops that are graded.
+
+    The stages of a run (`runtime.stages`) do the same in the same order, each guarded and timed.
+
+    Raises:
+        LocalisationError: no plausible five levels were found.
+    """
+    alignment = align_series(study)
+    landmarks = alignment.confidence_in(localise(alignment.study, models.sagittal))
+    study = with_reformatted_axials(alignment.study, landmarks)
+    axial = axial_views(study, landmarks, models.axial)
+    crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
+    return Located(study, landmarks, axial, crops, row_weights(landmarks, axial_trust=alignment.trust))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,25 +140,19 @@ class Kernel:
         if not study.series:
             raise StudyError(nothing_usable(study))
         models = self._models
-        alignment = align_series(study)
-        study = alignment.study
-        landmarks = alignment.confidence_in(localise(study, models.sagittal))
-        study = with_reformatted_axials(study, landmarks)
-        axial = axial_views(study, landmarks, models.axial)
-        crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-        weight = row_weights(landmarks, axial_trust=alignment.trust)
-        combined = combine(grade_by_member(crops, models), models.manifest, weight)
+        found = locate(study, models)
+        combined = combine(grade_by_member(found.crops, models), models.manifest, found.weight)
         return Grades(
-            study=study,
+            study=found.study,
             probabilities=combined.grades,
             graded=combined.graded,
-            weight=np.where(combined.graded, weight, 0.0),
-            landmarks=landmarks,
-            axial=axial,
-            crops=crops,
+            weight=np.where(combined.graded, found.weight, 0.0),
+            landmarks=found.landmarks,
+            axial=found.axial,
+            crops=found.crops,
             members=combined.members,
             row_members=combined.row_members,
-            report=study_report(study, axial, (), landmarks=landmarks),
+            report=study_report(found.study, found.axial, (), landmarks=found.landmarks),
         )
 
 

@@ -12,14 +12,14 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "processors", "config", "checks"),
+    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "cpu_count", "config", "checks"),
     *("processes", "study", "views", "resampling"),
 )
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
     "dicom": (
-        *("archives", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers", "pixels", "ordering"),
+        *("packed_files", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers", "pixels", "ordering"),
         *("descriptions", "roles"),
         *("pixel_weighting", "series_split", "stacks", "selection", "volumes"),
         *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),

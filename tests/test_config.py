@@ -111,7 +111,7 @@ def test_reserve_is_a_twentieth_within_bounds(tmp_path, seconds, reserve):
 
 @pytest.mark.parametrize(("processors", "readers"), [(1, 1), (2, 1), (4, 3), (64, 8)])
 def test_readers_leave_one_processor_to_the_grader(tmp_path, monkeypatch, processors, readers):
-    monkeypatch.setattr("lumbar_kernel.config.processor_cores", lambda: processors)
+    monkeypatch.setattr("lumbar_kernel.config.usable_cpus", lambda: processors)
     config = Config(data=tmp_path, output=tmp_path)
     assert config.readers == readers
     assert dataclasses.replace(config, workers=0).readers == 0

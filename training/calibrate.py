@@ -45,10 +45,10 @@ MIN_GAIN = 0.001
 FACTORS = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 Fitted = TypeVar("Fitted")
-Shift = tuple[float, tuple[float, float, float]]
+TemperatureBias = tuple[float, tuple[float, float, float]]
 
 
-def fit(rows: GradedRows) -> Shift:
+def fit(rows: GradedRows) -> TemperatureBias:
     """Temperature and bias that minimise the weighted log loss of some rows; the bias of the mildest grade stays 0."""
     logits = torch.from_numpy(np.log(np.maximum(rows.probabilities, 1e-9)))
     labels = torch.from_numpy(rows.labels.astype(np.int64))
@@ -69,7 +69,7 @@ def fit(rows: GradedRows) -> Shift:
     return float(torch.exp(-log_scale.detach())), (0.0, moderate, severe)
 
 
-def with_shift(group: str, shift: Shift, start: Calibration) -> Calibration:
+def with_temperature_bias(group: str, shift: TemperatureBias, start: Calibration) -> Calibration:
     """A calibration with one group's temperature and bias replaced."""
     index = GROUPS.index(group)
     temperature, bias = list(start.temperature), list(start.bias)
@@ -164,7 +164,7 @@ def calibrated(graded: dict[str, tuple[str, GradedRows]]) -> Calibration:
         before, after = _gain(group, rows)
         kept = before - after > MIN_GAIN
         if kept:
-            chosen = with_shift(group, fit(rows), chosen)
+            chosen = with_temperature_bias(group, fit(rows), chosen)
         print(f"| {name} | {before:.4f} | {after:.4f} | {'yes' if kept else 'no'} |")
     return chosen
 
@@ -172,12 +172,12 @@ def calibrated(graded: dict[str, tuple[str, GradedRows]]) -> Calibration:
 def _gain(group: str, rows: GradedRows) -> tuple[float, float]:
     """Loss without and with the calibration fitted on the other folds; both weight the folds alike."""
 
-    def loss(chosen: NDArray[np.bool_], shift: Shift) -> float:
+    def loss(chosen: NDArray[np.bool_], shift: TemperatureBias) -> float:
         held = rows.select(chosen)
-        shifted = with_shift(group, shift, Calibration()).of_group(held.probabilities, group)
+        shifted = with_temperature_bias(group, shift, Calibration()).of_group(held.probabilities, group)
         return weighted_log_loss(held.labels, shifted)
 
-    unchanged: Shift = (1.0, (0.0, 0.0, 0.0))
+    unchanged: TemperatureBias = (1.0, (0.0, 0.0, 0.0))
     before = across_folds(rows.fold, lambda _: unchanged, loss)
     return before, across_folds(rows.fold, lambda others: fit(rows.select(others)), loss)
 

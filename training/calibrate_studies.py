@@ -31,13 +31,13 @@ from lumbar_kernel.results.metric import (
     weighted_log_loss,
 )
 from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITY_WEIGHTS, group_of, prior
-from training.calibrate import FACTORS, MIN_GAIN, Shift, across_folds, factor_gain, fit, with_shift
+from training.calibrate import FACTORS, MIN_GAIN, TemperatureBias, across_folds, factor_gain, fit, with_temperature_bias
 from training.evaluation_metrics import GradedRows
 from training.whole_studies import StudyPredictions, weights_key
 
 logger = logging.getLogger(__name__)
 
-UNCHANGED: Shift = (1.0, (0.0, 0.0, 0.0))
+UNCHANGED: TemperatureBias = (1.0, (0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Fitted:
     """
 
     weights: NDArray[np.float64]
-    shift: Shift
+    shift: TemperatureBias
 
 
 def rows_of(
@@ -137,11 +137,11 @@ def _loss(rows: ConditionRows, probabilities: NDArray[np.float64]) -> float:
     return weighted_log_loss(rows.labels, probabilities)
 
 
-def _shifted(group: str, probabilities: NDArray[np.float64], shift: Shift) -> NDArray[np.float64]:
-    return with_shift(group, shift, Calibration()).of_group(probabilities, group)
+def _shifted(group: str, probabilities: NDArray[np.float64], shift: TemperatureBias) -> NDArray[np.float64]:
+    return with_temperature_bias(group, shift, Calibration()).of_group(probabilities, group)
 
 
-def _fit_shift(rows: ConditionRows, weights: NDArray[np.float64]) -> Shift:
+def _fit_shift(rows: ConditionRows, weights: NDArray[np.float64]) -> TemperatureBias:
     names = rows.row.astype(str)
     return fit(GradedRows(names, rows.study.astype(str), rows.fold, rows.labels, rows.combined(weights)))
 
@@ -247,7 +247,7 @@ def fitted_entry(
         whole = fit_on(own)
         for spec, weight in zip(able, whole.weights, strict=True):
             entry["members"][spec.name]["ensemble_weight"][group] = round(float(weight), 4)
-        calibration = with_shift(group, whole.shift, calibration)
+        calibration = with_temperature_bias(group, whole.shift, calibration)
         rows[group] = own
         others = {int(fold): fit_on(own.select(own.fold != fold)) for fold in np.unique(own.fold)}
         by_fold[group] = others.__getitem__

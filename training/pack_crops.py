@@ -255,7 +255,7 @@ def canal(data: Path) -> GradeExamples:
     numbers that all crops of the level together have the challenge's label shares.
     """
     examples, boxed = boxed_canals(data)
-    left, labels = fluid_left(examples.images[:, 0]), np.zeros_like(examples.labels)
+    left, labels = remaining_fluid(examples.images[:, 0]), np.zeros_like(examples.labels)
     for level, counts in enumerate(schema.LABEL_COUNTS[schema.CANAL]):
         at_level = examples.level == level
         severe, moderate = (round(at_level.sum() * counts[grade] / sum(counts)) for grade in (2, 1))
@@ -265,7 +265,7 @@ def canal(data: Path) -> GradeExamples:
     return replace(examples, labels=labels)
 
 
-def fluid_left(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+def remaining_fluid(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Brightness of the sac at the disc relative to the brightest height of the same crop, (n, rows, columns) → (n,).
 
     Fluid is bright on T2; where the sac is crowded the brightest millimetres of a row go dark. On Sudirman's slices

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lumbar_kernel.processors import processor_cores
+from lumbar_kernel.cpu_count import usable_cpus
 from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
 from training.presets import PRESETS, Member, Network, Preset
@@ -124,7 +124,7 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
 
 def _loaders(gpus: int) -> int:
     """Processes that make the batches of one of so many networks that train at the same time."""
-    return max(1, min(MAX_LOADERS, processor_cores() // gpus - 1))
+    return max(1, min(MAX_LOADERS, usable_cpus() // gpus - 1))
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -19,11 +19,8 @@ from tqdm import tqdm
 
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.grading.crops import cut_crops
-from lumbar_kernel.grading.ensemble import row_weights
 from lumbar_kernel.grading.grader import grade_by_member
-from lumbar_kernel.localisation.axial import axial_views
-from lumbar_kernel.localisation.landmarks import localise
+from lumbar_kernel.kernel import locate
 from lumbar_kernel.models.checkpoints import LoadedModels, load_networks
 from lumbar_kernel.models.manifest import Manifest, WeightsFile, read_manifest
 from lumbar_kernel.processes import process_pool
@@ -88,13 +85,11 @@ def of_fold(manifest: Manifest, fold: int) -> Manifest | None:
 def predict_study(study: Study, models: LoadedModels, *, fold: int) -> StudyPredictions:
     """Every member's grades of a study; none where the kernel finds no levels."""
     try:
-        landmarks = localise(study, models.sagittal)
+        found = locate(study, models)
     except LocalisationError as error:
         logger.warning("%s: %s", study.study_id, error)
         return StudyPredictions(study.study_id, fold, np.zeros(len(ROWS)), {})
-    axial = axial_views(study, landmarks, models.axial)
-    crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-    return StudyPredictions(study.study_id, fold, row_weights(landmarks), grade_by_member(crops, models))
+    return StudyPredictions(study.study_id, fold, found.weight, grade_by_member(found.crops, models))
 
 
 def predict_all(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.kaggle.multiply import multiply
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import write_dataset
-from lumbar_kernel.processors import processor_cores
 
 SEED = 77
 MAX_GENERATED = 40
@@ -29,6 +29,6 @@ def _generated(cache: Path, *, studies: int) -> Path:
     if not folder.is_dir():
         part = cache / f"phantoms_{studies}.part"
         cache.mkdir(parents=True, exist_ok=True)
-        write_dataset(part, studies=studies, seed=SEED, split="test", workers=processor_cores(), progress=False)
+        write_dataset(part, studies=studies, seed=SEED, split="test", workers=usable_cpus(), progress=False)
         part.rename(folder)
     return folder

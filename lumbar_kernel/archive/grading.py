@@ -21,9 +21,9 @@ from lumbar_kernel.archive.shard_task import RUN_FILE, Tally, Work, grade_shard,
 from lumbar_kernel.archive.shards import Shard, shards
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.config import STUDY_SECONDS
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.processors import processor_cores
 from lumbar_kernel.runtime.persistent_worker import WorkerStartError
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def index_archive(options: ArchiveOptions) -> Index:
     Raises:
         ConfigError: a path, option or the cluster does not work.
     """
-    with connected(options.ray, cores=options.cores or processor_cores()):
+    with connected(options.ray, cores=options.cores or usable_cpus()):
         return build_index(options.out / INDEX_FOLDER, options.index_options, rescan=options.rescan)
 
 
@@ -126,7 +126,7 @@ def grade_archive(options: ArchiveOptions) -> Outcome:
         KernelError: the weights do not work, results cannot be written, or another run has taken over.
     """
     results = ResultSet(options.out, read_manifest(options.weights).sha256)
-    with connected(options.ray, cores=options.cores or processor_cores()):
+    with connected(options.ray, cores=options.cores or usable_cpus()):
         index = build_index(options.out / INDEX_FOLDER, options.index_options, rescan=options.rescan)
         run = secrets.token_hex(8)
         options.out.write_json(RUN_FILE, {"run": run, "weights_sha256": results.weights_sha256})

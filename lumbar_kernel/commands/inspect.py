@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from lumbar_kernel.commands.options import Commands, add_command, add_data, say
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.processors import processor_cores
 from lumbar_kernel.results.report import EXIT_GRADED
 
 DESCRIPTION = """\
@@ -44,7 +44,7 @@ def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
     if not studies:
         msg = f"no study found in {str(chosen.data)!r}"
         raise ConfigError(msg)
-    for found in inspect_studies(studies, pixels=chosen.pixels, workers=processor_cores()):
+    for found in inspect_studies(studies, pixels=chosen.pixels, workers=usable_cpus()):
         say(json.dumps(found.as_json(), ensure_ascii=False) if chosen.json else found.as_text())
     if chosen.png:
         from lumbar_kernel.dicom.reader import read_study

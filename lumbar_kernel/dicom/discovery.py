@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
-from lumbar_kernel.dicom.archives import ArchiveError, archive_of
 from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.folders import (
     has_dicom_suffix,
@@ -23,6 +22,7 @@ from lumbar_kernel.dicom.folders import (
 )
 from lumbar_kernel.dicom.grouping import FilesByFolder, group_by_header
 from lumbar_kernel.dicom.identity import FileIdentity, identify
+from lumbar_kernel.dicom.packed_files import ArchiveError, archive_of
 from lumbar_kernel.dicom.persons import Warn
 from lumbar_kernel.dicom.safe_open import looks_like_dicom
 from lumbar_kernel.dicom.tables import read_roles, sample_studies

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lumbar_kernel.config import SPLITS
-from lumbar_kernel.dicom.archives import Archive, archive_of
+from lumbar_kernel.dicom.packed_files import Archive, archive_of
 
 IMAGE_FOLDERS = tuple(f"{split}_images" for split in SPLITS)
 """Folders of images in the competition's layout."""

@@ -18,7 +18,7 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_partial
 
-from lumbar_kernel.dicom.archives import read_beginning, shown_name
+from lumbar_kernel.dicom.packed_files import read_beginning, shown_name
 from lumbar_kernel.errors import DicomError
 
 T = TypeVar("T")

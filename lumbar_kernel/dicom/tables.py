@@ -9,7 +9,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from lumbar_kernel.dicom.archives import archive_of
+from lumbar_kernel.dicom.packed_files import archive_of
 from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS, split_row_id
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lumbar_kernel.containers import COMPRESSED_TAR, container_kind, without_suffix
-from lumbar_kernel.dicom.archives import plain_name
+from lumbar_kernel.dicom.packed_files import plain_name
 from lumbar_kernel.dicom.safe_open import SIZE_LIMIT
 from lumbar_kernel.errors import ConfigError
 

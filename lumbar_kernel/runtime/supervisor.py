@@ -14,11 +14,11 @@ from pathlib import Path
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.dicom.overrides import read_overrides
 from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, KernelError
-from lumbar_kernel.processors import processor_cores
 from lumbar_kernel.results.report import Failure, Report, StudyReport
 from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_study_table, write_tables
@@ -238,7 +238,7 @@ def _run_workers(
     ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
     working = _devices(config, state, budget)
     blocks = math.ceil(len(studies) / studies_at_once(working[0]))
-    devices = worker_devices(working, blocks=blocks, cores=processor_cores())
+    devices = worker_devices(working, blocks=blocks, cores=usable_cpus())
     with (
         _display(config) as display,
         WorkerPool(config, studies, devices, budget, server=server) as workers,

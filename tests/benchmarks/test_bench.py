@@ -27,7 +27,7 @@ def test_figures_are_ratios_of_medians():
 
 
 def test_stages_and_what_is_no_stage_add_up_to_the_time_of_all_workers(monkeypatch):
-    monkeypatch.setattr(bench, "processor_cores", lambda: 2)
+    monkeypatch.setattr(bench, "usable_cpus", lambda: 2)
     assert sum(breakdown(run(20.0)).values()) == pytest.approx(2 * 20.0)
 
 

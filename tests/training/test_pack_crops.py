@@ -22,5 +22,5 @@ def test_fluid_that_goes_dark_at_the_disc_is_missed():
     open_canal[:, 62:82] = 220
     crowded = open_canal.copy()
     crowded[68:76, 62:82] = 60
-    left = pack_crops.fluid_left(np.stack([open_canal, crowded]))
+    left = pack_crops.remaining_fluid(np.stack([open_canal, crowded]))
     assert left == pytest.approx([1, 60 / 220])

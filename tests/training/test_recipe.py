@@ -97,7 +97,7 @@ def test_a_trial_is_not_timed_before_it_runs(monkeypatch):
 @pytest.mark.parametrize(("cores", "gpus", "loaders"), [(2, 0, None), (16, 1, "8"), (16, 4, "3"), (2, 4, "1")])
 def test_gpus_get_translated_networks_and_processes_that_feed_them(cores, gpus, loaders, monkeypatch):
     monkeypatch.setattr(recipe, "visible_gpus", lambda: tuple("0123"[:gpus]))
-    monkeypatch.setattr(recipe, "processor_cores", lambda: cores)
+    monkeypatch.setattr(recipe, "usable_cpus", lambda: cores)
     trained = [step.arguments for step in recipe.steps(settings_of("--preset", "strong")) if "train" in step.name]
     assert any("--compile" in arguments for arguments in trained) == bool(gpus)
     for arguments in trained:

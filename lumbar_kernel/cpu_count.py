@@ -11,7 +11,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 period, or "max"."""
 
 
-def processor_cores(quota: Path = QUOTA) -> int:
+def usable_cpus(quota: Path = QUOTA) -> int:
     """Cores that this process may run on, not more than its container's quota allows, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
