@@ -48,7 +48,7 @@ class Bench:
         watched: a run whose memory was added up.
         reference_seconds: of the plain loop for all studies, extrapolated where it graded some of them.
         difference: largest difference of a probability from the plain loop's.
-        floor: least time of all studies.
+        floor: least time of all studies, the median of one beside each run.
         studies: how many, in a run and in a part.
     """
 
@@ -104,23 +104,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def measure(cache: Path, *, studies: int, repeats: int, reference: int) -> Bench:
-    """Run everything once to warm up, then measure."""
+    """Run everything once to warm up, then measure in turns, since other work may slow a machine for minutes."""
     if studies < 4:
         msg = f"need at least 4 studies, not {studies}"
         raise ValueError(msg)
     data, part = dataset(cache, studies=studies), max(2, studies // 4)
     few, out = dataset(cache, studies=part), cache / "out"
     observe(few, out)
-    runs = [observe(data, out) for _ in range(repeats)]
-    grades = _grades(out)
-    parts = [observe(few, out) for _ in range(repeats)]
-    watched = observe(data, out, memory=True)
     files = find_studies(data)
+    runs, parts, floors = [], [], []
+    for _ in range(repeats):
+        runs.append(observe(data, out))
+        floors.append(floor(files, cores=usable_cpus()))
+        parts.append(observe(few, out))
+    watched = observe(data, out, memory=True)
+    grades = _grades(out)
     chosen = files[: min(reference, studies)]
     began = time.monotonic()
     expected = plain_loop(chosen, read_manifest(None))
     reference_seconds = (time.monotonic() - began) * studies / len(chosen)
-    least = floor(files, cores=usable_cpus())
+    least = sorted(floors, key=lambda item: item.seconds)[repeats // 2]
     return Bench(runs, parts, watched, reference_seconds, _difference(grades, expected), least, (studies, part))
 
 
