@@ -112,7 +112,7 @@ class Config:
         return self.output / "pictures"
 
     @property
-    def pictured(self) -> int:
+    def pictures_to_draw(self) -> int:
         """How many studies get a picture."""
         if self.pictures is not None:
             return self.pictures

@@ -61,7 +61,7 @@ def test_a_value_that_cannot_work_is_named(tmp_path, key, value):
     [(None, False, 0), (None, True, sys.maxsize), (2, True, 2), (0, True, 0), (3, False, 3)],
 )
 def test_a_page_has_the_pictures_of_all_studies_unless_a_number_is_named(tmp_path, pictures, html, drawn):
-    assert Config(data=tmp_path, output=tmp_path, pictures=pictures, html=html).pictured == drawn
+    assert Config(data=tmp_path, output=tmp_path, pictures=pictures, html=html).pictures_to_draw == drawn
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "cuda:0,cuda:1", "cpu,cpu"])

@@ -31,7 +31,7 @@ class Shard:
         number: of the shard; names its journal.
         studies: in the order in which they are graded.
         device: that grades.
-        pictured: ids of the studies that are drawn, of this shard or another.
+        drawn: ids of the studies that are drawn, of this shard or another.
         resume: continue from the journal of an earlier worker.
         one_at_a_time: grade studies one at a time, since an earlier worker was lost.
         given_up: (study, stage) that ended an earlier worker → how; with study None the stage is skipped for all.
@@ -40,7 +40,7 @@ class Shard:
     number: int
     studies: tuple[StudyFiles, ...]
     device: str
-    pictured: frozenset[str] = frozenset()
+    drawn: frozenset[str] = frozenset()
     resume: bool = False
     one_at_a_time: bool = False
     given_up: Mapping[tuple[str | None, str], Failure] = field(default_factory=dict)

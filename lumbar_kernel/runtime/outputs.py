@@ -59,7 +59,7 @@ def grade_pictures(
     Raises:
         OSError: a picture cannot be read or written.
     """
-    if not config.pictured:
+    if not config.pictures_to_draw:
         return None
     from lumbar_kernel.results.pictures import add_grades, picture_path  # OpenCV would delay the first submission
 

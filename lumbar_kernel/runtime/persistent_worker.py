@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,7 +31,6 @@ from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Up
 from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
 from lumbar_kernel.runtime.reader_process import ReaderProcess
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.runtime.supervision import (
     START_SECONDS,
     STARTING,
@@ -39,6 +39,7 @@ from lumbar_kernel.runtime.supervision import (
     only_study,
     rest_of,
 )
+from lumbar_kernel.runtime.worker_process import with_loader
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
@@ -231,7 +232,8 @@ def persistent_worker_process(config: Config, device: str, pipe: Connection) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     logging.disable(logging.CRITICAL)  # messages may quote headers; failures travel with the results
     with collection_paused():
-        from lumbar_kernel.models.checkpoints import load_models  # brings torch
+        from lumbar_kernel.models.checkpoints import load_models  # brings torch, as does the next one
+        from lumbar_kernel.runtime.pipeline import grade_with
 
     spare: list[ReaderProcess] = []
     with one_thread():
@@ -241,20 +243,9 @@ def persistent_worker_process(config: Config, device: str, pipe: Connection) -> 
             models, failed = load_models(config.weights, device)
         pipe.send(Ready(str(models.device), models.manifest.sha256, failed))
         while True:
-            recorder, outer = Recorder(), Recorder()
-            done = Done(recorder=recorder)
-            with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
-                if not shard.resume:
-                    loader.start()
-                from lumbar_kernel.runtime.pipeline import grade_with
-
-                budget = Budget(None, reserve=0.0)
-                done = grade_with(
-                    models, config, shard, recorder=recorder, budget=budget, emit=pipe.send, loader=loader
-                )
-            for failure in outer.failures(None):
-                recorder.add(None, failure)
-            pipe.send(done)
+            recorder, budget = Recorder(), Budget(None, reserve=0.0)
+            grade = partial(grade_with, models, config, shard, recorder=recorder, budget=budget, emit=pipe.send)
+            pipe.send(with_loader(config, shard, grade, recorder=recorder, spare=spare))
             try:
                 shard = pipe.recv()
             except EOFError:

@@ -243,7 +243,7 @@ class GradingRun:
             )
             if result is None:
                 break
-            drawn = result.files.study_id in self.shard.pictured
+            drawn = result.files.study_id in self.shard.drawn
             pictures = self.config.pictures_path if drawn else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
             if not state.reduced:

@@ -9,9 +9,9 @@ from lumbar_kernel.runtime.messages import Shard, studies_at_once
 from lumbar_kernel.study import StudyFiles
 
 
-def pictured(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
+def studies_to_draw(config: Config, studies: Sequence[StudyFiles]) -> frozenset[str]:
     """The studies that are drawn: the first ones, as many as the run asks for."""
-    return frozenset(item.study_id for item in studies[: config.pictured])
+    return frozenset(item.study_id for item in studies[: config.pictures_to_draw])
 
 
 def shards(
@@ -22,7 +22,7 @@ def shards(
     blocks = [studies[start : start + size] for start in range(0, len(studies), size)]
     assigned = [[item for block in blocks[k :: len(devices)] for item in block] for k in range(len(devices))]
     return [
-        Shard(k, tuple(items), device, pictured=drawn)
+        Shard(k, tuple(items), device, drawn=drawn)
         for k, (items, device) in enumerate(zip(assigned, devices, strict=True))
         if items
     ]

@@ -30,7 +30,7 @@ from lumbar_kernel.runtime.messages import Message, Progress, Shard, studies_at_
 from lumbar_kernel.runtime.outputs import grade_pictures, remove_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
-from lumbar_kernel.runtime.sharding import pictured
+from lumbar_kernel.runtime.sharding import studies_to_draw
 from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.runtime.workers import GRADING, WorkerPool
 from lumbar_kernel.study import StudyFiles
@@ -217,7 +217,7 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: R
             _take(message, state, display)
             publisher.publish_if_due()
 
-        shard = Shard(0, tuple(studies), device, pictured=pictured(config, studies))
+        shard = Shard(0, tuple(studies), device, drawn=studies_to_draw(config, studies))
         try:
             done = grade_shard(config, shard, budget, emit)
         except SystemExit as lost:  # how a worker ends whose device no longer works; here nobody takes over

@@ -57,15 +57,39 @@ def grade_shard(
         loaded: networks on the processor, None to load them.
         spare: readers that wait for studies.
     """
-    recorder, outer = recorder or Recorder(strict=config.strict), Recorder()
-    done = Done(recorder=recorder)
-    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
-        if not (config.resume or shard.resume):  # else the journal decides first which studies are left
-            loader.start()
+    recorder = recorder or Recorder(strict=config.strict)
+
+    def grade(loader: StudyLoader) -> Done:
         with recorder.timed("import packages"), collection_paused():
             from lumbar_kernel.runtime.pipeline import run  # brings torch
         with one_thread():
-            done = run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader, loaded=loaded)
+            return run(config, shard, recorder=recorder, budget=budget, emit=emit, loader=loader, loaded=loaded)
+
+    return with_loader(config, shard, grade, recorder=recorder, spare=spare)
+
+
+def with_loader(
+    config: Config,
+    shard: Shard,
+    grade: Callable[..., Done],
+    *,
+    recorder: Recorder,
+    spare: list[ReaderProcess] | None,
+) -> Done:
+    """Grade a shard with a loader of its studies; an error that ends that is recorded.
+
+    Args:
+        config: options of the run.
+        shard: studies.
+        grade: grades them, given the `loader`.
+        recorder: gets the error.
+        spare: readers that wait for studies.
+    """
+    outer, done = Recorder(), Done(recorder=recorder)
+    with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
+        if not (config.resume or shard.resume):  # else the journal decides first which studies are left
+            loader.start()
+        done = grade(loader=loader)
     for failure in outer.failures(None):
         recorder.add(None, recorder.last or failure)
     return done

@@ -24,7 +24,7 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
-from lumbar_kernel.runtime.sharding import pictured, shards
+from lumbar_kernel.runtime.sharding import shards, studies_to_draw
 from lumbar_kernel.runtime.supervision import (
     START_SECONDS,
     STARTING,
@@ -102,7 +102,7 @@ class WorkerPool:
         self._config = replace(config, workers=readers, ahead=ahead)  # shared out, so that memory does not grow
         self._budget, self._clock = budget, clock
         self._free = list(devices)
-        self._waiting = shards(studies, devices, drawn=pictured(config, studies))
+        self._waiting = shards(studies, devices, drawn=studies_to_draw(config, studies))
         self._running: list[_Worker] = []
         self._lost: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()

@@ -2,7 +2,7 @@ import pytest
 
 from lumbar_kernel import Config
 from lumbar_kernel.runtime.messages import studies_at_once
-from lumbar_kernel.runtime.sharding import pictured, shards
+from lumbar_kernel.runtime.sharding import shards, studies_to_draw
 
 
 class Files:
@@ -30,6 +30,6 @@ def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
 @pytest.mark.parametrize(("options", "drawn"), [({"pictures": 2}, 2), ({"html": True}, 9), ({}, 0)])
 def test_the_first_studies_of_the_run_are_drawn_however_they_are_dealt_out(tmp_path, options, drawn):
     studies = [Files(number) for number in range(9)]
-    first = pictured(Config(data=tmp_path, output=tmp_path, **options), studies)
+    first = studies_to_draw(Config(data=tmp_path, output=tmp_path, **options), studies)
     assert first == {item.study_id for item in studies[:drawn]}
-    assert all(shard.pictured == first for shard in shards(studies, ("a", "b"), drawn=first))
+    assert all(shard.drawn == first for shard in shards(studies, ("a", "b"), drawn=first))
