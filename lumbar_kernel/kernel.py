@@ -56,7 +56,7 @@ def locate(study: Study, models: LoadedModels) -> Located:
     study = with_reformatted_axials(alignment.study, landmarks)
     axial = axial_views(study, landmarks, models.axial)
     crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-    return Located(study, landmarks, axial, crops, row_weights(landmarks, axial_trust=alignment.trust))
+    return Located(study, landmarks, axial, crops, row_weights(landmarks))
 
 
 @dataclass(frozen=True, eq=False)

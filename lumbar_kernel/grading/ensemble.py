@@ -148,13 +148,8 @@ def blend_with_prior(probabilities: FloatArray, weights: ArrayLike) -> FloatArra
     return fraction * np.asarray(probabilities, dtype=np.float64) + (1 - fraction) * prior()
 
 
-def row_weights(landmarks: Landmarks, *, axial_trust: float = 1.0) -> FloatArray:
-    """Share of the kernel's own prediction in each of the 25 rows, 0 to 1, by the evidence of its level and foramen.
-
-    Args:
-        landmarks: of the study.
-        axial_trust: factor on the rows that axial slices grade, canal and recesses, see `series_shift.Alignment`.
-    """
+def row_weights(landmarks: Landmarks) -> FloatArray:
+    """Share of the kernel's own prediction in each of the 25 rows, 0 to 1, by the evidence of its level and foramen."""
     of_level = np.clip(landmarks.evidence / SURE, 0, 1)
     weights = np.empty(len(ROWS))
     for index, row in enumerate(ROWS):
@@ -165,8 +160,6 @@ def row_weights(landmarks: Landmarks, *, axial_trust: float = 1.0) -> FloatArray
             of_foramen = np.clip(landmarks.foramen_evidence[level, side] / SURE, 0, 1)
             # half of the weight stays: a foramen placed by geometry alone is still near its level
             weights[index] *= 0.5 + 0.5 * of_foramen
-        else:
-            weights[index] *= axial_trust
     return weights
 
 

@@ -204,7 +204,7 @@ def prepare(
         )
     if landmarks is not None:
         landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
-        state.confidence = row_weights(landmarks, axial_trust=alignment.trust if alignment is not None else 1.0)
+        state.confidence = row_weights(landmarks)
         aligned = _with_axials(aligned, landmarks, runner)
         views = _crop(aligned, landmarks, state, runner, models)
     report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks)

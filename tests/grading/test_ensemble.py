@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lumbar_kernel.grading.ensemble import Ensemble, blend_with_prior, combine, row_weights, scale_max_severe
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of, prior, row_index
+from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, group_of, prior, row_index
 
 SEEDS = st.integers(0, 10_000)
 CANAL_ROWS = [row_index(CANAL, level) for level in range(5)]
@@ -124,12 +124,6 @@ def test_unsure_levels_and_foramina_lower_the_weights_of_their_rows(landmarks):
         else:
             assert value == 1.0
     assert any(group_of(row) == FORAMINAL for row in weights)
-
-
-def test_doubted_axial_slices_lower_the_weights_of_canal_and_recesses(landmarks):
-    sure = unsure(landmarks, level=np.ones(5), foramen=np.ones((5, 2)))
-    weights = dict(zip(ROWS, row_weights(sure, axial_trust=0.5), strict=True))
-    assert {group_of(row): value for row, value in weights.items()} == {FORAMINAL: 1.0, CANAL: 0.5, SUBARTICULAR: 0.5}
 
 
 def test_members_are_combined_by_weight_then_calibrated_and_blended_with_the_prior(untrained):

@@ -66,7 +66,6 @@ def test_slices_of_another_patient_are_doubted_or_left_alone(phantom):
     assert np.array_equal(origins(alignment.study, AXIAL_T2), origins(Study("1", series), AXIAL_T2))
 
 
-def test_doubt_lowers_confidence_and_trust(landmarks, phantom):
-    assert (Alignment(phantom.study, True).trust, Alignment(phantom.study, False).trust) == (DOUBT, 1.0)
+def test_doubt_lowers_the_confidence(landmarks, phantom):
     assert np.allclose(Alignment(phantom.study, True).confidence_in(landmarks).confidence, DOUBT * landmarks.confidence)
     assert Alignment(phantom.study, False).confidence_in(landmarks) is landmarks
