@@ -29,6 +29,9 @@ ALIGNED = 1e-9
 MIN_NEIGHBOUR_COSINE = float(np.cos(np.radians(5)))
 """Cosine of the largest angle between neighbouring slices of one block."""
 
+SAGITTAL_CAP_MM = 10.0
+"""A foramen or canal whose nearest sagittal slice is farther away was not scanned: usual steps are 4 to 5 mm."""
+
 NEIGHBOUR_GAP_MM = (0.5, 12.0)
 """Range of the distance between neighbouring slices; anything nearer is the same slice once more."""
 
@@ -268,6 +271,15 @@ def _next(positions: Sequence[tuple[float, Slice]], direction: int, reached: flo
     low, high = (reached + gap for gap in NEIGHBOUR_GAP_MM)
     beyond = [(direction * place, other) for place, other in positions if low < direction * place < high]
     return min(beyond, key=lambda found: found[0], default=None)
+
+
+def sagittal_showing(slices: Sequence[Slice], point_mm: FloatArray) -> Slice | None:
+    """The nearest slice whose frame contains a point, None where that is farther than `SAGITTAL_CAP_MM`."""
+    showing = [item for item in slices if item.plane.contains(item.plane.to_pixel(point_mm))]
+    if not showing:
+        return None
+    nearest = nearest_sagittal(showing, point_mm)
+    return nearest if abs(float(nearest.plane.distance(point_mm))) <= SAGITTAL_CAP_MM else None
 
 
 def nearest_sagittal(slices: Sequence[Slice], point_mm: FloatArray) -> Slice:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from lumbar_kernel.schema import LEVEL_NAMES, SERIES_DESCRIPTIONS
+from lumbar_kernel.schema import LEVEL_NAMES, SERIES_DESCRIPTIONS, SIDES
 
 OTHER = "another reason"
 
@@ -62,7 +62,10 @@ PHRASES: dict[str, str] = {
 PATTERNS = {phrase: re.compile(pattern) for phrase, pattern in PHRASES.items()}
 
 FIXED = frozenset(
-    [f"no {role} series" for role in SERIES_DESCRIPTIONS] + [f"no axial slice at {name}" for name in LEVEL_NAMES]
+    [f"no {role} series" for role in SERIES_DESCRIPTIONS]
+    + [f"no axial slice at {name}" for name in LEVEL_NAMES]
+    + [f"no sagittal T1 slice at the {side} foramen of {name}" for name in LEVEL_NAMES for side in SIDES]
+    + [f"no sagittal T2 slice at the canal of {name}" for name in LEVEL_NAMES]
 )
 """Sentences that are kept as they are."""
 

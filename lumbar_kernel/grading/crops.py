@@ -15,6 +15,7 @@ from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.resampling import (
     PixelGrid,
     centred_grid,
+    sagittal_showing,
     sample,
     stack_around,
     to_bytes,
@@ -36,9 +37,6 @@ RECESS_DISTANCE_MM = (17.1, 16.0, 15.1, 14.0, 14.8)
 
 RECESS_SCALE = (0.75, 1.33)
 """Range of the scale that brings a pair to this distance."""
-
-SAGITTAL_CAP_MM = 10.0
-"""A foramen or canal whose nearest sagittal slice is farther away was not scanned: usual steps are 4 to 5 mm."""
 
 MAX_TURN = float(np.radians(20))
 """Largest angle by which an axial crop is turned to bring its recesses to one height."""
@@ -191,19 +189,12 @@ def _cut_sagittal(
     """A stack around the slice that shows each point; none where no slice does."""
     crops = blank_crops(view, wider=wider)
     for index, point in enumerate(points):
-        if (stack := _stack_at(series, point, count=view.geometry.slices)) is not None:
+        middle = sagittal_showing([item for each in series for item in each.slices], point)
+        if middle is not None:
+            stack = _stack_of(series, middle, point, count=view.geometry.slices)
             crops.images[index], crops.shown[index] = cut_sagittal(stack, point, view, scale=scale, wider=wider)
             crops.present[index] = True
     return crops
-
-
-def _stack_at(series: Sequence[Series], point: FloatArray, *, count: int) -> tuple[Slice | None, ...] | None:
-    """The stack around the sagittal slice nearest to a point that its frame contains, None where that is too far."""
-    showing = [item for each in series for item in each.slices if item.plane.contains(item.plane.to_pixel(point))]
-    nearest = min(showing, key=lambda item: abs(float(item.plane.distance(point))), default=None)
-    if nearest is None or abs(float(nearest.plane.distance(point))) > SAGITTAL_CAP_MM:
-        return None
-    return _stack_of(series, nearest, point, count=count)
 
 
 def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count: int) -> tuple[Slice | None, ...]:

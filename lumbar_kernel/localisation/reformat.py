@@ -82,7 +82,8 @@ def with_reformatted_axials(study: Study, landmarks: Landmarks) -> Study:
     signal = _Volume.of(volume.slices)
     blocks = zip(landmarks.canal[::-1], landmarks.disc_normal[::-1], strict=True)
     slices = tuple(item for canal, normal in blocks for item in _block(signal, canal, normal))
-    text = f"no axial series: axial slices are reformatted from sagittal series {volume.series_id.split()[0]}"
+    source = volume.series_id.removesuffix(" reformatted")  # an id may itself hold blanks
+    text = f"no axial series: axial slices are reformatted from sagittal series {source}"
     series = Series(volume.series_id, AXIAL_T2, slices)
     return replace(study, series=(*study.series, series), problems=(*study.problems, text), volume=None)
 

@@ -9,11 +9,14 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.resampling import sagittal_showing
 from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport, UnusedSeries
 from lumbar_kernel.schema import (
     AXIAL_T2,
     LEVEL_NAMES,
     LEVELS,
+    SAGITTAL_T1,
+    SAGITTAL_T2,
     SERIES_DESCRIPTIONS,
     SIDES,
 )
@@ -31,6 +34,8 @@ def study_report(
     missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
     if landmarks is not None and study.slices(AXIAL_T2):
         missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
+    if landmarks is not None:
+        missing += _not_shown(study, landmarks)
     known = {item.series_id: item for item in study.decisions}
     series = [
         SeriesReport(item.series_id, item.role, len(item.slices), decision.description, decision.reason)
@@ -48,6 +53,23 @@ def study_report(
         confidence=None if landmarks is None else float(landmarks.confidence.mean()),
         landmarks=None if landmarks is None else _as_table(landmarks, views, study),
     )
+
+
+def _not_shown(study: Study, landmarks: Landmarks) -> list[str]:
+    """A sentence on each foramen and canal that no slice of the sagittal series shows, where there is one."""
+    t1, t2 = study.slices(SAGITTAL_T1), study.slices(SAGITTAL_T2)
+    foramina = [
+        f"no sagittal T1 slice at the {side} foramen of {name}"
+        for points, name in zip(landmarks.foramina, LEVEL_NAMES, strict=True)
+        for point, side in zip(points, SIDES, strict=True)
+        if t1 and sagittal_showing(t1, point) is None
+    ]
+    canals = [
+        f"no sagittal T2 slice at the canal of {name}"
+        for point, name in zip(landmarks.canal, LEVEL_NAMES, strict=True)
+        if t2 and sagittal_showing(t2, point) is None
+    ]
+    return foramina + canals
 
 
 def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None], study: Study) -> dict[str, object]:

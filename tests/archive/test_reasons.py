@@ -15,6 +15,8 @@ SENTENCES = {
     "ProcessDied: the process ended with exit code -11, 3 times in all": "the process ended",
     "no Axial T2 series": "no Axial T2 series",
     "no axial slice at L4/L5": "no axial slice at L4/L5",
+    "no sagittal T1 slice at the left foramen of L1/L2": "no sagittal T1 slice at the left foramen of L1/L2",
+    "no sagittal T2 slice at the canal of L5/S1": "no sagittal T2 slice at the canal of L5/S1",
     "DOE^JANE 19610203": OTHER,
 }
 

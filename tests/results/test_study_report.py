@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 
+from lumbar_kernel.geometry import CRANIAL, LEFT
 from lumbar_kernel.results.report import UnusedSeries
 from lumbar_kernel.results.study_report import nothing_usable, study_report
-from lumbar_kernel.schema import AXIAL_T2, LEVELS
-from lumbar_kernel.study import SeriesDecision, Study
+from lumbar_kernel.schema import AXIAL_T2, LEVEL_NAMES, LEVELS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.study import Series, SeriesDecision, Study
 
 
 def test_landmarks_are_listed_by_level_and_side(phantom, landmarks, views):
@@ -24,6 +27,16 @@ def test_missing_data_are_listed(phantom, landmarks, views):
     assert missing == (f"no {AXIAL_T2} series", "a.dcm: cut off")
     gap = (None, *views[1:])
     assert study_report(study, gap, (), landmarks=landmarks).missing == ("no axial slice at L1/L2",)
+
+
+def test_what_no_sagittal_slice_shows_is_listed(phantom, landmarks, views):
+    left = tuple(item for item in phantom.study.slices(SAGITTAL_T1) if item.plane.centre @ LEFT > 8.0)
+    series = (Series("1", SAGITTAL_T1, left), *phantom.study.series_of(SAGITTAL_T2), *phantom.study.series_of(AXIAL_T2))
+    missing = study_report(Study("1", series), views, (), landmarks=landmarks).missing
+    assert missing == tuple(f"no sagittal T1 slice at the right foramen of {name}" for name in LEVEL_NAMES)
+    low = replace(landmarks, canal=landmarks.canal - 400 * CRANIAL)
+    missing = study_report(phantom.study, views, (), landmarks=low).missing
+    assert missing == tuple(f"no sagittal T2 slice at the canal of {name}" for name in LEVEL_NAMES)
 
 
 def test_decisions_are_reported_with_their_reasons(phantom):
