@@ -4,7 +4,7 @@ import torch
 
 from lumbar_kernel.models.compact_cnn import COMPACT_CNN
 from lumbar_kernel.models.grade_net import GradeNet
-from lumbar_kernel.models.storage import LARGEST, SCALE, from_bytes, to_bytes
+from lumbar_kernel.models.storage import MAX_INT8, SCALE, from_bytes, to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def test_every_weight_comes_back_to_half_a_step_of_its_channel(state):
     for name, value in state.items():
         assert restored[name].shape == value.shape
         if value.is_floating_point():
-            step = value.abs().flatten(1).amax(dim=1) / LARGEST if value.dim() > 1 else value.abs()
+            step = value.abs().flatten(1).amax(dim=1) / MAX_INT8 if value.dim() > 1 else value.abs()
             off = (restored[name].float() - value).abs().reshape(len(step), -1) if value.dim() else torch.zeros(1, 1)
             assert (off <= 0.51 * step[:, None] + 1e-6).all() if value.dim() else True
 
