@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.phantom.regression import LEAST, measured, regression_predictions
+from benchmarks.phantom.regression import MIN_PROBABILITY, measured, regression_predictions
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import grade_probabilities, read_grades
@@ -35,7 +35,7 @@ def oracle(scores: FloatArray, *, noise: float) -> FloatArray:
     """The noise oracle's answer (studies, 25, 3) to measured scores (studies, 25)."""
     # the metric weighs a row by its true grade, so the best answer favours grades of larger weight
     weighted = grade_probabilities(scores, noise=noise) * np.array(schema.SEVERITY_WEIGHTS)
-    answer: FloatArray = np.clip(weighted / weighted.sum(-1, keepdims=True), LEAST, None)
+    answer: FloatArray = np.clip(weighted / weighted.sum(-1, keepdims=True), MIN_PROBABILITY, None)
     return answer
 
 

@@ -37,7 +37,7 @@ FOLDS = 5
 STRENGTH = 0.03
 """Inverse regularisation of the regression (scikit-learn's C): of 0.03, 0.1, 0.3 and 1 the best on 400 phantoms."""
 
-LEAST, SMALLEST = 1e-6, 0.05
+MIN_PROBABILITY, MIN_VALUE = 1e-6, 0.05
 """Smallest probability; smallest value of a measure whose logarithm is taken."""
 
 
@@ -87,7 +87,7 @@ def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64])
         known: measures of n studies.
         labels: their grades, (n, 25).
     """
-    predicted = np.full((*labels.shape, 3), LEAST)
+    predicted = np.full((*labels.shape, 3), MIN_PROBABILITY)
     fold = np.random.default_rng(0).permutation(len(labels)) % FOLDS
     for group, level in itertools.product(GROUPS, range(len(LEVELS))):
         rows = np.array(columns(group, level))
@@ -102,7 +102,7 @@ def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64])
             weight = np.array(SEVERITY_WEIGHTS)[grades]
             model.fit(np.concatenate(features[train]), grades, logisticregression__sample_weight=weight)
             probabilities = model.predict_proba(np.concatenate(features[test])).reshape(len(test), len(rows), -1)
-            predicted[np.ix_(test, rows, model.classes_)] = np.maximum(probabilities, LEAST)
+            predicted[np.ix_(test, rows, model.classes_)] = np.maximum(probabilities, MIN_PROBABILITY)
     return predicted / predicted.sum(axis=-1, keepdims=True)
 
 
@@ -114,5 +114,5 @@ def _features(measures: Measures, level: int, *, sides: int) -> FloatArray:
     for own in range(sides):
         names = [*middle, *(f"{name}{side}" for side in (SIDES[own], SIDES[1 - own]) for name in sided)]
         values = np.array([measures[name][level] for name in names])
-        found.append(np.concatenate([values, np.log(np.maximum(values, SMALLEST))]))
+        found.append(np.concatenate([values, np.log(np.maximum(values, MIN_VALUE))]))
     return np.stack(found)
