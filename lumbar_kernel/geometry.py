@@ -95,6 +95,10 @@ class SlicePlane:
         inside: NDArray[np.bool_] = np.all((row_column >= margin) & (row_column <= limit), axis=-1)
         return inside
 
+    def shows(self, point_mm: FloatArray, *, margin: float = 0.0) -> bool:
+        """Whether a point (3,), projected along the normal, lies inside the frame, as in `contains`."""
+        return bool(self.contains(self.to_pixel(point_mm), margin=margin))
+
 
 def plane_of(normal: FloatArray) -> Plane | None:
     """The plane that a slice with this unit normal belongs to, None when it is too oblique.

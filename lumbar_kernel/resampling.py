@@ -275,7 +275,7 @@ def _next(positions: Sequence[tuple[float, Slice]], direction: int, reached: flo
 
 def sagittal_showing(slices: Sequence[Slice], point_mm: FloatArray) -> Slice | None:
     """The nearest slice whose frame contains a point, None where that is farther than `SAGITTAL_CAP_MM`."""
-    showing = [item for item in slices if item.plane.contains(item.plane.to_pixel(point_mm))]
+    showing = [item for item in slices if item.plane.shows(point_mm)]
     if not showing:
         return None
     nearest = nearest_sagittal(showing, point_mm)

@@ -188,9 +188,9 @@ def _cut_sagittal(
 ) -> Crops:
     """A stack around the slice that shows each point; none where no slice does."""
     crops = blank_crops(view, wider=wider)
+    slices = [item for each in series for item in each.slices]
     for index, point in enumerate(points):
-        middle = sagittal_showing([item for each in series for item in each.slices], point)
-        if middle is not None:
+        if (middle := sagittal_showing(slices, point)) is not None:
             stack = _stack_of(series, middle, point, count=view.geometry.slices)
             crops.images[index], crops.shown[index] = cut_sagittal(stack, point, view, scale=scale, wider=wider)
             crops.present[index] = True
@@ -204,7 +204,7 @@ def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count
         if any(other is item for other in each.slices):
             own = list(each.slices)
         else:
-            others += [other for other in each.slices if other.plane.contains(other.plane.to_pixel(point))]
+            others += [other for other in each.slices if other.plane.shows(point)]
     return stack_around(own, item, count=count, others=others)
 
 

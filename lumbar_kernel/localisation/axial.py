@@ -89,7 +89,7 @@ def nearest_slice(slices: Sequence[Slice], point_mm: FloatArray, *, normal: Floa
     for index, item in enumerate(slices):
         plane = item.plane
         distance = abs(float(plane.distance(point_mm)))
-        if distance > DISTANCE_CAP_MM or not plane.contains(plane.to_pixel(point_mm), margin=4):
+        if distance > DISTANCE_CAP_MM or not plane.shows(point_mm, margin=4):
             continue
         tilt = np.degrees(np.arccos(min(1.0, abs(float(plane.normal @ normal)))))
         cost = distance + TILT_COST_MM * tilt
