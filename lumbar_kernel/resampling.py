@@ -275,11 +275,9 @@ def _next(positions: Sequence[tuple[float, Slice]], direction: int, reached: flo
 
 def sagittal_showing(slices: Sequence[Slice], point_mm: FloatArray) -> Slice | None:
     """The nearest slice whose frame contains a point, None where that is farther than `SAGITTAL_CAP_MM`."""
-    showing = [item for item in slices if item.plane.shows(point_mm)]
-    if not showing:
-        return None
-    nearest = nearest_sagittal(showing, point_mm)
-    return nearest if abs(float(nearest.plane.distance(point_mm))) <= SAGITTAL_CAP_MM else None
+    apart = [abs(float(item.plane.distance(point_mm))) for item in slices]
+    near = [index for index in np.argsort(apart, kind="stable") if apart[index] <= SAGITTAL_CAP_MM]
+    return next((slices[index] for index in near if slices[index].plane.shows(point_mm)), None)
 
 
 def nearest_sagittal(slices: Sequence[Slice], point_mm: FloatArray) -> Slice:
