@@ -161,7 +161,7 @@ class ForkedWorker:
 
 
 def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connection) -> None:
-    """Entry of the server: load, fork a worker for each task, report their ends."""
+    """Entry of the server: load, fork a worker for each task, report its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops the workers
     die_with_parent()
     prepare_grading()
@@ -175,12 +175,11 @@ def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connec
         config, shards = pickle.load(file)
     senders = [Connection(recv_handle(control), readable=False) for _ in shards]
     for number, (shard, sender) in enumerate(zip(shards, senders, strict=True)):
-        others = [control, *senders[number + 1 :]]
-        process = context.Process(target=_work, args=(fork.entry, config, shard, budget, sender, loaded, others))
+        task = (config, shard, budget, sender, loaded)
+        process = context.Process(target=_work, args=(number, fork.entry, task, control, senders[number + 1 :]))
         process.start()
         sender.close()
         running[process.sentinel] = number, process
-        control.send((number, process.pid, None))
     while running:
         for sentinel in wait(list(running)):
             assert isinstance(sentinel, int)
@@ -190,16 +189,18 @@ def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connec
 
 
 def _work(
-    entry: Callable[[Config, Shard, Budget, Connection, T | None], None],
-    config: Config,
-    shard: Shard,
-    budget: Budget,
-    sender: Connection,
-    loaded: T | None,
+    number: int,
+    entry: Callable[..., None],
+    task: tuple[Config, Shard, Budget, Connection, T | None],
+    control: Connection,
     others: Sequence[Connection],
 ) -> None:
-    """Entry of a forked worker: its pipes must end with their owners, so it closes those that are not its own."""
+    """Entry of a forked worker: its pipes must end with their owners, so it closes those that are not its own.
+
+    It reports its start before it sends anything of its own, so that whoever has heard of it knows its process.
+    """
     die_with_parent()
-    for end in others:
+    control.send((number, os.getpid(), None))
+    for end in (control, *others):
         end.close()
-    entry(config, shard, budget, sender, loaded)
+    entry(*task)

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import time
@@ -154,6 +155,25 @@ def test_workers_that_die_with_their_parent_are_replaced(tmp_path):
     assert len(done) == 2
     assert any("with the one that forked it" in item.message for item in failures)
     assert {item.stage for item in failures} == {"start"}  # no stage of the studies at hand is blamed
+
+
+def is_slow_after_forking(_):
+    """Lets the process that forks the workers rest behind each, as on a busy machine."""
+    fork_process = multiprocessing.get_context("fork").Process
+    start = fork_process.start
+
+    def start_and_rest(process):
+        start(process)
+        time.sleep(1.5)
+
+    fork_process.start = start_and_rest
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+def test_workers_that_are_done_at_once_cost_the_others_nothing(tmp_path):
+    found, done, failures = run(range(8), ("cpu", "cpu"), tmp_path, fork=Fork(is_slow_after_forking, fake_process))
+    assert sorted(found, key=int) == [str(number) for number in range(8)]
+    assert (len(done), failures) == (2, [])
 
 
 def tells_what_it_shares(_, shard, __, sender, shared):
