@@ -22,9 +22,10 @@ KEPT_BLOCK, KEPT_BYTES = 1 << 26, 1 << 28
 end of the heap."""
 
 
-KERNELS_KEPT = 64
-"""Compiled kernels that oneDNN keeps, about a megabyte for each layer and number of pictures. By default it keeps a
-thousand; compiling them again takes no time that could be measured."""
+KERNELS_KEPT = 2048
+"""Compiled kernels that oneDNN keeps, one for each kind of layer and number of pictures: more than a run needs (1,186
+for 40 studies). Fewer would be worse than few: study after study meets the same ones in the same order, so that each is
+dropped just before it is needed again."""
 
 
 def prepare_grading() -> None:
