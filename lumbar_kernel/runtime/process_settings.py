@@ -21,11 +21,10 @@ KEPT_BLOCK, KEPT_BYTES = 1 << 26, 1 << 28
 """Largest block that is kept, above a network's largest layer and below a study's pixels, and how much is kept at the
 end of the heap."""
 
-
 KERNELS_KEPT = 2048
 """Compiled kernels that oneDNN keeps, one for each kind of layer and number of pictures: more than a run needs (1,186
-for 40 studies). Fewer would be worse than few: study after study meets the same ones in the same order, so that each is
-dropped just before it is needed again."""
+for 40 studies). A smaller cache helps little: every study needs the same ones in the same order, so that each is dropped
+shortly before it is needed again."""
 
 
 def prepare_grading() -> None:
