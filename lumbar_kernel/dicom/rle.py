@@ -12,6 +12,7 @@ import struct
 import sys
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,6 +36,9 @@ it is one byte, itself."""
 
 SILENT = 0
 """Level of OpenCV's log (LOG_LEVEL_SILENT)."""
+
+LOGGING: Any = getattr(cv2.utils, "logging", cv2)
+"""Where OpenCV sets that level: `cv2` before version 4.13, `cv2.utils.logging` since."""
 
 MARK, FILL = 0xA5, 0x5A
 """Bytes of a row behind a segment, and of what follows it: a segment that is too short leaves the row with both."""
@@ -85,14 +89,14 @@ def _segments(encoded: bytes) -> list[bytes]:
 
 def _unpacked(picture: bytes) -> NDArray[np.generic] | None:
     """A picture from its file, None where the decoder refuses it; nothing is printed about damaged ones."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(SILENT)
+    level = LOGGING.getLogLevel()
+    LOGGING.setLogLevel(SILENT)
     try:
         return cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        LOGGING.setLogLevel(level)
 
 
 @lru_cache(maxsize=64)

@@ -23,8 +23,8 @@ end of the heap."""
 
 KERNELS_KEPT = 2048
 """Compiled kernels that oneDNN keeps, one for each kind of layer and number of pictures: more than a run needs (1,186
-for 40 studies). A smaller cache helps little: every study needs the same ones in the same order, so that each is dropped
-shortly before it is needed again."""
+for 40 studies). A smaller cache helps little: every study needs the same ones in the same order, so that each is
+dropped shortly before it is needed again."""
 
 
 def prepare_grading() -> None:

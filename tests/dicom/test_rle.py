@@ -1,5 +1,7 @@
+import importlib.util
 import struct
 
+import cv2
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
@@ -86,3 +88,16 @@ def test_too_few_bytes_are_left_to_pydicom_without_a_word(capfd):
     assert decode_frame(b"", rows=4, columns=4, bytes_each=2) is None
     assert decode_frame(rle_frame(FRAMES["noise"])[:-9], rows=37, columns=53, bytes_each=2) is None
     assert capfd.readouterr() == ("", "")
+
+
+def test_damage_is_met_without_a_word_before_version_4_13_of_opencv_too(monkeypatch):
+    levels = [3]
+    monkeypatch.delattr(cv2.utils, "logging", raising=False)
+    monkeypatch.setattr(cv2, "getLogLevel", lambda: levels[-1], raising=False)
+    monkeypatch.setattr(cv2, "setLogLevel", levels.append, raising=False)
+    spec = importlib.util.find_spec("lumbar_kernel.dicom.rle")
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    assert np.array_equal(fresh.decode_frame(rle_frame(pixels), rows=8, columns=8, bytes_each=2), pixels)
+    assert levels == [3, fresh.SILENT, 3]
