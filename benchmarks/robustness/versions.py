@@ -1,10 +1,10 @@
-"""The same phantoms graded with other versions of Python and of the packages.
+"""The same studies graded with other versions of Python and of the packages.
 
     python -m benchmarks.robustness.versions WHEEL oldest=python3.10 kaggle=python3.12 newest=python3.13
 
 makes an environment for each set of versions with the interpreter named behind it, installs the wheel with its extra
-`runtime` there, grades the phantoms and compares the submission with that of this interpreter. The environments take
-6 GB each and are kept in `--cache`, to be used again; installing them needs a package index.
+`runtime` there, grades phantoms or `--data` and compares the submission with that of this interpreter. The environments
+take 6 GB each and are kept in `--cache`, to be used again; installing them needs a package index.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path, help="from `make wheel`")
     parser.add_argument("sets", nargs="+", metavar="SET=PYTHON", help=f"one of {', '.join(VERSION_SETS)}")
-    parser.add_argument("--studies", type=int, default=4)
+    parser.add_argument("--data", type=Path, help="folder of studies to grade (default: phantoms)")
+    parser.add_argument("--studies", type=int, default=4, help="phantoms to grade (default: 4)")
     parser.add_argument("--cache", type=Path, default=Path("build/versions"))
     chosen = parser.parse_args(arguments)
     sets = dict(item.partition("=")[::2] for item in chosen.sets)
@@ -117,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{wrong[0]!r}: write {' or '.join(VERSION_SETS)} with an interpreter, such as kaggle=python3.12")
     if not chosen.wheel.is_file():
         parser.error(f"no wheel at {chosen.wheel}; `make wheel` builds it")
-    data = chosen.cache / f"phantoms_{chosen.studies}"
-    if not data.is_dir():
+    data = chosen.data or chosen.cache / f"phantoms_{chosen.studies}"
+    if not chosen.data and not data.is_dir():
         write_dataset(data, studies=chosen.studies, seed=SEED)
     print(f"| set | Python | {' | '.join(SHOWN)} | largest difference |")
     print("|---" * (len(SHOWN) + 3) + "|")
