@@ -12,18 +12,16 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.speed.data import dataset
 from benchmarks.speed.floor import Floor, floor
 from benchmarks.speed.observed import ObservedRun, observe
 from benchmarks.speed.reference import plain_loop
-from lumbar_kernel.arrays import FloatArray
+from benchmarks.whole_runs import largest_difference
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.models.manifest import read_manifest
@@ -118,25 +116,19 @@ def measure(cache: Path, *, studies: int, repeats: int, reference: int) -> Bench
         floors.append(floor(files, cores=usable_cpus()))
         parts.append(observe(few, out))
     watched = observe(data, out, memory=True)
-    grades = _grades(out)
+    grades = load_submission(out / "submission.csv")
     chosen = files[: min(reference, studies)]
     began = time.monotonic()
-    expected = plain_loop(chosen, read_manifest(None))
+    by_study = plain_loop(chosen, read_manifest(None))
     reference_seconds = (time.monotonic() - began) * studies / len(chosen)
+    expected = {
+        row: own
+        for study_id, of_study in by_study.items()
+        for row, own in zip(row_ids(study_id), of_study, strict=True)
+    }
+    difference = largest_difference({row: grades[row] for row in expected}, expected)
     least = sorted(floors, key=lambda item: item.seconds)[repeats // 2]
-    return Bench(runs, parts, watched, reference_seconds, _difference(grades, expected), least, (studies, part))
-
-
-def _grades(out: Path) -> dict[str, FloatArray]:
-    return {row: np.array(values) for row, values in load_submission(out / "submission.csv").items()}
-
-
-def _difference(grades: Mapping[str, FloatArray], expected: Mapping[str, FloatArray]) -> float:
-    return max(
-        float(np.abs(grades[row] - of_row).max())
-        for study_id, of_study in expected.items()
-        for row, of_row in zip(row_ids(study_id), of_study, strict=True)
-    )
+    return Bench(runs, parts, watched, reference_seconds, difference, least, (studies, part))
 
 
 def breakdown(run: ObservedRun) -> dict[str, float]:

@@ -16,11 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.speed.data import dataset
 from benchmarks.speed.observed import ObservedRun, observe
 from benchmarks.speed.utilisation import Utilisation
+from benchmarks.whole_runs import largest_difference
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.runtime.devices import AUTO, CPU, device_fault, find_devices
@@ -124,7 +123,7 @@ def _compared(name: str, run: ObservedRun, grades: Mapping[str, FloatArray], pla
     few, out = plan.studies[0], plan.cache / "out"
     processor = observe(dataset(plan.cache, studies=few), out, "--device", CPU, *plan.options)
     expected = load_submission(out / "submission.csv")
-    difference = max(float(np.abs(np.subtract(grades[row], expected[row])).max()) for row in expected)
+    difference = largest_difference(grades, expected)
     text = (
         f"{run.seconds:.1f} s, first grades after {run.start_seconds:.1f} s, processor {processor.seconds:.1f} s; "
         f"grades within {difference:.1e} of the processor's"

@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmarks.kaggle.check import check_submission
+from benchmarks.whole_runs import command
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.results.metric import load_solution, score
 from lumbar_kernel.results.submission import load_submission
@@ -50,11 +50,6 @@ class Run:
 
     seconds: float
     exit_code: int
-
-
-def command(data: Path, out: Path, *options: str) -> list[str]:
-    """The command line of a quiet run."""
-    return [sys.executable, "-m", "lumbar_kernel", "predict", str(data), "--out", str(out), "--quiet", *options]
 
 
 def run_through(data: Path, out: Path, *options: str, environment: Mapping[str, str] | None = None) -> Run:

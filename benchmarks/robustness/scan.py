@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import io
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
 from benchmarks.robustness.dicom_files import SAGITTAL, dataset_of
+from benchmarks.whole_runs import command
 from lumbar_kernel.dicom.discovery import Scan
 
 FILES_OF_A_SERIES, SERIES_OF_A_STUDY = 30, 6
@@ -128,9 +128,8 @@ def scan_seconds(data: Path) -> tuple[float, float, int]:
 def growth(data: Path, folder: Path, seconds: float) -> list[str]:
     """When each submission of a run of `predict` appeared, counted from the start of the process, and its rows."""
     out = folder / "out"
-    command = [sys.executable, "-m", "lumbar_kernel", "predict", str(data), "--out", str(out), "--quiet"]
     began, seen, states = time.perf_counter(), 0, []
-    with subprocess.Popen([*command, "--seconds", f"{seconds:g}"], stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen(command(data, out, "--seconds", f"{seconds:g}"), stderr=subprocess.DEVNULL) as run:
         while run.poll() is None:
             file = out / "submission.csv"
             if file.is_file() and (status := file.stat()).st_ino != seen:

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.kaggle.offline import environment, python_of
+from benchmarks.whole_runs import command, largest_difference
+from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.results.submission import load_submission
 
@@ -84,9 +84,9 @@ def install(folder: Path, interpreter: str, pins: Mapping[str, str], wheel: Path
     subprocess.run([*call, "--force-reinstall", "--no-deps", wheel], check=True)
 
 
-def graded(python: Path, data: Path, out: Path, *options: str) -> dict[str, np.ndarray]:
+def graded(python: Path, data: Path, out: Path, *options: str) -> dict[str, FloatArray]:
     """The rows of a folder that the package of an interpreter grades; raises CalledProcessError unless all are."""
-    line = [python, "-m", "lumbar_kernel", "predict", data.absolute(), "--out", out.absolute(), "--quiet", *options]
+    line = command(data.absolute(), out.absolute(), *options, python=python)
     out.mkdir(parents=True, exist_ok=True)
     subprocess.run(line, check=True, cwd=out, env=environment())  # a checkout in the working folder would come first
     return load_submission(out / "submission.csv")
@@ -97,11 +97,6 @@ def versions_of(python: Path, names: Sequence[str] = SHOWN) -> dict[str, str]:
     shown = subprocess.run([python, "-c", VERSIONS, *names], check=True, capture_output=True, text=True)
     found: dict[str, str] = json.loads(shown.stdout)
     return found
-
-
-def largest_difference(grades: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> float:
-    """Of any probability of the same rows; raises KeyError where a row is missing."""
-    return max(float(np.abs(grades[row] - others[row]).max()) for row in grades.keys() | others.keys())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

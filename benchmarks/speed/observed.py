@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.whole_runs import command
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 
 LOOK_EVERY_SECONDS = 0.02
@@ -51,9 +51,8 @@ def observe(data: Path, out: Path, *options: str, memory: bool = False) -> Obser
         RuntimeError: the run left no valid submission.
     """
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "lumbar_kernel", "predict", str(data), "--out", str(out), "--quiet", *options]
     began = time.monotonic()
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command(data, out, *options))
     submission, prior = out / "submission.csv", b""
     first_file = start = seconds = peak = looked = 0.0
     while process.poll() is None:

@@ -190,7 +190,7 @@ def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connec
 
 def _work(
     number: int,
-    entry: Callable[..., None],
+    entry: Callable[[Config, Shard, Budget, Connection, T | None], None],
     task: tuple[Config, Shard, Budget, Connection, T | None],
     control: Connection,
     others: Sequence[Connection],

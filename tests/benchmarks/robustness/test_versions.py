@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from benchmarks.kaggle.offline import python_of
-from benchmarks.robustness.versions import VERSION_SETS, graded, install, largest_difference, main, versions_of
+from benchmarks.robustness.versions import VERSION_SETS, graded, install, main, versions_of
+from benchmarks.whole_runs import largest_difference
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,6 @@ def test_an_environment_grades_as_this_one_when_it_is_this_one(dataset, trained,
         "python": sys.version.split()[0],
         "numpy": np.__version__,
     }
-
-
-def test_the_largest_difference_is_that_of_one_probability_and_no_row_may_be_missing():
-    grades = {"a": np.array([0.5, 0.3, 0.2]), "b": np.array([1.0, 0.0, 0.0])}
-    others = {"a": np.array([0.5, 0.3, 0.2]), "b": np.array([0.9, 0.1, 0.0])}
-    assert largest_difference(grades, others) == pytest.approx(0.1)
-    with pytest.raises(KeyError, match="b"):
-        largest_difference(grades, {"a": others["a"]})
 
 
 def _wheel(path, text):
