@@ -19,9 +19,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from evaluation.study_truth import truth_of
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.processes import process_pool
+from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
 from training.examples import FOLDS, HELD_OUT_STUDIES, Examples, concatenate, load_any, save
@@ -49,7 +50,10 @@ def study_examples(
     """Write one study's examples for graders of some views into the cache; returns whether there were any."""
     if (cache / files.study_id / "done").exists():
         return True
-    study = read_study(files)
+    read = try_read_study(files)
+    if (study := read.study) is None:
+        logger.warning("%s is left out: %s", files.study_id, read.error)
+        return False
     truth = truth_of(study, marks, labels)
     if truth is None:
         return False
@@ -107,7 +111,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--folds", type=Path, help="csv with study_id and fold; without it a hash decides")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes (default: as many as cores)")
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=BASIC_VIEWS, help="of the graders to train")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

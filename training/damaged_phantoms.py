@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.schema import ROWS
 
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="new folder")
     parser.add_argument("--studies", type=int, default=120)
     parser.add_argument("--seed", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes (default: as many as cores)")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     grades, marks, series = write(given.folder, studies=given.studies, seed=given.seed, workers=given.workers)

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.study_truth import StudyTruth
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import CONTRASTS, PhantomTruth, make_phantom
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--studies", type=int, default=400)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes (default: as many as cores)")
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=BASIC_VIEWS, help="of the graders to train")
     arguments = parser.parse_args()
     parts: dict[str, list[Examples]] = {name: [] for name in kinds(arguments.views)}

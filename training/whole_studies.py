@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.kernel import locate
 from lumbar_kernel.models.checkpoints import LoadedModels, load_networks
 from lumbar_kernel.models.manifest import Manifest, WeightsFile, read_manifest
-from lumbar_kernel.processes import process_pool
+from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import Study
 from training.competition import fold_of, labelled_studies, read_folds
@@ -97,12 +97,14 @@ def predict_all(
 ) -> Iterator[StudyPredictions]:
     """The predictions of all labelled studies whose fold has checkpoints, from the folder where they are done.
 
+    A study that cannot be read is left out with a warning.
+
     Args:
         data: the competition's folder.
         manifest: of the weights.
         folder: keeps finished studies, apart for every set of weights.
         folds: study → fold; a hash decides for the others.
-        workers: processes that read.
+        workers: processes that read, each one study ahead.
     """
     kept = folder / weights_key(manifest)
     kept.mkdir(parents=True, exist_ok=True)
@@ -120,9 +122,12 @@ def predict_all(
         if not waiting:
             continue
         models, _ = load_networks(own, str(pick_device()), strict=True)
-        with process_pool(workers, with_main=True) as pool:
-            for study in tqdm(pool.map(read_study, waiting), total=len(waiting), unit="study", desc=f"fold {fold}"):
-                predicted = predict_study(study, models, fold=fold)
+        with StudyLoader(waiting, workers=workers, ahead=workers) as loader:
+            for result in tqdm(loader, total=len(waiting), unit="study", desc=f"fold {fold}"):
+                if result.study is None:
+                    logger.warning("%s is left out: %s", result.files.study_id, result.error)
+                    continue
+                predicted = predict_study(result.study, models, fold=fold)
                 predicted.save(kept)
                 yield predicted
 
@@ -134,7 +139,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path, metavar="WEIGHTS")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--folds", type=Path, help="csv with study_id and fold; without it a hash decides")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cpus(), help="processes (default: as many as cores)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     manifest, folds = read_manifest(arguments.weights), read_folds(arguments.folds)

@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
+from lumbar_kernel.runtime.fault_injection import VARIABLE
 from lumbar_kernel.schema import SEVERITY_NAMES
 from lumbar_kernel.views import BASIC_VIEWS
 from training import competition
@@ -33,7 +35,7 @@ def test_the_competition_layout_gives_the_examples_that_the_truth_gives(train_sp
 
 def test_marked_points_come_back_in_millimetres(train_split):
     files = competition.find_studies(train_split, split="train")[0]
-    study = competition.read_study(files)
+    study = read_study(files)
     marks = pd.read_csv(train_split / "train_label_coordinates.csv", dtype={"study_id": str})
     truth = competition.truth_of(study, marks, {})
     # The phantom of the same seed, made in memory, says where the points are.
@@ -45,3 +47,9 @@ def test_marked_points_come_back_in_millimetres(train_split):
     assert (truth.grades == -1).all()
     gap = np.linalg.norm(truth.canal - truth.disc_margin, axis=1)
     assert np.allclose(gap[~np.isnan(gap)], CANAL_BEHIND_MARGIN_MM)
+
+
+def test_a_study_that_cannot_be_read_costs_its_own_examples_alone(train_split, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "read:nan:*")
+    assert competition.prepare(train_split, tmp_path, folds={}, workers=1) == 0
+    assert not list(tmp_path.glob("rsna_*.npz"))

@@ -5,6 +5,7 @@ import pytest
 from lumbar_kernel.models.checkpoints import load_networks
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.phantom import write_dataset
+from lumbar_kernel.runtime.fault_injection import VARIABLE
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import Study
 from training.whole_studies import StudyPredictions, of_fold, predict_all, predict_study
@@ -51,3 +52,12 @@ def test_finished_studies_are_not_predicted_again(manifest, tmp_path, monkeypatc
     monkeypatch.setattr("training.whole_studies.predict_study", lambda *_, **__: pytest.fail("predicted again"))
     second = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", **options))
     assert [item.study_id for item in first] == [item.study_id for item in second] == [study]
+
+
+def test_a_study_that_cannot_be_read_is_left_out(manifest, tmp_path, monkeypatch):
+    write_dataset(tmp_path / "data", studies=2, seed=31, split="train")
+    broken, whole = sorted(pd.read_csv(tmp_path / "data" / "train.csv", dtype={"study_id": str})["study_id"])
+    monkeypatch.setenv(VARIABLE, f"read:nan:{broken}")
+    folds = {broken: 0, whole: 0}
+    found = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", folds=folds, workers=2))
+    assert [item.study_id for item in found] == [whole]
