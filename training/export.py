@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+REPEATS, ENOUGH_SECONDS = 4, 5.0
+"""How often a stage or a member is timed; a large member less often, once it has taken so long."""
+
 
 def export_file(run: Path, weights: Path) -> dict[str, object]:
     """Write the averaged weights of a run; returns its manifest entry."""
@@ -61,7 +64,7 @@ def _with_architecture(files: list[dict]) -> dict[str, object]:
 
 
 def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
-    """Measured grading time of a member on this machine's processor."""
+    """Measured grading time of a member on this machine's processor, the shortest of a few."""
     manifest = read_manifest(weights)
     spec = next(item for item in manifest.members if item.name == name)
     view = VIEWS[spec.view]
@@ -69,8 +72,8 @@ def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
     count, geometry = len(level_and_side(view)), view.geometry
     images = np.random.default_rng(0).integers(0, 255, (count, geometry.slices, *geometry.shape), dtype=np.uint8)
     crops = Crops(images, np.ones(count, bool), np.ones((count, geometry.slices), bool))
-    times = []
-    for _ in range(4):
+    times: list[float] = []
+    while len(times) < REPEATS and sum(times) < ENOUGH_SECONDS:
         began = time.perf_counter()
         grade([crops] * studies, nets, view=view, groups=view.groups)
         times.append(time.perf_counter() - began)
@@ -88,7 +91,7 @@ def stage_seconds(weights: Path) -> dict[str, float]:
         write_dataset(Path(folder), studies=1, seed=0)
         (files,) = find_studies(Path(folder))
         try:
-            runs = [_stages_of(files, sagittal, axial, manifest.views) for _ in range(4)]
+            runs = [_stages_of(files, sagittal, axial, manifest.views) for _ in range(REPEATS)]
         except LocalisationError as error:  # a localiser that has hardly learnt
             logger.warning("stages are not timed, usual seconds are expected: %s", error)
             return {}
@@ -183,8 +186,8 @@ def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Map
 
 def _exported(network: Network, runs: Path, weights: Path) -> list[dict]:
     finished = [name for name in network.runs if (runs / name / "result.json").exists()]
-    for name in sorted(set(network.runs) - set(finished)):
-        logger.warning("run %s is not finished, left out", name)
+    if missing := sorted(set(network.runs) - set(finished)):
+        logger.warning("not finished, left out: %s", ", ".join(missing))
     return [export_file(runs / name, weights) for name in finished]
 
 
