@@ -122,7 +122,13 @@ def main() -> None:
     files = example_files(arguments.cache, task.files, arguments.sources)
     examples = concatenate([load_grades(path) for path in files])
     heads = len(VIEWS[task.view].groups)
-    model = GradeNet(arguments.backbone, in_chans=task.in_chans, heads=heads, drop_rate=arguments.drop_rate)
+    model = GradeNet(
+        arguments.backbone,
+        in_chans=task.in_chans,
+        heads=heads,
+        drop_rate=arguments.drop_rate,
+        fixed_count=pick_device().type == "cuda",
+    )
     if arguments.pretrained:
         start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=task.in_chans)
     if arguments.start:
@@ -141,7 +147,7 @@ def main() -> None:
     )
     make = BatchMaker(examples, targets, in_chans=task.in_chans, shape=shape, device=pick_device())
     steps = steps_of(arguments, sampler.pools.size)
-    options = {"workers": arguments.workers, "compiled": arguments.compile}
+    options = {"workers": arguments.workers, "compiled": model.encoder if arguments.compile else None}
     trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)
     metrics = trainer.fit(
         sampler,

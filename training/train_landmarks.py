@@ -174,7 +174,7 @@ def main() -> None:
     validation = select(examples, validation_indices(examples.fold, arguments.fold, most=600))
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     steps = steps_of(arguments, sampler.pools.size)
-    options = {"workers": arguments.workers, "compiled": arguments.compile}
+    options = {"workers": arguments.workers, "compiled": model if arguments.compile else None}
     trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)
     metrics = trainer.fit(
         sampler,

@@ -160,7 +160,7 @@ class Trainer:
         ema: decay of the moving average.
         save_every: steps between checkpoints.
         workers: processes that make batches, 0 to make them between the steps.
-        compiled: whether `torch.compile` translates the network first.
+        compiled: part of the model, or all of it, that `torch.compile` translates first; None for nothing.
     """
 
     def __init__(
@@ -173,12 +173,13 @@ class Trainer:
         ema: float = 0.998,
         save_every: int = 200,
         workers: int = 0,
-        compiled: bool = False,
+        compiled: nn.Module | None = None,
     ) -> None:
         self.device = pick_device()
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval()
-        self.forward = torch.compile(self.model) if compiled else self.model
+        if compiled is not None:
+            compiled.compile()  # in place, after the copy
         self.run, self.steps, self.ema, self.save_every, self.workers = run, steps, ema, save_every, workers
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02, fused=True)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -245,7 +246,7 @@ class Trainer:
             tensors = tuple(t.to(self.device, non_blocking=True) for t in made)
             self.model.train()
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-                value = loss(self.forward, tensors)
+                value = loss(self.model, tensors)
             self.optimiser.zero_grad(set_to_none=True)
             self.scaler.scale(value).backward()  # half precision would round small gradients to zero
             self.scaler.unscale_(self.optimiser)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import timm
 import torch
@@ -59,12 +61,16 @@ class GradeNet(nn.Module):
         in_chans: 1 for a member that encodes slices one by one and pools them, else the slices of a crop.
         heads: conditions graded.
         drop_rate: dropout before the classifier.
+        fixed_count: encode as many pictures in every batch, where slices are missing some of them twice, for training
+            on an accelerator, which plans or compiles each number of pictures anew.
     """
 
-    def __init__(self, backbone: str, *, in_chans: int, heads: int, drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, backbone: str, *, in_chans: int, heads: int, drop_rate: float = 0.0, fixed_count: bool = False
+    ) -> None:
         super().__init__()
         self.encoder, width = create_encoder(backbone, in_chans=in_chans)
-        self.in_chans, self.heads = in_chans, heads
+        self.in_chans, self.heads, self.fixed_count = in_chans, heads, fixed_count
         self.pool = SlicePool(width) if in_chans == 1 else None
         self.drop = nn.Dropout(drop_rate)
         self.level = nn.Linear(len(LEVELS), heads * len(SEVERITIES), bias=False)
@@ -84,10 +90,17 @@ class GradeNet(nn.Module):
         if self.pool is None:
             features: Tensor = self.encoder(images)
         else:
-            features = self.pool(self.encoder(images[shown][:, None]), shown)
+            features = self.pool(self._encoded(images[shown][:, None], most=shown.numel()), shown)
         known = F.one_hot(level, len(LEVELS)).to(features.dtype)
         logits: Tensor = self.classifier(self.drop(features)) + self.level(known)
         return logits.reshape(-1, self.heads, len(SEVERITIES))
+
+    def _encoded(self, pictures: Tensor, *, most: int) -> Tensor:
+        """Features (n, width) of the pictures (n, 1, rows, columns) of a batch, which holds at most so many."""
+        if not self.fixed_count:
+            return cast(Tensor, self.encoder(pictures))
+        repeated = pictures[torch.arange(most, device=pictures.device) % len(pictures)]
+        return cast(Tensor, self.encoder(repeated)[: len(pictures)])
 
 
 def to_input(crops: NDArray[np.uint8] | NDArray[np.float32], *, in_chans: int) -> NDArray[np.float32]:

@@ -54,3 +54,18 @@ def test_the_middle_of_alike_slices_weighs_most():
         for weight in pool.score.parameters():
             weight.zero_()
     assert pool(same, shown)[0, 0] > 1.4  # 1.2 if all weighed alike
+
+
+def test_batches_with_missing_slices_look_alike_to_an_encoder_that_is_compiled():
+    torch.manual_seed(0)
+    nets = [GradeNet(COMPACT_CNN, in_chans=1, heads=1, fixed_count=fixed).eval() for fixed in (False, True)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    compiled = []
+    nets[1].encoder.compile(backend=lambda graph, _: compiled.append(graph) or graph)
+    for missing in range(4):
+        shown = torch.ones(4, 5, dtype=torch.bool)
+        shown[:missing, 0] = False
+        batch = (torch.rand(4, 5, 32, 32), torch.zeros(4, dtype=torch.long), shown)
+        with torch.no_grad():
+            assert torch.allclose(nets[0](*batch), nets[1](*batch), atol=1e-5)
+    assert len(compiled) == 1

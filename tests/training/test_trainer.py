@@ -39,3 +39,12 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
     resumed = trainer("torn")
     assert resumed.step == 3
     assert resumed.fit(batch, loss, **options)["weight"] == pytest.approx(whole["weight"], rel=1e-5)
+
+
+def test_a_part_of_the_model_is_compiled_and_its_average_is_not(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3), torch.nn.Flatten())
+    compiled = []
+    model[0].compile = lambda: compiled.append(model[0])
+    trainer = Trainer(model, tmp_path, steps=1, lr=0.1, compiled=model[0])
+    assert compiled == [model[0]]
+    assert trainer.average[0] is not model[0]
