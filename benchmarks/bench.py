@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import statistics
 import time
@@ -26,8 +25,7 @@ from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.submission import load_submission
-from lumbar_kernel.runtime.devices import worker_devices
-from lumbar_kernel.runtime.messages import studies_at_once
+from lumbar_kernel.runtime.sharding import worker_devices
 from lumbar_kernel.schema import row_ids
 
 TOLERANCE = 1e-3
@@ -134,8 +132,7 @@ def measure(cache: Path, *, studies: int, repeats: int, reference: int) -> Bench
 def breakdown(run: ObservedRun) -> dict[str, float]:
     """Seconds of every worker by stage, and what is no stage, so that they add up to workers × seconds of the run."""
     stages, devices = dict(run.report["stages"]), run.report["device"].split(", ")
-    blocks = math.ceil(len(run.report["studies"]) / studies_at_once(devices[0]))
-    workers = len(worker_devices(devices, blocks=blocks, cores=usable_cpus()))
+    workers = len(worker_devices(devices, studies=len(run.report["studies"]), cores=usable_cpus()))
     rest = workers * run.seconds - sum(stages.values())
     return {**stages, "no stage: starts, waits for the first worker, messages, ends": round(rest, 3)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -22,9 +22,6 @@ PROBE_SECONDS = 120.0
 """Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
 
 STOP_SECONDS = 3.0
-
-MAX_WORKERS_EACH = 8
-"""Most workers of one device, since each takes half a gigabyte."""
 
 TOLERANCE = 2e-2
 """Largest relative difference of a convolution from the processor's: TF32 keeps ten bits."""
@@ -94,23 +91,6 @@ def check_devices(
     reasons = {name: (fault or device_fault)(name) for name in dict.fromkeys(names) if name != CPU}
     broken = {name: reason for name, reason in reasons.items() if reason is not None}
     return Devices(tuple(name for name in names if name not in broken) or (CPU,), broken)
-
-
-def worker_devices(working: Sequence[str], *, blocks: int, cores: int) -> tuple[str, ...]:
-    """The device of each worker: a device that several workers share is named several times.
-
-    A worker on the processor computes on one thread, so that as many workers as cores keep all of them busy without
-    waiting for one another; a worker of an accelerator needs two cores to feed it.
-
-    Args:
-        working: devices of the run; a device that the user named twice keeps its two workers.
-        blocks: of studies that are graded together; a worker without one would have nothing to do.
-        cores: of the processor.
-    """
-    if len(set(working)) < len(working):
-        return tuple(working)
-    each = cores if set(working) == {CPU} else cores // (2 * len(working))
-    return (tuple(working) * max(1, min(each, MAX_WORKERS_EACH)))[: max(blocks, 1)]
 
 
 def device_fault(name: str) -> str | None:

@@ -13,7 +13,7 @@ from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.study import StudyFiles
 
 STUDIES_AT_ONCE = {"cpu": 2}
-"""Studies graded together, and kept in one shard: enough crops for full batches, few enough for early grades."""
+"""Studies graded together: enough crops for full batches, few enough for early grades."""
 
 STUDIES_AT_ONCE_ON_ACCELERATORS = 8
 

@@ -23,14 +23,14 @@ from lumbar_kernel.results.report import Failure, Report, StudyReport
 from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices, worker_devices
+from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
-from lumbar_kernel.runtime.messages import Message, Progress, Shard, studies_at_once
+from lumbar_kernel.runtime.messages import Message, Progress, Shard
 from lumbar_kernel.runtime.outputs import grade_pictures, remove_pictures, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
-from lumbar_kernel.runtime.sharding import studies_to_draw
+from lumbar_kernel.runtime.sharding import studies_to_draw, worker_devices
 from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.runtime.workers import GRADING, WorkerPool
 from lumbar_kernel.study import StudyFiles
@@ -237,8 +237,7 @@ def _run_workers(
     publisher = _Publisher(config, state, budget)
     ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
     working = _devices(config, state, budget)
-    blocks = math.ceil(len(studies) / studies_at_once(working[0]))
-    devices = worker_devices(working, blocks=blocks, cores=usable_cpus())
+    devices = worker_devices(working, studies=len(studies), cores=usable_cpus())
     with (
         _display(config) as display,
         WorkerPool(config, studies, devices, budget, server=server) as workers,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lumbar_kernel.runtime.devices import MAX_WORKERS_EACH, check_devices, device_fault, find_devices, worker_devices
+from lumbar_kernel.runtime.devices import check_devices, device_fault, find_devices
 
 
 def fine(_):
@@ -62,21 +62,3 @@ def test_a_probe_that_hangs_leaves_the_processor():
 def test_a_real_gpu_works():
     assert device_fault("cuda:0") is None
     assert find_devices("auto").working[0] == "cuda:0"
-
-
-@pytest.mark.parametrize(
-    ("working", "blocks", "cores", "expected"),
-    [
-        (("cpu",), 20, 2, ("cpu", "cpu")),
-        (("cpu",), 1, 2, ("cpu",)),
-        (("cpu",), 0, 2, ("cpu",)),
-        (("cpu",), 100, 64, ("cpu",) * MAX_WORKERS_EACH),
-        (("cpu", "cpu", "cpu"), 20, 2, ("cpu", "cpu", "cpu")),
-        (("cuda:0", "cuda:1"), 90, 4, ("cuda:0", "cuda:1")),
-        (("cuda:0", "cuda:1"), 90, 16, ("cuda:0", "cuda:1") * 4),
-        (("cuda:0",), 3, 16, ("cuda:0",) * 3),
-        (("cuda:0",), 90, 1, ("cuda:0",)),
-    ],
-)
-def test_workers_keep_all_cores_busy(working, blocks, cores, expected):
-    assert worker_devices(working, blocks=blocks, cores=cores) == expected

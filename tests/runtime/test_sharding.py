@@ -2,7 +2,7 @@ import pytest
 
 from lumbar_kernel import Config
 from lumbar_kernel.runtime.messages import studies_at_once
-from lumbar_kernel.runtime.sharding import shards, studies_to_draw
+from lumbar_kernel.runtime.sharding import MAX_WORKERS_EACH, shards, studies_to_draw, worker_devices
 
 
 class Files:
@@ -12,18 +12,39 @@ class Files:
         self.study_id = str(study_id)
 
 
-@pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:1"), ("a", "b", "c")])
-@pytest.mark.parametrize("count", [1, 4, 5, 11, 40])
-def test_whole_blocks_are_dealt_out_and_nothing_is_lost(count, devices):
+@pytest.mark.parametrize(
+    ("working", "studies", "cores", "expected"),
+    [
+        (("cpu",), 40, 2, ("cpu", "cpu")),
+        (("cpu",), 2, 2, ("cpu", "cpu")),
+        (("cpu",), 1, 2, ("cpu",)),
+        (("cpu",), 0, 2, ("cpu",)),
+        (("cpu",), 100, 64, ("cpu",) * MAX_WORKERS_EACH),
+        (("cpu", "cpu", "cpu"), 40, 2, ("cpu", "cpu", "cpu")),
+        (("cuda:0", "cuda:1"), 720, 4, ("cuda:0", "cuda:1")),
+        (("cuda:0", "cuda:1"), 720, 16, ("cuda:0", "cuda:1") * 6),
+        (("cuda:0",), 720, 4, ("cuda:0",) * 3),
+        (("cuda:0",), 17, 16, ("cuda:0",) * 3),
+        (("cuda:0",), 720, 1, ("cuda:0",)),
+    ],
+)
+def test_workers_keep_all_cores_busy(working, studies, cores, expected):
+    assert worker_devices(working, studies=studies, cores=cores) == expected
+
+
+@pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:1"), ("a", "b", "c"), ("a",) * 12])
+@pytest.mark.parametrize("count", [1, 4, 5, 11, 40, 320])
+def test_whole_blocks_are_assigned_in_turn_and_the_rest_evenly(count, devices):
     studies = [Files(number) for number in range(count)]
     assigned = shards(studies, devices)
     assert sorted((item for shard in assigned for item in shard.studies), key=studies.index) == studies
-    assert all(shard.studies for shard in assigned)
+    assert [shard.number for shard in assigned] == list(range(min(count, len(devices))))
+    counts = [len(shard.studies) for shard in assigned]
+    assert max(counts) - min(counts) <= 1
     size = studies_at_once(devices[0])
     for shard in assigned:
         for start in range(0, len(shard.studies), size):
             block = [studies.index(item) for item in shard.studies[start : start + size]]
-            assert block[0] % size == 0
             assert block == list(range(block[0], block[0] + len(block)))
 
 
