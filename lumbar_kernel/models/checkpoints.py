@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import safetensors
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.folding import batch_norm_pairs, fold
@@ -56,10 +56,11 @@ class LoadedModels:
     def on(self, device_name: str) -> LoadedModels:
         """The networks on a device; those of this object are moved, not copied."""
         device = torch.device(device_name)
-        for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
-            net.to(device)
-            if device.type != "cpu":
-                prepare_for_accelerator(net)
+        if device != self.device:
+            for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
+                net.to(device)
+                if device.type != "cpu":
+                    prepare_for_accelerator(net)
         return replace(self, device=device)
 
 
@@ -109,7 +110,7 @@ def load_localiser(spec: LocaliserSpec, folder: Path) -> list[HeatmapNet]:
     def create() -> HeatmapNet:
         return HeatmapNet(spec.architecture, points=spec.points)
 
-    def example() -> tuple[torch.Tensor, ...]:
+    def example() -> tuple[Tensor, ...]:
         return (_noise(1, 1, *EXAMPLE_SHAPE),)
 
     return _load_all(create, example, folder, spec.files)
@@ -122,7 +123,7 @@ def load_member(spec: MemberSpec, folder: Path) -> list[GradeNet]:
     def create() -> GradeNet:
         return GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(view.groups))
 
-    def example() -> tuple[torch.Tensor, ...]:
+    def example() -> tuple[Tensor, ...]:
         slices = view.geometry.slices if spec.in_chans == 1 else spec.in_chans
         shown = torch.ones(1, slices, dtype=torch.bool)
         return _noise(1, slices, *view.geometry.shape), torch.zeros(1, dtype=torch.long), shown
@@ -132,12 +133,18 @@ def load_member(spec: MemberSpec, folder: Path) -> list[GradeNet]:
 
 def _load_all(
     create: Callable[[], Net],
-    example: Callable[[], tuple[torch.Tensor, ...]],
+    example: Callable[[], tuple[Tensor, ...]],
     folder: Path,
     items: Sequence[WeightsFile],
 ) -> list[Net]:
     """The networks of one architecture with the weights of each file, batch norms folded; `example` makes inputs."""
-    nets = [_load(create, folder, items[0])]
+
+    def first(weights: Mapping[str, Tensor]) -> Net:
+        net = create()
+        net.load_state_dict(weights, assign=True)
+        return net
+
+    nets = [_load(first, folder, items[0])]
     replicate = replicator(nets[0])
     nets += [_load(replicate, folder, item) for item in items[1:]]
     inputs = example()
@@ -146,7 +153,7 @@ def _load_all(
         fold(nets[0], pairs)
         outputs = _outputs(nets[0], inputs)
         if not torch.allclose(outputs, expected, rtol=FOLDING_TOLERANCE, atol=FOLDING_TOLERANCE):
-            nets[0], pairs = _load(create, folder, items[0]), ()  # it uses a convolution in more than one way
+            nets[0], pairs = _load(first, folder, items[0]), ()  # it uses a convolution in more than one way
         for net in nets[1:]:
             fold(net, pairs)
     for net in nets:
@@ -154,7 +161,7 @@ def _load_all(
     return [net.to(memory_format=torch.channels_last) for net in nets]
 
 
-def _load(create: Callable[[], Net], folder: Path, item: WeightsFile) -> Net:
+def _load(network_with: Callable[[Mapping[str, Tensor]], Net], folder: Path, item: WeightsFile) -> Net:
     """A network with its weights, in evaluation mode; every key must match and the file's hash must be right."""
     path = folder / item.file
     try:
@@ -166,19 +173,18 @@ def _load(create: Callable[[], Net], folder: Path, item: WeightsFile) -> Net:
         msg = f"weights {path} do not have the SHA-256 that the manifest names; copy the file again"
         raise WeightsError(msg)
     try:
-        net = create()
-        net.load_state_dict(from_bytes(raw), assign=True)
+        net = network_with(from_bytes(raw))
     except (*ARCHITECTURE_ERRORS, safetensors.SafetensorError) as error:
         msg = f"weights {path} do not fit the architecture that the manifest names: {error}"
         raise WeightsError(msg) from error
     return net.eval()
 
 
-def _outputs(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+def _outputs(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     with torch.inference_mode():
-        outputs: torch.Tensor = net(*inputs)
+        outputs: Tensor = net(*inputs)
     return outputs
 
 
-def _noise(*shape: int) -> torch.Tensor:
+def _noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -32,17 +32,43 @@ def test_replicas_take_other_weights_without_touching_one_another(make, backbone
     net, inputs = make(backbone)
     other, _ = make(backbone)
     replicate = replicator(net)
-    first, second = replicate(), replicate()
-    second.load_state_dict({name: value.clone() for name, value in other.state_dict().items()}, assign=True)
+    first, second = replicate(net.state_dict()), replicate(weights_of(other))
     with torch.inference_mode():
         assert torch.equal(first(*inputs), net(*inputs))
         assert torch.equal(second(*inputs), other(*inputs))
+    assert second.state_dict().keys() == net.state_dict().keys()
     assert not set(map(id, first.modules())) & set(map(id, net.modules()))
 
 
-def test_a_network_that_cannot_be_pickled_is_copied():
-    net = nn.Sequential(nn.Linear(2, 2))
-    net.local = lambda: None
-    twin = replicator(net)()
+def weights_of(net):
+    """Weights as they are stored, without the counters of training."""
+    state = net.state_dict()
+    return {name: value.clone() for name, value in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def test_weights_of_another_architecture_are_refused():
+    net, _ = grader(COMPACT_CNN)
+    replicate, weights = replicator(net), weights_of(net)
+    name = "classifier.bias"
+    for wrong, word in (
+        ({key: value for key, value in weights.items() if key != name}, name),
+        (weights | {"more": weights[name]}, "more"),
+        (weights | {name: weights[name][:-1]}, "shape"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            replicate(wrong)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_network_that_cannot_be_pickled_or_shares_weights_is_copied(tied):
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    if tied:
+        net[1].weight = net[0].weight
+    else:
+        net.local = lambda: None
+    weights = {name: value + 1 for name, value in net.state_dict().items()}
+    twin = replicator(net)(weights)
     assert twin is not net
-    assert torch.equal(twin[0].weight, net[0].weight)
+    assert all(torch.equal(value, weights[name]) for name, value in twin.state_dict().items())
+    with pytest.raises(RuntimeError):
+        replicator(net)({})
