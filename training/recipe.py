@@ -46,6 +46,7 @@ class Settings:
         batch: most examples of a step, None to keep the preset's.
         train_folds: those of the preset's folds to train, None for all.
         teachers: predictions of other models that graders learn from too, in the format of a submission.
+        per_gpu: networks that train at the same time on each GPU.
     """
 
     preset: Preset
@@ -61,10 +62,16 @@ class Settings:
     batch: int | None = None
     train_folds: tuple[int, ...] | None = None
     teachers: tuple[Path, ...] = ()
+    per_gpu: int = 1
 
     def folds_of(self, network: Network) -> tuple[int, ...]:
         """The folds of a network that are trained."""
         return tuple(fold for fold in network.folds if self.train_folds is None or fold in self.train_folds)
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPU of each network that trains at the same time."""
+        return visible_gpus() * self.per_gpu
 
 
 def steps(settings: Settings) -> Iterator[Step]:
@@ -107,7 +114,7 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     length = ("--steps", count) if count else ("--epochs", network.epochs)
     options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone]
     options += ["--batch", min(network.batch, settings.batch or network.batch)]
-    gpus = len(visible_gpus())
+    gpus = len(settings.gpus)
     options += [item for item in network.options if gpus or item != "--compile"]
     options += ["--workers", _loaders(gpus)] if gpus else []
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
@@ -179,12 +186,17 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         metavar="CSV",
         help="predictions of other models that graders learn from too (default: those in oof/ of the packs)",
     )
+    parser.add_argument(
+        "--per-gpu", type=int, default=1, metavar="N", help="networks that train at the same time on each GPU"
+    )
     parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
     given = parser.parse_args(arguments)
     for name in ("packs", "competition", "folds", "checkpoints"):
         path = getattr(given, name)
         if path is not None and not path.exists():
             parser.error(f"--{name}: {path} does not exist")
+    if given.per_gpu < 1:
+        parser.error("--per-gpu must be 1 or more")
     if missing := [path for path in given.teachers or () if not path.is_file()]:
         parser.error(f"--teachers: {missing[0]} does not exist")
     teachers = sorted((given.packs / "oof").glob("*.csv")) if given.packs and given.teachers is None else given.teachers
@@ -203,6 +215,7 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         batch=given.batch,
         train_folds=None if given.train_folds is None else tuple(given.train_folds),
         teachers=tuple(teachers or ()),
+        per_gpu=given.per_gpu,
     )
     if not all(settings.folds_of(network) for network in preset.localisers):
         parser.error(f"--train-folds: the localisers of {preset.name} have none of these folds")
@@ -229,7 +242,7 @@ def main() -> None:
         weights_bytes(settings.preset) / 1e6,
     )
     if not only_plan:
-        Runner(settings.runs / "done", gpus).run(recipe)
+        Runner(settings.runs / "done", settings.gpus).run(recipe)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere"), ("--train-folds", "7")]
+    "arguments",
+    [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere"), ("--train-folds", "7"), ("--per-gpu", "0")],
 )
 def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -94,11 +95,16 @@ def test_a_trial_is_not_timed_before_it_runs(monkeypatch):
         assert {step.seconds for step in planned if step.name.startswith("train ")} == {seconds}
 
 
-@pytest.mark.parametrize(("cores", "gpus", "loaders"), [(2, 0, None), (16, 1, "8"), (16, 4, "3"), (2, 4, "1")])
-def test_gpus_get_translated_networks_and_processes_that_feed_them(cores, gpus, loaders, monkeypatch):
+@pytest.mark.parametrize(
+    ("cores", "gpus", "each", "loaders"),
+    [(2, 0, 1, None), (2, 0, 3, None), (16, 1, 1, "8"), (16, 4, 1, "3"), (2, 4, 1, "1"), (16, 2, 2, "3")],
+)
+def test_gpus_get_compiled_networks_and_processes_that_feed_them(cores, gpus, each, loaders, monkeypatch):
     monkeypatch.setattr(recipe, "visible_gpus", lambda: tuple("0123"[:gpus]))
     monkeypatch.setattr(recipe, "usable_cpus", lambda: cores)
-    trained = [step.arguments for step in recipe.steps(settings_of("--preset", "strong")) if "train" in step.name]
+    settings = settings_of("--preset", "strong", "--per-gpu", each)
+    assert sorted(settings.gpus) == sorted("0123"[:gpus] * each)
+    trained = [step.arguments for step in recipe.steps(settings) if "train" in step.name]
     assert any("--compile" in arguments for arguments in trained) == bool(gpus)
     for arguments in trained:
         given = arguments[arguments.index("--workers") + 1] if "--workers" in arguments else None
