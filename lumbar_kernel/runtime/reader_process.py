@@ -196,7 +196,7 @@ def _serve(pipe: Connection, copied: Sequence[Connection]) -> None:
     while True:
         try:
             files, block_name = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # its worker has ended, perhaps killed before it took the last answer
             return
         result = try_read_study(files)
         in_block = False

@@ -18,9 +18,9 @@ def worker_devices(working: Sequence[str], *, studies: int, cores: int) -> tuple
     """The device of each worker: a device that several workers share is named several times.
 
     A worker on the processor computes on one thread, so that as many workers as cores keep all of them busy without
-    waiting for one another. Three workers of accelerators and their readers share four cores: beside an H200 with 16
-    cores twelve graded 320 studies in 28.3 s, eight in 31.4 s. There is no worker without a study; one that has to
-    start an accelerator gets a block of studies that are graded together.
+    waiting for one another. Accelerators get three workers for every four cores, which these share with their readers:
+    beside an H200 with 16 cores twelve graded 320 studies in 28.3 s, eight in 31.4 s. No worker is without a study, and
+    since starting an accelerator takes seconds, each of its workers has a block of studies that are graded together.
 
     Args:
         working: devices of the run; a device that the user named twice keeps its two workers.
@@ -32,7 +32,8 @@ def worker_devices(working: Sequence[str], *, studies: int, cores: int) -> tuple
     if set(working) == {CPU}:
         each, most = cores, studies
     else:
-        each, most = 3 * cores // (4 * len(working)), math.ceil(studies / studies_at_once(working[0]))
+        each = math.ceil(3 * cores / (4 * len(working)))
+        most = math.ceil(studies / studies_at_once(working[0]))
     return (tuple(working) * max(1, min(each, MAX_WORKERS_EACH)))[: max(most, 1)]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lumbar_kernel.runtime.reader_process import try_read_study
+from lumbar_kernel.runtime.reader_process import ReaderProcess, try_read_study
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
@@ -30,3 +30,11 @@ def test_what_reading_raises_becomes_the_error(monkeypatch, studies):
     monkeypatch.setattr("lumbar_kernel.runtime.reader_process.read_study", fail)
     result = try_read_study(studies[0])
     assert (result.study, result.error) == (None, "ValueError: a header out of a dream")
+
+
+def test_a_reader_ends_quietly_with_a_worker_that_leaves_an_answer_unread():
+    reader = ReaderProcess()
+    assert reader.pipe.poll(60)
+    reader.pipe.close()
+    reader.process.join(30)
+    assert reader.process.exitcode == 0

@@ -21,7 +21,7 @@ class Files:
         (("cpu",), 0, 2, ("cpu",)),
         (("cpu",), 100, 64, ("cpu",) * MAX_WORKERS_EACH),
         (("cpu", "cpu", "cpu"), 40, 2, ("cpu", "cpu", "cpu")),
-        (("cuda:0", "cuda:1"), 720, 4, ("cuda:0", "cuda:1")),
+        (("cuda:0", "cuda:1"), 720, 4, ("cuda:0", "cuda:1") * 2),
         (("cuda:0", "cuda:1"), 720, 16, ("cuda:0", "cuda:1") * 6),
         (("cuda:0",), 720, 4, ("cuda:0",) * 3),
         (("cuda:0",), 17, 16, ("cuda:0",) * 3),
