@@ -29,11 +29,13 @@ class Point:
         studies: that it graded.
         seconds: from the start of the process to its end.
         peak_mib: most memory of all its processes at one moment, shared pages counted once (PSS).
+        usual_mib: the median of that memory from the first grades on.
     """
 
     studies: int
     seconds: float
     peak_mib: float
+    usual_mib: float
 
 
 def measure(cache: Path, counts: Sequence[int]) -> list[Point]:
@@ -41,8 +43,10 @@ def measure(cache: Path, counts: Sequence[int]) -> list[Point]:
     points = []
     for studies in counts:
         run = observe(dataset(cache, studies=studies), cache / "out", memory=True)
-        points.append(Point(studies, run.seconds, run.peak_mib or 0.0))
-        print(f"{studies:>5} studies {run.seconds:>8.1f} s {run.peak_mib or 0.0:>8.0f} MiB", flush=True)
+        point = Point(studies, run.seconds, run.peak_mib or 0.0, run.usual_mib or 0.0)
+        points.append(point)
+        memory = f"{point.usual_mib:>8.0f} MiB, at most {point.peak_mib:.0f}"
+        print(f"{studies:>5} studies {run.seconds:>8.1f} s {memory}", flush=True)
     return points
 
 
@@ -60,7 +64,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     studies = [point.studies for point in points]
-    seconds, memory = [point.seconds for point in points], [point.peak_mib / 1024 for point in points]
+    seconds = [point.seconds for point in points]
     slope, start = np.polyfit(studies, seconds, 1)
     line = np.array([0, max(studies)])
     left.plot(line, start + slope * line, color="0.7", label=f"{start:.1f} s + {slope:.2f} s a study")
@@ -68,8 +72,9 @@ def draw(points: Sequence[Point], path: Path) -> None:
     left.set(xlabel="studies", ylabel="seconds", title="time of a whole run", xlim=(0, None), ylim=(0, None))
     left.legend(frameon=False)
     right.axhline(MAX_MIB / 1024, color="0.7", label="most that is allowed")
-    right.plot(studies, memory, "o-", color="tab:blue")
-    right.set(xlabel="studies", ylabel="GiB", title="most memory of all processes", xlim=(0, None), ylim=(0, None))
+    right.plot(studies, [point.peak_mib / 1024 for point in points], "o-", color="tab:blue", label="most")
+    right.plot(studies, [point.usual_mib / 1024 for point in points], "o-", color="tab:cyan", label="median")
+    right.set(xlabel="studies", ylabel="GiB", title="memory of all processes", xlim=(0, None), ylim=(0, None))
     right.legend(frameon=False, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DOTS_PER_INCH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ class ObservedRun:
         start_seconds: until the submission held the first grades.
         peak_mib: most memory of all its processes at one moment, shared pages counted once (PSS), None when not asked.
         report: the run's `report.json`.
+        usual_mib: the median of that memory from the first grades on, None when not asked.
     """
 
     seconds: float
@@ -36,6 +38,7 @@ class ObservedRun:
     start_seconds: float
     peak_mib: float | None
     report: dict[str, Any]
+    usual_mib: float | None = None
 
 
 def observe(data: Path, out: Path, *options: str, memory: bool = False) -> ObservedRun:
@@ -54,7 +57,8 @@ def observe(data: Path, out: Path, *options: str, memory: bool = False) -> Obser
     began = time.monotonic()
     process = subprocess.Popen(command(data, out, *options))
     submission, prior = out / "submission.csv", b""
-    first_file = start = seconds = peak = looked = 0.0
+    first_file = start = seconds = looked = 0.0
+    used: list[tuple[float, float]] = []
     while process.poll() is None:
         seconds = time.monotonic() - began
         if not start and submission.is_file():
@@ -62,14 +66,18 @@ def observe(data: Path, out: Path, *options: str, memory: bool = False) -> Obser
             first_file, prior = first_file or seconds, prior or text
             start = seconds if text != prior else 0.0
         if memory and seconds - looked >= MEMORY_EVERY_SECONDS:
-            looked, peak = seconds, max(peak, sum(map(pss_mib, process_tree(process.pid))))
+            looked = seconds
+            used.append((seconds, sum(map(pss_mib, process_tree(process.pid)))))
         time.sleep(LOOK_EVERY_SECONDS)
     seconds = time.monotonic() - began
     if process.returncode not in (EXIT_GRADED, EXIT_DEGRADED):
         msg = f"the run ended with exit code {process.returncode}"
         raise RuntimeError(msg)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    return ObservedRun(seconds, first_file, start or seconds, peak if memory else None, report)
+    start = start or seconds
+    peak = max((mib for _, mib in used), default=0.0) if memory else None
+    usual = statistics.median([mib for when, mib in used if when >= start] or [0.0]) if memory else None
+    return ObservedRun(seconds, first_file, start, peak, report, usual)
 
 
 def process_tree(root: int) -> Iterator[int]:

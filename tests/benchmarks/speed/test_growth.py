@@ -7,7 +7,7 @@ from benchmarks.speed import growth
 from benchmarks.speed.growth import Point, main, seconds_per_study
 from benchmarks.speed.observed import ObservedRun
 
-POINTS = [Point(10, 9.0, 900.0), Point(40, 18.0, 950.0), Point(100, 36.0, 960.0)]
+POINTS = [Point(10, 9.0, 900.0, 800.0), Point(40, 18.0, 950.0, 800.0), Point(100, 36.0, 960.0, 810.0)]
 
 
 def test_a_further_study_is_what_a_larger_run_took_longer():
@@ -17,11 +17,16 @@ def test_a_further_study_is_what_a_larger_run_took_longer():
 def test_runs_are_measured_written_and_drawn(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(growth, "dataset", lambda _, *, studies: asked.append(studies) or studies)
-    monkeypatch.setattr(growth, "observe", lambda data, _, memory: ObservedRun(2.0 * data, 0.3, 3.0, 700.0, {}))
+    monkeypatch.setattr(growth, "observe", lambda data, _, memory: ObservedRun(2.0 * data, 0.3, 3.0, 700.0, {}, 600.0))
     file, picture = tmp_path / "growth.json", tmp_path / "images" / "growth.png"
     assert main(["--studies", "8", "4", "--json", str(file), "--png", str(picture)]) == 0
     assert asked == [4, 8]
-    assert json.loads(file.read_text())[1] == {"studies": 8, "seconds": 16.0, "peak_mib": 700.0}
+    assert json.loads(file.read_text())[1] == {
+        "studies": 8,
+        "seconds": 16.0,
+        "peak_mib": 700.0,
+        "usual_mib": 600.0,
+    }
     assert "2.000 s for a further one" in capsys.readouterr().out
     height, width, _ = cv2.imread(str(picture)).shape
     assert width > 2 * height
