@@ -27,7 +27,7 @@ def test_all_lines_run_on_the_processor(quick, trained, tmp_path, capsys):
 
 
 def test_what_no_longer_fits_is_left_out_and_named(quick, trained, tmp_path, monkeypatch):
-    plan = Plan(tmp_path, (2, 1000), trained, deadline=time.monotonic() + 90)
+    plan = Plan(tmp_path, (2, 1000), trained, deadline=time.monotonic() + 30)
     monkeypatch.setattr(accelerated, "check_networks", lambda *_: iter(()))
     *_, left_out, compared = check_device("cpu", plan)
     assert compared.measured.endswith("grades within 0.0e+00 of the processor's")
