@@ -160,7 +160,7 @@ class Trainer:
         ema: decay of the moving average.
         save_every: steps between checkpoints.
         workers: processes that make batches, 0 to make them between the steps.
-        compiled: part of the model, or all of it, that `torch.compile` translates first; None for nothing.
+        compiled: part of the model, or all of it, that `torch.compile` compiles first; None for nothing.
     """
 
     def __init__(

@@ -56,11 +56,12 @@ class LoadedModels:
     def on(self, device_name: str) -> LoadedModels:
         """The networks on a device; those of this object are moved, not copied."""
         device = torch.device(device_name)
-        if device != self.device:
-            for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
-                net.to(device)
-                if device.type != "cpu":
-                    prepare_for_accelerator(net)
+        if device == self.device:
+            return self
+        for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
+            net.to(device)
+            if device.type != "cpu":
+                prepare_for_accelerator(net)
         return replace(self, device=device)
 
 
@@ -139,12 +140,12 @@ def _load_all(
 ) -> list[Net]:
     """The networks of one architecture with the weights of each file, batch norms folded; `example` makes inputs."""
 
-    def first(weights: Mapping[str, Tensor]) -> Net:
+    def build(weights: Mapping[str, Tensor]) -> Net:
         net = create()
         net.load_state_dict(weights, assign=True)
         return net
 
-    nets = [_load(first, folder, items[0])]
+    nets = [_load(build, folder, items[0])]
     replicate = replicator(nets[0])
     nets += [_load(replicate, folder, item) for item in items[1:]]
     inputs = example()
@@ -153,7 +154,7 @@ def _load_all(
         fold(nets[0], pairs)
         outputs = _outputs(nets[0], inputs)
         if not torch.allclose(outputs, expected, rtol=FOLDING_TOLERANCE, atol=FOLDING_TOLERANCE):
-            nets[0], pairs = _load(first, folder, items[0]), ()  # it uses a convolution in more than one way
+            nets[0], pairs = _load(build, folder, items[0]), ()  # it uses a convolution in more than one way
         for net in nets[1:]:
             fold(net, pairs)
     for net in nets:

@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -29,14 +30,14 @@ def replicator(net: Net) -> Callable[[Mapping[str, Tensor]], Net]:
     state = net.state_dict(keep_vars=True)
     names = {id(tensor): name for name, tensor in state.items()}
     needed = {name for name in state if not name.endswith(COUNTER)}
+    if len(names) < len(state):  # two names for one tensor
+        return partial(_copy_with, net)
     tensors: list[Tensor] = []
     stored = io.BytesIO()
     try:
         _Pickler(stored, tensors).dump(net)
     except NOT_PICKLED:
-        return lambda weights: _copy_with(net, weights)
-    if len(names) < len(state):  # two names for one tensor
-        return lambda weights: _copy_with(net, weights)
+        return partial(_copy_with, net)
 
     def replicate(weights: Mapping[str, Tensor]) -> Net:
         if wrong := (needed - weights.keys()) | (weights.keys() - state.keys()):
