@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def fit_weights(rows: ConditionRows) -> NDArray[np.float64]:
         share = logits.softmax(0)[None, :, None] * there
         mean = (share * given).sum(1) / share.sum(1).clamp(min=1e-12)
         picked = mean[torch.arange(len(labels)), labels].clamp(min=1e-9)
-        # A weak pull towards equal shares keeps a member that is never needed from running off to zero for ever.
+        # A weak pull towards equal shares keeps a member that is never needed from running off to zero.
         loss = -(importance * picked.log()).sum() / importance.sum() + 1e-4 * logits.square().sum()
         loss.backward()
         return loss
@@ -135,6 +136,17 @@ def fit_weights(rows: ConditionRows) -> NDArray[np.float64]:
 
 def _loss(rows: ConditionRows, probabilities: NDArray[np.float64]) -> float:
     return weighted_log_loss(rows.labels, probabilities)
+
+
+def losses_without(rows: ConditionRows, weights: NDArray[np.float64]) -> list[float]:
+    """How much the loss rises when each member is left out; rows that it alone grades then hold the prior."""
+    everyone, rises = _loss(rows, rows.combined(weights)), []
+    for index in range(len(weights)):
+        others = rows.combined(np.where(np.arange(len(weights)) == index, 0.0, weights))
+        ungraded = others.sum(axis=1) == 0
+        others[ungraded] = prior()[rows.row[ungraded]]
+        rises.append(_loss(rows, others) - everyone)
+    return rises
 
 
 def _shifted(group: str, probabilities: NDArray[np.float64], shift: TemperatureBias) -> NDArray[np.float64]:
@@ -234,6 +246,7 @@ def fitted_entry(
     """The manifest's entries with fitted weights and calibration, and the cross-fitted scores, both also printed."""
     entry = json.loads((manifest.folder / MANIFEST).read_text())
     calibration, rows, by_fold = Calibration(), {}, {}
+    gains: Counter[str] = Counter()
     print("| condition | rows | weights as given | fitted on the other folds | and calibrated |")
     print("|---|---|---|---|---|")
     for group in GROUPS:
@@ -247,6 +260,8 @@ def fitted_entry(
         whole = fit_on(own)
         for spec, weight in zip(able, whole.weights, strict=True):
             entry["members"][spec.name]["ensemble_weight"][group] = round(float(weight), 4)
+        for spec, rise in zip(able, losses_without(own, whole.weights), strict=True):
+            gains[spec.name] += rise / len(GROUPS)
         calibration = with_temperature_bias(group, whole.shift, calibration)
         rows[group] = own
         others = {int(fold): fit_on(own.select(own.fold != fold)) for fold in np.unique(own.fold)}
@@ -254,6 +269,8 @@ def fitted_entry(
     grades = graded(found, rows, by_fold)
     labels = {row: label for row, label in solution.items() if row.partition("_")[0] in {s.study_id for s in found}}
     factor = _factor(found, grades, labels)
+    for name, gain in gains.items():
+        entry["members"][name]["gain"] = round(gain, 4)
     entry["calibration"] = replace(calibration, max_severe_factor=factor).to_dict()
     return entry, _scores(labels, submission_of(found, grades, factor), studies=len(found))
 

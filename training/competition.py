@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from evaluation.study_truth import truth_of
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import StudyFiles
@@ -47,8 +49,10 @@ def study_examples(
     cache: Path,
     views: Sequence[str],
 ) -> bool:
-    """Write one study's examples for graders of some views into the cache; returns whether there were any."""
-    if (cache / files.study_id / "done").exists():
+    """Write one study's examples for graders of some views into the cache; returns whether there are any."""
+    done = cache / files.study_id / "done"
+    before = done.read_text().split() if done.exists() else []
+    if set(views) <= set(before):
         return True
     read = try_read_study(files)
     if (study := read.study) is None:
@@ -61,16 +65,23 @@ def study_examples(
     rng = np.random.default_rng(int(hashlib.sha256(files.study_id.encode()).hexdigest()[:12], 16))
     for kind, examples in examples_of(study, truth, origin, rng, views=views).items():
         save(examples, cache / files.study_id / f"{kind}.npz")
-    (cache / files.study_id).mkdir(parents=True, exist_ok=True)
-    (cache / files.study_id / "done").touch()
+    done.parent.mkdir(parents=True, exist_ok=True)
+    done.write_text(" ".join(sorted({*before, *views})))
     return True
 
 
 def read_folds(path: Path | None) -> dict[str, int]:
-    """Study → fold from a table with `study_id` and `fold`; nothing without one, so that a hash decides."""
+    """Study → fold from a table with `study_id` and `fold`; nothing without one, so that a hash decides.
+
+    Raises:
+        ConfigError: a fold is none of those that the presets train.
+    """
     if path is None:
         return {}
     table = pd.read_csv(path, dtype={"study_id": str})
+    if odd := sorted(set(table["fold"]) - set(range(FOLDS))):
+        msg = f"{path}: folds must be 0 to {FOLDS - 1}, not {odd[0]}"
+        raise ConfigError(msg)
     return dict(zip(table["study_id"], table["fold"].astype(int), strict=True))
 
 
@@ -94,15 +105,32 @@ def prepare(
     table = pd.read_csv(data / "train.csv", dtype={"study_id": str}).set_index("study_id")
     marks = dict(iter(pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}).groupby("study_id")))
     chosen = labelled_studies(data)
-    jobs = [(f, marks[f.study_id], table.loc[f.study_id].to_dict(), fold_of(f.study_id, folds)) for f in chosen]
+    fold = {files.study_id: fold_of(files.study_id, folds) for files in chosen}
+    if folds and (unlisted := fold.keys() - folds.keys()):
+        logger.warning("%d of %d studies are not in the table of folds: a hash decides", len(unlisted), len(fold))
+    jobs = [(f, marks[f.study_id], table.loc[f.study_id].to_dict(), fold[f.study_id]) for f in chosen]
     parts = cache / "rsna"
     with process_pool(workers, with_main=True) as pool:
         used = sum(tqdm(pool.map(partial(_job, cache=parts, views=views), jobs), total=len(jobs), unit="study"))
     for kind in kinds(views):
-        stored: list[Examples] = [load_any(path) for path in sorted(parts.glob(f"*/{kind}.npz"))]
+        stored = [_of_fold(path, fold[path.parent.name]) for path in _stored(parts, sorted(fold), kind)]
+        together = cache / f"rsna_{kind}.npz"
         if stored:
-            save(concatenate(stored), cache / f"rsna_{kind}.npz")
+            save(concatenate(stored), together)
+        else:
+            together.unlink(missing_ok=True)
     return used
+
+
+def _stored(parts: Path, study_ids: Sequence[str], kind: str) -> list[Path]:
+    """The examples of a kind of these studies: the cache may hold those of other data too."""
+    return [path for study_id in study_ids if (path := parts / study_id / f"{kind}.npz").exists()]
+
+
+def _of_fold(path: Path, fold: int) -> Examples:
+    """Stored examples in the present fold of their study, which may have been another when they were made."""
+    examples = load_any(path)
+    return replace(examples, fold=np.full_like(examples.fold, fold))
 
 
 def main() -> None:

@@ -228,6 +228,8 @@ def main() -> None:
         "--predictions", type=Path, metavar="CSV", help="write the grades of marked rows, for graders to learn from"
     )
     arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        parser.error(f"DATA_DIR is not an existing folder: {arguments.data}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     settings = EvaluationSettings(arguments.data, read_manifest(arguments.weights), arguments.oof)
     places, localised = locations(

@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -120,6 +120,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="runs of these folds alone (default: all)")
     parser.add_argument(
         "--update", action="store_true", help="keep what WEIGHTS holds of networks without a finished run in RUNS"
     )
@@ -128,7 +129,9 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments.weights.mkdir(parents=True, exist_ok=True)
     path = arguments.weights / MANIFEST
     earlier = json.loads(path.read_text()) if arguments.update else None
-    manifest = exported_manifest(PRESETS[arguments.preset], arguments.runs, arguments.weights, earlier=earlier)
+    manifest = exported_manifest(
+        PRESETS[arguments.preset], arguments.runs, arguments.weights, folds=arguments.folds, earlier=earlier
+    )
     for stale in {item.name for item in arguments.weights.glob("*.safetensors")} - file_names(manifest):
         (arguments.weights / stale).unlink()
     path.write_text(json.dumps(manifest, indent=1) + "\n")
@@ -138,6 +141,7 @@ def main(given: Sequence[str] | None = None) -> None:
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     size = sum(item.stat().st_size for item in arguments.weights.iterdir())
     logger.info("%d members, %.1f MB", len(manifest["members"]), size / 1e6)
+    logger.info("the calibration is reset: the next step fits it to these weights")
 
 
 def file_names(manifest: Mapping) -> set[str]:
@@ -146,13 +150,16 @@ def file_names(manifest: Mapping) -> set[str]:
     return {item["file"] for network in networks for item in network["files"]}
 
 
-def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Mapping | None = None) -> dict:
+def exported_manifest(
+    preset: Preset, runs: Path, weights: Path, *, folds: Collection[int] | None = None, earlier: Mapping | None = None
+) -> dict:
     """Write the weights of a preset's finished runs; returns the manifest without measured seconds.
 
     Args:
         preset: names the runs.
         runs: folder of the runs.
         weights: folder for the weights.
+        folds: whose runs are exported, all when None.
         earlier: manifest of that folder, whose entries stay for networks without a finished run; None without one.
 
     Raises:
@@ -161,7 +168,7 @@ def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Map
     known = earlier or {"localisers": {}, "members": {}}
     manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
     for localiser in preset.localisers:
-        if files := _exported(localiser, runs, weights):
+        if files := _exported(localiser, runs, weights, folds):
             manifest["localisers"][localiser.role] = {"points": localiser.points, **_with_architecture(files)}
         elif localiser.role in known["localisers"]:
             manifest["localisers"][localiser.role] = known["localisers"][localiser.role]
@@ -169,7 +176,7 @@ def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Map
             msg = f"{runs} holds no finished run of the {localiser.role} localiser, {', '.join(localiser.runs)}"
             raise FileNotFoundError(msg)
     for member in preset.members:
-        if files := _exported(member, runs, weights):
+        if files := _exported(member, runs, weights, folds):
             task = TASKS[member.task]
             manifest["members"][member.member] = {
                 "view": task.view,
@@ -184,9 +191,10 @@ def exported_manifest(preset: Preset, runs: Path, weights: Path, *, earlier: Map
     return manifest
 
 
-def _exported(network: Network, runs: Path, weights: Path) -> list[dict]:
-    finished = [name for name in network.runs if (runs / name / "result.json").exists()]
-    if missing := sorted(set(network.runs) - set(finished)):
+def _exported(network: Network, runs: Path, weights: Path, folds: Collection[int] | None) -> list[dict]:
+    wanted = [name for fold, name in zip(network.folds, network.runs, strict=True) if folds is None or fold in folds]
+    finished = [name for name in wanted if (runs / name / "result.json").exists()]
+    if missing := sorted(set(wanted) - set(finished)):
         logger.warning("not finished, left out: %s", ", ".join(missing))
     return [export_file(runs / name, weights) for name in finished]
 

@@ -1,6 +1,6 @@
 """Accuracy on real images of networks trained on phantoms alone: `python -m training.phantom_to_real DATA_DIR RUNS`.
 
-RUNS holds runs of `train_landmarks` and `train_grader` with `--sources phantom`, named as in the recipe: `sagittal_0`,
+RUNS holds runs of `train_landmarks` and `train_grader` with `--sources phantoms`, named as in the recipe: `sagittal_0`,
 `axial_points_0`, `foraminal_0`, `axial_0`. The runs that exist are measured on the parts of `shared/data` that exist.
 """
 
@@ -71,7 +71,7 @@ def load_nets(runs: Path) -> Nets:
             mixed += [] if _only_phantoms(settings) else [name]
     if not localisers and not graders:
         names = ", ".join([*(f"{name}_0" for name in LOCALISERS), *(name for name, _ in GRADERS.values())])
-        msg = f"{runs} holds no finished run named {names}; train some with --sources phantom"
+        msg = f"{runs} holds no finished run named {names}; train some with --sources phantoms"
         raise SystemExit(msg)
     return Nets(localisers, graders, tuple(mixed))
 
@@ -82,7 +82,7 @@ def _settings(run: Path) -> dict[str, str] | None:
 
 
 def _only_phantoms(settings: dict[str, str]) -> bool:
-    return settings.get("sources") == "phantom" and settings.get("start", "None") == "None"
+    return settings.get("sources") == str(["phantoms"]) and settings.get("start", "None") == "None"
 
 
 def _load(net: torch.nn.Module, run: Path) -> torch.nn.Module:

@@ -25,7 +25,8 @@ class Network:
         steps: length in batches in place of the epochs, where a run must not grow with the data; None where it may.
         backbone: as in `GradeNet`, for a localiser a timm model name.
         batch: examples of a step.
-        options: further arguments of the command; `--compile` counts on GPUs only.
+        options: further arguments of the command.
+        compiled: whether it is compiled on a GPU.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Network:
     backbone: str = MOBILENET
     batch: int = 64
     options: tuple[str, ...] = ()
+    compiled: bool = False
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -179,7 +181,7 @@ SMALL = Preset(
     ),
 )
 
-FINE = ("--lr", "3e-4", "--mixed", "0.3", "--drop-rate", "0.4", "--compile")
+FINE = ("--lr", "3e-4", "--mixed", "0.3", "--drop-rate", "0.4")
 STRONG_BACKBONES = (("convnext", "convnext_tiny"), ("effnetv2", "tf_efficientnetv2_s"))
 STRONG = Preset(
     name="strong",
@@ -194,6 +196,7 @@ STRONG = Preset(
             weight=0.5,
             backbone=backbone,
             options=FINE,
+            compiled=True,
             batch=32,
         )
         for task in ("foraminal", "axial", "canal")

@@ -11,11 +11,13 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from lumbar_kernel.cpu_count import usable_cpus
+from lumbar_kernel.processes import process_pool
 from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
 from training.presets import PRESETS, Member, Network, Preset
@@ -47,6 +49,7 @@ class Settings:
         train_folds: those of the preset's folds to train, None for all.
         teachers: predictions of other models that graders learn from too, in the format of a submission.
         per_gpu: networks that train at the same time on each GPU.
+        compiled: whether a GPU's networks are compiled where their preset says so.
     """
 
     preset: Preset
@@ -63,10 +66,21 @@ class Settings:
     train_folds: tuple[int, ...] | None = None
     teachers: tuple[Path, ...] = ()
     per_gpu: int = 1
+    compiled: bool = True
 
     def folds_of(self, network: Network) -> tuple[int, ...]:
         """The folds of a network that are trained."""
         return tuple(fold for fold in network.folds if self.train_folds is None or fold in self.train_folds)
+
+    def batch_of(self, network: Network) -> int:
+        """Examples of a step of a network."""
+        return min(network.batch, self.batch or network.batch)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The kinds of data that networks learn from; a cache may hold others, of earlier recipes."""
+        given = {"packs": self.packs, "competition": self.competition, "phantoms": self.phantoms}
+        return tuple(name for name, value in given.items() if value)
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -97,7 +111,8 @@ def steps(settings: Settings) -> Iterator[Step]:
         yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *found)
     for network in preset.members:
         yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
-    yield step("export", "export", runs, settings.weights, "--preset", preset.name)
+    only = ("--folds", *settings.train_folds) if settings.train_folds else ()
+    yield step("export", "export", runs, settings.weights, "--preset", preset.name, *only)
     if settings.competition:
         out = runs / "whole_studies"
         yield step("whole studies", "whole_studies", settings.competition, settings.weights, out, *folds)
@@ -113,10 +128,8 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     count = settings.steps or network.steps
     length = ("--steps", count) if count else ("--epochs", network.epochs)
     options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone]
-    options += ["--batch", min(network.batch, settings.batch or network.batch)]
-    gpus = len(settings.gpus)
-    options += [item for item in network.options if gpus or item != "--compile"]
-    options += ["--workers", _loaders(gpus)] if gpus else []
+    options += ["--batch", settings.batch_of(network), "--sources", *settings.sources]
+    options += network.options
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
         options += ["--pretrained", file]
     if settings.teachers and isinstance(network, Member) and network.taught:
@@ -126,7 +139,14 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
         f"train {name}",
         ("-m", f"training.{network.command}", *map(str, command)),
         group=f"train {network.command}",
+        machine=_on_gpu(settings, network) if settings.gpus else (),
     )
+
+
+def _on_gpu(settings: Settings, network: Network) -> tuple[str, ...]:
+    """What makes a run fast on a GPU."""
+    workers = ("--workers", str(_loaders(len(settings.gpus))))
+    return (*workers, "--compile") if network.compiled and settings.compiled else workers
 
 
 def _loaders(gpus: int) -> int:
@@ -150,12 +170,20 @@ def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, 
         return list(recipe)
     logger.info("timing a step of each network")
     networks = {f"train {run}": network for network in settings.preset.networks() for run in network.runs}
-    seconds = {
-        network.name: training_seconds(
-            network, studies=studies, phantoms=settings.phantoms, packs=settings.packs is not None, steps=settings.steps
-        )
-        for network in settings.preset.networks()
-    }
+    timed = partial(
+        training_seconds,
+        studies=studies,
+        phantoms=settings.phantoms,
+        packs=settings.packs is not None,
+        steps=settings.steps,
+    )
+    own = [replace(network, batch=settings.batch_of(network)) for network in settings.preset.networks()]
+    if gpus:  # in a process of its own, which gives the GPU's memory back
+        with process_pool(1) as pool:
+            each = list(pool.map(timed, own))
+    else:
+        each = list(map(timed, own))
+    seconds = {network.name: value for network, value in zip(own, each, strict=True)}
     return [
         replace(step, seconds=seconds[networks[step.name].name] / max(1, gpus)) if step.name in networks else step
         for step in recipe
@@ -189,6 +217,9 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     parser.add_argument(
         "--per-gpu", type=int, default=1, metavar="N", help="networks that train at the same time on each GPU"
     )
+    parser.add_argument(
+        "--no-compile", action="store_true", help="do not compile networks on a GPU, where torch.compile does not work"
+    )
     parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
     given = parser.parse_args(arguments)
     for name in ("packs", "competition", "folds", "checkpoints"):
@@ -200,6 +231,9 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     if missing := [path for path in given.teachers or () if not path.is_file()]:
         parser.error(f"--teachers: {missing[0]} does not exist")
     teachers = sorted((given.packs / "oof").glob("*.csv")) if given.packs and given.teachers is None else given.teachers
+    shared = given.packs / "rsna_tables" / "folds.csv" if given.packs and given.competition else None
+    if shared and given.folds is None and shared.is_file():
+        given.folds = shared  # a study of both must be in one fold, or it is graded by networks that have seen it
     preset = PRESETS[given.preset]
     settings = Settings(
         preset=preset,
@@ -216,6 +250,7 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         train_folds=None if given.train_folds is None else tuple(given.train_folds),
         teachers=tuple(teachers or ()),
         per_gpu=given.per_gpu,
+        compiled=not given.no_compile,
     )
     if not all(settings.folds_of(network) for network in preset.localisers):
         parser.error(f"--train-folds: the localisers of {preset.name} have none of these folds")

@@ -1,7 +1,8 @@
-"""The commands of a recipe: run in order, shared among GPUs, and skipped where they are done."""
+"""The commands of a recipe: run in order, shared among GPUs, and skipped where they and all before them are done."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +26,26 @@ class Step:
     Attributes:
         name: unique; steps of one `group` may run at the same time.
         arguments: of the Python interpreter.
-        group: steps of equal group do not need each other.
+        group: steps of equal group do not need each other, but all steps of the groups before.
         seconds: expected, 0 where that is not known.
+        machine: further arguments, which change how fast it runs and not what it makes.
     """
 
     name: str
     arguments: tuple[str, ...]
     group: str
     seconds: float = 0.0
+    machine: tuple[str, ...] = ()
 
 
 class Runner:
     """Runs the steps that are not done, and remembers which are.
 
+    A step is done when it was finished with the same arguments after the same steps: one that was run again, or is new,
+    makes all steps of later groups run again.
+
     Args:
-        done: folder with a file for each finished step, which holds its arguments.
+        done: folder with a file for each finished step, which names its arguments and those of the steps before.
         gpus: names of the GPUs, among which steps of one group are shared; empty to run them one after the other.
     """
 
@@ -47,16 +53,16 @@ class Runner:
         self.done, self.gpus = done, tuple(gpus)
         done.mkdir(parents=True, exist_ok=True)
 
-    def is_done(self, step: Step) -> bool:
-        """Whether the step was finished with the same arguments."""
-        record = self._record(step)
-        return record.is_file() and json.loads(record.read_text()) == list(step.arguments)
+    def waiting(self, recipe: Sequence[Step]) -> list[Step]:
+        """The steps that are not done."""
+        return [step for step, key in _keys(recipe).items() if not self._is_done(step, key)]
 
     def run(self, recipe: Sequence[Step]) -> None:
-        """Run all steps; raises SystemExit, which names the command, for the first that fails."""
-        began, expected = time.monotonic(), sum(step.seconds for step in recipe if not self.is_done(step))
+        """Run all steps that are not done; raises SystemExit, which names the command, for the first that fails."""
+        keys, not_done = _keys(recipe), self.waiting(recipe)
+        began, expected = time.monotonic(), sum(step.seconds for step in not_done)
         for number, group in enumerate(_groups(recipe)):
-            waiting = [step for step in group if not self.is_done(step)]
+            waiting = {step: keys[step] for step in group if step in not_done}
             for step in group:
                 if step not in waiting:
                     logger.info("%s: done before", step.name)
@@ -67,7 +73,11 @@ class Runner:
             logger.info("step %d: %s%s", number + 1, names, f"; about {duration(left)} left in all" if left else "")
             self._run_group(waiting)
 
-    def _run_group(self, group: Sequence[Step]) -> None:
+    def _is_done(self, step: Step, key: str) -> bool:
+        record = self._record(step)
+        return record.is_file() and json.loads(record.read_text()) == {"arguments": list(step.arguments), "key": key}
+
+    def _run_group(self, group: Mapping[Step, str]) -> None:
         free: SimpleQueue[str | None] = SimpleQueue()
         for gpu in self.gpus or (None,):
             free.put(gpu)
@@ -76,21 +86,38 @@ class Runner:
             gpu = free.get()
             try:
                 chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-                status = subprocess.run([sys.executable, *step.arguments], env=os.environ | chosen).returncode
+                command = [sys.executable, *step.arguments, *step.machine]
+                status = subprocess.run(command, env=os.environ | chosen).returncode
             finally:
                 free.put(gpu)
             if status:
-                command = shlex.join(["python", *step.arguments])
+                typed = shlex.join(["python", *command[1:]])
                 raise SystemExit(
-                    f"{step.name} failed with exit status {status}; run the recipe again to continue: {command}"
+                    f"{step.name} failed with exit status {status}; run the recipe again to continue: {typed}"
                 )
-            self._record(step).write_text(json.dumps(list(step.arguments)) + "\n")
+            record = {"arguments": list(step.arguments), "key": group[step]}
+            self._record(step).write_text(json.dumps(record) + "\n")
 
         with ThreadPoolExecutor(max(1, len(self.gpus))) as pool:
             list(pool.map(run, group))
 
     def _record(self, step: Step) -> Path:
         return self.done / f"{step.name.replace(' ', '_')}.json"
+
+
+def _keys(recipe: Iterable[Step]) -> dict[Step, str]:
+    """Step → a hash of its arguments and of those of all steps in the groups before it."""
+    keys: dict[Step, str] = {}
+    before = ""
+    for group in _groups(recipe):
+        own = {step: _digest(before, step.name, *step.arguments) for step in group}
+        keys |= own
+        before = _digest(before, *own.values())
+    return keys
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _groups(recipe: Iterable[Step]) -> Iterator[list[Step]]:

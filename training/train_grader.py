@@ -19,7 +19,16 @@ from training.grade_batches import BatchMaker, Draws, Sampler, Variation
 from training.predictions import window_grades
 from training.pretrained import start_from_grader, start_from_pretrained
 from training.soft_targets import read_predictions, targets_of
-from training.trainer import Trainer, example_files, pick_device, run_parser, steps_of, validation_indices, write_result
+from training.trainer import (
+    Trainer,
+    example_files,
+    identity_of,
+    pick_device,
+    run_parser,
+    steps_of,
+    validation_indices,
+    write_result,
+)
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,15 @@ def main() -> None:
     )
     make = BatchMaker(examples, targets, in_chans=task.in_chans, shape=shape, device=pick_device())
     steps = steps_of(arguments, sampler.pools.size)
-    options = {"workers": arguments.workers, "compiled": model.encoder if arguments.compile else None}
-    trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)
+    trainer = Trainer(
+        model,
+        arguments.run,
+        steps=steps,
+        lr=arguments.lr,
+        identity=identity_of(arguments, examples, targets),
+        workers=arguments.workers,
+        compiled=model.encoder if arguments.compile else None,
+    )
     metrics = trainer.fit(
         sampler,
         lambda net, drawn: loss(net, make(Draws(*drawn))),

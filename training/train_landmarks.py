@@ -21,6 +21,7 @@ from training.trainer import (
     Trainer,
     averaged_weights,
     example_files,
+    identity_of,
     run_parser,
     steps_of,
     validation_indices,
@@ -174,8 +175,15 @@ def main() -> None:
     validation = select(examples, validation_indices(examples.fold, arguments.fold, most=600))
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     steps = steps_of(arguments, sampler.pools.size)
-    options = {"workers": arguments.workers, "compiled": model if arguments.compile else None}
-    trainer = Trainer(model, arguments.run, steps=steps, lr=arguments.lr, **options)
+    trainer = Trainer(
+        model,
+        arguments.run,
+        steps=steps,
+        lr=arguments.lr,
+        identity=identity_of(arguments, examples),
+        workers=arguments.workers,
+        compiled=model if arguments.compile else None,
+    )
     metrics = trainer.fit(
         sampler,
         loss,

@@ -8,7 +8,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import cv2
@@ -25,7 +27,11 @@ logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
 
-SOURCES = ("all", "real", "phantom")
+SOURCES = {"packs": "", "competition": "rsna_", "phantoms": "phantom_"}
+"""Kind of training data → how the names of its example files begin."""
+
+INCIDENTAL = ("cache", "run", "workers", "compile", "measures")
+"""Arguments that do not make a run another one: where it is and how fast; its examples have a checksum."""
 
 
 def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> argparse.ArgumentParser:
@@ -36,7 +42,7 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
     parser.add_argument("cache", type=Path, help="folder of prepared examples")
     parser.add_argument("run", type=Path, help="folder of this run; a restart continues it")
     parser.add_argument(
-        "--sources", choices=SOURCES, default=SOURCES[0], help="real leaves out the phantoms, phantom all others"
+        "--sources", nargs="+", choices=SOURCES, default=list(SOURCES), help="data to learn from (default: all)"
     )
     parser.add_argument("--fold", type=int, default=0, help="left out of training and used for validation")
     parser.add_argument(
@@ -66,20 +72,41 @@ def steps_of(arguments: argparse.Namespace, examples: int) -> int:
     return max(1, math.ceil(arguments.epochs * examples / arguments.batch))
 
 
-def example_files(cache: Path, names: Iterable[str], sources: str) -> list[Path]:
+def example_files(cache: Path, names: Iterable[str], sources: Collection[str]) -> list[Path]:
     """The example files to train on; raises FileNotFoundError if none exists.
 
     Args:
         cache: folder of prepared examples.
-        names: of the files; those of phantoms begin with "phantom".
-        sources: one of `SOURCES`.
+        names: of the files, which begin as in `SOURCES`.
+        sources: the kinds of data to learn from.
     """
-    chosen = [name for name in names if sources == "all" or name.startswith("phantom") == (sources == "phantom")]
+    chosen = [name for name in names if _source_of(name) in sources]
     files = [path for name in chosen if (path := cache / f"{name}.npz").exists()]
+    logger.info("examples from %s", ", ".join(path.name for path in files))
     if not files:
         msg = f"{cache} holds none of {', '.join(chosen)}; training.prepare and training.phantoms write them"
         raise FileNotFoundError(msg)
     return files
+
+
+def _source_of(name: str) -> str:
+    """The kind of data behind an example file."""
+    return next((source for source, start in SOURCES.items() if start and name.startswith(start)), "packs")
+
+
+def identity_of(arguments: argparse.Namespace, *data: object) -> dict[str, str]:
+    """What a run is: its arguments without `INCIDENTAL` ones, and a checksum of what it learns from.
+
+    Args:
+        arguments: of the command line.
+        data: dataclasses of arrays, or arrays.
+    """
+    settings = {name: str(value) for name, value in vars(arguments).items() if name not in INCIDENTAL}
+    checksum = 0
+    for item in data:
+        for part in vars(item).values() if is_dataclass(item) else (item,):
+            checksum = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, checksum)
+    return settings | {"examples": f"{checksum:08x}"}
 
 
 class Pools:
@@ -122,6 +149,8 @@ def validation_indices(folds: NDArray, fold: int, *, most: int | None = None) ->
         most: a random choice of so many, None for all.
     """
     held = np.flatnonzero(folds == fold)
+    if not len(held):
+        logger.warning("no example is of fold %d: nothing is left out, and measured is what was learnt from", fold)
     chosen = np.random.default_rng(0).permutation(held if len(held) else np.arange(len(folds)))
     return np.sort(chosen[:most])
 
@@ -157,6 +186,7 @@ class Trainer:
         run: folder of the run, with the checkpoint `last.pt` and the record `log.jsonl`.
         steps: length of the whole run.
         lr: highest learning rate.
+        identity: what makes it this run, by name: the checkpoint of another one is not continued.
         ema: decay of the moving average.
         save_every: steps between checkpoints.
         workers: processes that make batches, 0 to make them between the steps.
@@ -170,6 +200,7 @@ class Trainer:
         *,
         steps: int,
         lr: float,
+        identity: Mapping[str, str] | None = None,
         ema: float = 0.998,
         save_every: int = 200,
         workers: int = 0,
@@ -181,9 +212,15 @@ class Trainer:
         if compiled is not None:
             compiled.compile()  # in place, after the copy
         self.run, self.steps, self.ema, self.save_every, self.workers = run, steps, ema, save_every, workers
+        self.identity = dict(identity or {}) | {"steps": str(steps)}
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02, fused=True)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, max_lr=lr, total_steps=steps, pct_start=0.1, div_factor=20, final_div_factor=100
+            self.optimiser,
+            max_lr=lr,
+            total_steps=steps,
+            pct_start=0.1 if steps != 10 else 0.2,  # torch divides by a tenth of the steps less one
+            div_factor=20,
+            final_div_factor=100,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
         self.step = 0
@@ -195,14 +232,16 @@ class Trainer:
         if not path.exists():
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["steps"] != self.steps:
-            logger.warning("%s was a run of %s steps, starting from the beginning", path, state["steps"])
+        before = state.get("identity", {})
+        if changed := [name for name, value in self.identity.items() if before.get(name) != value]:
+            logger.warning("%s was a run with other %s, starting from the beginning", path, ", ".join(changed))
             return
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where a processor began the run
+            self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         logger.info("continuing %s at step %d of %d", self.run, self.step, self.steps)
 
@@ -215,7 +254,7 @@ class Trainer:
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
-            "steps": self.steps,
+            "identity": self.identity,
         }
         partial = self.run / "last.pt.partial"
         torch.save(state, partial)

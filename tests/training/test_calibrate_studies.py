@@ -67,6 +67,17 @@ def test_steps_are_kept_only_where_they_help_other_folds():
     assert fit_condition(one_fold, FORAMINAL, equal)[0](one_fold).shift == calibrate_studies.UNCHANGED
 
 
+def test_a_member_gains_what_is_lost_without_it():
+    found, solution = predictions({"good": unchanged, "noise": noise, "alone": unchanged})
+    for item in found[:30]:
+        item.predictions["good"] = item.predictions["noise"] = np.full((len(ROWS), 3), np.nan)
+    rows = rows_of(found, solution, ["good", "noise", "alone"], FORAMINAL)
+    good, noisy, alone = calibrate_studies.losses_without(rows, np.array([0.4, 0.2, 0.4]))
+    assert alone > max(good, noisy)
+    assert good > 0
+    assert np.isfinite(alone)
+
+
 def test_the_manifest_gets_what_was_fitted_and_the_score_is_cross_fitted(trained, capsys):
     manifest = read_manifest(trained)
     members = {spec.name: noise if "lite" in spec.name else unchanged for spec in manifest.members}
@@ -76,6 +87,9 @@ def test_the_manifest_gets_what_was_fitted_and_the_score_is_cross_fitted(trained
         twin = entry["members"].get(f"{name}_lite")
         for group, weight in (twin or {"ensemble_weight": {}})["ensemble_weight"].items():
             assert item["ensemble_weight"][group] > weight
+    gains = {name: item["gain"] for name, item in entry["members"].items()}
+    assert gains["canal_t2"] > 0
+    assert max(gains, key=gains.__getitem__) in [name for name in members if members[name] is unchanged]
     Calibration.from_dict(entry["calibration"])
     assert metrics["mean"]["loss"] < metrics["mean"]["prior"]
     assert metrics["canal"]["prior"] == pytest.approx(score(solution, constant_submission(solution)).canal)

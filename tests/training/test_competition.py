@@ -1,8 +1,11 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lumbar_kernel.dicom.reader import read_study
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.runtime.fault_injection import VARIABLE
@@ -47,6 +50,27 @@ def test_marked_points_come_back_in_millimetres(train_split):
     assert (truth.grades == -1).all()
     gap = np.linalg.norm(truth.canal - truth.disc_margin, axis=1)
     assert np.allclose(gap[~np.isnan(gap)], CANAL_BEHIND_MARGIN_MM)
+
+
+def test_a_cache_gives_what_is_asked_of_it_now(train_split, tmp_path):
+    """Other views, another table of folds, studies of other data: none of them is what the cache held before."""
+    study = next((train_split / "train_images").iterdir()).name
+    competition.prepare(train_split, tmp_path, folds={study: 1}, workers=1, views=BASIC_VIEWS[:1])
+    other = tmp_path / "rsna" / "other_study"
+    shutil.copytree(tmp_path / "rsna" / study, other)
+    fine = f"{BASIC_VIEWS[0]}_fine"
+    competition.prepare(train_split, tmp_path, folds={study: 3}, workers=1, views=[BASIC_VIEWS[0], fine])
+    for kind in kinds([BASIC_VIEWS[0], fine]):
+        examples = competition.load_any(tmp_path / f"rsna_{kind}.npz")
+        assert set(examples.fold) == {3}
+        assert set(examples.group) == {study}
+        assert len(examples.fold) == len(competition.load_any(tmp_path / "rsna" / study / f"{kind}.npz").fold)
+
+
+def test_folds_that_no_preset_trains_are_refused(tmp_path):
+    (tmp_path / "folds.csv").write_text("study_id,fold\n1,0\n2,5\n")
+    with pytest.raises(ConfigError, match="folds must be 0 to 4, not 5"):
+        competition.read_folds(tmp_path / "folds.csv")
 
 
 def test_a_study_that_cannot_be_read_costs_its_own_examples_alone(train_split, tmp_path, monkeypatch):

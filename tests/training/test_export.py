@@ -50,3 +50,12 @@ def test_an_update_replaces_what_was_trained_and_keeps_the_rest(tmp_path, untrai
     assert "axial_t2" in names
     stored = {path.name for path in weights.glob("*.safetensors")}
     assert stored == export.file_names(json.loads((weights / MANIFEST).read_text()))
+
+
+def test_runs_of_other_folds_are_left_out(tmp_path, untrained):
+    for fold in (0, 1):
+        write_run(tmp_path / f"canal_{fold}", fold=fold)
+    earlier = json.loads((untrained / MANIFEST).read_text())
+    (tmp_path / "weights").mkdir()
+    manifest = export.exported_manifest(SMOKE, tmp_path, tmp_path / "weights", folds=(1,), earlier=earlier)
+    assert [item["fold"] for item in manifest["members"]["canal_t2"]["files"]] == [1]

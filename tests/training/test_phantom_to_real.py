@@ -16,7 +16,7 @@ from tests.real_data import SHARED
 from training import phantom_to_real
 
 
-def write_run(run, weights, *, backbone, sources="phantom"):
+def write_run(run, weights, *, backbone, sources="['phantoms']"):
     run.mkdir(parents=True)
     torch.save({"average": from_bytes(weights.read_bytes())}, run / "last.pt")
     settings = {"backbone": backbone, "sources": sources}

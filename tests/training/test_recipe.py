@@ -1,12 +1,15 @@
+import importlib
 import json
+import subprocess
 import sys
 
 import pytest
 
 from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.phantom import write_dataset
-from training import recipe
+from training import recipe, runner
 from training.presets import PRESETS
+from training.trainer import SOURCES
 
 
 def settings_of(*arguments):
@@ -55,11 +58,38 @@ def test_graders_learn_from_the_predictions_that_lie_beside_the_packs_or_are_nam
         settings_of("--teachers", tmp_path / "none.csv")
 
 
+def test_networks_learn_from_the_data_of_this_recipe_alone(tmp_path):
+    def sources(*arguments):
+        found = [step.arguments for step in recipe.steps(settings_of(*arguments)) if step.name.startswith("train ")]
+        return {given[given.index("--sources") + 1 :][: len(SOURCES)] for given in found}
+
+    for arguments, wanted in (
+        (("--preset", "smoke"), ["phantoms"]),
+        (("--competition", tmp_path, "--phantoms", 0), ["competition"]),
+        (("--packs", tmp_path, "--competition", tmp_path), ["packs", "competition", "phantoms"]),
+    ):
+        for given in sources(*arguments):
+            assert [item for item in given if item in SOURCES] == wanted
+
+
+def test_studies_of_packs_and_competition_share_their_folds(tmp_path):
+    table = tmp_path / "rsna_tables" / "folds.csv"
+    table.parent.mkdir()
+    table.write_text("study_id,fold\n1,0\n")
+    assert settings_of("--packs", tmp_path, "--competition", tmp_path).folds == table
+    assert settings_of("--packs", tmp_path).folds is None
+    other = tmp_path / "other.csv"
+    other.touch()
+    assert settings_of("--packs", tmp_path, "--competition", tmp_path, "--folds", other).folds == other
+
+
 def test_some_folds_can_be_trained_alone():
     trained = [
         step for step in names(settings_of("--preset", "strong", "--train-folds", 3)) if step.startswith("train ")
     ]
     assert trained == [f"train {network.name}_3" for network in PRESETS["strong"].networks()]
+    export = next(step for step in recipe.steps(settings_of("--train-folds", 0, 1)) if step.name == "export")
+    assert export.arguments[-3:] == ("--folds", "0", "1")
 
 
 def test_steps_can_be_made_smaller_but_not_larger():
@@ -88,11 +118,13 @@ def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys
 
 
 def test_a_trial_is_not_timed_before_it_runs(monkeypatch):
-    monkeypatch.setattr(recipe, "training_seconds", lambda *_, **__: 60.0)
-    for options, seconds in (((), 60.0), (("--steps", 1), 0.0)):
+    batches = set()
+    monkeypatch.setattr(recipe, "training_seconds", lambda network, **_: batches.add(network.batch) or 60.0)
+    for options, seconds in ((("--batch", 7), 60.0), (("--steps", 1), 0.0)):
         settings = settings_of("--preset", "smoke", *options)
         planned = recipe.with_estimates(settings, list(recipe.steps(settings)), studies=0, gpus=0)
         assert {step.seconds for step in planned if step.name.startswith("train ")} == {seconds}
+    assert batches == {7}
 
 
 @pytest.mark.parametrize(
@@ -104,13 +136,30 @@ def test_gpus_get_compiled_networks_and_processes_that_feed_them(cores, gpus, ea
     monkeypatch.setattr(recipe, "usable_cpus", lambda: cores)
     settings = settings_of("--preset", "strong", "--per-gpu", each)
     assert sorted(settings.gpus) == sorted("0123"[:gpus] * each)
-    trained = [step.arguments for step in recipe.steps(settings) if "train" in step.name]
+    trained = [step.machine for step in recipe.steps(settings) if "train" in step.name]
     assert any("--compile" in arguments for arguments in trained) == bool(gpus)
+    uncompiled = recipe.steps(settings_of("--preset", "strong", "--per-gpu", each, "--no-compile"))
+    assert not any("--compile" in (*step.arguments, *step.machine) for step in uncompiled)
     for arguments in trained:
         given = arguments[arguments.index("--workers") + 1] if "--workers" in arguments else None
         assert given == loaders
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Steps run here: in processes of their own, as `test_runner` has them, each would import torch for seconds."""
+
+    def run(command, **_):
+        assert command[:2] == [sys.executable, "-m"]
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [command[2], *command[3:]])
+            importlib.import_module(command[2]).main()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(runner.subprocess, "run", run)
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_path, monkeypatch):
     data = tmp_path / "data"
     write_dataset(data, studies=3, seed=900, split="train")

@@ -17,6 +17,36 @@ def test_a_finished_step_is_not_repeated_until_its_arguments_change(tmp_path):
     assert count.read_text() == "xx"
 
 
+def test_steps_after_one_that_ran_again_run_again(tmp_path):
+    def recipe(length, *members):
+        train = [Step(f"train {name}", (*counting(tmp_path / name), length), group="train") for name in members]
+        return [
+            Step("prepare", counting(tmp_path / "prepare"), group="prepare"),
+            *train,
+            Step("export", counting(tmp_path / "export"), group="export"),
+        ]
+
+    def counts(*names):
+        return [len((tmp_path / name).read_text()) for name in names]
+
+    runner = Runner(tmp_path / "done", ())
+    runner.run(recipe("short", "a"))
+    runner.run(recipe("long", "a"))
+    assert counts("prepare", "a", "export") == [1, 2, 2]
+    runner.run(recipe("long", "b", "a"))
+    assert counts("prepare", "a", "b", "export") == [1, 2, 1, 3]
+    runner.run(recipe("long", "b", "a"))
+    assert counts("prepare", "a", "b", "export") == [1, 2, 1, 3]
+    assert runner.waiting(recipe("long", "b", "a")) == []
+
+
+def test_how_fast_a_step_runs_does_not_make_it_another_one(tmp_path):
+    count = tmp_path / "count"
+    for workers in ("2", "8"):
+        Runner(tmp_path / "done", ()).run([Step("train", counting(count), group="a", machine=("--workers", workers))])
+    assert count.read_text() == "x"
+
+
 def test_a_failed_step_ends_the_recipe_and_is_repeated(tmp_path):
     count = tmp_path / "count"
     steps = [Step("bad", counting(count, status=3), group="a"), Step("next", counting(tmp_path / "next"), group="b")]

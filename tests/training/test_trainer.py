@@ -3,17 +3,18 @@ import pytest
 import torch
 
 from training import train_grader
-from training.trainer import SOURCES, Trainer, example_files
+from training.trainer import SOURCES, Trainer, example_files, identity_of, run_parser
 
 
 def test_sources_choose_the_files(tmp_path):
     for name in ("axial", "phantom_axial"):
         (tmp_path / f"{name}.npz").touch()
     names = train_grader.TASKS["axial"].files
-    chosen = {s: [path.stem for path in example_files(tmp_path, names, s)] for s in SOURCES}
-    assert chosen == {"all": ["axial", "phantom_axial"], "real": ["axial"], "phantom": ["phantom_axial"]}
-    with pytest.raises(FileNotFoundError, match="phantom_canal"):
-        example_files(tmp_path, train_grader.TASKS["canal"].files, "phantom")
+    assert [path.stem for path in example_files(tmp_path, names, SOURCES)] == ["axial", "phantom_axial"]
+    for source, stem in (("packs", "axial"), ("phantoms", "phantom_axial")):
+        assert [path.stem for path in example_files(tmp_path, names, [source])] == [stem]
+    with pytest.raises(FileNotFoundError, match="rsna_axial"):
+        example_files(tmp_path, names, ["competition"])
 
 
 def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
@@ -39,6 +40,52 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
     resumed = trainer("torn")
     assert resumed.step == 3
     assert resumed.fit(batch, loss, **options)["weight"] == pytest.approx(whole["weight"], rel=1e-5)
+
+
+def test_another_run_is_not_continued(tmp_path, caplog):
+    def trainer(**changes):
+        options = {"steps": 4, "lr": 0.1, "identity": {"backbone": "a", "examples": "1"}} | changes
+        return Trainer(torch.nn.Conv2d(1, 1, 3), tmp_path, **options)
+
+    first = trainer()
+    first.step = 3
+    first.save()
+    assert trainer().step == 3
+    for changes, named in (({"steps": 5}, "steps"), ({"identity": {"backbone": "b", "examples": "1"}}, "backbone")):
+        caplog.clear()
+        assert trainer(**changes).step == 0
+        assert f"a run with other {named}, starting" in caplog.text
+
+
+def test_a_run_is_known_by_its_settings_and_what_it_learns_from_not_by_how_fast():
+    def identity(*options, images=(1, 2)):
+        parser = run_parser(None, ["sagittal"], batch=8)
+        arguments = parser.parse_args(["sagittal", "cache", "run", "--steps", "3", *options])
+        return identity_of(arguments, np.array(images), np.array(["study"]))
+
+    assert identity() == identity("--workers", "4", "--compile")
+    assert identity() != identity("--lr", "0.5")
+    assert identity() != identity(images=(1, 3))
+
+
+def test_a_run_that_began_on_a_processor_can_be_continued_on_a_gpu(tmp_path, monkeypatch):
+    options = {"steps": 4, "lr": 0.1}
+    Trainer(torch.nn.Conv2d(1, 1, 3), tmp_path, **options).save()
+    enabled = torch.amp.GradScaler("cpu", enabled=True)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *_, **__: enabled)
+    assert Trainer(torch.nn.Conv2d(1, 1, 3), tmp_path, **options).scaler is enabled
+
+
+@pytest.mark.parametrize("steps", range(1, 13))
+def test_a_run_may_have_any_number_of_steps(steps, tmp_path):
+    trainer = Trainer(torch.nn.Conv2d(1, 1, 3), tmp_path, steps=steps, lr=0.1)
+    trainer.fit(
+        lambda step: (torch.ones(1, 1, 4, 4),),
+        lambda model, tensors: model(*tensors).square().mean(),
+        measure=lambda _: {},
+        measure_every=steps,
+    )
+    assert trainer.step == steps
 
 
 def test_a_part_of_the_model_is_compiled_and_its_average_is_not(tmp_path):
