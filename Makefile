@@ -1,5 +1,5 @@
 # The commands of the project; `make` lists them. Variables: DATA, OUT, SPLIT (test or train), BUDGET (seconds),
-# LAYOUT (new or flat), OWNER (of the data set and notebook on Kaggle).
+# LAYOUT (new or flat), OWNER (of the dataset and notebook on Kaggle).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -39,7 +39,7 @@ test: .venv/.stamp ## all tests
 wheel: .venv/.stamp ## build the wheel and verify it in a separate environment
 	$(PYTHON) build_wheel.py
 
-kaggle: .venv/.stamp ## build and verify the data set and notebook that OWNER uploads
+kaggle: .venv/.stamp ## build and verify the dataset and notebook that OWNER uploads
 	@test -n "$(OWNER)" || { echo "name your Kaggle user: make kaggle OWNER=jane"; exit 2; }
 	$(PYTHON) build_wheel.py --owner "$(OWNER)"
 
@@ -71,7 +71,7 @@ $(ENVIRONMENT)/.stamp: $(DATASET)/SHA256SUMS .venv/.stamp
 	$(PYTHON) -m benchmarks.kaggle.offline install $(ENVIRONMENT) $(DATASET)/*.whl
 	touch $@
 
-# Written to build/ and then moved, so that an interrupted run leaves no partial data set.
+# Written to build/ and then moved, so that an interrupted run leaves no partial dataset.
 demo: | $(ENVIRONMENT)/.stamp
 	rm -rf build/demo
 	$(LUMBAR) phantom build/demo --studies $(STUDIES) --seed $(SEED) --split test

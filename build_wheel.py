@@ -1,4 +1,4 @@
-"""Checks the weights, builds the wheel, lays out the Kaggle data set and proves that it works without a network."""
+"""Checks the weights, builds the wheel, lays out the Kaggle dataset and proves that it works without a network."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def check_weights(folder: Path) -> None:
 
 
 def build(root: Path, out: Path) -> Path:
-    """Check the weights and build the wheel and the data set folder.
+    """Check the weights and build the wheel and the dataset folder.
 
     Args:
         root: the project.

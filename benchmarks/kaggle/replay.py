@@ -3,8 +3,8 @@
     python -m benchmarks.kaggle.replay [--data FOLDER] [--layout new|flat] [--studies 722] [--rerun]
 
 Without data it grades phantom studies. What the notebook leaves is kept in `out/replay/<layout>/`, and the end is
-reported in the platform's words. The notebook gets two cells of ours: one in front that fails where the network is on,
-one behind that fails when the package came from anywhere but the wheel.
+reported as Kaggle's own status message. The notebook gets two cells of ours: one in front that fails where the network
+is on, one behind that fails when the package came from anywhere but the wheel.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LAYOUTS = {
     "new": (f"competitions/{COMPETITION}", "datasets/owner/lumbar-kernel-wheel"),
     "flat": (COMPETITION, "lumbar-kernel-wheel"),
 }
-"""Where Kaggle mounts the competition and the data set; both layouts are seen in 2026."""
+"""Where Kaggle mounts the competition and the dataset; both layouts are seen in 2026."""
 NEVER_UPLOADED = "dataset-metadata.json"
 PHANTOM_STUDIES = 2
 KERNEL = "lumbar-replay"
@@ -61,7 +61,7 @@ class ReplayError(Exception):
     """The submission would fail.
 
     Args:
-        status: in the platform's words.
+        status: Kaggle's own message.
         cause: what happened.
     """
 
@@ -80,7 +80,7 @@ class Replay:
 
 
 def mount_inputs(root: Path, data: Path, dataset: Path, *, layout: str, unpacked: bool = False) -> None:
-    """Mount the competition's folder and the data set below `root` by links.
+    """Mount the competition's folder and the dataset below `root` by links.
 
     Args:
         root: becomes /kaggle/input.
@@ -135,7 +135,7 @@ def replay(
         layout: a key of `LAYOUTS`.
         unpacked: show the wheel as a folder.
         parameters: replace those of the notebook.
-        rerun: set the variable by which a notebook knows that it is the hidden re-run.
+        rerun: set the variable by which a notebook knows that it is the hidden rerun.
         cap: seconds after which the notebook and all its children are killed.
 
     Raises:
@@ -240,13 +240,13 @@ def keep_outputs(scratch: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """Replay the notebook, report in the platform's words how the submission would end; returns 1 where it fails."""
+    """Replay the notebook, report as Kaggle would how the submission ends; returns 1 where it fails."""
     parser = argparse.ArgumentParser(description="Run inference.ipynb as Kaggle does.")
     parser.add_argument("--data", type=Path, help="folder in the competition's layout; phantom studies by default")
     parser.add_argument("--dataset", type=Path, default=ROOT / "dist" / "kaggle-dataset")
     parser.add_argument("--layout", choices=LAYOUTS, default="new")
     parser.add_argument("--unpacked", action="store_true", help="mount the wheel as an unpacked folder")
-    parser.add_argument("--rerun", action="store_true", help="the hidden re-run instead of a run of your own")
+    parser.add_argument("--rerun", action="store_true", help="the hidden rerun instead of a run of your own")
     parser.add_argument(
         "--studies", type=int, help=f"repeat the studies up to N; the hidden set has {HIDDEN_STUDIES}", metavar="N"
     )

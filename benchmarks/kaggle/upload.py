@@ -29,10 +29,10 @@ class OwnerError(ValueError):
 
 
 def write_dataset_metadata(kernel: Path, folder: Path, owner: str) -> None:
-    """Write `dataset-metadata.json` into the data set's folder.
+    """Write `dataset-metadata.json` into the dataset's folder.
 
     Args:
-        kernel: the repository's `kernel-metadata.json`, which names the data set, so that the two cannot differ.
+        kernel: the repository's `kernel-metadata.json`, which names the dataset, so that the two cannot differ.
         folder: gets the file.
         owner: user name on Kaggle.
 

@@ -134,7 +134,7 @@ def test_a_damaged_wheel_is_named(tmp_path, notebook, wheel):
 
 
 def test_the_newest_of_several_attached_wheels_is_taken(tmp_path, notebook, wheel):
-    """Kaggle keeps old data sets attached; 0.10.0 is newer than 0.9.0."""
+    """Kaggle keeps old datasets attached; 0.10.0 is newer than 0.9.0."""
     dataset, scratch = tmp_path / "dataset", tmp_path / "scratch"
     dataset.mkdir()
     scratch.mkdir()
