@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lumbar_kernel.commands.options import Commands, add_command, say
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import EXIT_GRADED
 
 DESCRIPTION = """\
@@ -33,6 +34,10 @@ def run(chosen: argparse.Namespace) -> int:
     from lumbar_kernel.results.score_report import labels_and_probabilities, score_text, scored_rows
     from lumbar_kernel.results.submission import load_submission
 
+    for path in (chosen.submission, chosen.truth):
+        if not path.is_file():
+            msg = f"{str(path)!r} is not an existing file; give a submission and the table of its labels"
+            raise ConfigError(msg)
     submission, solution = load_submission(chosen.submission), load_solution(chosen.truth)
     scored = scored_rows(submission, solution, subset=chosen.subset)
     bins = reliability(*labels_and_probabilities(scored, submission))

@@ -42,7 +42,7 @@ def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
     understood. Where a table is present, its roles are used and its studies appear even without files.
 
     Raises:
-        ConfigError: the folder does not exist or cannot be listed.
+        ConfigError: the folder does not exist, cannot be listed or holds only the competition's other half.
     """
     scan = Scan(data, split=split)
     for _ in scan:
@@ -67,7 +67,8 @@ class Scan:
         unread: folders of which not all files have been looked at, in order; empty in the end.
 
     Raises:
-        ConfigError: the folder does not exist or, while iterating, cannot be listed.
+        ConfigError: the folder does not exist, holds only the other half of the competition's folder or, while
+            iterating, cannot be listed.
     """
 
     def __init__(self, data: Path, *, split: str = "test") -> None:
@@ -75,10 +76,7 @@ class Scan:
         self._indexed: dict[Path, list[str]] | None = None
         self._data = self._opened(Path(os.path.abspath(data)))  # noqa: PTH100 - resolve() would follow links
         named = f"{split}_images"
-        self._images = self._data / named if is_folder(self._data / named) else self._data
-        for other in SPLITS:
-            if self._images != self._data and other != split and is_folder(self._data / f"{other}_images"):
-                logger.info("%s is graded; %s_images of the same folder is not (split %s)", named, other, other)
+        self._images = self._chosen(split)
         tables = self._data.parent if self._data.name == named else self._data
         self._roles = read_roles(tables / f"{split}_series_descriptions.csv")
         self.sample = sample_studies(tables) if split == "test" else []
@@ -90,6 +88,20 @@ class Scan:
         self._archives: list[Path] = []
         self.listed = False
         self.unread: dict[Path, list[str]] = {}
+
+    def _chosen(self, split: str) -> Path:
+        """The half of the competition's folder, or all of another folder; the other half is never taken instead."""
+        chosen = self._data / f"{split}_images"
+        other = next(name for name in SPLITS if name != split)
+        beside = is_folder(self._data / f"{other}_images")
+        if is_folder(chosen):
+            if beside:
+                logger.info("reading %s; %s_images beside it is left out (--split %s)", chosen.name, other, other)
+            return chosen
+        if beside:
+            msg = f"{self._data} holds {other}_images but no {chosen.name}; choose the split {other} (--split {other})"
+            raise ConfigError(msg)
+        return self._data
 
     def _opened(self, data: Path) -> Path:
         """The folder to be searched, which may lie inside an archive."""

@@ -18,7 +18,7 @@ from lumbar_kernel.study import SeriesDecision, StudyFiles
 MANY_STUDIES, CHUNK = 60, 4
 """Studies from which on processes are worth their start, and how many each gets at a time."""
 
-UNDECIDED = "its headers name no weighting; its pixels decide when it is read"
+UNDECIDED = "its headers name no weighting; its pixels decide, here with --pixels"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Inspection:
         lines = [f"study {self.study_id}"]
         for item in self.series:
             size = f"{item.matrix[0]}×{item.matrix[1]} at {item.pixel_mm[0]:.3f}×{item.pixel_mm[1]:.3f} mm"
-            lines.append(f"  {item.series_id}  {item.role or 'not used'}: {item.reason}")
+            role = item.role or ("not decided" if item.reason == UNDECIDED else "not used")
+            lines.append(f"  {item.series_id}  {role}: {item.reason}")
             if not item.slices:
                 continue
             lines.append(f"      {item.description or 'no description'}, {item.slices} slices, {size}")

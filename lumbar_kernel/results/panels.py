@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL, LEFT
-from lumbar_kernel.localisation.axial import AxialView
-from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.resampling import PixelGrid, centred_grid, nearest_sagittal, upright_axes
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import CANAL_COLOUR, FAINT, MARGIN_COLOUR, SIDE_COLOURS, Colour, Picture
 from lumbar_kernel.schema import LEVEL_NAMES, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
 from lumbar_kernel.study import Slice, Study
 from lumbar_kernel.views import CANALS, DISCS, FORAMINA, VIEWS
+
+if TYPE_CHECKING:  # they bring torch, which a process that only reads or completes pictures does without
+    from lumbar_kernel.localisation.axial import AxialView
+    from lumbar_kernel.localisation.landmarks import Landmarks
 
 IN_SLICE_MM = 2.0
 """A point so near to a slice lies in it, even where the slice of another series is nearer."""
@@ -91,6 +92,8 @@ def _plain_panel(study: Study, landmarks: Landmarks, role: str, *, missing: str,
 
 
 def _sagittal(item: Slice, title: str, *, size: int) -> tuple[Picture, PixelGrid]:
+    from lumbar_kernel.localisation.slice_maps import frame_of  # brings torch, which is there once a study is localised
+
     grid = drawing.fitted(frame_of(item), size)
     panel = drawing.grey_panel(item, grid)
     number = "" if item.instance_number is None else f", slice {item.instance_number}"

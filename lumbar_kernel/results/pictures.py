@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.localisation.axial import AxialView
-from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import CANAL_COLOUR, FAINT, MARGIN_COLOUR, SEVERITY_COLOURS, SIDE_COLOURS, Picture
 from lumbar_kernel.results.grade_chart import draw_grades
@@ -20,6 +19,10 @@ from lumbar_kernel.results.panels import GradedCrops, axial_panels, crop_panels,
 from lumbar_kernel.results.wording import without_paths
 from lumbar_kernel.schema import LEVELS, SERIES_DESCRIPTIONS, SEVERITY_NAMES
 from lumbar_kernel.study import Study
+
+if TYPE_CHECKING:  # they bring torch, which would delay the grades that a run draws at its end
+    from lumbar_kernel.localisation.axial import AxialView
+    from lumbar_kernel.localisation.landmarks import Landmarks
 
 SAGITTAL, TILE = 480, 384
 """Pixels of a sagittal panel, four in a row, and of an axial or crop panel, five in a row."""

@@ -91,7 +91,7 @@ def score_text(
     """
     result = score(scored, submission)
     interval = bootstrap_interval(scored, submission, seed=0, draws=draws) if draws else {}
-    lines = [f"scored {len(scored)} labelled rows of {len(_studies(scored))} studies (lower is better)", ""]
+    lines = [f"scored {len(scored)} labelled rows (studies: {len(_studies(scored))}); lower is better", ""]
     counts = dict(zip(PARTS, (*result.counts, len(scored)), strict=True))
     for name in (PARTS[-1], *PARTS[:-1]):
         range_ = "   95 % interval {:.4f} to {:.4f}".format(*interval[name]) if draws else ""

@@ -39,14 +39,19 @@ def submission_text(grades: Mapping[str, FloatArray]) -> str:
     No grade is written as less than one millionth: the metric punishes a true grade at zero with a loss of 36.
     """
     identifiers, values = _stack(grades)
-    millionths = np.maximum(np.rint(values * MILLIONTHS).astype(np.int64), 1)
-    millionths[np.arange(len(values)), values.argmax(axis=1)] += MILLIONTHS - millionths.sum(axis=1)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SUBMISSION_COLUMNS)
-    for identifier, row in zip(identifiers, millionths.tolist(), strict=True):
-        writer.writerow([identifier, *(f"{value / MILLIONTHS:.6f}" for value in row)])
+    for identifier, row in zip(identifiers, as_written(values).tolist(), strict=True):
+        writer.writerow([identifier, *(f"{value:.6f}" for value in row)])
     return text.getvalue()
+
+
+def as_written(values: FloatArray) -> FloatArray:
+    """Probabilities (rows, 3) as the submission holds them: whole millionths, at least one, each row's sum one."""
+    millionths = np.maximum(np.rint(values * MILLIONTHS).astype(np.int64), 1)
+    millionths[np.arange(len(values)), values.argmax(axis=1)] += MILLIONTHS - millionths.sum(axis=1)
+    return millionths / MILLIONTHS
 
 
 def _stack(grades: Mapping[str, FloatArray]) -> tuple[list[str], FloatArray]:

@@ -13,6 +13,7 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.results.submission import as_written
 from lumbar_kernel.schema import (
     CANAL,
     FORAMINAL,
@@ -56,7 +57,7 @@ def grade_rows(
         report: gives the confidence in the place that was graded, 0 to 1: canal, foramen or recess; empty if unknown.
     """
     rows: list[dict[str, object]] = []
-    for row, values, members in zip(ROWS, grades, row_members, strict=True):
+    for row, values, members in zip(ROWS, as_written(grades), row_members, strict=True):
         side = next((name for name in SIDES if row.startswith(f"{name}_")), "")
         level = row[-5:]
         rows.append(
@@ -65,7 +66,7 @@ def grade_rows(
                 "condition": group_of(row),
                 "side": side,
                 "level": level,
-                **{name: round(float(value), 6) for name, value in zip(SEVERITIES, values, strict=True)},
+                **dict(zip(SEVERITIES, values.tolist(), strict=True)),
                 "grade": SEVERITIES[int(np.argmax(values / np.array(SEVERITY_WEIGHTS)))],
                 "source": KERNEL if members else PRIOR,
                 "members": SEPARATOR.join(members),

@@ -14,7 +14,7 @@ def test_predict_then_score_by_the_command_line(dataset, untrained, tmp_path, ca
     truth = str(dataset / "truth.csv")
     assert main(["score", str(tmp_path / "submission.csv"), truth, "--draws", "20"]) == EXIT_GRADED
     shown = capsys.readouterr().out
-    assert "of 2 studies" in shown
+    assert "(studies: 2)" in shown
     line = next(line.split() for line in shown.splitlines() if line.startswith("mean"))
     value, low, high = (float(word) for word in line if word[0].isdigit() and "." in word)
     assert 0 < low <= value <= high

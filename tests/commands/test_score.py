@@ -1,5 +1,5 @@
 from lumbar_kernel.__main__ import main
-from lumbar_kernel.results.report import EXIT_GRADED, EXIT_NOTHING
+from lumbar_kernel.results.report import EXIT_GRADED, EXIT_NOTHING, EXIT_USAGE
 
 
 def test_a_submission_that_the_platform_refuses_is_refused(dataset, tmp_path, capsys):
@@ -18,5 +18,5 @@ def test_score_draws_its_reliability(dataset, tmp_path):
 
 
 def test_a_missing_file_to_score_is_reported_in_one_line(tmp_path, capsys):
-    assert main(["score", str(tmp_path / "no.csv"), str(tmp_path / "none.csv")]) == EXIT_NOTHING
+    assert main(["score", str(tmp_path / "no.csv"), str(tmp_path / "none.csv")]) == EXIT_USAGE
     assert "no.csv" in capsys.readouterr().err

@@ -37,7 +37,13 @@ def test_images_folder_given_directly_is_the_same(competition):
 def test_sample_submission_adds_studies_for_the_test_split_only(competition):
     (competition / "sample_submission.csv").write_text("row_id,normal_mild\n12_spinal_canal_stenosis_l1_l2,1\n")
     assert [study.study_id for study in find_studies(competition)] == ["9", "10", "11", "12"]
-    assert "12" not in shape(find_studies(competition, split="train"))
+    write_stack(competition / "train_images" / "13" / "1", LATERAL)
+    assert [study.study_id for study in find_studies(competition, split="train")] == ["13"]
+
+
+def test_the_other_half_of_the_competition_is_never_taken_instead(competition):
+    with pytest.raises(ConfigError, match=r"holds test_images but no train_images.*--split test"):
+        find_studies(competition, split="train")
 
 
 def test_unreadable_files_still_make_a_study_in_the_competition_folder(tmp_path):

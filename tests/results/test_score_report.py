@@ -74,7 +74,7 @@ def test_the_text_holds_counts_parts_levels_and_reliability(submission, solution
     bins = reliability(*labels_and_probabilities(solution, submission))
     text = score_text(solution, submission, bins, draws=50)
     result = score(solution, submission)
-    assert "scored 74 labelled rows of 3 studies" in text
+    assert "scored 74 labelled rows (studies: 3)" in text
     assert f"mean          {result.mean:.4f}" in text
     assert text.count("95 % interval") == 5
     assert "L4/L5" in text
