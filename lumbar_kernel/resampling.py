@@ -239,8 +239,10 @@ def stack_around(
         count: slices of the stack.
         others: slices of other series, which continue the stack where its own series ends.
     """
-    # A normal may point either way along its axis; the order follows the patient, not the file.
-    sense = float(np.sign(item.plane.normal[np.argmax(np.abs(item.plane.normal))]))
+    # A normal may point either way along its axis; the order follows the patient, not the file. Axial slices at L5/S1
+    # may be tilted by up to 50 degrees, so that they lie nearer to coronal ones, which no series has.
+    along = item.plane.normal @ np.stack([LEFT, CRANIAL], axis=1)
+    sense = float(np.copysign(1.0, along[np.argmax(np.abs(along))]))
     pools = [_by_position(pool, item, sense) for pool in (slices, others)]
     half = count // 2
     stack: list[Slice | None] = [item]

@@ -108,6 +108,25 @@ def test_neighbours_follow_the_patient_not_the_normal():
     assert stack_around(stack, stack[1], count=3) == (stack[0], stack[1], stack[2])
 
 
+@pytest.mark.parametrize("degrees", [0, 30, 44, 46, 49])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_stack_of_a_steep_axial_block_begins_at_the_feet(degrees, turn):
+    angle = np.radians(degrees)
+    down = turn * np.array([0, np.cos(angle), np.sin(angle)])
+    up = np.array([0, -np.sin(angle), np.cos(angle)])
+    stack = [make_slice((AXIAL[0], down), origin=4.0 * k * up) for k in range(3)]
+    assert stack_around(stack[::-1], stack[1], count=3) == tuple(stack)
+
+
+@pytest.mark.parametrize("degrees", [0, 44, 46, 49])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_stack_of_an_oblique_sagittal_series_begins_at_the_right(degrees, turn):
+    angle = np.radians(degrees)
+    back, left = (np.array([-np.sin(angle), np.cos(angle), 0]), np.array([np.cos(angle), np.sin(angle), 0]))
+    stack = [make_slice((turn * back, SAGITTAL[1]), origin=4.0 * k * left) for k in range(3)]
+    assert stack_around(stack[::-1], stack[1], count=3) == tuple(stack)
+
+
 def test_a_gap_ends_a_stack_and_a_slice_at_the_same_place_is_not_a_neighbour():
     near, far = (make_slice(AXIAL, origin=(0, 0, z)) for z in (4, 30))
     middle, again = (make_slice(AXIAL, origin=(0, 0, 0)) for _ in range(2))

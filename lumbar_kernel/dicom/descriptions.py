@@ -29,7 +29,7 @@ _NO_ROLE_WORDS = {
     ),
     "a calibration scan": re.compile(
         r"cal[ií]b|kalib|ref(erence)?.?scan|(?<![a-z])(cal|coca)(?![a-z])|sense.?ref|coil.?(survey|sens)"
-        rf"|(field|b[01]).?map|prescan|校正|{_UNWEIGHTED}.*(?<![a-z])(asset|shim)(?![a-z])"
+        rf"|(field|b[01]).?map|校正|{_UNWEIGHTED}.*(prescan|(?<![a-z])(asset|shim)(?![a-z]))"
     ),
     "diffusion": re.compile(
         r"diffu|difus|tracew?(?![a-z])|ep2d|(?<![a-z0-9])b\d{3,4}(?!\d)|(?<![a-z])(dwi|dti|diff|e?d?adc|dwibs)(?![a-z])"
@@ -40,7 +40,11 @@ _NO_ROLE_WORDS = {
         rf"|(^(?=.*(dixon|ideal))|{_UNWEIGHTED}).*(?<![a-z])ff(?![a-z])"
     ),
     "a subtraction": re.compile(r"subtra|subtrak|sustrac|sottraz|(?<![a-z])sub$"),
-    "a projection or angiography": re.compile(r"myelo|mielo|angio|(?<![a-z])(mip|mra|tof)(?![a-z])"),
+    # not the illnesses for which a series is made: myeloma, myelopathy, hemangioma
+    "a projection or angiography": re.compile(
+        r"m[yi]elo(?!m(?!ip|r)|pat|cel|dys|fib|lip|prol|sch)|angio(?!m(?!ip|r)|lip|sar[ck])"
+        r"|(?<![a-z])(mip|mra|tof)(?![a-z])"
+    ),
     "spectroscopy or flow": re.compile(
         r"spectro|spektro|(csf|phase).?flow|flow.?quant|(?<![a-z])(svs|csi|venc)(?![a-z])"
     ),
@@ -83,8 +87,11 @@ _AGENT = re.compile(
 )
 _NO_AGENT = re.compile(
     r"(without|w/?o|no|non|ohne|sans|sin|senza|sem|pre|pr[ée]|vor|avant|nativ|zonder).{0,3}"
-    r"(gd|km|gad|contrast|kontrast|inj|c(?![a-z])|mdc|iv(?![a-z]))|post.?op|nati[fv]"
+    r"(gd|km|gad|contrast|kontrast|inj|c(?![a-z])|mdc|iv(?![a-z]))|nati[fv]"
 )
+_OPERATED = re.compile(r"post.?op(era[a-zéó]*)?(?![a-z])")
+"""After an operation, which says nothing of an agent although `post` alone names one."""
+
 _AGENT_ABSENT = frozenset(("", "NO", "NONE", "N", "0", "NIL", "WITHOUT", "OHNE"))
 
 _DIXON_IMAGE_TYPES = {
@@ -113,16 +120,16 @@ _LUMBAR = re.compile(
     r"lumb|lomb|(?<![a-z])(lws|lwk|lsp|ls|lwz|l5|s1|l ?spine|l[ /]?s[ /]?spine|lendenwirbel|lwervel)(?![a-z])"
     r"|(?<![a-z])(l[1-5]|(th?|d)1[0-2])[^a-z]*(to|bis|à|al)?[^a-z]*(sa[ck]r|co[ck]|stei|kreuzb)|sacroil.*lumb|腰"
 )
-_NEIGHBOUR = "the pelvis or sacrum"
-"""The region that lumbar slices show in part, so that BodyPartExamined may name it for the lumbar spine."""
+_PELVIS, _ABDOMEN = "the pelvis or sacrum", "the abdomen"
+"""The regions that lumbar slices show in part, so that BodyPartExamined may name them for the lumbar spine."""
+
+_CERVICAL, _THORACIC = "the cervical spine", "the thoracic spine"
+_LETTERS = {_CERVICAL: re.compile(r"(?<![a-z])c(?![a-z])"), _THORACIC: re.compile(r"(?<![a-z])[dt](?![a-z])")}
+"""What names the other stations of the spine in a list such as `C/T/L spine`."""
 
 _REGIONS = {
-    "the cervical spine": re.compile(
-        r"cervi[ck]|zervik|(?<![a-z])(hws|hwk|cwk|c ?spine|csp)(?![a-z])|halswirbel|cervc|頚"
-    ),
-    "the thoracic spine": re.compile(
-        r"thora[ck]|torac|(?<![a-z])(bws|bwk|twk|t ?spine|tsp|dorsal(e)?)(?![a-z])|brustwirbel"
-    ),
+    _CERVICAL: re.compile(r"cervi[ck]|zervik|(?<![a-z])(hws|hwk|cwk|c ?spine|csp)(?![a-z])|halswirbel|cervc|頚"),
+    _THORACIC: re.compile(r"thora[ck]|torac|(?<![a-z])(bws|bwk|twk|t ?spine|tsp|dorsal(e)?)(?![a-z])|brustwirbel"),
     "the head": re.compile(r"brain|cerebr|cr[âa]n|gehirn|sch[äa]del|(?<![a-z])(head|kopf|hirn|skull)(?![a-z])"),
     "the neck": re.compile(r"(?<![a-z])(neck|hals|cou|collo|cuello)(?![a-z])"),
     "a joint or limb": re.compile(
@@ -130,8 +137,14 @@ _REGIONS = {
         r"|wrist|hand|foot|fuss|pied|hip|h[üu]fte|hanche|cadera|femur|thigh|calf|leg|arm|extremity)(?![a-z])"
     ),
     "the sacroiliac joints": re.compile(r"(?<![a-z])(isg|sij|si ?joints?)(?![a-z])|sacro.?ilia[ckq]|iliosa[ck]ral"),
-    _NEIGHBOUR: re.compile(
+    _PELVIS: re.compile(
         r"(?<![a-z])(pelvi[cs]|pelve|becken|bassin|bacino|sa[ck]rum|sacro|kreuzbein|stei(ß|ss)bein|co[ck]{1,2}[iy][gx]|coxis)"
+    ),
+    # not the saturation band or the belt over it
+    _ABDOMEN: re.compile(
+        r"(?<![a-z])(?<!sat.)(abdom(e|en|inal|inale|inales)|addom(e|inale)|(ober|unter)?bauch|liver|leber|foie|h[íi]gado"
+        r"|fegato|f[íi]gado|kidneys?|nieren?|r[eé]nal(e|es)?|pan[ck]reas|uterus|[úu]t[eé]r[ou]s?|mrcp)(?![a-z])"
+        r"(?!.?(sat|coil|band|belt|gurt|compress|kompress))|腹部"
     ),
     "the breast, heart or prostate": re.compile(r"(?<![a-z])(breast|mamma|heart|cardiac|prostat[ae])(?![a-z])"),
 }
@@ -185,7 +198,7 @@ def is_fat_suppressed(header: SliceHeader) -> bool:
 
 def has_contrast_agent(header: SliceHeader) -> bool:
     """Whether a contrast agent was given, by name, else by ContrastBolusAgent."""
-    words = header.series_description.lower()
+    words = _OPERATED.sub(" ", header.series_description.lower())
     if _NO_AGENT.search(words):
         return False
     return bool(_AGENT.search(words)) or header.contrast_agent.upper() not in _AGENT_ABSENT
@@ -218,20 +231,30 @@ def is_derived(header: SliceHeader) -> bool:
 
 def other_region(header: SliceHeader) -> str | None:
     """The region of the body other than the lumbar spine that a header names, with the element; None for none."""
-    words = _words(header)
+    words = _spaced(header.series_description)
     if _LUMBAR.search(words):
         return None
     if (named := _region(words)) is not None:
         return f"{named} by SeriesDescription"
     part = _body_part(header)
-    if _LUMBAR.search(part) or (named := _region(part)) in (None, _NEIGHBOUR):
+    if _LUMBAR.search(part) or (named := _region(part)) in (None, _PELVIS, _ABDOMEN) or _outweighed(named, header):
         return None
     return f"{named} by BodyPartExamined {header.body_part}"
 
 
+def _outweighed(region: str, header: SliceHeader) -> bool:
+    """Whether ProtocolName, else StudyDescription, names the lumbar spine and not this region of BodyPartExamined."""
+    for words in map(_spaced, (header.protocol_name, header.study_description)):
+        if any(names[region].search(words) for names in (_REGIONS, _LETTERS) if region in names):
+            return False
+        if _LUMBAR.search(words):
+            return True
+    return False
+
+
 def described_as_lumbar(header: SliceHeader) -> bool:
     """Whether SeriesDescription names the lumbar spine."""
-    return bool(_LUMBAR.search(_words(header)))
+    return bool(_LUMBAR.search(_spaced(header.series_description)))
 
 
 def examined_as_lumbar(header: SliceHeader) -> bool:
@@ -239,8 +262,8 @@ def examined_as_lumbar(header: SliceHeader) -> bool:
     return bool(_LUMBAR.search(_body_part(header)))
 
 
-def _words(header: SliceHeader) -> str:
-    return header.series_description.lower().replace("_", " ").replace("-", " ")
+def _spaced(text: str) -> str:
+    return text.lower().replace("_", " ").replace("-", " ")
 
 
 def _body_part(header: SliceHeader) -> str:

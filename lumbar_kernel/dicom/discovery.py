@@ -14,6 +14,7 @@ from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.folders import (
     has_dicom_suffix,
     is_folder,
+    is_packed_dicom,
     natural,
     natural_key,
     subfolders,
@@ -25,7 +26,7 @@ from lumbar_kernel.dicom.identity import FileIdentity, identify
 from lumbar_kernel.dicom.packed_files import ArchiveError, archive_of
 from lumbar_kernel.dicom.persons import Warn
 from lumbar_kernel.dicom.safe_open import looks_like_dicom
-from lumbar_kernel.dicom.tables import read_roles, sample_studies
+from lumbar_kernel.dicom.tables import read_roles, role_of, sample_studies
 from lumbar_kernel.errors import ConfigError, DicomError
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
@@ -86,6 +87,7 @@ class Scan:
         self._by_header: dict[Path, dict[FileIdentity | None, list[str]]] = {}
         self._closed: list[Path] = []
         self._archives: list[Path] = []
+        self._packed: list[Path] = []
         self.listed = False
         self.unread: dict[Path, list[str]] = {}
 
@@ -136,8 +138,11 @@ class Scan:
                 self._look_at(folder, names[:1])
                 self.unread[folder] = names[1:]
             self._archives += [folder / name for name in names if looks_like_archive(name)]
+            self._packed += [folder / name for name in names if is_packed_dicom(name)]
             yield
-        self.notes += self._on_archives()
+        # what is in an archive may lie beside it as well, so none is read
+        self.notes += self._on_unread(self._archives, "archives", "give each as DATA by itself")
+        self.notes += self._on_unread(self._packed, "files packed one by one", "unpack them first")
         if self._images in self._closed:
             msg = f"the data folder {self._images} cannot be listed; its files must be readable"
             raise ConfigError(msg)
@@ -199,13 +204,13 @@ class Scan:
                 found[own_id].setdefault(series_id, {}).update(files)
         return found, places
 
-    def _on_archives(self) -> list[str]:
-        """A sentence on archives among the files: what is in them may lie beside them as well, so none is read."""
-        if not self._archives:
+    def _on_unread(self, paths: list[Path], kind: str, remedy: str) -> list[str]:
+        """A sentence on files that would have to be unpacked, none where there are none."""
+        if not paths:
             return []
-        names = [path.relative_to(self._data).as_posix() for path in self._archives[:NAMED_FOLDERS]]
-        more = f" and {len(self._archives) - len(names)} more" if len(self._archives) > len(names) else ""
-        return [f"archives inside the data folder are not read: {', '.join(names)}{more}; give each as DATA by itself"]
+        names = [path.relative_to(self._data).as_posix() for path in paths[:NAMED_FOLDERS]]
+        more = f" and {len(paths) - len(names)} more" if len(paths) > len(names) else ""
+        return [f"{kind} inside the data folder are not read: {', '.join(names)}{more}; {remedy}"]
 
     def _named(self) -> list[str]:
         """The studies that tables name, and in the competition's layout every folder of images."""
@@ -221,16 +226,13 @@ class Scan:
                 self._by_header.setdefault(folder, {}).setdefault(identity, []).append(name)
 
     def _study(self, study_id: str, series: dict[str, FilesByFolder], place: tuple[str, Path] | None) -> StudyFiles:
-        roles = self._roles.get(study_id, {})
-
-        # a UID such as 44036939.2828203845 ends in the series number of the table
-        def role(series_id: str) -> str | None:
-            return roles.get(series_id, roles.get(series_id.removeprefix(f"{study_id}.")))
-
         uid, home = place or ("", None)
         return StudyFiles(
             study_id,
-            tuple(SeriesFiles(name, role(name), _paths(series[name])) for name in natural(series)),
+            tuple(
+                SeriesFiles(name, role_of(self._roles, study_id, name), _paths(series[name]))
+                for name in natural(series)
+            ),
             study_uid=uid,
             folder="" if home is None else home.relative_to(self._data).as_posix(),
         )

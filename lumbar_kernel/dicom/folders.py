@@ -14,6 +14,7 @@ IMAGE_FOLDERS = tuple(f"{split}_images" for split in SPLITS)
 """Folders of images in the competition's layout."""
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+PACKED_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in sorted(DICOM_SUFFIXES) for packed in (".gz", ".bz2", ".xz"))
 
 
 def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
@@ -100,6 +101,11 @@ def ignored(name: str) -> bool:
 def has_dicom_suffix(name: str) -> bool:
     """Whether a file should be DICOM by its name; whether it can be read shows later."""
     return os.path.splitext(name)[1].lower() in DICOM_SUFFIXES  # noqa: PTH122 - no path object for each of 100,000 names
+
+
+def is_packed_dicom(name: str) -> bool:
+    """Whether a file is a single DICOM file packed by itself, by its name."""
+    return name.lower().endswith(PACKED_SUFFIXES)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str, str], ...]:

@@ -42,7 +42,7 @@ SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 DIRECTORY = "1.2.840.10008.1.3.10"
 
 HEADER_TAGS = [
-    "SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality",
+    "SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "StudyDescription", "Modality",
     "ImageType", "DiffusionBValue", "BodyPartExamined", "SequenceName", "PulseSequenceName", "ScanOptions",
     "ContrastBolusAgent", "SeriesNumber", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime",
     "ContentDate", "ContentTime",
@@ -78,6 +78,8 @@ class SliceHeader:
         body_part: BodyPartExamined in upper case, empty when absent.
         acquired: date and time of acquisition, else of the series, as sortable digits; empty when absent.
         series_number: SeriesNumber, None when absent.
+        protocol_name: ProtocolName, empty when absent.
+        study_description: StudyDescription, empty when absent.
     """
 
     path: Path
@@ -99,6 +101,8 @@ class SliceHeader:
     body_part: str = ""
     acquired: str = ""
     series_number: int | None = None
+    protocol_name: str = ""
+    study_description: str = ""
 
 
 def read_headers(path: Path) -> tuple[SliceHeader, ...]:
@@ -216,6 +220,8 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
         body_part=text(dataset, "BodyPartExamined").upper(),
         acquired=_acquired(dataset),
         series_number=None if series_number is None else int(series_number),
+        protocol_name=text(dataset, "ProtocolName"),
+        study_description=text(dataset, "StudyDescription"),
     )
 
 

@@ -50,9 +50,15 @@ def blocks(headers: Sequence[SliceHeader], *, axis: FloatArray) -> list[list[Sli
 def without_duplicates(headers: Sequence[SliceHeader]) -> dict[SliceHeader, list[SliceHeader]]:
     """The slices, each with those at its position, which have higher instance numbers and stand in where it fails."""
     kept: dict[SliceHeader, list[SliceHeader]] = {}
+    first: list[SliceHeader] = []
+    origins = np.empty((len(headers), 3))  # of the first ones, compared at once: a volume may have a thousand slices
     for header in sorted(headers, key=_instance):
-        same = next((other for other in kept if _same_place(header, other)), None)
+        apart: NDArray[np.float64] = np.abs(origins[: len(first)] - header.plane.origin).max(axis=1)
+        near = (first[place] for place in np.flatnonzero(apart <= SAME_PLACE_MM))
+        same = next((other for other in near if _same_tilt(header, other)), None)
         if same is None:
+            origins[len(first)] = header.plane.origin
+            first.append(header)
             kept[header] = []
         else:
             kept[same].append(header)
@@ -74,10 +80,7 @@ def _degrees(one: FloatArray, other: FloatArray) -> float:
     return float(np.degrees(np.arccos(np.clip(one @ other, -1.0, 1.0))))
 
 
-def _same_place(one: SliceHeader, other: SliceHeader) -> bool:
-    apart: NDArray[np.float64] = one.plane.origin - other.plane.origin
-    if float(np.abs(apart).max()) > SAME_PLACE_MM:
-        return False
+def _same_tilt(one: SliceHeader, other: SliceHeader) -> bool:
     return _degrees(one.plane.normal, other.plane.normal) < BLOCK_DEGREES
 
 

@@ -41,6 +41,11 @@ CODES = re.compile(rb"[ -}]*\0?")
 DECIMALS = re.compile(rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *")
 UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*\0?")
 INTEGERS = re.compile(rb" *[+-]?[0-9]+ *")
+ENCODINGS = {b"ISO_IR 100": "latin-1", b"ISO_IR 192": "utf-8"}
+"""Of the texts in the character sets that read ASCII as ASCII; those of any other must be ASCII."""
+
+ACCENTED = re.compile(rb"[ -\[\]-}\x80-\xff]*\0?")
+"""The same texts with bytes above ASCII."""
 
 FRAGMENT, FRAGMENTS_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 MAX_SPARE = 1 << 16
@@ -168,8 +173,10 @@ def _tags(keywords: tuple[str, ...]) -> Mapping[int, tuple[str, bytes]]:
 
 def _header(elements: Elements, tags: Mapping[int, tuple[str, bytes]]) -> OrdinaryHeader | None:
     """The elements as values, None where one of them is unusual."""
-    if not CHARACTER_SETS.fullmatch(elements.get(CHARACTER_SET, (b"", b""))[1]):
+    character_set = elements.get(CHARACTER_SET, (b"", b""))[1]
+    if not CHARACTER_SETS.fullmatch(character_set):
         return None
+    encoding = ENCODINGS.get(character_set.rstrip(b"\0 "), "ascii")
     values: dict[str, Any] = {}
     try:
         for tag, (vr, stored) in elements.items():
@@ -178,7 +185,7 @@ def _header(elements: Elements, tags: Mapping[int, tuple[str, bytes]]) -> Ordina
             keyword, usual = tags[tag]
             if vr not in (usual, b""):
                 return None
-            values[keyword] = _value(usual, stored)
+            values[keyword] = _value(usual, stored, encoding)
         return OrdinaryHeader(values, _file_meta(elements.get(STORED_CLASS), elements[TRANSFER_SYNTAX]))
     except ValueError:
         return None
@@ -194,7 +201,7 @@ def _file_meta(stored_class: tuple[bytes, bytes] | None, syntax: tuple[bytes, by
 
 
 @lru_cache(maxsize=4096)
-def _value(vr: bytes, stored: bytes) -> Any:
+def _value(vr: bytes, stored: bytes, encoding: str) -> Any:
     """The value of an element; the files of a series share most of theirs.
 
     Raises:
@@ -206,10 +213,13 @@ def _value(vr: bytes, stored: bytes) -> Any:
         return _unpacked("<d", stored)
     if vr in (b"DS", b"IS"):
         return _numbers(stored, integers=vr == b"IS")
-    several = vr == b"CS"
-    if vr not in (b"CS", b"DA", b"LO", b"SH", b"TM", b"UI") or not (CODES if several else PLAIN).fullmatch(stored):
+    if vr in (b"LO", b"SH"):
+        usual = PLAIN if encoding == "ascii" else ACCENTED
+    else:
+        usual, encoding = CODES if vr == b"CS" else PLAIN, "ascii"
+    if vr not in (b"CS", b"DA", b"LO", b"SH", b"TM", b"UI") or not usual.fullmatch(stored):
         raise ValueError(vr)
-    text = stored.rstrip(b"\0 ").decode("ascii")
+    text = stored.rstrip(b"\0 ").decode(encoding)
     return text.split("\\") if "\\" in text else text
 
 

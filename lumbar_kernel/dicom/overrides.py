@@ -44,14 +44,16 @@ class Overrides:
             raise ConfigError(msg)
         if absent := [name for name in self.from_file if name not in known]:
             logger.warning("%d series of the roles file are not in the data, such as %s", len(absent), absent[0])
+        given = {**self.from_file, **self.one_by_one}
         return tuple(
-            replace(study, series=tuple(replace(item, role=self._role(study, item)) for item in study.series))
+            replace(study, series=tuple(replace(item, role=_role(given, study, item)) for item in study.series))
             for study in studies
         )
 
-    def _role(self, study: StudyFiles, item: SeriesFiles) -> str | None:
-        given = {**self.from_file, **self.one_by_one}
-        return next((given[name] for name in _names(study, item.series_id) if name in given), item.role)
+
+def _role(given: Mapping[str, str], study: StudyFiles, item: SeriesFiles) -> str | None:
+    """The role given to a series by its most exact name, else its own."""
+    return next((given[name] for name in _names(study, item.series_id) if name in given), item.role)
 
 
 def _names(study: StudyFiles, series_id: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from lumbar_kernel.containers import TAR, ZIP, container_kind
@@ -21,6 +22,9 @@ BOMB_BYTES, BOMB_RATIO = 1 << 24, 250
 
 ENCRYPTED = 0x1
 """Bit of the flags of a zip's member (APPNOTE 4.4.4)."""
+
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, NotImplementedError, ValueError)
+"""What the standard library raises on damaged archives; a ValueError also for a name that is no text."""
 
 KEPT_INDEXES = 4
 DEEPEST = 64
@@ -65,7 +69,7 @@ class Archive:
                 self._list_zip()
             else:
                 self._list_tar()
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, ValueError, NotImplementedError, EOFError) as error:
+        except BROKEN as error:
             if not self._members:
                 msg = f"{path.name} cannot be read: {error}"
                 raise ArchiveError(msg) from error
@@ -105,7 +109,7 @@ class Archive:
             with self.path.open("rb") as file:
                 file.seek(member.place)
                 return file.read(min(most, member.size)), member.size
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+        except (*BROKEN, RuntimeError) as error:
             msg = f"cannot be unpacked: {error}"
             raise ArchiveError(msg) from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -20,6 +22,13 @@ vertebral bodies and mostly than the fat under the skin."""
 
 SINGLE_LIMIT = 0.05
 """Band contrast of a lone series above which it is called T2."""
+
+MAX_PAIRED = 8
+"""Sagittal series that are all compared with each other, named ones and then the fullest; the time of all pairs grows
+with the square of their number. Further ones are compared with the darkest of these alone."""
+
+MAX_AXIAL_SERIES = 2
+"""Axial series that are compared with sagittal ones, the fullest."""
 
 MAX_AXIAL_SLICES = 12
 """Slices of an axial series that are compared with the sagittal ones."""
@@ -78,17 +87,35 @@ def sagittal_weightings(
     """
     if not series or all(known):
         return [name for name in known if name]
+    series = [_smoothed(slices) for slices in series]
+    crossing = [_smoothed(slices) for slices in sorted(axial, key=len, reverse=True)[:MAX_AXIAL_SERIES]]
     indices = range(len(series))
-    gains = np.array([[_mean_band(one, other) if one is not other else 0.0 for other in series] for one in series])
-    gains = gains + AXIAL_WEIGHT * np.array([[_axial_share(axial, one, other) for other in series] for one in series])
-    gains = (gains - gains.T) / 2  # one series brighter is the other darker, whichever gave the grid
-    means = gains.mean(axis=1)
-    darkest = min([i for i in indices if known[i] == T1] or indices, key=lambda i: means[i])
-    brightest = max([i for i in indices if known[i] == T2] or indices, key=lambda i: means[i])
+    paired = sorted(sorted(indices, key=lambda i: (known[i] is None, -len(series[i])))[:MAX_PAIRED])
+    gains = np.zeros((len(series), len(series)))
+    for i, j in combinations(paired, 2):
+        gains[i, j] = _gain(series[i], series[j], crossing)
+        gains[j, i] = -gains[i, j]
+    means = gains[:, paired].mean(axis=1)
+    darkest = min([i for i in paired if known[i] == T1] or paired, key=lambda i: means[i])
+    brightest = max([i for i in paired if known[i] == T2] or paired, key=lambda i: means[i])
+    for i in {*indices} - {*paired}:
+        gains[i, darkest] = _gain(series[i], series[darkest], crossing)
     gap = float(gains[brightest, darkest])
     if gap < PAIR_LIMIT:  # one series alone, or all of one kind
         return [known[i] or (T2 if _mean_band(series[i], None) > SINGLE_LIMIT else T1) for i in indices]
     return [known[i] or (T2 if gains[i, darkest] > gap / 2 else T1) for i in indices]
+
+
+def _smoothed(slices: Sequence[Slice]) -> list[Slice]:
+    """The slices with the blur that every comparison wants, made once."""
+    return [replace(item, pixels=cv2.blur(item.pixels, (3, 3))) for item in slices]
+
+
+def _gain(one: Sequence[Slice], other: Sequence[Slice], axial: Sequence[Sequence[Slice]]) -> float:
+    """How much more one sagittal series looks like T2 than another, whichever gave the grid: the other has less."""
+    there = _mean_band(one, other) + AXIAL_WEIGHT * _axial_share(axial, one, other)
+    back = _mean_band(other, one) + AXIAL_WEIGHT * _axial_share(axial, other, one)
+    return (there - back) / 2
 
 
 def _mean_band(slices: Sequence[Slice], others: Sequence[Slice] | None) -> float:
@@ -132,9 +159,8 @@ def _upright_points(plane: SlicePlane) -> NDArray[np.float64]:
 
 def _sample(item: Slice, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     pixels = item.plane.to_pixel(points_mm)
-    smooth = cv2.blur(item.pixels, (3, 3))
     rows, columns = np.moveaxis(pixels.astype(np.float32), -1, 0)
-    image = cv2.remap(smooth, columns, rows, cv2.INTER_LINEAR)
+    image = cv2.remap(item.pixels, columns, rows, cv2.INTER_LINEAR)
     return np.asarray(image, dtype=np.float32), item.plane.contains(pixels)
 
 
@@ -158,8 +184,6 @@ def _band_contrast(image: NDArray[np.float32]) -> float:
 
 def _axial_share(axial: Sequence[Sequence[Slice]], t2: Sequence[Slice], t1: Sequence[Slice]) -> float:
     """How much more axial series share with one sagittal series than with another, 0 where that cannot be said."""
-    if t1 is t2:
-        return 0.0
     found = [_signals(slices, {T1: t1, T2: t2}) for slices in axial]
     return float(np.mean([_share_of_t2(signals) for signals in found if signals is not None] or [0.0]))
 
@@ -192,6 +216,8 @@ def axial_weightings(
     """
     if not references.get(T1) or not references.get(T2):
         return [name or T2 for name in known]
+    series = [_smoothed(slices) for slices in series]
+    references = {name: _smoothed(references[name]) for name in (T1, T2)}
     return [
         name
         or (

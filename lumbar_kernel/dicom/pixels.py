@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import encaps
+from pydicom.dataset import FileDataset
 
 from lumbar_kernel.dicom.elements import frame_count, number
 from lumbar_kernel.dicom.headers import SliceHeader
@@ -23,6 +26,12 @@ ALWAYS_DECODED = ("RLE", "Explicit VR", "Implicit VR", "Deflated Explicit VR")
 
 USUAL_VALUES = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
 """Of grey images without a sign, which nearly all MR images are."""
+
+FRAME_KEYWORDS = frozenset({
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation",
+})  # fmt: skip
+"""Elements that say how the frames of a file are stored."""
 
 ENCODED_SPARE = 1 << 16
 """Bytes that an encoding may add to a small image."""
@@ -69,10 +78,29 @@ def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | Dic
         assume_transfer_syntax(dataset)
         _assume_plain_grey(dataset, path)
         _check_encoding(dataset, path)
-        stored = _stored_values(dataset)
+    try:
+        with reading(path, failure):
+            stored = _stored_values(dataset)
+    except DicomError:
+        if frame_count(dataset) > 1:
+            with suppress(DicomError):
+                return _frame_by_frame(dataset, headers, failure)
+        raise
     frames = stored[None] if stored.ndim == 2 else stored
     return read_each(
         path, failure, [(header.frame, partial(_frame_pixels, dataset, frames, header)) for header in headers]
+    )
+
+
+def _frame_by_frame(
+    dataset: Any, headers: Sequence[SliceHeader], failure: str
+) -> list[NDArray[np.float32] | DicomError]:
+    """The pixels of slices whose file cannot be decoded as a whole, so that a broken frame costs itself alone."""
+    path = headers[0].path
+    with reading(path, failure):
+        encoded = _encoded_frames(dataset, path)
+    return read_each(
+        path, failure, [(header.frame, partial(_lone_frame_pixels, dataset, encoded, header)) for header in headers]
     )
 
 
@@ -109,6 +137,9 @@ def _assume_plain_grey(dataset: Any, path: Path) -> None:
     if not dataset.get("BitsStored"):
         highest = dataset.get("HighBit")
         dataset.BitsStored = dataset.BitsAllocated if highest is None else highest + 1
+    if dataset.BitsStored <= (dataset.get("HighBit") or 0) < dataset.BitsAllocated and not _is_jpeg(dataset):
+        # the values lie at the upper end of their bits, and are read with the empty ones below: scale changes no grade
+        dataset.BitsStored = dataset.HighBit + 1
 
 
 def _check_encoding(dataset: Any, path: Path) -> None:
@@ -117,10 +148,13 @@ def _check_encoding(dataset: Any, path: Path) -> None:
     encoded = len(dataset.get("PixelData") or b"")
     if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + ENCODED_SPARE:
         raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    shape = _stream_shape(dataset.get("PixelData") or b"") if syntax.startswith(JPEG_FAMILY) else None
+    shape = _stream_shape(dataset.get("PixelData") or b"") if _is_jpeg(dataset) else None
     if shape not in (None, (dataset.Rows, dataset.Columns)):
         raise refusal(path, f"its pixels are a picture of {shape}, its header gives {dataset.Rows} × {dataset.Columns}")
+
+
+def _is_jpeg(dataset: Any) -> bool:
+    return str(dataset.file_meta.TransferSyntaxUID).startswith(JPEG_FAMILY)
 
 
 def _native_bytes(dataset: Any) -> int:
@@ -172,17 +206,59 @@ def _corrected(dataset: Any, stored: NDArray[Any]) -> NDArray[Any]:
     return stored
 
 
+def _encoded_frames(dataset: Any, path: Path) -> list[bytes]:
+    """The pixels of each frame as they are stored, up to one where the file breaks off."""
+    content, count, frames = dataset.PixelData, frame_count(dataset), list[bytes]()
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        size = _native_bytes(dataset) // count
+        return [content[start : start + size] for start in range(0, len(content) - size + 1, size)][:count]
+    with suppress(DicomError), reading(path, "the pixels break off"):
+        for frame in _fragments_by_frame(content, count):
+            frames.append(frame)
+    return frames
+
+
+def _fragments_by_frame(content: bytes, count: int) -> Iterator[bytes]:
+    if hasattr(encaps, "generate_frames"):
+        return iter(encaps.generate_frames(content, number_of_frames=count))
+    return iter(encaps.generate_pixel_data_frame(content, count))  # pydicom 2
+
+
+def _lone_frame_pixels(dataset: Any, encoded: Sequence[bytes], header: SliceHeader) -> NDArray[np.float32]:
+    """The pixels of one frame of several, decoded as a file of its own."""
+    index, syntax = header.frame or 0, dataset.file_meta.TransferSyntaxUID
+    if index >= len(encoded):
+        raise refusal(header.path, "the pixels break off before its end")
+    kept = {element.tag: element for element in dataset if element.keyword in FRAME_KEYWORDS}
+    lone = FileDataset(header.path, kept, file_meta=dataset.file_meta, is_little_endian=syntax.is_little_endian)
+    content = encaps.encapsulate([encoded[index]]) if syntax.is_compressed else encoded[index]
+    lone.add_new("PixelData", dataset["PixelData"].VR, content)
+    _check_encoding(lone, header.path)
+    return _rescaled(dataset, _stored_values(lone), header)
+
+
 def _frame_pixels(dataset: Any, frames: NDArray[Any], header: SliceHeader) -> NDArray[np.float32]:
     index = header.frame or 0
-    if index >= len(frames) or frames[index].shape != header.plane.shape:
-        shape = "×".join(map(str, frames.shape))
-        raise refusal(header.path, f"decoded to {shape}, its header gives {header.plane.shape}")
-    slope, intercept = _rescale(dataset, index)
-    pixels: NDArray[np.float32] = frames[index].astype(np.float32)
+    if index >= len(frames):
+        raise _of_other_shape(frames, header)
+    return _rescaled(dataset, frames[index], header)
+
+
+def _of_other_shape(stored: NDArray[Any], header: SliceHeader) -> DicomError:
+    shape = "×".join(map(str, stored.shape))
+    return refusal(header.path, f"decoded to {shape}, its header gives {header.plane.shape}")
+
+
+def _rescaled(dataset: Any, stored: NDArray[Any], header: SliceHeader) -> NDArray[np.float32]:
+    """The stored values of one frame (rows, columns) as a signal."""
+    if stored.shape != header.plane.shape:
+        raise _of_other_shape(stored, header)
+    slope, intercept = _rescale(dataset, header.frame or 0)
+    pixels: NDArray[np.float32] = stored.astype(np.float32)
     as_stored = (slope, intercept) == (1.0, 0.0)
     if not as_stored:
         pixels = pixels * np.float32(slope) + np.float32(intercept)
-    if not (as_stored and frames.dtype.kind in "iu") and not np.isfinite(pixels).all():
+    if not (as_stored and stored.dtype.kind in "iu") and not np.isfinite(pixels).all():
         raise refusal(header.path, "the pixels are not all finite")
     return pixels
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,12 @@ from lumbar_kernel.study import Series, SeriesDecision, Slice, Study, StudyFiles
 STUDY_LIMIT = 1 << 28
 """Most pixels of a study, a gigabyte in float32; 250 slices of 1024 × 1024."""
 
+COMPARED = (64, 32, 16, 8)
+"""Slices of a series that are compared where pixels decide: all of any but a volume, fewer where series are many."""
+
+MAX_NAMED_AXIAL = 2
+"""Axial T2 series named by their headers, the fullest, that are compared with those that are not."""
+
 
 def read_study(files: StudyFiles) -> Study:
     """Read the series of a study that play a role; what cannot be used is named in `problems` and `decisions`.
@@ -38,7 +45,9 @@ def read_study(files: StudyFiles) -> Study:
     stacks = _with_weightings_by_pixels(found.stacks, decoding)
     while True:
         choices = choose([(stack, stack.role) for stack in decoding.intact(stacks) if stack.role])
-        if not decoding.decode([choice.stack for choice in choices if choice.read]):
+        chosen = [choice.stack for choice in choices if choice.read]
+        decoding.forget_all_but(chosen)
+        if not decoding.decode(chosen):
             break
         # a series that lost slices may now rank behind another one
     lost = decoding.report_lost(found.stacks)
@@ -47,6 +56,11 @@ def read_study(files: StudyFiles) -> Study:
         stack.decision(None, f"{stack.weighting.reason}, no role wants it")
         for stack in stacks
         if stack.weighting.name and not stack.role
+    ]
+    undecided = [
+        stack.decision(None, f"{stack.weighting.reason}, and its pixels could not be compared")
+        for stack in decoding.intact(stacks)
+        if not stack.weighting.name
     ]
     series = tuple(
         Series(choice.stack.series_id, choice.role, slabs(choice.stack, decoding.slices(choice.stack)))
@@ -59,8 +73,8 @@ def read_study(files: StudyFiles) -> Study:
         for stack in decoding.intact([source]):
             decisions.append(reformatted_decision(stack))
             volume = Series(decisions[-1].series_id, AXIAL_T2, decoding.slices(stack))
-    decisions += [*lost, *without_role, *found.refused]
-    return Study(files.study_id, series, tuple(decoding.problems), tuple(decisions), volume)
+    decisions += [*lost, *without_role, *undecided, *found.refused]
+    return Study(files.study_id, series, tuple(dict.fromkeys(decoding.problems)), tuple(decisions), volume)
 
 
 def decision_of(choice: Choice) -> SeriesDecision:
@@ -82,16 +96,44 @@ class _Decoding:
 
     def decode(self, stacks: Sequence[Stack]) -> bool:
         """Decode the slices of stacks that are not decoded yet; whether any of them failed."""
-        known = {*self._pixels, *self._copies}
-        wanted = [header for stack in stacks for header in stack.headers if header not in known]
         spent = sum(image.size for image in self._pixels.values())
-        fitting = _within_limit(wanted, self.problems, limit=STUDY_LIMIT - spent)
-        self._pixels |= _decode(fitting, self.problems)
-        copies = {header: same for stack in stacks for header, same in stack.copies.items()}
-        self._decode_copies({header: list(copies[header]) for header in fitting if header not in self._pixels})
-        failed = {header for header in wanted if header not in self._pixels and header not in self._copies}
-        self._failed |= failed
+        wanted = self._missing(stacks)
+        fitting = _within_limit(wanted, limit=STUDY_LIMIT - spent)
+        for path in dict.fromkeys(header.path for header in wanted if header not in fitting):
+            self.problems.append(str(refusal(path, f"left out, the study has more than {STUDY_LIMIT} pixels")))
+        self._read(fitting, stacks)
+        failed = self._missing(stacks)
+        self._failed.update(failed)
         return bool(failed)
+
+    def compared(self, stacks: Sequence[Stack]) -> list[tuple[Stack, tuple[Slice, ...]]]:
+        """Slices of each stack that decide about its weighting, of all stacks together at most half of the limit.
+
+        What does not fit is left out here and may be read later, so that a series that is only compared costs no other
+        one its slices.
+        """
+        few = _few_slices(stacks, limit=STUDY_LIMIT // 2)
+        self._read(self._missing(few.values()), few.values())
+        missing = {*self._missing(few.values())}
+        self._failed.update(missing)
+        read = {stack: part.without(missing) for stack, part in few.items()}
+        return [(stack, self.slices(part)) for stack, part in read.items() if part.headers]
+
+    def forget_all_but(self, stacks: Sequence[Stack]) -> None:
+        """Free the pixels of all slices but those of these stacks."""
+        kept = {header for stack in stacks for header in stack.headers}
+        self._copies = {header: copy for header, copy in self._copies.items() if header in kept}
+        kept.update(self._copies.values())
+        self._pixels = {header: pixels for header, pixels in self._pixels.items() if header in kept}
+
+    def _missing(self, stacks: Iterable[Stack]) -> list[SliceHeader]:
+        known = {*self._pixels, *self._copies}
+        return [header for stack in stacks for header in stack.headers if header not in known]
+
+    def _read(self, headers: Collection[SliceHeader], stacks: Iterable[Stack]) -> None:
+        self._pixels |= _decode(headers, self.problems)
+        copies = {header: same for stack in stacks for header, same in stack.copies.items()}
+        self._decode_copies({header: list(copies[header]) for header in headers if header not in self._pixels})
 
     def _decode_copies(self, copies: Mapping[SliceHeader, list[SliceHeader]]) -> None:
         """Read the first intact copy of each slice that could not be decoded, where there is one."""
@@ -129,37 +171,64 @@ class _Decoding:
 
 def _with_weightings_by_pixels(stacks: Sequence[Stack], decoding: _Decoding) -> list[Stack]:
     """The stacks with a weighting each, by pixels where headers name none."""
-    planes = {plane: [stack for stack in stacks if stack.plane is plane] for plane in (Plane.SAGITTAL, Plane.AXIAL)}
-    unknown = {plane for plane in planes if any(stack.weighting.name is None for stack in planes[plane])}
+    unknown = {stack.plane for stack in stacks if stack.weighting.name is None}
     if not unknown:
         return list(stacks)
-    sagittal = _decoded(planes[Plane.SAGITTAL], decoding)
-    axial = _decoded(planes[Plane.AXIAL], decoding)
+    read = decoding.compared(_comparable(stacks))
+    sagittal, axial = ([item for item in read if item[0].plane is plane] for plane in (Plane.SAGITTAL, Plane.AXIAL))
     known = [stack.weighting.name for stack, _ in sagittal]
     names = sagittal_weightings([slices for _, slices in sagittal], known=known, axial=[slices for _, slices in axial])
     found = {stack.series_id: name for (stack, _), name in zip(sagittal, names, strict=True)}
     if Plane.AXIAL in unknown:
-        references = {
-            weighting: [
-                item for (_, slices), name in zip(sagittal, names, strict=True) if name == weighting for item in slices
-            ]
+        of_weighting = {
+            weighting: [slices for (_, slices), name in zip(sagittal, names, strict=True) if name == weighting]
             for weighting in (T1, T2)
         }
+        references = {weighting: max(several, key=len, default=()) for weighting, several in of_weighting.items()}
         known = [stack.weighting.name for stack, _ in axial]
         names = axial_weightings([slices for _, slices in axial], references, known=known)
         found |= {stack.series_id: name for (stack, _), name in zip(axial, names, strict=True)}
     return [
-        stack
-        if stack.weighting.name
-        else replace(stack, weighting=Weighting(name, f"{name} by its pixels", by_pixels=True))
+        replace(stack, weighting=Weighting(name, f"{name} by its pixels", by_pixels=True))
+        if stack.weighting.name is None and (name := found.get(stack.series_id))
+        else stack
         for stack in stacks
-        for name in (found.get(stack.series_id),)
     ]
 
 
-def _decoded(stacks: Sequence[Stack], decoding: _Decoding) -> list[tuple[Stack, tuple[Slice, ...]]]:
-    decoding.decode(stacks)
-    return [(stack, decoding.slices(stack)) for stack in decoding.intact(stacks)]
+def _comparable(stacks: Sequence[Stack]) -> list[Stack]:
+    """The series whose pixels decide: those without a weighting, and the fullest of each one that headers name."""
+    chosen = {stack for stack in stacks if stack.weighting.name is None}
+    for plane, name, most in ((Plane.SAGITTAL, T1, 1), (Plane.SAGITTAL, T2, 1), (Plane.AXIAL, T2, MAX_NAMED_AXIAL)):
+        named = [stack for stack in stacks if stack.plane is plane and stack.weighting.name == name]
+        chosen.update(sorted(named, key=lambda stack: len(stack.headers), reverse=True)[:most])
+    return [stack for stack in stacks if stack in chosen]
+
+
+def _few_slices(stacks: Sequence[Stack], *, limit: int) -> dict[Stack, Stack]:
+    """The stacks with as many slices, evenly spread, as fit a number of pixels; else the fullest of each plane."""
+    few: dict[Stack, Stack] = {}
+    for most in COMPARED:
+        few = {stack: _thinned(stack, most) for stack in stacks}
+        if _pixel_count(few.values()) <= limit:
+            return few
+    fullest = sorted(stacks, key=lambda stack: len(stack.headers), reverse=True)
+    by_plane = [[stack for stack in fullest if stack.plane is plane] for plane in Plane]
+    for stack in reversed([stack for places in zip_longest(*by_plane) for stack in places if stack]):
+        if _pixel_count(few.values()) > limit:
+            del few[stack]
+    return few
+
+
+def _thinned(stack: Stack, most: int) -> Stack:
+    count = len(stack.headers)
+    if count <= most:
+        return stack
+    return replace(stack, headers=tuple(stack.headers[k * count // most] for k in range(most)))
+
+
+def _pixel_count(stacks: Iterable[Stack]) -> int:
+    return sum(math.prod(header.plane.shape) for stack in stacks for header in stack.headers)
 
 
 def _from_zero(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -168,19 +237,17 @@ def _from_zero(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return pixels - lowest if lowest else pixels
 
 
-def _within_limit(headers: Sequence[SliceHeader], problems: list[str], *, limit: int) -> list[SliceHeader]:
-    """The slices that fit what is left of the memory limit of a study; the largest are dropped first."""
+def _within_limit(headers: Sequence[SliceHeader], *, limit: int) -> dict[SliceHeader, None]:
+    """The slices that fit a number of pixels, in order; the largest are dropped first."""
     total, too_many = 0, set()
     for header in sorted(headers, key=lambda header: math.prod(header.plane.shape)):
         total += math.prod(header.plane.shape)
         if total > limit:
             too_many.add(header)
-    for path in dict.fromkeys(header.path for header in headers if header in too_many):
-        problems.append(str(refusal(path, f"left out, the study has more than {STUDY_LIMIT} pixels")))
-    return [header for header in headers if header not in too_many]
+    return dict.fromkeys(header for header in headers if header not in too_many)
 
 
-def _decode(headers: Sequence[SliceHeader], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:
+def _decode(headers: Iterable[SliceHeader], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:
     """Pixels by header, every file decoded once; files and frames that fail are reported and left out."""
     by_file: dict[Path, list[SliceHeader]] = {}
     for header in headers:

@@ -1,8 +1,8 @@
 """Which of several series for one role is read: one rule, the first difference of which decides and is named.
 
-A table's or the user's word comes first, then a series that covers the spine, original before derived, plain before
-contrast agent and fat suppression, most slices, the smallest gap, the last repeat. Series of the same contrast that
-show other places are read together.
+A table's or the user's word comes first, then a series that is no remnant, several excitations before a single shot,
+original before derived, one that covers the spine, plain before contrast agent and fat suppression, most slices, the
+smallest gap, the last repeat. Series of the same contrast that show other places are read together.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lumbar_kernel.dicom.descriptions import (
     IN_PHASE,
@@ -36,8 +37,16 @@ COARSE_MM = 1.6
 WIDE_STEP_MM = 10.0
 """Step between slices above which a series is a scout when a denser one exists."""
 
+NEEDED_MM = {SAGITTAL_T1: 60.0, SAGITTAL_T2: 60.0, AXIAL_T2: 140.0}
+"""Extent beyond which a wider series shows nothing more to grade: both foramina, all five discs. Surveys, volumes and
+reformatted series are often two or three times as wide as the series that the study was made for."""
+
 COMPLETE_SHARE = 0.6
-"""Share of the widest extent from which on a series counts as complete."""
+"""Share of the widest extent, or of the needed one where that is less, from which on a series counts as complete."""
+
+REMNANT_SHARE = 1 / 3
+"""The same share below which a series is a remnant, such as an acquisition that was stopped after a few slices: then
+even a survey shows more."""
 
 NEW_SHARE = 1 / 3
 """Share of its slices that must show new places for a series to be read beside another one."""
@@ -52,7 +61,7 @@ STATION_OVERLAP = 0.5
 """Overlap in height, of the smaller frame, below which two sagittal series show different stations of the spine."""
 
 SMALL_SHARE = 0.5
-"""Share of the most slices and of the widest extent; a series below both is taken for a scout, not for a station.
+"""Share of the most slices, and of the widest or the needed extent, below both of which a series is no station.
 
 Slices alone would not do: those of a volume are many and thin.
 """
@@ -95,7 +104,8 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
     others = _other_stations(stacks, role) if role != AXIAL_T2 else {}
     choices = [Choice(stack, role, False, reason) for stack, reason in others.items()]
     contrasts = {stack: _contrast(stack, role) for stack in stacks if stack not in others}
-    ranks = {stack: _rank(stack, contrasts, role) for stack in contrasts}
+    reaches = {stack: _reach(stack, role) for stack in contrasts}
+    ranks = {stack: _rank(stack, contrasts, reaches, NEEDED_MM[role]) for stack in contrasts}
     best_first = sorted(sorted(contrasts, key=_identity, reverse=True), key=lambda stack: _values(ranks[stack]))
     read: list[Stack] = []
     for stack in best_first:
@@ -116,6 +126,10 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
         read.append(stack)
         choices.append(Choice(stack, role, True, reason, _caution(stack, role, contrasts[stack])))
     return choices
+
+
+WORDS, STANDING = 3, 5
+"""How many numbers of a contrast say how it is known and no scout, and how many besides how its images were made."""
 
 
 def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
@@ -148,22 +162,36 @@ def _caution(stack: Stack, role: str, contrast: Sequence[Ranked]) -> str:
 _DIXON_RANK: dict[str | None, int] = {None: 0, IN_PHASE: 0, WATER: 1, OPPOSED: 2}
 
 
-def _rank(stack: Stack, contrasts: dict[Stack, tuple[Ranked, ...]], role: str) -> tuple[Ranked, ...]:
-    """The numbers by which a stack is ranked among those of its role, the most important first."""
-    of_contrast = [other for other in contrasts if _values(contrasts[other]) == _values(contrasts[stack])]
-    extents = {other: _extent([other], role) for other in contrasts}
-    own, widest = _extent(of_contrast, role), max(extents.values())
-    named, by_headers, scout, *appearance = contrasts[stack]
+def _rank(
+    stack: Stack,
+    contrasts: Mapping[Stack, tuple[Ranked, ...]],
+    reaches: Mapping[Stack, tuple[float, float]],
+    needed: float,
+) -> tuple[Ranked, ...]:
+    """The numbers by which a stack is ranked among those of its role, the most important first.
+
+    How far it reaches counts for all series of its contrast together, which may be blocks, beside the widest of those
+    that equal it in all that was asked before.
+    """
+
+    def equals(count: int) -> list[tuple[float, float]]:
+        wanted = _values(own[:count])
+        return [reaches[other] for other, contrast in contrasts.items() if _values(contrast[:count]) == wanted]
+
+    own = contrasts[stack]
+    of_contrast, extent = equals(len(own)), _extent([reaches[stack]])
+    together = _extent(of_contrast)
+    of_words, of_standing, of_kind = (
+        min(needed, max(_extent([reach]) for reach in reached))
+        for reached in (equals(WORDS), equals(STANDING), of_contrast)
+    )
     return (
-        named,
-        by_headers,
-        scout,
-        Ranked(own < COMPLETE_SHARE * widest, f"it covers {own:.0f} of {widest:.0f} mm"),
-        *appearance,
-        Ranked(
-            extents[stack] < COMPLETE_SHARE * max(extents[other] for other in of_contrast),
-            f"it covers {extents[stack]:.0f} mm, others of its kind more",
-        ),
+        *own[:WORDS],
+        Ranked(together < REMNANT_SHARE * of_words, f"a remnant that covers {together:.0f} of {of_words:.0f} mm"),
+        *own[WORDS:STANDING],
+        Ranked(together < COMPLETE_SHARE * of_standing, f"it covers {together:.0f} of {of_standing:.0f} mm"),
+        *own[STANDING:],
+        Ranked(extent < COMPLETE_SHARE * of_kind, f"it covers {extent:.0f} mm, others of its kind more"),
         Ranked(-len(stack.headers), f"{len(stack.headers)} slices, fewer"),
         Ranked(round(step_mm(stack.headers), 1), f"steps of {step_mm(stack.headers):.1f} mm, wider"),
     )
@@ -206,11 +234,16 @@ def _is_gradient_echo(header: SliceHeader) -> bool:
     return "GR" in codes and "SE" not in codes
 
 
-def _extent(stacks: Sequence[Stack], role: str) -> float:
-    """How far the slices reach, along the body for axial ones and from side to side for sagittal ones, mm."""
+def _reach(stack: Stack, role: str) -> tuple[float, float]:
+    """From where to where the slices reach, along the body for axial ones and from side to side for sagittal, mm."""
     axis = CRANIAL if role == AXIAL_T2 else LEFT
-    along = [float(header.plane.centre @ axis) for stack in stacks for header in stack.headers]
-    return max(along) - min(along)
+    along = [float(header.plane.centre @ axis) for header in stack.headers]
+    return min(along), max(along)
+
+
+def _extent(reaches: Sequence[tuple[float, float]]) -> float:
+    """How far series with these reaches go together, mm."""
+    return max(high for _, high in reaches) - min(low for low, _ in reaches)
 
 
 def _shows_other_places(stack: Stack, read: Sequence[Stack], *, role: str, same_contrast: bool) -> bool:
@@ -219,27 +252,32 @@ def _shows_other_places(stack: Stack, read: Sequence[Stack], *, role: str, same_
         return True  # a table names several axial series of a study for the levels that each shows
     if role != AXIAL_T2 and not same_contrast:
         return False
-    others = [header.plane for other in read for header in other.headers]
     reach = 0.75 * max(step_mm(stack.headers), 1.0) if same_contrast else APART_MM
-    new = [not any(_same_place(header.plane, other, reach) for other in others) for header in stack.headers]
-    return all(new) if not same_contrast else sum(new) >= NEW_SHARE * len(new)
+    new = ~_same_places(stack.headers, [header for other in read for header in other.headers], reach)
+    return bool(new.all()) if not same_contrast else bool(new.sum() >= NEW_SHARE * len(new))
 
 
-def _same_place(one: SlicePlane, other: SlicePlane, reach: float) -> bool:
-    """Whether two slices are about parallel, at most `reach` mm apart, and show the same part of that plane."""
-    if abs(float(one.normal @ other.normal)) < SAME_TILT:
-        return False
-    apart = one.centre - other.centre
-    along = float(apart @ other.normal)
-    within = float(np.linalg.norm(apart - along * other.normal))
-    return abs(along) < reach and within < 0.5 * min(one.extent_mm)
+def _same_places(headers: Sequence[SliceHeader], others: Sequence[SliceHeader], reach: float) -> NDArray[np.bool_]:
+    """Whether each slice is about parallel to another, at most `reach` mm apart, and shows the same part of it."""
+    normals = np.array([other.plane.normal for other in others])
+    centres = np.array([other.plane.centre for other in others])
+    halves = np.array([0.5 * min(other.plane.extent_mm) for other in others])
+
+    def is_near(plane: SlicePlane) -> bool:
+        apart = plane.centre - centres
+        along = np.sum(apart * normals, axis=1)
+        within = np.linalg.norm(apart - along[:, None] * normals, axis=1)
+        return bool(np.any((np.abs(normals @ plane.normal) >= SAME_TILT) & (np.abs(along) < reach) & (within < halves)))
+
+    return np.array([is_near(header.plane) for header in headers])
 
 
 def _other_stations(stacks: Sequence[Stack], role: str) -> dict[Stack, str]:
     """The sagittal series at other heights than the lumbar one: stations of a whole spine, the pelvis, scouts."""
     free = [stack for stack in stacks if not stack.from_table]
     reach = {stack: heights(stack.middle.plane) for stack in free}
-    ranks = {stack: _station_rank(stack, free, role) for stack in free}
+    small = _small(free, role)
+    ranks = {stack: _station_rank(stack, is_small=stack in small) for stack in free}
     others: dict[Stack, str] = {}
     for stack in free:
         better = [other for other in free if _are_apart(reach[stack], reach[other]) and ranks[other] < ranks[stack]]
@@ -257,11 +295,21 @@ def _are_apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return overlap < STATION_OVERLAP * min(one[1] - one[0], other[1] - other[0])
 
 
-def _station_rank(stack: Stack, others: Sequence[Stack], role: str) -> tuple[float, ...]:
+def _small(stacks: Sequence[Stack], role: str) -> set[Stack]:
+    """The series that are small beside the others in both slices and extent."""
+    extents = {stack: _extent([_reach(stack, role)]) for stack in stacks}
+    widest = min(NEEDED_MM[role], max(extents.values(), default=0.0))
+    fullest = max((len(stack.headers) for stack in stacks), default=0)
+    return {
+        stack
+        for stack, extent in extents.items()
+        if len(stack.headers) < SMALL_SHARE * fullest and extent < SMALL_SHARE * widest
+    }
+
+
+def _station_rank(stack: Stack, *, is_small: bool) -> tuple[float, ...]:
     """Sort key of series at different heights, the lumbar station first: by name, then a proper series, then lowest."""
     headers = stack.headers
-    fullest, widest = max(len(other.headers) for other in others), max(_extent([other], role) for other in others)
-    is_small = len(headers) < SMALL_SHARE * fullest and _extent([stack], role) < SMALL_SHARE * widest
     return (
         not _most(headers, described_as_lumbar),
         not _most(headers, examined_as_lumbar),

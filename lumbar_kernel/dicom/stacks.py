@@ -193,7 +193,9 @@ def _stack(series_id: str, role: str | None, headers: list[SliceHeader], problem
         role = None
     elif role is not None:
         plane = declared
-    weighting = Weighting(weighting_of_role(role), f"{role} by the table") if role else main_weighting(headers)
+    weighting = (
+        Weighting(weighting_of_role(role), "the table of series descriptions") if role else main_weighting(headers)
+    )
     if role is None and (region := _other_region(headers)) is not None:
         return decision(series_id, headers, None, f"it shows {region}")
     if plane in (None, Plane.CORONAL):

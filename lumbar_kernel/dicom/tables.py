@@ -47,6 +47,13 @@ def read_roles(path: Path) -> Roles:
     return dict(roles)
 
 
+def role_of(roles: Roles, study_id: str, series_id: str) -> str | None:
+    """The role that a table gives to a series of a study, None where it gives none."""
+    of_study = roles.get(study_id, {})
+    # a UID such as 44036939.2828203845 ends in the series number of the table
+    return of_study.get(series_id, of_study.get(series_id.removeprefix(f"{study_id}.")))
+
+
 def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         text = _text_of(path)

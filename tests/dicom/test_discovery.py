@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -334,3 +336,13 @@ def test_an_interrupted_copy_beside_the_whole_loses_nothing(tmp_path):
 
     assert pixels(only_study(tmp_path)) == pixels(before)
     assert len(pixels(before)) == 8
+
+
+def test_files_packed_one_by_one_are_named(tmp_path, caplog):
+    paths = write_stack(tmp_path / "1" / "2", LATERAL)
+    for number, path in enumerate(paths[1:]):
+        packed = path.with_name(f"{path.name}.{('gz', 'GZ', 'bz2', 'xz')[number]}")
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert shape(find_studies(tmp_path)) == {"1": {"2": 1}}
+    assert re.search(r"files packed one by one inside the data folder are not read: 1/2/2\.dcm\.gz,.*un", caplog.text)

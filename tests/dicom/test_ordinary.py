@@ -34,6 +34,8 @@ DETAILS = {
     "RescaleSlope": "2.5",
     "RescaleIntercept": "-4",
     "BodyPartExamined": "LSPINE",
+    "ProtocolName": "LWS Routine",
+    "StudyDescription": "MRI LUMBAR SPINE",
 }
 
 
@@ -59,6 +61,11 @@ def write(folder, kind):
         "implicit": lambda path: implicit(path),
         "japanese": lambda path: write_slice(path, RAMP, SpecificCharacterSet="ISO_IR 13", SeriesDescription="a~b"),
         "umlaut": lambda path: write_slice(path, RAMP, SpecificCharacterSet="ISO_IR 100", SeriesDescription="S\xe4ule"),
+        "utf-8": lambda path: write_slice(
+            path, RAMP, SpecificCharacterSet="ISO_IR 192", StudyDescription="S\xe4ule 腰"
+        ),
+        "no utf-8": lambda path: mislabelled(path),
+        "greek": lambda path: write_slice(path, RAMP, SpecificCharacterSet="ISO_IR 126", SeriesDescription="\u03b1"),
         "frames": lambda path: write_enhanced(path, np.stack([RAMP, RAMP]), positions=[(0, 0, 0), (0, 0, 1)]),
         "deflated": lambda path: deflated(path),
         "stripped": lambda path: write_slice(path, RAMP, SamplesPerPixel=None, BitsStored=None),
@@ -68,15 +75,22 @@ def write(folder, kind):
 
 ORDINARY = (
     *("plain", "detailed", "rle", "signed", "bytes", "bytes rle", "inverted", "unused bits", "empty values"),
-    "implicit",
+    *("implicit", "umlaut", "utf-8"),
 )
-OTHERS = ("japanese", "umlaut", "frames", "deflated", "stripped")
+OTHERS = ("japanese", "greek", "no utf-8", "frames", "deflated", "stripped")
 
 
 def implicit(path):
     dataset = pydicom.dcmread(write_slice(path, RAMP, **DETAILS))
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     dataset.save_as(path, implicit_vr=True, little_endian=True)
+    return path
+
+
+def mislabelled(path):
+    """A text in Latin-1 that is said to be UTF-8."""
+    raw = write_slice(path, RAMP, SpecificCharacterSet="ISO_IR 100", SeriesDescription="S\xe4ule").read_bytes()
+    path.write_bytes(raw.replace(b"ISO_IR 100", b"ISO_IR 192"))
     return path
 
 

@@ -1,10 +1,13 @@
+import time
+
 import pytest
 
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.overrides import read_overrides
+from lumbar_kernel.dicom.overrides import Overrides, read_overrides
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import AXIAL_T2, NO_ROLE, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.study import SeriesFiles, StudyFiles
 
 
 def roles_of(studies):
@@ -47,3 +50,13 @@ def test_a_file_that_is_no_table_of_roles_is_refused(tmp_path):
         read_overrides(write_roles(tmp_path / "roles.csv", "1,2", header="study_id,series_id"), ())
     with pytest.raises(ConfigError, match="cannot be read"):
         read_overrides(tmp_path / "absent.csv", ())
+
+
+def test_roles_of_many_series_are_given_quickly():
+    """With the roles put together anew for each of 20,000 series this took 1.1 s."""
+    studies = [StudyFiles(str(k), tuple(SeriesFiles(f"{k}.{n}", None, ()) for n in range(5))) for k in range(4000)]
+    roles = {f"{study.study_id}/{item.series_id}": AXIAL_T2 for study in studies for item in study.series}
+    start = time.process_time()
+    given = Overrides(roles).applied_to(studies)
+    assert time.process_time() - start < 0.6
+    assert all(item.role == AXIAL_T2 for study in given for item in study.series)

@@ -135,6 +135,26 @@ def test_decompression_bombs_are_refused_by_name(tmp_path):
             read_headers(target / "a" / f"{number}.dcm")
 
 
+def test_a_damaged_member_costs_itself_alone(tmp_path):
+    target = tmp_path / "damaged.zip"
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint16)
+    members = {name: write_slice(tmp_path / "x.dcm", noise).read_bytes() for name in ("1.dcm", "2.dcm", "\xe43.dcm")}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_LZMA) as archive:
+        for name, raw in members.items():
+            archive.writestr(f"7/1/{name}", raw)
+        places = {info.filename: info.header_offset for info in archive.infolist()}
+    content = bytearray(target.read_bytes())
+    content[places["7/1/2.dcm"] + 300] ^= 0xFF  # inside the packed bytes
+    content[places["7/1/\xe43.dcm"] + 34] = 0xFF  # inside the name
+    target.write_bytes(content)
+    (study,) = find_studies(target)
+    assert [len(series.paths) for series in study.series] == [3]
+    assert len(read_headers(target / "7" / "1" / "1.dcm")) == 1
+    for name in ("2.dcm", "\xe43.dcm"):
+        with pytest.raises(DicomError, match="cannot be unpacked"):
+            read_headers(target / "7" / "1" / name)
+
+
 def test_names_that_lead_out_are_left_out_and_named(tmp_path):
     slices = write_slice(tmp_path / "1.dcm").read_bytes()
     target = tmp_path / "odd.zip"

@@ -1,18 +1,21 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from benchmarks.robustness.exam_changes import stripped
 from benchmarks.robustness.hospital import VENDORS, exam_of, write_exam
+from lumbar_kernel.dicom import pixel_weighting
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.pixel_weighting import axial_weightings, sagittal_weightings
+from lumbar_kernel.dicom.pixel_weighting import MAX_PAIRED, axial_weightings, sagittal_weightings
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.phantom.acquire import acquire
 from lumbar_kernel.phantom.contrast import draw_protocol
 from lumbar_kernel.phantom.make import make_spine, paint_patient, prescriptions
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from tests.conftest import AXIAL, make_slice
 
 PLAIN, STIR, ODD = "plain T2", "STIR", "relaxation times far from the literature"
 CASES = {704: PLAIN, 718: STIR, 715: STIR, 710: PLAIN, 9: ODD}
@@ -78,3 +81,28 @@ def test_two_axial_series_of_one_weighting_are_both_t2(scanned):
     t2 = scanned.series[-2].slices
     assert axial_weightings([t2[::2], t2[1::2]], sagittal, known=[None, None]) == ["T2", "T2"]
     assert axial_weightings([t2], {}, known=[None]) == ["T2"]
+
+
+def test_each_slice_is_blurred_once_however_often_it_is_compared(monkeypatch):
+    blurred, plain = [], cv2.blur
+    monkeypatch.setattr(cv2, "blur", lambda image, *rest: blurred.append(id(image)) or plain(image, *rest))
+    sagittal = [[make_slice(origin=(4.0 * k, 0, 0), shape=(60, 50)) for k in range(3)] for _ in range(3)]
+    axial = [[make_slice(AXIAL, origin=(-10, 0, -5 * k), shape=(50, 40)) for k in range(n)] for n in (6, 2, 5)]
+    sagittal_weightings(sagittal, known=[None] * 3, axial=axial)
+    assert len(blurred) == len(set(blurred)) == 3 * 3 + 6 + 5
+
+
+@pytest.mark.parametrize("known", [{}, {5: "T1"}, {0: "T2", 5: "T1"}])
+def test_the_pairs_of_many_series_do_not_grow_with_the_square(monkeypatch, known):
+    asked = []
+
+    def gain(one, other, axial):
+        asked.append((one, other))
+        return float(one[0].pixels.mean() - other[0].pixels.mean())
+
+    monkeypatch.setattr(pixel_weighting, "_gain", gain)
+    bright = [number % 3 == 0 for number in range(30)]
+    series = [[make_slice(pixels=np.full((40, 30), 10.0 + k, np.float32))] * (1 + n) for n, k in enumerate(bright)]
+    names = sagittal_weightings(series, known=[known.get(number) for number in range(30)])
+    assert names == ["T2" if k else "T1" for k in bright]
+    assert len(asked) == MAX_PAIRED * (MAX_PAIRED - 1) / 2 + 30 - MAX_PAIRED

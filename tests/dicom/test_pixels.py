@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pydicom
 import pytest
+from pydicom import encaps
+from pydicom.uid import RLELossless
 
 from benchmarks.robustness.dicom_files import write_enhanced, write_slice
 from lumbar_kernel.dicom.headers import read_headers
@@ -74,6 +76,20 @@ def test_bits_above_the_stored_ones_do_not_count(tmp_path):
     assert np.all(pixels_of(negative) == -1)
 
 
+@pytest.mark.parametrize("rle", [False, True])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_at_the_upper_end_of_their_bits_keep_their_order(tmp_path, sign, rle):
+    values = (sign * RAMP.astype(np.int16) * 40) << 4
+    stored = values.view(np.uint16) if sign > 0 else values
+    path = write_slice(tmp_path / "1.dcm", stored, rle=rle, BitsStored=12, HighBit=15)
+    assert np.array_equal(pixels_of(only(path)), sign * 640.0 * RAMP)
+
+
+def test_a_highest_bit_that_is_wrong_changes_nothing(tmp_path):
+    path = write_slice(tmp_path / "1.dcm", RAMP, BitsStored=12, HighBit=15)
+    assert np.array_equal(pixels_of(only(path)), RAMP)
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
 def test_monochrome1_comes_out_with_much_signal_bright(tmp_path, dtype):
     stored = RAMP.astype(dtype)
@@ -122,6 +138,40 @@ def test_a_frame_that_is_not_finite_costs_that_frame(tmp_path):
         read_frames(headers)
     with pytest.raises(DicomError, match=r"finite \(frame 2\)"):
         try_frames(headers[1:2])
+
+
+@pytest.mark.parametrize("damage", ["short frame", "short frame without offsets", "truncated"])
+def test_a_frame_that_cannot_be_decoded_costs_that_frame(tmp_path, damage):
+    frames = np.random.default_rng(0).integers(0, 999, (3, 24, 16), dtype=np.uint16)
+    path = write_enhanced(tmp_path / "1.dcm", frames, positions=[(0, 0, float(z)) for z in range(3)])
+    headers = read_headers(path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-20])
+        lost = 2
+    else:
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless)
+        encoded = list(encaps.generate_frames(dataset.PixelData, number_of_frames=3))
+        encoded[1] = encoded[1][:-60]
+        dataset.PixelData = encaps.encapsulate(encoded, has_bot="without" not in damage)
+        dataset.save_as(path)
+        lost = 1
+    found = try_frames(headers)
+    assert f"(frame {lost + 1})" in str(found[lost])
+    for number, item in enumerate(found):
+        if number != lost:
+            assert np.array_equal(item, frames[number] * (number + 1.0) + 10)
+    with pytest.raises(DicomError, match=rf"1\.dcm: .* \(frame {lost + 1}\)"):
+        read_frames(headers)
+
+
+def test_a_file_of_which_no_frame_can_be_decoded_is_refused_as_a_whole(tmp_path):
+    path = write_enhanced(tmp_path / "1.dcm", np.stack([RAMP, RAMP]), positions=[(0, 0, 0), (0, 0, 1)])
+    headers = read_headers(path)
+    path.write_bytes(path.read_bytes()[:-150])
+    with pytest.raises(DicomError, match=r"pixels cannot be decoded here") as error:
+        try_frames(headers)
+    assert "frame 1" not in str(error.value)
 
 
 def test_frames_of_two_files_are_not_mixed(tmp_path):

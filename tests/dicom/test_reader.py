@@ -15,7 +15,7 @@ from benchmarks.robustness.dicom_files import (
 )
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import StudyFiles
 from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only_study, real_roles, write_table, xs
 from tests.real_data import SHARED
@@ -135,3 +135,57 @@ def test_slices_beyond_the_memory_of_a_study_are_left_out_largest_first(tmp_path
     study = only_study(tmp_path)
     assert xs(study) == [-8, -4, 0, 4, 8, 12]
     assert study.problems == ("2/8.dcm: left out, the study has more than 640 pixels",)
+
+
+def undecided(folder, name, count, **tags):
+    """A sagittal series of which neither headers nor pixels tell the weighting, which is then T1."""
+    places = [(2.0 * k, 0.0, 0.0) for k in range(count)]
+    write_stack(folder / "1" / name, places, SeriesInstanceUID=f"1.{name}", **tags)
+
+
+def test_series_that_are_only_compared_cost_the_chosen_one_no_slices(tmp_path, monkeypatch):
+    for name in ("2", "3", "4"):
+        undecided(tmp_path, name, 30)
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.STUDY_LIMIT", 2400)  # one series has 30 × 48 pixels
+    study = only_study(tmp_path)
+    assert [(series.series_id, len(series.slices)) for series in study.series] == [("4", 30)]
+    assert study.problems == ()
+    assert {item.series_id: item.reason for item in study.decisions if not item.role} == dict.fromkeys(
+        ("2", "3"), "equal in all that is compared; series 4 is read as Sagittal T1 instead"
+    )
+
+
+def test_series_too_many_to_be_compared_are_named(tmp_path, monkeypatch):
+    for name, count in (("2", 9), ("3", 10), ("4", 9)):
+        undecided(tmp_path, name, count)
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.STUDY_LIMIT", 2 * 8 * 48)
+    study = only_study(tmp_path)
+    assert [(series.series_id, len(series.slices)) for series in study.series] == [("3", 10)]
+    assert {item.series_id: item.reason for item in study.decisions if not item.role} == dict.fromkeys(
+        ("2", "4"), "its headers name no weighting, and its pixels could not be compared"
+    )
+
+
+def test_a_slice_that_fails_in_the_comparison_is_named_once(tmp_path):
+    for name in ("2", "3"):
+        undecided(tmp_path, name, 5)
+    path = tmp_path / "1" / "3" / "4.dcm"
+    path.write_bytes(path.read_bytes()[:-20])
+    study = only_study(tmp_path)
+    assert [(series.series_id, len(series.slices)) for series in study.series] == [("2", 5)]
+    assert [problem.split(":")[0] for problem in study.problems] == ["3/4.dcm"]
+
+
+def test_the_fullest_named_series_alone_is_compared(tmp_path, monkeypatch):
+    undecided(tmp_path, "2", 5)
+    for name, count in (("3", 6), ("4", 9), ("5", 7)):
+        undecided(tmp_path, name, count, SeriesDescription="T2 sag")
+    seen = []
+
+    def weightings(series, *, known, axial):
+        seen.append([(len(slices), name) for slices, name in zip(series, known, strict=True)])
+        return [name or "T1" for name in known]
+
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.sagittal_weightings", weightings)
+    assert {series.series_id: series.role for series in only_study(tmp_path).series}["2"] == SAGITTAL_T1
+    assert seen == [[(5, None), (9, "T2")]]

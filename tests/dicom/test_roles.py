@@ -53,11 +53,14 @@ def test_series_without_a_role_are_reported(tmp_path, orientation, description):
         *({"SeriesDescription": name} for name in ("SAG DIFFUSION b800 T2", "T2 Lokalisator sag", "Smartbrain T1")),
         *(
             {"SeriesDescription": name}
-            for name in ("T2 map sag", "Kalibrierung T1", "repérage T2", "t1_sub", "t2_dwi_sag")
+            for name in (
+                *("T2 map sag", "Kalibrierung T1", "repérage T2", "t1_sub", "t2_dwi_sag"),
+                *("T2 HASTE MYELO", "t2_myelogram", "T2 mieloRM", "T2 Myelographie", "T1 angio", "MR Angiografie T1"),
+            )
         ),
         *(
             {"SeriesDescription": name, "EchoTime": 90, "RepetitionTime": 4000}
-            for name in ("ASSET", "T2 ASSET cal", "HOS shim", "FF", "T2 FF %", "T1 mDixon_FF", "T2 PDFF")
+            for name in ("GRE prescan", "ASSET", "T2 ASSET cal", "HOS shim", "FF", "T2 FF %", "T1 mDixon_FF", "T2 PDFF")
         ),
         {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]},
         {"SeriesDescription": "T2 sag", "ImageType": ["DERIVED", "SECONDARY", "SUBTRACTION"]},
@@ -88,6 +91,12 @@ def test_localisers_diffusion_and_maps_have_no_role(tmp_path, tags):
         (AXIAL, "Ax T2 FRFSE ASSET", AXIAL_T2),
         (SAGITTAL, "T1 SAG SHIM", SAGITTAL_T1),
         (SAGITTAL, "T2 SAG FF", SAGITTAL_T2),
+        (SAGITTAL, "T2 tse sag prescan norm", SAGITTAL_T2),
+        (SAGITTAL, "SAG T1 MYELOMA", SAGITTAL_T1),
+        (SAGITTAL, "T2 sag Myelopathie", SAGITTAL_T2),
+        (SAGITTAL, "T2 sag mielopatia", SAGITTAL_T2),
+        (SAGITTAL, "SAG T1 HEMANGIOMA", SAGITTAL_T1),
+        (SAGITTAL, "T2 sag Angiolipom", SAGITTAL_T2),
     ],
 )
 def test_a_weighting_that_is_named_outweighs_the_sequence(tmp_path, orientation, description, role):

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from lumbar_kernel.dicom.tables import read_roles, sample_studies
+from lumbar_kernel.dicom.tables import read_roles, role_of, sample_studies
 from lumbar_kernel.schema import ROWS, SAGITTAL_T1, SAGITTAL_T2
 from tests.dicom.conftest import write_table
 
@@ -32,3 +32,10 @@ def test_tables_are_read_from_archives(tmp_path, place):
         archive.write(path, f"{place}{path.name}")
     assert read_roles(tmp_path / "a.zip" / place / path.name) == read_roles(path) != {}
     assert sample_studies(tmp_path / "a.zip") == []
+
+
+def test_the_role_of_a_series_is_found_by_its_number_and_by_a_uid_that_ends_in_it():
+    roles = {"1": {"2": SAGITTAL_T1, "1.3": SAGITTAL_T2, "3": SAGITTAL_T1, "4": None}}
+    found = [role_of(roles, "1", series_id) for series_id in ("2", "1.2", "1.3", "3", "4", "5.2", "6")]
+    assert found == [SAGITTAL_T1, SAGITTAL_T1, SAGITTAL_T2, SAGITTAL_T1, None, None, None]
+    assert role_of(roles, "7", "2") is None
