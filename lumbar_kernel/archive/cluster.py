@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def connected(address: str | None, *, cores: int | None = None, quiet: bool = True) -> Iterator[None]:
+def connected(address: str | None, *, cores: int | None = None) -> Iterator[None]:
     """Connect to the cluster at an address, or start Ray on this machine; a connection that exists is used and kept.
 
     Raises:
@@ -34,10 +34,10 @@ def connected(address: str | None, *, cores: int | None = None, quiet: bool = Tr
     if ray.is_initialized():
         yield
         return
-    # by default Ray tries a task again for ever whose process it killed for lack of memory
+    # by default Ray tries a task again forever whose process it killed for lack of memory
     os.environ.setdefault("RAY_task_oom_retries", str(MAX_RETRIES))
     # what processes of the cluster write stays with Ray: results and failures come back with the tasks
-    options: dict[str, Any] = {"log_to_driver": not quiet, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": cores, "include_dashboard": None}
     try:

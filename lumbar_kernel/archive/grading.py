@@ -105,7 +105,8 @@ class Outcome:
         self.graded += tally.studies
         self.failed += tally.failed
         done, total = self.before + self.graded, self.index.studies
-        logger.info("%d of %d studies done, %d failed in this run", done, total, sum(self.failed.values()))
+        if done < total:  # else the status, which comes last, says so
+            logger.info("%d of %d studies done, %d failed in this run", done, total, sum(self.failed.values()))
 
 
 def index_archive(options: ArchiveOptions) -> Index:

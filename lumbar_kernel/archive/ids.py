@@ -74,7 +74,7 @@ def hash64(text: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class IdSet:
-    """A set of study ids, which may be millions.
+    """A set of ids, of studies or of folders, which may be millions.
 
     Attributes:
         hashes: of the ids, sorted, each once; eight bytes an id.

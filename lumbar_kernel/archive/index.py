@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from numpy.typing import NDArray
 
 from lumbar_kernel.archive import header_chunks
 from lumbar_kernel.archive.cluster import AHEAD, MAX_RETRIES, in_flight, slots
@@ -28,8 +27,9 @@ from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, rea
 from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids, IdSet, hash64
 from lumbar_kernel.archive.index_schema import ROWS_A_GROUP, VERSION
 from lumbar_kernel.archive.sources import Listing, Source, open_source
-from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.archive.storage import Folder, is_url
 from lumbar_kernel.archive.study_parts import renamed, study_part
+from lumbar_kernel.dicom.tables import Roles
 from lumbar_kernel.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class IndexOptions:
 
     def about(self) -> dict[str, object]:
         """What has to be the same for an index to be used again."""
-        return {"data": self.data, "split": self.split, "ids": self.ids.fingerprint, "version": VERSION}
+        data = self.data if is_url(self.data) else Folder.of(self.data).text
+        return {"data": data, "split": self.split, "ids": self.ids.fingerprint, "version": VERSION}
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,9 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
         _clear(folder)
         folder.write_json(BEGUN, {**options.about(), RESCAN: rescan})
     plan = folder.read_json(PLAN) or _first_pass(folder, source)
-    _second_pass(folder, source.root, int(plan["ranges"]), options.ids)
+    _second_pass(folder, source, int(plan["ranges"]), options.ids)
     skipped = Counter(plan["skipped"]) + _skipped(folder / STUDIES)
+    _drop_named(folder / STUDIES)
     studies = _rename_repeated(folder / STUDIES)
     counts = {"studies": studies, "files": int(plan["files"]), "bytes": int(plan["bytes"])}
     about = {**options.about(), **counts, "root": source.root.text, "skipped": dict(+skipped)}
@@ -172,7 +174,7 @@ def _first_pass(folder: Folder, source: Source) -> dict[str, Any]:
     )
     for count, (_, reference) in enumerate(tasks, start=1):
         ray.get(reference)
-        logger.info("%d chunks of files read", count)
+        logger.info("chunks of headers read: %d", count)
     for name in known - wanted:  # of an attempt that saw other files
         (folder / HEADERS).remove(name)
         (folder / OWNERS).remove(name)
@@ -218,13 +220,14 @@ def _write_shared(folder: Folder) -> None:
     (folder / OWNERS).write_table("shared", table)
 
 
-def _second_pass(folder: Folder, root: Folder, ranges: int, ids: Ids) -> None:
+def _second_pass(folder: Folder, source: Source, ranges: int, ids: Ids) -> None:
     """Make the studies of all ranges that no earlier attempt has made."""
     studies = folder / STUDIES
     known = set(studies.names())
     make = ray.remote(max_retries=MAX_RETRIES, num_cpus=1)(_make_part)
     missing = (number for number in range(ranges) if _part_name(number) not in known)
-    tasks = in_flight(lambda k: make.remote(folder, root, k, ranges, ids), missing, lambda: AHEAD * slots(1, 0))
+    root, roles = source.root, ray.put(source.roles)
+    tasks = in_flight(lambda k: make.remote(folder, root, k, ranges, ids, roles), missing, lambda: AHEAD * slots(1, 0))
     for number, reference in tasks:
         ray.get(reference)
         logger.info("part %d of %d of the index is written", number + 1, ranges)
@@ -234,21 +237,19 @@ def _part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids) -> None:
+def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids, roles: Roles) -> None:
     """Task of the second pass."""
     logging.disable(logging.CRITICAL)
     first, last = number * KEYS // ranges, (number + 1) * KEYS // ranges - 1
     rows = [row for name in (folder / HEADERS).names() for row in _rows_between(folder / HEADERS, name, first, last)]
     with (folder / OWNERS).parquet("shared") as file:
-        shared: NDArray[np.uint64] = file.read().column("folder").to_numpy()
+        shared = IdSet(file.read().column("folder").to_numpy())
     base = Path(root.local or f"/{root.path.lstrip('/')}")
 
     def is_shared(place: Path) -> bool:
-        own = np.uint64(hash64("" if place == base else place.relative_to(base).as_posix()))
-        at = int(np.searchsorted(shared, own))
-        return at < len(shared) and shared[at] == own
+        return ("" if place == base else place.relative_to(base).as_posix()) in shared
 
-    part = study_part(root, rows, ids=ids, shared=is_shared)
+    part = study_part(root, rows, ids=ids, shared=is_shared, roles=roles)
     table = part.table.replace_schema_metadata({SKIPPED: json.dumps(part.skipped)})
     (folder / STUDIES).write_table(_part_name(number), table, row_group=ROWS_A_GROUP)
 
@@ -278,6 +279,25 @@ def _rows_between(headers: Folder, name: str, first: int, last: int) -> Iterator
                 pc.less_equal(column, pa.scalar(last, pa.uint32())),
             )
             yield from table.filter(chosen).to_pylist()
+
+
+def _drop_named(studies: Folder) -> None:
+    """Remove the studies without files, which tables name, whose files the headers have made a study of the same id."""
+    columns = ("study_id", "files")
+    found = IdSet.of(
+        pc.unique(batch.filter(pc.greater(batch["files"], 0))["study_id"]).to_pylist()
+        for _, batch in studies.tables(columns)
+    )
+    named: dict[str, list[str]] = {}
+    for name, batch in studies.tables(columns):
+        if again := found.rows_of(batch.filter(pc.equal(batch["files"], 0)))["study_id"].to_pylist():
+            named.setdefault(name, []).extend(again)
+    for name, again in named.items():
+        with studies.parquet(name) as file:
+            table = file.read()
+        elsewhere = pc.is_in(table["study_id"], pa.array(again, pa.string()))
+        kept = pc.or_(pc.greater(table["files"], 0), pc.invert(elsewhere))
+        studies.write_table(name, table.filter(kept), row_group=ROWS_A_GROUP)
 
 
 def _rename_repeated(studies: Folder) -> int:

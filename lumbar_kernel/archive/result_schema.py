@@ -6,8 +6,6 @@ import pyarrow as pa
 
 from lumbar_kernel import __version__
 
-VERSION = 1
-
 GRADES_FOLDER, STUDIES_FOLDER, INDEX_FOLDER = "grades", "studies", "index"
 
 GRADED, PARTLY, FAILED = "graded", "partly", "failed"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lumbar_kernel.archive.remote_files import local_files
 from lumbar_kernel.archive.result_schema import FAILED
-from lumbar_kernel.archive.results import ResultSet
+from lumbar_kernel.archive.results import ResultSet, Row
 from lumbar_kernel.archive.shards import Shard, read_shard
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.errors import KernelError
@@ -105,12 +105,10 @@ def write_outcome(work: Work, shard: Shard, outcome: ShardOutcome) -> Tally:
     return Tally(len(rows), failed)
 
 
-def reason_of(row: dict[str, object]) -> str:
+def reason_of(row: Row) -> str:
     """Why a study failed, in a phrase."""
-    failures, missing = row["failures"], row["missing"]
-    assert isinstance(failures, list)
-    assert isinstance(missing, list)
-    return str(failures[0]["reason"]) if failures else str(next(iter(missing), "no member graded it"))
+    reasons = [failure["reason"] for failure in row["failures"]] or row["missing"]
+    return str(reasons[0]) if reasons else "no member graded it"
 
 
 def _worker(work: Work) -> PersistentWorker:

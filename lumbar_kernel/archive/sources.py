@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from lumbar_kernel.archive.storage import Folder, is_url, stays_below
@@ -36,7 +37,7 @@ class Listing:
         names: of the files, in natural order; none for a study that only a table names.
         study: id of the study where a table or the layout gives it, else empty.
         series: id of the series where the layout gives it, else empty.
-        role: of the series where a table gives it.
+        role: of the series where the table of DATA gives it; `Source.roles` are those of the competition's table.
     """
 
     folder: str
@@ -62,6 +63,30 @@ class Source:
     split: str
     skipped: Counter[str] = field(default_factory=Counter)
 
+    @cached_property
+    def roles(self) -> Roles:
+        """What the competition's table beside the studies says of their series; none behind a URL or with a table."""
+        if self.root.local is None or is_table(self.data):
+            return {}
+        return read_roles(self._tables / f"{self.split}_series_descriptions.csv")
+
+    @cached_property
+    def _images(self) -> tuple[Path, bool]:
+        """The folder of the studies, and whether it is that of the competition's layout."""
+        root = Path(self.root.text)
+        images = root / f"{self.split}_images"
+        if root.name == images.name:
+            return root, True
+        packed = container_kind(Path(self.data)) in (ZIP, TAR)
+        competition = images.is_dir() or (packed and images.name in subfolders(root))
+        return (images, True) if competition else (root, False)
+
+    @property
+    def _tables(self) -> Path:
+        """The folder of the competition's tables."""
+        images, competition = self._images
+        return images.parent if competition else images
+
     def listings(self) -> Iterator[Listing]:
         """All folders with files, in a fixed order."""
         if is_table(self.data):
@@ -78,20 +103,14 @@ class Source:
             self.skipped["listed in the DICOMDIR and absent"] += len(missing)
             yield from (Listing(_relative(folder, root), tuple(names)) for folder, names in files.items())
             return
-        images = root / f"{self.split}_images"
-        competition = images.is_dir() or (container_kind(data) in (ZIP, TAR) and images.name in subfolders(root))
-        if root.name == images.name:
-            images, competition = root, True
-        tables = images.parent if competition else root
-        roles = read_roles(tables / f"{self.split}_series_descriptions.csv")
-        sample = sample_studies(tables) if self.split == SPLITS[0] else []
-        yield from (Listing("", (), study=study) for study in dict.fromkeys([*roles, *sample]))
-        base = images if competition else root
+        base, competition = self._images
+        sample = sample_studies(self._tables) if self.split == SPLITS[0] else []
+        yield from (Listing("", (), study=study) for study in dict.fromkeys([*self.roles, *sample]))
         for folder, names in self._folders(base):
             parts = folder.relative_to(base).parts
-            study = parts[0] if competition and parts else ""
-            listing = Listing(_relative(folder, root), tuple(names), study)
-            yield _placed(listing, parts, roles) if (competition or roles) and len(parts) == 2 else listing
+            placed = len(parts) == 2 and bool(competition or self.roles)  # where the competition's layout has a series
+            study = parts[0] if placed or (competition and parts) else ""
+            yield Listing(_relative(folder, root), tuple(names), study, parts[1] if placed else "")
 
     def _folders(self, base: Path) -> Iterator[tuple[Path, list[str]]]:
         """Folders on disk or in an archive, and those of archives among the files of a folder."""
@@ -189,12 +208,6 @@ def open_source(data: str, *, split: str) -> Source:
     except (DicomError, OSError) as error:
         raise ConfigError(str(error)) from error
     return Source(Folder(str(root)), str(path), split)
-
-
-def _placed(listing: Listing, parts: tuple[str, ...], roles: Roles) -> Listing:
-    """A series where the competition's layout has it."""
-    study, series = parts
-    return Listing(listing.folder, listing.names, study, series, roles.get(study, {}).get(series))
 
 
 def _tree(folder: Path, closed: list[Path], above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, list[str]]]:

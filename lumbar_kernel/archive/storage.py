@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.results.atomic import write_atomic
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 
@@ -121,15 +121,7 @@ class Folder:
                 file.writelines(blocks)
             return
         folder.mkdir(parents=True, exist_ok=True)
-        neighbour = folder / f".{name}.{secrets.token_hex(4)}.part"
-        try:
-            with neighbour.open("wb") as file:
-                file.writelines(blocks)
-                file.flush()
-                os.fsync(file.fileno())
-            neighbour.replace(folder / name)
-        finally:
-            neighbour.unlink(missing_ok=True)
+        write_atomic(blocks, folder / name)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The object in a JSON file, None where there is no such file."""

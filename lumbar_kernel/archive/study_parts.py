@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lumbar_kernel.dicom.folders import natural, natural_key
 from lumbar_kernel.dicom.grouping import Group, group_by_header
 from lumbar_kernel.dicom.identity import FileIdentity
 from lumbar_kernel.dicom.inspection import UNDECIDED, Inspection, inspect_study
+from lumbar_kernel.dicom.tables import Roles, role_of
 from lumbar_kernel.runtime.reader_process import STUDY_ERRORS
 from lumbar_kernel.study import SeriesDecision, SeriesFiles, StudyFiles
 
@@ -40,7 +41,7 @@ class Part:
     skipped: Counter[str]
 
 
-def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[[Path], bool]) -> Part:
+def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[[Path], bool], roles: Roles) -> Part:
     """The studies of rows that hold all files of each of them.
 
     Args:
@@ -48,13 +49,14 @@ def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[
         rows: of `header_chunks.ROWS`.
         ids: how ids are published.
         shared: whether a folder, as an absolute path, holds several studies of the whole archive.
+        roles: of series, by the competition's table.
     """
     skipped: Counter[str] = Counter()
     base = Path(root.local or f"/{root.path.lstrip('/')}")
     sizes: Sizes = {}
-    studies = [*_given(rows, sizes), *_grouped(rows, base, shared, skipped, sizes)]
+    studies = (*_given(rows, sizes), *_grouped(rows, base, shared, skipped, sizes))
     entries: list[Row] = []
-    for number, files in enumerate(studies):
+    for number, files in enumerate(_with_roles(study, roles) for study in studies):
         try:
             with local_files(root, [files], whole=False) as (local,):
                 found = inspect_study(local, pixels=False)
@@ -110,6 +112,12 @@ def _grouped(
             for name, files in ((name, group.series[name]) for name in natural(group.series))
         )
         yield StudyFiles(study_id, tuple(series), study_uid=group.uid)
+
+
+def _with_roles(study: StudyFiles, roles: Roles) -> StudyFiles:
+    """A study with the roles that a table gives to those of its series that have none yet."""
+    series = (replace(item, role=item.role or role_of(roles, study.study_id, item.series_id)) for item in study.series)
+    return replace(study, series=tuple(series))
 
 
 def _identity(row: Row) -> FileIdentity | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lumbar_kernel.commands.options import Commands, add_command, add_split, say
-from lumbar_kernel.config import STUDY_SECONDS
+from lumbar_kernel.commands.options import Commands, add_command, add_split, add_study_seconds, say
 from lumbar_kernel.dependencies import require_archive
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
@@ -27,10 +26,18 @@ exit code: 0 every study has all grades, 3 some have fewer or none (status says 
 2 wrong usage"""
 
 
+USAGE = """\
+lumbar-kernel archive [index] DATA --out OUT [options]
+       lumbar-kernel archive status --out OUT"""
+
+
 def add_to(commands: Commands) -> None:
     """Add the command."""
     add = add_command(commands, "archive", run, brief="grade an archive on a Ray cluster", description=DESCRIPTION)
-    add.add_argument("words", nargs="+", metavar="[index|status] DATA", help="what to do, and the archive")
+    add.usage = USAGE
+    add.add_argument(
+        "words", nargs="+", metavar="DATA", help="the archive, after `index` to index it alone; or `status`"
+    )
     add.add_argument("--out", required=True, help="folder or URL for index and results, reachable by every node")
     add.add_argument("--ray", metavar="ADDRESS", help="of a running cluster, auto for the one of this node")
     add.add_argument("--shard-studies", type=int, default=64, metavar="N", help="studies in a shard (default: 64)")
@@ -39,8 +46,7 @@ def add_to(commands: Commands) -> None:
     add_split(add)
     add.add_argument("--id-key", type=Path, metavar="FILE", help="publish ids hashed with the key in this file")
     add.add_argument("--cores", type=int, metavar="N", help="of this machine to use without --ray (default: all)")
-    limit = f"give up a study that hangs in a stage for so long (default: {STUDY_SECONDS:g})"
-    add.add_argument("--study-seconds", type=float, default=STUDY_SECONDS, metavar="S", help=limit)
+    add_study_seconds(add)
     add.add_argument("--submission", action="store_true", help="write OUT/submission.csv of all results at the end")
     add.add_argument("--rescan", action="store_true", help="build the index again; results stay")
     add.add_argument("--retry-failed", action="store_true", help="grade studies again that got no grade before")

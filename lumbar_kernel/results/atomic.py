@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomic(content: str | bytes, path: Path, *, synced: bool = True) -> None:
+def write_atomic(content: str | bytes | Iterable[bytes], path: Path, *, synced: bool = True) -> None:
     """Write a file by way of a neighbour that replaces it.
 
     A plain `open` rather than `tempfile` keeps the permissions that the umask asks for. Names of files and folders may
     hold bytes that are no text; text is written in UTF-8 with these as escapes.
 
     Args:
-        content: text or bytes.
+        content: text, bytes, or blocks of bytes.
         path: of the file.
         synced: flush to disk before the swap, which takes milliseconds, so that not even a power failure leaves less.
     """
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # no process id, since machines may share the folder
+    neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     data = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
     try:
         with neighbour.open("wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if synced:
                 file.flush()
                 os.fsync(file.fileno())

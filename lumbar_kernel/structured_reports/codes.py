@@ -20,7 +20,6 @@ def private(value: str, meaning: str) -> CodedConcept:
 
 
 NO_UNITS = Code("1", "UCUM", "no units")
-LUMBAR_SPINE = codes.SCT.LumbarSpine
 SEVERITY = codes.SCT.Severity
 MR_OF_LUMBAR_SPINE = private("MR_LUMBAR_SPINE", "MRI of the lumbar spine")
 CONFIDENCE = private("CONFIDENCE", "Probability that the point lies where a reader would mark it")

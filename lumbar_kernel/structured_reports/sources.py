@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from highdicom import PatientSexValues
 from pydicom.uid import MRImageStorage
+from pydicom.valuerep import DA, TM
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.dicom.headers import read_headers
+from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.safe_open import open_header, reading, refusal
+from lumbar_kernel.dicom.stacks import stacks_of
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.study import StudyFiles
@@ -21,8 +25,13 @@ EMPTY_ALLOWED = (
 )
 """Attributes that DICOM wants in every object, if need be without a value."""
 
+CHECKED = {"PatientBirthDate": DA, "PatientSex": PatientSexValues, "StudyDate": DA, "StudyTime": TM}
+"""Those of them in which highdicom refuses an impossible value, and what tells."""
+
 NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 COPIED = ("SOPClassUID", "SpecificCharacterSet", "FrameOfReferenceUID", "Rows", "Columns", "NumberOfFrames", "Modality")
+
+UNICODE = "ISO_IR 192"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,32 +50,63 @@ class SourceImage:
 
 
 def read_sources(files: StudyFiles, roles: Mapping[str, str]) -> tuple[list[SourceImage], list[str]]:
-    """The slices of the series that a run used, and a sentence for each file that cannot be referred to."""
+    """The slices of the series that a run used, and a sentence for each file that cannot be referred to.
+
+    Args:
+        files: of the study.
+        roles: of the series used, by the ids that the run gave to them: what its reader divided is divided here too.
+    """
     images: list[SourceImage] = []
     problems: list[str] = []
-    for series in files.series:
-        for path in series.paths if series.series_id in roles else ():
+    used = [replace(item, role=roles.get(item.series_id, item.role)) for item in files.series]
+    for stack in stacks_of(used).stacks:
+        if (role := roles.get(stack.series_id)) is None:
+            continue
+        for path, headers in _by_file(stack.headers).items():
             try:
-                headers = read_headers(path)
-                with reading(path, "the header cannot be read"):
-                    dataset, _ = open_header(path, tags=(*NEEDED, *COPIED, *EMPTY_ALLOWED))
-                    _complete(dataset)
-                if absent := [keyword for keyword in NEEDED if not dataset.get(keyword)]:
-                    raise refusal(path, f"{' and '.join(absent)} missing, so that nothing can refer to it")
+                dataset = _evidence(path)
             except DicomError as error:
                 problems.append(str(error))
                 continue
-            images += [SourceImage(dataset, roles[series.series_id], header.plane) for header in headers]
+            images += [SourceImage(dataset, role, header.plane) for header in headers]
     return images, problems
 
 
+def _by_file(headers: Sequence[SliceHeader]) -> dict[Path, list[SliceHeader]]:
+    by_file: dict[Path, list[SliceHeader]] = {}
+    for header in headers:
+        by_file.setdefault(header.path, []).append(header)
+    return by_file
+
+
+def _evidence(path: Path) -> Any:
+    """The header of a file with what a reference to it needs; raises DicomError where that is not there."""
+    with reading(path, "the header cannot be read"):
+        dataset, _ = open_header(path, tags=(*NEEDED, *COPIED, *EMPTY_ALLOWED))
+        _complete(dataset)
+        absent = [keyword for keyword in NEEDED if not dataset.get(keyword)]
+    if absent:
+        raise refusal(path, f"{' and '.join(absent)} missing, so that nothing can refer to it")
+    return dataset
+
+
 def _complete(dataset: Any) -> None:
-    """Add what a reference needs: the class from the file meta, and empty values where attributes are absent."""
+    """Add what a reference needs: the class from the file meta, and empty values for absent and impossible ones."""
     if not dataset.get("SOPClassUID"):
         dataset.SOPClassUID = dataset.file_meta.get("MediaStorageSOPClassUID", MRImageStorage)
     for keyword in EMPTY_ALLOWED:
-        if keyword not in dataset:
+        if not _is_possible(keyword, dataset.get(keyword)):
             setattr(dataset, keyword, "")
+    dataset.SpecificCharacterSet = UNICODE  # of the texts decoded above; highdicom refuses what some files name
+
+
+def _is_possible(keyword: str, value: Any) -> bool:
+    """Whether an attribute has a value that may stand in a report."""
+    try:
+        CHECKED.get(keyword, str)(value)
+    except (ValueError, TypeError):
+        return False
+    return bool(value)
 
 
 def nearest_image(images: Sequence[SourceImage], point: FloatArray, roles: Sequence[str]) -> SourceImage | None:

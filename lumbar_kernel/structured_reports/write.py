@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.structured_reports.document import key_images, structured_report
 from lumbar_kernel.structured_reports.findings import StudyFindings, read_findings
 from lumbar_kernel.structured_reports.sources import read_sources
@@ -18,6 +21,9 @@ logger = logging.getLogger(__name__)
 FOLDER = "structured_reports"
 REPORT_NAME, KEY_IMAGES_NAME = "report.dcm", "key_images.dcm"
 NAMED_PROBLEMS = 3
+
+UNUSABLE = (ValueError, TypeError, AttributeError)
+"""What pydicom and highdicom raise for values that no report can hold."""
 
 
 def write_structured_reports(run: Path, data: Path, *, split: str = "test") -> tuple[list[Path], list[str]]:
@@ -40,6 +46,9 @@ def write_structured_reports(run: Path, data: Path, *, split: str = "test") -> t
         msg = f"{str(run)!r} lies in {str(data)!r}: reports are never written among the originals"
         raise ConfigError(msg)
     files = {item.study_id: item for item in find_studies(data, split=split)}
+    if not files.keys() & {study.study_id for study in studies}:
+        msg = f"{str(data)!r} holds no study of the run in {str(run)!r}: another folder or split (--split) was graded"
+        raise ConfigError(msg)
     written: list[Path] = []
     left_out: list[str] = []
     for study in studies:
@@ -61,11 +70,25 @@ def _write_study(study: StudyFindings, files: StudyFiles | None, folder: Path) -
         logger.warning("study %s: %s", study.study_id, problem)
     if not images:
         return (), "none of the series used can be referred to"
+    try:
+        documents = _encoded(
+            {REPORT_NAME: structured_report(study, images), KEY_IMAGES_NAME: key_images(study, images)}
+        )
+    except UNUSABLE as error:
+        detail = " ".join(str(error).split())[:200]  # pydicom puts whole tracebacks into its messages
+        return (), f"its headers make no valid report ({type(error).__name__}: {detail})"
     folder.mkdir(parents=True, exist_ok=True)
-    documents = {REPORT_NAME: structured_report(study, images), KEY_IMAGES_NAME: key_images(study, images)}
-    paths = []
+    for name, content in documents.items():
+        write_atomic(content, folder / name)
+    return [folder / name for name in documents], ""
+
+
+def _encoded(documents: Mapping[str, Any]) -> dict[str, bytes]:
+    """Documents as the bytes of their files, without those that there are not."""
+    files: dict[str, bytes] = {}
     for name, document in documents.items():
         if document is not None:
-            document.save_as(folder / name, enforce_file_format=True)
-            paths.append(folder / name)
-    return paths, ""
+            file = io.BytesIO()
+            document.save_as(file, enforce_file_format=True)
+            files[name] = file.getvalue()
+    return files

@@ -1,12 +1,15 @@
+import logging
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.robustness.archive_kills import faults_of, kill_drivers, kill_nodes, unexplained
-from lumbar_kernel.archive.grading import ArchiveOptions, grade_archive
+from lumbar_kernel.archive.grading import ArchiveOptions, Outcome, grade_archive
 from lumbar_kernel.archive.result_schema import FAILED, GRADED, GRADES, STUDIES
+from lumbar_kernel.archive.shard_task import Tally
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import ROWS, prior
@@ -47,6 +50,14 @@ def test_a_second_run_finds_nothing_to_do(graded):
     again = grade_archive(graded.options)
     assert (again.before, again.graded) == (7, 0)
     assert files == {path: path.stat().st_mtime_ns for path in graded.out.glob("*/*/*.parquet")}
+
+
+def test_the_last_word_on_progress_is_left_to_the_status(graded, caplog):
+    with caplog.at_level(logging.INFO):
+        outcome = Outcome(graded.outcome.index, graded.outcome.results, before=4)
+        for studies in (2, 1):
+            outcome.take(Tally(studies, Counter()))
+    assert caplog.messages == ["6 of 7 studies done, 0 failed in this run"]
 
 
 def test_failed_studies_are_graded_again_when_asked(graded, tmp_path):

@@ -272,6 +272,40 @@ def test_the_competitions_layout_keeps_its_ids_roles_and_empty_studies(dataset, 
     assert given == {item.series_id: item.role for study in find_studies(data) for item in study.series}
 
 
+@pytest.mark.parametrize("layout", ["test_images", "."])
+@pytest.mark.parametrize("uid", ["44036939.2828203845", "2828203845"])
+def test_a_table_gives_roles_to_series_that_only_headers_tell_apart(tmp_path, ray_here, layout, uid):
+    data = tmp_path / "data"
+    tags = {"StudyInstanceUID": "44036939", "PatientID": "p"}
+    for series_uid, positions in ((uid, LATERAL), ("44036939.7", UPWARD)):
+        orientation = {"orientation": AXIAL} if positions is UPWARD else {}
+        for path in write_stack(data / "new", positions, SeriesInstanceUID=series_uid, **orientation, **tags):
+            (data / layout / "44036939").mkdir(parents=True, exist_ok=True)
+            path.rename(data / layout / "44036939" / f"{series_uid[-1]}{path.name}")
+    (data / "new").rmdir()
+    table = "study_id,series_id,series_description\n44036939,2828203845,Sagittal T1\n44036939,8,Axial T2\n"
+    (data / "test_series_descriptions.csv").write_text(table)
+    _, rows, found = built(data, tmp_path / "index")
+    assert found == found_by_predict(data)
+    given = {row["series_id"]: row["given_role"] for row in rows if row["series_id"]}
+    assert given == {item.series_id: item.role for study in find_studies(data) for item in study.series}
+    assert set(given.values()) == {"Sagittal T1", None}
+
+
+def test_an_index_is_of_the_data_that_it_was_made_of_wherever_it_is_named_from(tree, tmp_path, ray_here, monkeypatch):
+    (tmp_path / "elsewhere" / "data").mkdir(parents=True)
+    write_study(tmp_path / "elsewhere" / "data" / "new", "1.10")
+    out = Folder.of(tmp_path / "index")
+    monkeypatch.chdir(tmp_path)
+    first = build_index(out, IndexOptions("data"))
+    for same in ("data", "./data", "data/", "../" + tmp_path.name + "/data", str(tree)):
+        assert finished_index(out, IndexOptions(same)) == first
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="index of other data"):
+        build_index(out, IndexOptions("data"))
+    assert IndexOptions("s3://bucket/data").about()["data"] == "s3://bucket/data"
+
+
 @pytest.mark.parametrize("name", ["absent", "empty", "texts", "whole.tar.gz", "list.csv"])
 def test_data_that_cannot_be_indexed_are_refused(tmp_path, ray_here, name):
     (tmp_path / "empty").mkdir()

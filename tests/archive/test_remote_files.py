@@ -1,10 +1,13 @@
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from benchmarks.robustness.dicom_files import write_slice
+from lumbar_kernel.archive import remote_files
 from lumbar_kernel.archive.remote_files import local_files, remote_identity
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.dicom.identity import read_identity
@@ -66,3 +69,74 @@ def test_files_on_disk_stay_where_they_are(tmp_path):
     study = StudyFiles("7", (SeriesFiles("a", None, (Path("a/1.dcm"),)),))
     with local_files(Folder.of(tmp_path), [study], whole=True) as (local,):
         assert local.series[0].paths == (tmp_path / "a" / "1.dcm",)
+
+
+TASK = """
+import sys
+from pathlib import Path
+from lumbar_kernel.archive.remote_files import local_files
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.study import SeriesFiles, StudyFiles
+study = StudyFiles("7", (SeriesFiles("a", None, (Path("a/1.dcm"),)),))
+with local_files(Folder(sys.argv[1]), [study], whole=True) as (local,):
+    print(local.series[0].paths[0], flush=True)
+    sys.stdin.read()
+"""
+"""Holds a file of the archive until its input ends."""
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder for temporary files, of this process and of those that it starts."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def fetch(remote):
+    with local_files(remote, [StudyFiles("7", (SeriesFiles("a", None, (Path("a/1.dcm"),)),))], whole=True) as (local,):
+        assert local.series[0].paths[0].stat().st_size > 0
+
+
+def test_what_a_killed_task_leaves_is_removed_by_the_next_one_and_nothing_else_is(remote, temporary, tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", TASK, remote.text], **pipes) as task:
+        held = Path(task.stdout.readline().strip())
+        assert held.is_relative_to(temporary)
+        fetch(remote)
+        assert held.is_file()  # its task is alive
+        task.kill()
+    assert held.is_file()
+    (temporary / f"{remote_files.PREFIX}link").symlink_to(tmp_path / "a")
+    (temporary / "lumbar_kernel_of_another").mkdir()
+    fetch(remote)
+    assert sorted(path.name for path in temporary.iterdir()) == [
+        f"{remote_files.PREFIX}link",
+        "lumbar_kernel_of_another",
+    ]
+    assert (tmp_path / "a" / "1.dcm").is_file()
+
+
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(remote, temporary, monkeypatch):
+    lock, swept = remote_files._lock, []
+
+    def slow(handle, *, wait):
+        if wait and not swept:
+            swept.append(next(temporary.iterdir()))
+            swept[0].rmdir()
+        return lock(handle, wait=wait)
+
+    monkeypatch.setattr(remote_files, "_lock", slow)
+    fetch(remote)
+    assert swept
+    assert list(temporary.iterdir()) == []
+
+
+def test_folders_that_cannot_be_locked_are_used_and_never_removed_by_others(remote, temporary, monkeypatch):
+    left = temporary / f"{remote_files.PREFIX}left"
+    left.mkdir()
+    monkeypatch.setattr(remote_files, "_lock", lambda *_, **__: False)
+    fetch(remote)
+    assert list(temporary.iterdir()) == [left]

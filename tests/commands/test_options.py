@@ -1,4 +1,5 @@
 import argparse
+import errno
 import io
 import sys
 
@@ -20,6 +21,26 @@ def test_a_line_is_shown_on_every_terminal(monkeypatch):
     say("caf\xe9 \udcff")
     terminal.flush()
     assert terminal.buffer.getvalue() == b"caf\\xe9 \\udcff\n"
+
+
+class Unread(io.StringIO):
+    """A pipe whose reader has ended, or another stream that takes nothing."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def write(self, _):
+        raise OSError(self.number, "not taken")
+
+
+def test_a_line_that_nobody_reads_is_no_error_but_one_that_finds_no_room_is(monkeypatch):
+    for number in (errno.EPIPE, errno.EIO):
+        monkeypatch.setattr(sys, "stdout", Unread(number))
+        say("line")
+    monkeypatch.setattr(sys, "stdout", Unread(errno.ENOSPC))
+    with pytest.raises(OSError, match="not taken"):
+        say("line")
 
 
 def test_errors_go_where_errors_belong(capsys):

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import pydicom
 import pytest
 
 from lumbar_kernel import Config, predict
@@ -35,3 +36,16 @@ def images(dataset, study):
     found, problems = read_sources(files, study.roles)
     assert not problems
     return found
+
+
+@pytest.fixture(params=["one UID for all", "a UID for each file"])
+def undivided(request, dataset, tmp_path):
+    """Folder of its first study in which headers do not tell the series apart, only descriptions and planes do."""
+    data = tmp_path / "data"
+    (data / "anna").mkdir(parents=True)
+    first = min((dataset / "test_images").iterdir())
+    for number, path in enumerate(sorted(first.glob("*/*.dcm"))):
+        header = pydicom.dcmread(path)
+        header.SeriesInstanceUID = "2.25.7" if request.param == "one UID for all" else f"2.25.7.{number}"
+        header.save_as(data / "anna" / f"{number}.dcm")
+    return data

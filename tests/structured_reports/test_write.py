@@ -4,6 +4,7 @@ import shutil
 import pydicom
 import pytest
 
+from lumbar_kernel import Config, predict
 from lumbar_kernel.__main__ import main
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_USAGE
@@ -38,6 +39,34 @@ def test_studies_without_grades_or_files_are_named(own, dataset, tmp_path, capsy
     said = capsys.readouterr().out
     assert f"study {first}: no member graded it" in said
     assert f"study {second}: " in said
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "exit_code"), [("PatientBirthDate", "19600000", EXIT_GRADED), ("PatientName", "Doe\\Jane", 3)]
+)
+def test_an_unusual_header_costs_no_other_study_its_report(own, dataset, tmp_path, capsys, keyword, value, exit_code):
+    data = shutil.copytree(dataset, tmp_path / "data")
+    first, second = sorted(path.name for path in (data / "test_images").iterdir())
+    for path in (data / "test_images" / first).glob("*/*.dcm"):
+        header = pydicom.dcmread(path)
+        with pydicom.config.disable_value_validation():
+            setattr(header, keyword, value)
+            header.save_as(path)
+    assert main(["sr", str(own), str(data)]) == exit_code
+    said = capsys.readouterr().out
+    left_out = [f"study {first}: its headers make no valid report"] if exit_code == EXIT_DEGRADED else []
+    assert [line.split(" (")[0] for line in said.splitlines() if line.startswith("study")] == left_out
+    folders = {path.name for path in (own / "structured_reports").iterdir()}
+    assert folders == ({second} if left_out else {first, second})
+
+
+def test_series_that_headers_do_not_tell_apart_are_all_referred_to(undivided, trained, tmp_path, capsys):
+    predict(Config(data=undivided, output=tmp_path / "run", weights=trained, progress=False, workers=0))
+    assert main(["sr", str(tmp_path / "run"), str(undivided)]) == EXIT_GRADED
+    report = pydicom.dcmread(capsys.readouterr().out.splitlines()[0])
+    (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
+    referred = [item for series in evidence.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
+    assert len(referred) == len(list(undivided.rglob("*.dcm")))
 
 
 def test_reports_never_lie_among_the_originals(run, tmp_path):
