@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.checks import require_finite
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.dicom.unpacking import unpacked
@@ -34,13 +35,14 @@ from lumbar_kernel.study import Study, StudyFiles
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """What the members see of one study, and how far it is trusted; attributes as in `Grades`."""
+    """What the members see of one study, how far it is trusted, and by what its series were moved; see `Grades`."""
 
     study: Study
     landmarks: Landmarks
     axial: tuple[AxialView | None, ...]
     crops: Mapping[str, Crops]
     weight: FloatArray
+    moves: Mapping[str, FloatArray]
 
 
 def locate(study: Study, models: LoadedModels) -> Located:
@@ -56,7 +58,7 @@ def locate(study: Study, models: LoadedModels) -> Located:
     study = with_reformatted_axials(alignment.study, landmarks)
     axial = axial_views(study, landmarks, models.axial)
     crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
-    return Located(study, landmarks, axial, crops, row_weights(landmarks))
+    return Located(study, landmarks, axial, crops, row_weights(landmarks), alignment.moves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +136,13 @@ class Kernel:
         Raises:
             ConfigError: the folder does not exist, or holds no study or several.
             StudyError: the study has no usable series.
+            NotFiniteError: a pixel or a position is not a finite number.
             LocalisationError: no plausible five levels were found.
         """
         study = study if isinstance(study, Study) else _only_study(Path(study))
         if not study.series:
             raise StudyError(nothing_usable(study))
+        require_finite(study)
         models = self._models
         found = locate(study, models)
         combined = combine(grade_by_member(found.crops, models), models.manifest, found.weight)
@@ -152,7 +156,7 @@ class Kernel:
             crops=found.crops,
             members=combined.members,
             row_members=combined.row_members,
-            report=study_report(found.study, found.axial, (), landmarks=found.landmarks),
+            report=study_report(found.study, found.axial, (), landmarks=found.landmarks, moves=found.moves),
         )
 
 

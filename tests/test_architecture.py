@@ -30,7 +30,16 @@ ROOMS = {
         *("pointwise", "replicas"),
         *("calibration", "manifest", "storage", "checkpoints"),
     ),
-    "localisation": ("slice_maps", "level_decoding", "confidence", "landmarks", "series_shift", "reformat", "axial"),
+    "localisation": (
+        "slice_maps",
+        "level_decoding",
+        "confidence",
+        "coverage",
+        "landmarks",
+        "series_shift",
+        "reformat",
+        "axial",
+    ),
     "grading": ("crops", "grader", "ensemble"),
     "results": (
         "atomic",

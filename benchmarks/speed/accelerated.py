@@ -1,4 +1,4 @@
-"""Each kind of network on a device against itself on the processor, in single and half precision, and its rate."""
+"""Each kind of network on a device against itself on the processor, and its rate."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.views import VIEWS
 
-PROBABILITY_TOLERANCE = {False: 1e-3, True: 2e-2}
-"""Largest difference of a probability from the processor's, in single and in half precision."""
+PROBABILITY_TOLERANCE = 1e-3
+"""Largest difference of a probability from the processor's."""
 
 SECONDS_EACH = 0.5
 PICTURES = {CPU: 8}
@@ -29,21 +29,18 @@ PICTURES_ON_ACCELERATORS = 128
 
 
 def check_networks(name: str, weights: Path | None) -> Iterator[tuple[str, bool, str, dict[str, float]]]:
-    """What was checked, whether it holds, what was measured in words and in figures, for each network and precision."""
+    """What was checked, whether it holds, what was measured in words and in figures, for each network."""
     expected_of = dict(_examples(load_models(weights, CPU)[0], pictures=4))
     models, _ = load_models(weights, name)
     count = PICTURES.get(name, PICTURES_ON_ACCELERATORS)
     many = dict(_examples(models, pictures=count))
     for kind, (net, inputs) in _examples(models, pictures=4):
         reference, same_inputs = expected_of[kind]
-        expected = _probabilities(reference, *same_inputs, mixed=False)
-        for mixed in (False, True) if name != CPU else (False,):
-            difference = float((_probabilities(net, *inputs, mixed=mixed) - expected).abs().max())
-            rate = _pictures_a_second(*many[kind], count=count, mixed=mixed)
-            text = f"{rate:,.0f} pictures a second, probabilities within {difference:.1e}"
-            passed = difference <= PROBABILITY_TOLERANCE[mixed]
-            figures = {"pictures_per_second": rate, "difference": difference}
-            yield f"{kind}, {'half' if mixed else 'single'} precision", passed, text, figures
+        expected = _probabilities(reference, *same_inputs)
+        difference = float((_probabilities(net, *inputs) - expected).abs().max())
+        rate = _pictures_a_second(*many[kind], count=count)
+        text = f"{rate:,.0f} pictures a second, probabilities within {difference:.1e}"
+        yield kind, difference <= PROBABILITY_TOLERANCE, text, {"pictures_per_second": rate, "difference": difference}
 
 
 def _examples(models: LoadedModels, *, pictures: int) -> Iterator[tuple[str, tuple[nn.Module, tuple[Tensor, ...]]]]:
@@ -61,15 +58,15 @@ def _examples(models: LoadedModels, *, pictures: int) -> Iterator[tuple[str, tup
             yield spec.name, (nets_of[0], (images, level, torch.ones(pictures, slices, dtype=torch.bool)))
 
 
-def _probabilities(net: nn.Module, *inputs: Tensor, mixed: bool) -> Tensor:
-    output = run_batch(net, *inputs, mixed=mixed)
+def _probabilities(net: nn.Module, *inputs: Tensor) -> Tensor:
+    output = run_batch(net, *inputs)
     return output.exp() if isinstance(net, HeatmapNet) else output.softmax(dim=-1)
 
 
-def _pictures_a_second(net: nn.Module, inputs: tuple[Tensor, ...], *, count: int, mixed: bool) -> float:
-    run_batch(net, *inputs, mixed=mixed)
+def _pictures_a_second(net: nn.Module, inputs: tuple[Tensor, ...], *, count: int) -> float:
+    run_batch(net, *inputs)
     began, passes = time.monotonic(), 0
     while (spent := time.monotonic() - began) < SECONDS_EACH:
-        run_batch(net, *inputs, mixed=mixed)  # copies the result back, so the device has finished
+        run_batch(net, *inputs)  # copies the result back, so the device has finished
         passes += 1
     return passes * count / spent

@@ -88,7 +88,7 @@ def _graded(
             study, study_id = _by_pydicom(files), files.study_id
             crops = cut_crops(study, landmarks[study_id], views[study_id], views=(spec.view,))
             if spec.view in crops:
-                graded = grade([crops[spec.view]], [net], view=view, groups=view.groups)[0]
+                graded = grade([crops[spec.view]], [net], view=view)[0]
                 by_net.setdefault(study_id, []).append(graded)
     return {study_id: np.asarray(np.mean(graded, axis=0)) for study_id, graded in by_net.items()}
 

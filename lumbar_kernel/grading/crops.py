@@ -48,7 +48,7 @@ class Crops:
 
     Attributes:
         images: (n, slices, rows, columns) uint8, n = 5 or 10, canonical side; zero where there is nothing to cut.
-        present: (n,) bool, False where the view does not show the level.
+        present: (n,) bool, False where the view does not show the level, or its slice holds nothing there.
         shown: (n, slices) bool, False for a missing slice, whose place in `images` the middle slice takes.
     """
 
@@ -193,7 +193,7 @@ def _cut_sagittal(
         if (middle := sagittal_showing(slices, point)) is not None:
             stack = _stack_of(series, middle, point, count=view.geometry.slices)
             crops.images[index], crops.shown[index] = cut_sagittal(stack, point, view, scale=scale, wider=wider)
-            crops.present[index] = True
+            crops.present[index] = _holds_something(crops.images[index])
     return crops
 
 
@@ -217,8 +217,14 @@ def _cut_axial(series: Sequence[Series], axial: Sequence[AxialView | None], view
         stack = _stack_of(series, evidence.item, evidence.centre, count=view.geometry.slices)
         window = axial_window(evidence, level, view, wider=wider)
         cut, shown = cut_stack(stack, window, resolution=view.geometry.resolution)
+        something = _holds_something(cut)
         for side, name in enumerate(SIDES):
             index = len(SIDES) * level + side
             crops.images[index] = cut if name == "left" else cut[:, :, ::-1]
-            crops.shown[index], crops.present[index] = shown, True
+            crops.shown[index], crops.present[index] = shown, something
     return crops
+
+
+def _holds_something(crop: NDArray[np.uint8]) -> bool:
+    """Whether the middle slice of a crop has any contrast: frames may be blanked, and networks grade even these."""
+    return bool(np.ptp(crop[len(crop) // 2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,8 @@ SHAPE = (len(ROWS), len(SEVERITIES))
 CANAL_ROWS = np.array([index for index, row in enumerate(ROWS) if group_of(row) == CANAL])
 SEVERE = SEVERITIES.index("severe")
 
-SUM_TOLERANCE = 1e-2
-"""Members may run in half precision, whose softmax sums to one within a few thousandths."""
+SUM_TOLERANCE = 1e-4
+"""A softmax in single precision sums to one within a few millionths."""
 
 SURE = 0.3
 """Evidence of a landmark from which its grades count in full; below it they are blended with the prior."""
@@ -32,7 +32,7 @@ class CombinedGrades:
 
     Attributes:
         grades: (25, 3), rows as in `schema.ROWS`, each summing to one.
-        graded: (25,) bool, the rows that at least one member graded; the others hold the prior.
+        graded: (25,) bool, the rows that at least one member graded with some weight; the others hold the prior.
         members: names of the members that took part, in the manifest's order.
         row_members: names of those that graded each of the 25 rows.
     """
@@ -51,67 +51,46 @@ def combine(predictions: Mapping[str, FloatArray], manifest: Manifest, weights: 
         manifest: gives ensemble weights and calibration.
         weights: (25,) share of the members in each row, 0 to 1; the rest is the prior's.
     """
-    ensemble = Ensemble()
+    # in the manifest's order, since a sum of floats depends on the order of its terms
     members = [spec for spec in manifest.members if spec.name in predictions]
+    own = [predictions[spec.name] for spec in members]
+    own_weights = [np.array([spec.weight(group_of(row)) for row in ROWS]) for spec in members]
+    grades, graded = weighted_mean(own, own_weights)
+    graded &= weights > 0  # the others are the prior's
     row_members: list[tuple[str, ...]] = [()] * len(ROWS)
-    for spec in members:  # in the manifest's order, since a sum of floats depends on the order of its terms
-        own = predictions[spec.name]
-        member_weights = np.array([spec.weight(group_of(row)) for row in ROWS])
-        ensemble.add(own, weights=member_weights)
-        for row in np.flatnonzero(~np.isnan(own).any(axis=1) & (member_weights > 0)):
+    for spec, predicted, weight in zip(members, own, own_weights, strict=True):
+        for row in np.flatnonzero(graded & ~np.isnan(predicted).any(axis=1) & (weight > 0)):
             row_members[row] += (spec.name,)
-    graded, grades = ensemble.graded, ensemble.result()
-    if graded.any():
-        calibrated = np.where(graded[:, None], manifest.calibration.apply(grades), grades)
-        grades = scale_max_severe(calibrated, manifest.calibration.max_severe_factor)
-        grades = blend_with_prior(grades, np.where(graded, weights, 0.0))
+    calibrated = np.where(graded[:, None], manifest.calibration.apply(grades), grades)
+    grades = scale_max_severe(calibrated, manifest.calibration.max_severe_factor)
+    grades = blend_with_prior(grades, np.where(graded, weights, 0.0))
     return CombinedGrades(grades, graded, tuple(spec.name for spec in members), tuple(row_members))
 
 
-class Ensemble:
-    """Running weighted mean of one study's probabilities over its members; valid after each `add`."""
+def weighted_mean(
+    predictions: Sequence[FloatArray], weights: Sequence[FloatArray]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Mean of members row by row over those that could grade it, and which rows any did; the prior where none did.
 
-    def __init__(self) -> None:
-        self._total = np.zeros(SHAPE)
-        self._weight = np.zeros(len(ROWS))
+    Args:
+        predictions: (25, 3) of each member, rows as in `schema.ROWS`; a NaN means that it could not grade the row.
+        weights: (25,) of each member, not negative.
 
-    def add(self, probabilities: FloatArray, *, weights: ArrayLike = 1.0) -> None:
-        """Add one member.
+    Returns:
+        (25, 3) with rows summing to one, and (25,) bool.
 
-        Args:
-            probabilities: (25, 3), rows as in `schema.ROWS`; a NaN means that the member could not grade the row.
-            weights: one weight for all rows or (25,), each finite and not negative.
-
-        Raises:
-            ValueError: the shape, a probability or a weight is impossible; nothing is added.
-        """
-        probabilities = np.asarray(probabilities, dtype=np.float64)
-        weight = np.asarray(weights, dtype=np.float64)
-        if probabilities.shape != SHAPE or weight.shape not in ((), (len(ROWS),)):
-            msg = f"need probabilities (25, 3) and one weight or (25,), not {probabilities.shape} and {weight.shape}"
-            raise ValueError(msg)
-        graded: NDArray[np.bool_] = ~np.any(np.isnan(probabilities), axis=1)
-        wrong = graded & ~_are_probabilities(probabilities)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            msg = f"{ROWS[row]} must hold three probabilities that sum to one, not {probabilities[row].tolist()}"
-            raise ValueError(msg)
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            msg = f"weights must be finite and not negative, not {weight.tolist()}"
-            raise ValueError(msg)
-        weight = np.where(graded, weight, 0.0)
-        self._total += weight[:, None] * np.where(graded[:, None], probabilities, 0.0)
-        self._weight += weight
-
-    @property
-    def graded(self) -> NDArray[np.bool_]:
-        """Which rows at least one member graded, shape (25,)."""
-        return self._weight > 0
-
-    def result(self) -> FloatArray:
-        """Weighted mean over the members that graded a row, (25, 3), rows summing to one; the prior where none did."""
-        grades = np.where(self.graded[:, None], self._total, prior())
-        return normalise_rows(grades)
+    Raises:
+        ValueError: a row that was graded holds no probabilities.
+    """
+    total, weight = np.zeros(SHAPE), np.zeros(len(ROWS))
+    for own, own_weight in zip(predictions, weights, strict=True):
+        able = ~np.any(np.isnan(own), axis=1)
+        _require_probabilities(own, able)
+        counted = np.where(able, own_weight, 0.0)
+        total += counted[:, None] * np.where(able[:, None], own, 0.0)
+        weight += counted
+    graded = weight > 0
+    return normalise_rows(np.where(graded[:, None], total, prior())), graded
 
 
 def scale_max_severe(probabilities: FloatArray, factor: float) -> FloatArray:
@@ -163,8 +142,11 @@ def row_weights(landmarks: Landmarks) -> FloatArray:
     return weights
 
 
-def _are_probabilities(rows: FloatArray) -> NDArray[np.bool_]:
-    """Which rows (n, 3) are finite, not negative and sum to one within the precision of a member."""
+def _require_probabilities(rows: FloatArray, chosen: NDArray[np.bool_]) -> None:
+    """Raise ValueError unless the chosen rows are finite, not negative and sum to one."""
     proper: NDArray[np.bool_] = np.all(np.isfinite(rows) & (rows >= 0), axis=1)
-    sums_to_one: NDArray[np.bool_] = np.abs(np.where(proper[:, None], rows, 0.0).sum(axis=1) - 1) <= SUM_TOLERANCE
-    return proper & sums_to_one
+    wrong = chosen & ~(proper & (np.abs(np.where(proper[:, None], rows, 0.0).sum(axis=1) - 1) <= SUM_TOLERANCE))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        msg = f"{ROWS[row]} must hold three probabilities that sum to one, not {rows[row].tolist()}"
+        raise ValueError(msg)

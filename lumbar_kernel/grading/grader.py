@@ -25,15 +25,13 @@ def grade(
     nets: Sequence[GradeNet],
     *,
     view: View,
-    groups: Sequence[str],
 ) -> NDArray[np.float64]:
     """Grades of several studies by one member.
 
     Args:
         crops: the view's crops, one entry per study.
         nets: the member's fold checkpoints, whose probabilities are averaged, on the device that grades.
-        view: what the crops show.
-        groups: condition of each head.
+        view: what the crops show, which names the condition of each head.
 
     Returns:
         (studies, 25, 3) probabilities, rows as in `schema.ROWS`, NaN where the member cannot grade.
@@ -41,14 +39,11 @@ def grade(
     Raises:
         NotFiniteError: a net gave numbers that are not finite.
     """
-    order = level_and_side(view)
-    level = torch.tensor([level for level, _ in order]).repeat(len(crops))
+    level = torch.tensor([level for level, _ in level_and_side(view)]).repeat(len(crops))
     pictures, shown = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "shown"))
     predicted = grade_crops(nets, pictures, level, shown)  # batches span studies
-    probabilities = predicted.reshape(len(crops), len(order), len(groups), len(SEVERITIES))
-    return np.stack(
-        [_to_rows(of_study, item.present, order, groups) for of_study, item in zip(probabilities, crops, strict=True)]
-    )
+    of_studies = predicted.reshape(len(crops), -1, *predicted.shape[1:])
+    return np.stack([_to_rows(own, item.present, view) for own, item in zip(of_studies, crops, strict=True)])
 
 
 def grade_by_member(crops: Mapping[str, Crops], models: LoadedModels) -> dict[str, NDArray[np.float64]]:
@@ -56,9 +51,7 @@ def grade_by_member(crops: Mapping[str, Crops], models: LoadedModels) -> dict[st
     graded = {}
     for spec in models.manifest.members:
         if spec.view in crops and spec.name in models.members:
-            view = VIEWS[spec.view]
-            nets = models.members[spec.name]
-            graded[spec.name] = grade([crops[spec.view]], nets, view=view, groups=view.groups)[0]
+            graded[spec.name] = grade([crops[spec.view]], models.members[spec.name], view=VIEWS[spec.view])[0]
     return graded
 
 
@@ -108,28 +101,21 @@ def require_graded(probabilities: NDArray[np.float64], crops: Crops, view: View)
         crops: what the member saw of it.
         view: what the crops show.
     """
-    count = len(level_and_side(view))
-    expected = _to_rows(
-        np.ones((count, len(view.groups), len(SEVERITIES))), crops.present, level_and_side(view), view.groups
-    )
+    everything = np.ones((len(crops.present), len(view.groups), len(SEVERITIES)))
+    expected = _to_rows(everything, crops.present, view)
     missing = ~np.isfinite(probabilities).all(axis=1) & np.isfinite(expected).all(axis=1)
     if missing.any():
         msg = f"no finite prediction for {int(missing.sum())} rows, the first {ROWS[int(np.argmax(missing))]}"
         raise GradingError(msg)
 
 
-def _to_rows(
-    probabilities: NDArray[np.float64],
-    present: NDArray[np.bool_],
-    order: Sequence[tuple[int, int | None]],
-    groups: Sequence[str],
-) -> NDArray[np.float64]:
+def _to_rows(probabilities: NDArray[np.float64], present: NDArray[np.bool_], view: View) -> NDArray[np.float64]:
     """Crop-wise grades (n, heads, 3) as the 25 rows of a study; a canal seen from both sides is averaged."""
     total, count = np.zeros((len(ROWS), len(SEVERITIES))), np.zeros((len(ROWS), 1))
-    for index, (level, side) in enumerate(order):
+    for index, (level, side) in enumerate(level_and_side(view)):
         if not present[index]:
             continue
-        for head, group in enumerate(groups):
+        for head, group in enumerate(view.groups):
             row = row_index(group, level, None if group == CANAL else side)
             total[row] += probabilities[index, head]
             count[row] += 1

@@ -27,6 +27,10 @@ RECESS = (0.48, 3.66)
 """Intercept and slopes of the logistic models of a level, a foramen and a recess, none falling; the output of
 `python -m training.calibrate_confidence DATA_DIR`, fitted on marks that the localisers had not seen."""
 
+UNSEEN = 0.2
+"""Confidence in a recess that was placed by geometry alone. The model says nothing of it: it was fitted to pictures on
+which all recesses were found."""
+
 MARGINS, FORAMINA = range(len(LEVELS)), range(len(LEVELS), 2 * len(LEVELS))
 """Channels of the sagittal localiser."""
 
@@ -43,7 +47,8 @@ def foramen_confidence(maps: Sequence[SliceMaps], foramina: FloatArray) -> Float
 
 def recess_confidence(evidence: FloatArray) -> FloatArray:
     """Confidence in recesses, in the axial plane of a right level, by their heatmap probability; both of one shape."""
-    return probability(np.asarray(evidence)[..., None], RECESS)
+    seen = np.asarray(evidence)
+    return np.where(seen > 0, probability(seen[..., None], RECESS), UNSEEN)
 
 
 def probability(features: FloatArray, coefficients: Sequence[float]) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, posterior_direction, unit
 from lumbar_kernel.localisation.confidence import foramen_confidence, level_confidence
+from lumbar_kernel.localisation.coverage import DOUBT, doubt_of_count
 from lumbar_kernel.localisation.level_decoding import REACH_MM, Evidence, decode_levels, gather
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -53,7 +54,8 @@ class Landmarks:
         disc_normal: (5, 3) cranial unit normal of each disc.
         foramina: (5, 2, 3) level, side (left, right).
         evidence: (5,) fraction of the evidence for a level that agrees with the chosen place, 0..1.
-        foramen_evidence: (5, 2) summed probability around each foramen, at most 1; 0 means placed by geometry alone.
+        foramen_evidence: (5, 2) summed probability around each foramen on the series that it is read on, at most 1; 0
+            means placed by geometry, or by T2 where there is T1.
         confidence: (5,) estimated probability that the level lies within `confidence.WITHIN_MM` of a reader's mark.
         foramen_confidence: (5, 2) the same for the foramina.
     """
@@ -83,7 +85,10 @@ def localise(study: Study, nets: Sequence[HeatmapNet]) -> Landmarks:
         msg = f"study {study.study_id} has no sagittal series to find the levels on"
         raise LocalisationError(msg)
     maps = slice_maps((*t1, *t2), nets)
-    return decode(maps[: len(t1)], maps[len(t1) :])
+    found = decode(maps[: len(t1)], maps[len(t1) :])
+    if doubt_of_count((*t1, *t2), found.disc_margin):
+        return replace(found, confidence=DOUBT * found.confidence)
+    return found
 
 
 def decode(t1: Sequence[SliceMaps], t2: Sequence[SliceMaps]) -> Landmarks:
@@ -117,7 +122,8 @@ def find_foramina(sources: Sequence[Sequence[SliceMaps]], expected: FloatArray) 
         expected: (5, 3) where they are in height and depth, in the patient's middle, mm LPS.
 
     Returns:
-        Places (5, 2, 3), left before right, and the summed probability around each, (5, 2), at most 1.
+        Places (5, 2, 3), left before right, and the summed probability around each on the first source, (5, 2), at
+        most 1: what another one shows says nothing of the slices that are graded.
     """
     levels = len(LEVELS)
     evidence = [gather(maps, channels=range(levels, 2 * levels)) for maps in sources]
@@ -152,12 +158,12 @@ def disc_normals(margin: FloatArray) -> FloatArray:
 
 
 def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, sign: float) -> tuple[FloatArray, float]:
-    """One foramen: its place and the summed probability around it, at most 1.
+    """One foramen: its place and the summed probability around it on the first source, at most 1.
 
-    The first source with evidence decides; without any, the place is set by geometry with confidence 0.
+    The first source with evidence decides; without any, the place is set by geometry.
     """
     usual, spread = FORAMEN_LATERAL_MM[level], FORAMEN_SPREAD_MM
-    for evidence in sources:
+    for index, evidence in enumerate(sources):
         # Squared, so that slices that show the foramen clearly count more than those that barely show it.
         points, mass = evidence.points[level], evidence.mass[level] ** 2
         offset = points - expected
@@ -170,7 +176,8 @@ def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, s
         best = points[np.argmax(_smoothed(points, weight))]
         weight = weight * np.exp(-0.5 * (np.linalg.norm((points - best) * (0.7, 1, 1), axis=1) / 6.0) ** 2)
         near = np.linalg.norm(points - best, axis=1) < FORAMEN_REACH_MM / 2
-        return weight @ points / weight.sum(), float(min(1.0, evidence.mass[level][near].sum()))
+        seen = float(min(1.0, evidence.mass[level][near].sum()))
+        return weight @ points / weight.sum(), seen if index == 0 else 0.0
     return expected + sign * usual * LEFT, 0.0
 
 

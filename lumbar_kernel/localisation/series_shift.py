@@ -6,8 +6,8 @@ slices are moved about on the grid of each sagittal series; they belong where th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -63,10 +63,12 @@ class Alignment:
     Attributes:
         study: with series moved where that is sure, and a sentence on each in its problems.
         doubtful: whether series do not fit, nor clearly elsewhere.
+        moves: role → (3,) mm LPS by which its series were moved.
     """
 
     study: Study
     doubtful: bool
+    moves: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def confidence_in(self, landmarks: Landmarks) -> Landmarks:
         """The landmarks with the confidence that is left where the series do not fit.
@@ -111,22 +113,24 @@ def align_series(study: Study) -> Alignment:
     of_t1, of_t2 = fits[SAGITTAL_T1], fits[SAGITTAL_T2]
     if not any(fit and not fit.stays for fit in fits.values()):
         return Alignment(study, doubtful=False)
-    move = np.zeros(3)
+    moves: dict[str, FloatArray] = {}
     sure = max((fit for fit in fits.values() if fit), key=lambda fit: abs(fit.gain), default=None)
     if of_t2 and (of_t2.moves or of_t2.stays):
         sure = of_t2
     if sure is not None and sure.moves:
-        move = np.array(sure.move)
-        study = _moved(study, AXIAL_T2, move)
+        moves[AXIAL_T2] = np.array(sure.move)
     doubtful = sure is not None and not (sure.moves or sure.stays)
-    if of_t1 and of_t2 and of_t1.moves and (of_t2.moves or of_t2.stays):
-        back = move - np.array(of_t1.move)
+    if of_t1 and of_t2 and (of_t1.moves or of_t1.stays) and (of_t2.moves or of_t2.stays):
+        # T1 follows the axial slices to T2, from where it fits them
+        back = moves.get(AXIAL_T2, np.zeros(3)) - (np.array(of_t1.move) if of_t1.moves else 0.0)
         if np.linalg.norm(back) > NEAR_MM:
-            study = _moved(study, SAGITTAL_T1, back)
+            moves[SAGITTAL_T1] = back
+    for role, move in moves.items():
+        study = _moved(study, role, move)
     if doubtful:
         text = "the axial slices fit the sagittal ones neither where they lie nor clearly elsewhere, and are doubted"
         study = replace(study, problems=(*study.problems, text))
-    return Alignment(study, doubtful=doubtful)
+    return Alignment(study, doubtful=doubtful, moves=moves)
 
 
 def _moved(study: Study, role: str, move: FloatArray) -> Study:

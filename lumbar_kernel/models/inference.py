@@ -1,14 +1,11 @@
-"""Batches through a net: sized for the device, halved when its memory is short, in half precision where asked."""
+"""Batches through a net: sized for the device, halved when its memory is short."""
 
 from __future__ import annotations
 
-import logging
 import math
 
 import torch
 from torch import Tensor, nn
-
-logger = logging.getLogger(__name__)
 
 PIXELS_AT_ONCE = {"cpu": 1 << 19}
 """Pixels of a batch on a processor: the layers of larger ones leave its caches."""
@@ -32,39 +29,35 @@ def batches(count: int, *, pixels: int, net: nn.Module, pictures: int = 1) -> li
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def run_batch(net: nn.Module, *inputs: Tensor, mixed: bool = False) -> Tensor:
+def run_batch(net: nn.Module, *inputs: Tensor) -> Tensor:
     """Output of a net, float32 on the processor.
+
+    Computed in single precision: on an H200 half precision was slower for all networks but one, and three times for the
+    localiser of the levels.
 
     Args:
         net: on its device.
         inputs: on the processor, batch first; batches that do not fit into the accelerator's memory are halved.
-        mixed: half precision where it is safe; numbers that come out NaN or infinite are computed again in full. On an
-            H200 that was slower for all networks but one, and three times for the localiser of the levels.
 
     Raises:
         torch.cuda.OutOfMemoryError: not even one item fits.
     """
     device = next(net.parameters()).device
     try:
-        output = _run(net, inputs, device, mixed=mixed)
-        if mixed and not torch.isfinite(output).all():
-            logger.warning("half precision overflowed, computing a batch in full precision")
-            output = _run(net, inputs, device, mixed=False)
+        return _run(net, inputs, device)
     except torch.cuda.OutOfMemoryError:
         if len(inputs[0]) == 1:
             raise
-    else:
-        return output
     torch.cuda.empty_cache()  # outside of `except`, whose traceback would hold the tensors of the failed attempt
     half = len(inputs[0]) // 2
     parts = [[item[:half] for item in inputs], [item[half:] for item in inputs]]
-    return torch.cat([run_batch(net, *part, mixed=mixed) for part in parts])
+    return torch.cat([run_batch(net, *part) for part in parts])
 
 
-def _run(net: nn.Module, inputs: tuple[Tensor, ...], device: torch.device, *, mixed: bool) -> Tensor:
+def _run(net: nn.Module, inputs: tuple[Tensor, ...], device: torch.device) -> Tensor:
     layout = LAYOUTS.get(device.type, torch.contiguous_format)
     moved = [item.to(device, memory_format=layout) if item.dim() == 4 else item.to(device) for item in inputs]
-    full = torch.backends.cudnn.flags(enabled=True, allow_tf32=mixed)  # TF32 keeps no more digits than half precision
-    with torch.inference_mode(), full, torch.autocast(device.type, dtype=torch.float16, enabled=mixed):
+    # TF32 keeps no more digits than half precision
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         output: Tensor = net(*moved)
     return output.float().cpu()

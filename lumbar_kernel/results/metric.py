@@ -88,15 +88,22 @@ def bootstrap_interval(
     """The 95 % interval of each loss and of their mean when studies are drawn again with replacement.
 
     Returns:
-        Field name of `Score` → lower and upper bound; NaN where the score itself is.
+        Field name of `Score` → lower and upper bound over the draws that hold rows of every term; NaN where the score
+        itself is.
     """
     terms = study_terms(solution, submission, groups=groups)
     studies = len(terms.studies)
     times = np.random.default_rng(seed).multinomial(studies, np.full(studies, 1 / studies), size=draws)
     drawn = _divide(times @ terms.losses, times @ terms.weights)
     drawn = np.column_stack([drawn, drawn.mean(axis=1)])
-    lower, upper = np.quantile(drawn, (0.025, 0.975), axis=0).tolist()
-    return dict(zip(PARTS, zip(lower, upper, strict=True), strict=True))
+    return {part: _central(values) for part, values in zip(PARTS, drawn.T, strict=True)}
+
+
+def _central(values: FloatArray) -> tuple[float, float]:
+    """The middle 95 % of values without the NaN among them; NaN where nothing is left."""
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, (0.025, 0.975)).tolist() if len(known) else (np.nan, np.nan)
+    return low, high
 
 
 def constant_submission(rows: Iterable[str], grades: FloatArray | None = None) -> dict[str, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,16 @@ from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, pictu
 from lumbar_kernel.results.report import VERDICTS
 from lumbar_kernel.results.run_files import GradedStudy, RunFiles, read_run
 from lumbar_kernel.results.wording import without_paths
-from lumbar_kernel.schema import LEVEL_NAMES, LEVELS, ROWS, SEVERITIES, SEVERITY_NAMES, SEVERITY_WEIGHTS, frequencies
+from lumbar_kernel.schema import (
+    LEVEL_NAMES,
+    LEVELS,
+    ROWS,
+    SEVERITIES,
+    SEVERITY_NAMES,
+    SEVERITY_WEIGHTS,
+    SIDES,
+    frequencies,
+)
 
 PAGE_NAME = "report.html"
 
@@ -37,6 +46,9 @@ REDUCED = 4
 
 COLUMN_OF_CONDITION = (2, 4, 1, 3, 0)
 """Column of each of `schema.CONDITIONS`: canal, right and left foramen, right and left recess."""
+
+UNSURE = 0.5
+"""Confidence below which a point is named."""
 
 MODERATE, SEVERE = SEVERITIES.index("moderate"), SEVERITIES.index("severe")
 
@@ -152,6 +164,7 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
         "severity": round(float((expected[study.graded] @ np.arange(len(SEVERITIES))).sum()), 3),
         "confidence": report.get("confidence"),
         "levels": [landmarks.get(level, {}).get("confidence") for level in LEVELS],
+        "unsure": _unsure(landmarks),
         "series": [
             [_plain_id(item.get("series_id")), item.get("role"), item.get("slices")] for item in report["series"]
         ],
@@ -161,6 +174,18 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
         "picture": picture,
         "file": f"pictures/{quote(picture_path(Path(), study.study_id).name)}" if picture == "beside" else None,
     }
+
+
+def _unsure(landmarks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The points whose confidence is below `UNSURE`, each with it."""
+    points: list[tuple[str, float]] = []
+    for level, name in zip(LEVELS, LEVEL_NAMES, strict=True):
+        of_level = landmarks.get(level, {})
+        points += [(name, value)] if (value := of_level.get("confidence")) is not None else []
+        for kind in ("foramen", "recess"):
+            of_sides = of_level.get(f"{kind}_confidence") or ()
+            points += [(f"{side} {kind} of {name}", value) for side, value in zip(SIDES, of_sides, strict=False)]
+    return [f"{name} {value:.2f}" for name, value in points if value < UNSURE]
 
 
 def _plain_id(series_id: object) -> str:

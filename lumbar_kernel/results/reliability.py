@@ -1,4 +1,4 @@
-"""Reliability of probabilities: how often a grade occurs where it is predicted with a given probability."""
+"""Reliability of probabilities: how often a grade occurs where it is expected with a given frequency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.schema import SEVERITIES
+from lumbar_kernel.schema import SEVERITIES, frequencies
 
 BINS = (0.0, 0.05, 0.15, 0.35, 0.65, 1.0)
 """Bin edges; most probabilities are small, so the bins are finer there."""
@@ -36,10 +36,16 @@ class ReliabilityBin:
 
 
 def reliability(labels: NDArray[np.integer], probabilities: FloatArray) -> list[ReliabilityBin]:
-    """The bins of every grade that hold any row: labels (n,) 0..2, probabilities (n, 3)."""
-    table = []
+    """The bins of every grade that hold any row.
+
+    Args:
+        labels: (n,) 0..2.
+        probabilities: (n, 3) made for the metric, whose weights are taken out: those that score best would else look as
+            if they overrated Moderate and Severe.
+    """
+    table, expected = [], frequencies(probabilities)
     for index, severity in enumerate(SEVERITIES):
-        predicted, observed = probabilities[:, index], labels == index
+        predicted, observed = expected[:, index], labels == index
         for low, high in itertools.pairwise(BINS):
             inside = (predicted >= low) & ((predicted < high) | (high == BINS[-1]))
             if n := int(inside.sum()):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView
+from lumbar_kernel.localisation.coverage import doubt_of_count
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.resampling import sagittal_showing
 from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport, UnusedSeries
@@ -20,7 +21,7 @@ from lumbar_kernel.schema import (
     SERIES_DESCRIPTIONS,
     SIDES,
 )
-from lumbar_kernel.study import Study
+from lumbar_kernel.study import Slice, Study
 
 
 def study_report(
@@ -29,13 +30,26 @@ def study_report(
     failures: tuple[Failure, ...],
     *,
     landmarks: Landmarks | None = None,
+    moves: Mapping[str, FloatArray] | None = None,
 ) -> StudyReport:
-    """The series used, what is missing, and where the levels were found."""
+    """The series used, what is missing, and where the levels were found.
+
+    Args:
+        study: as it was graded.
+        views: the axial slice of each level.
+        failures: of its stages.
+        landmarks: of the study, None where none were found.
+        moves: role → mm LPS by which its series were moved before; points on them are given where the files have them.
+    """
     missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
     if landmarks is not None and study.slices(AXIAL_T2):
         missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
+        found = [(name, view) for name, view in zip(LEVEL_NAMES, views, strict=True) if view is not None]
+        missing += [f"nothing on the axial slice at {name}" for name, view in found if _is_blank(view.item)]
     if landmarks is not None:
         missing += _not_shown(study, landmarks)
+        unsure = doubt_of_count((*study.slices(SAGITTAL_T1), *study.slices(SAGITTAL_T2)), landmarks.disc_margin)
+        missing += [unsure] if unsure else []
     known = {item.series_id: item for item in study.decisions}
     series = [
         SeriesReport(item.series_id, item.role, len(item.slices), decision.description, decision.reason)
@@ -51,43 +65,52 @@ def study_report(
         missing=(*missing, *study.problems),
         failures=failures,
         confidence=None if landmarks is None else float(landmarks.confidence.mean()),
-        landmarks=None if landmarks is None else _as_table(landmarks, views, study),
+        landmarks=None if landmarks is None else _as_table(landmarks, views, study, moves or {}),
     )
 
 
 def _not_shown(study: Study, landmarks: Landmarks) -> list[str]:
     """A sentence on each foramen and canal that no slice of the sagittal series shows, where there is one."""
     t1, t2 = study.slices(SAGITTAL_T1), study.slices(SAGITTAL_T2)
-    foramina = [
-        f"no sagittal T1 slice at the {side} foramen of {name}"
+    places = [
+        (t1, f"sagittal T1 slice at the {side} foramen of {name}", point)
         for points, name in zip(landmarks.foramina, LEVEL_NAMES, strict=True)
         for point, side in zip(points, SIDES, strict=True)
-        if t1 and sagittal_showing(t1, point) is None
     ]
-    canals = [
-        f"no sagittal T2 slice at the canal of {name}"
+    places += [
+        (t2, f"sagittal T2 slice at the canal of {name}", point)
         for point, name in zip(landmarks.canal, LEVEL_NAMES, strict=True)
-        if t2 and sagittal_showing(t2, point) is None
     ]
-    return foramina + canals
+    missing = []
+    for slices, what, point in places:
+        if slices and (item := sagittal_showing(slices, point)) is None:
+            missing.append(f"no {what}")
+        elif slices and item is not None and _is_blank(item):
+            missing.append(f"nothing on the {what}")
+    return missing
 
 
-def _as_table(landmarks: Landmarks, views: Sequence[AxialView | None], study: Study) -> dict[str, object]:
-    """Landmarks by level for the report, mm LPS to a hundredth."""
+def _is_blank(item: Slice) -> bool:
+    return bool(item.pixels.min() == item.pixels.max())
 
-    def rounded(values: FloatArray) -> object:
-        return np.round(values, 2).tolist()
+
+def _as_table(
+    landmarks: Landmarks, views: Sequence[AxialView | None], study: Study, moves: Mapping[str, FloatArray]
+) -> dict[str, object]:
+    """Landmarks by level for the report, mm LPS to a hundredth, each in the coordinates of the files that show it."""
+    sagittal = SAGITTAL_T1 if study.slices(SAGITTAL_T1) else SAGITTAL_T2
+
+    def by_side(points: FloatArray, role: str) -> dict[str, object]:
+        return dict(zip(SIDES, np.round(points - moves.get(role, 0.0), 2).tolist(), strict=True))
 
     series_of = {id(item): series.series_id for series in study.series for item in series.slices}
     table: dict[str, object] = {}
     for index, level in enumerate(LEVELS):
         view = views[index]
         table[level] = {
-            "canal": rounded(landmarks.canal[index]),
-            "foramina": dict(zip(SIDES, (rounded(point) for point in landmarks.foramina[index]), strict=True)),
-            "recesses": None
-            if view is None
-            else dict(zip(SIDES, (rounded(point) for point in view.recesses), strict=True)),
+            "canal": np.round(landmarks.canal[index], 2).tolist(),
+            "foramina": by_side(landmarks.foramina[index], sagittal),
+            "recesses": None if view is None else by_side(view.recesses, AXIAL_T2),
             "axial_series_id": None if view is None else series_of.get(id(view.item)),
             "axial_instance_number": None if view is None else view.item.instance_number,
             "confidence": round(float(landmarks.confidence[index]), 3),

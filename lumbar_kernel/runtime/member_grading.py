@@ -89,7 +89,7 @@ class MemberGrading:
         crops += [blank_crops(view)] * (size - len(block))
 
         def predict() -> FloatArray:
-            return grade(crops, nets, view=view, groups=view.groups)[places]
+            return grade(crops, nets, view=view)[places]
 
         def check(probabilities: FloatArray) -> None:
             for place, of_study in zip(places, probabilities, strict=True):

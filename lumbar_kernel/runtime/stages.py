@@ -193,7 +193,7 @@ def prepare(
     alignment = None
     if study.series:
         alignment = runner.run("align", [study_id], lambda: align_series(study), check=_require_finite_places)
-    aligned = alignment.study if alignment is not None else study
+    aligned, moves = (alignment.study, alignment.moves) if alignment is not None else (study, {})
     if study.series:
         landmarks = runner.run(
             "localise",
@@ -207,7 +207,7 @@ def prepare(
         state.confidence = row_weights(landmarks)
         aligned = _with_axials(aligned, landmarks, runner)
         views = _crop(aligned, landmarks, state, runner, models)
-    report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks)
+    report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks, moves=moves)
     if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
         _draw(aligned, landmarks, views, state, runner, pictures, missing=report.missing)
         report = replace(report, failures=recorder.failures(study_id))

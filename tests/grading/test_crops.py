@@ -67,6 +67,21 @@ def test_foramina_beyond_the_slices_and_canals_outside_the_frame_are_not_present
     assert not crops["sagittal_t2"].images.any()
 
 
+def test_what_a_blank_slice_would_show_is_not_present(phantom, landmarks, views):
+    def blank(item):
+        return replace(item, pixels=np.zeros_like(item.pixels))
+
+    series = tuple(
+        replace(each, slices=tuple(map(blank, each.slices))) if each.role == SAGITTAL_T1 else each
+        for each in phantom.study.series
+    )
+    dark = (*views[:2], replace(views[2], item=blank(views[2].item)), *views[3:])
+    found = cut_crops(replace(phantom.study, series=series), landmarks, dark)
+    assert not found["sagittal_t1"].present.any()
+    assert found["sagittal_t2"].present.all()
+    assert found["axial_t2"].present.tolist() == [level != 2 for level in range(5) for _ in SIDES]
+
+
 def test_a_stack_keeps_to_its_series_where_another_lies_between(phantom, landmarks, views):
     (own,) = phantom.study.series_of(SAGITTAL_T2)
     step = own.slices[1].plane.origin - own.slices[0].plane.origin

@@ -10,7 +10,7 @@ from lumbar_kernel.grading.crops import Crops
 from lumbar_kernel.grading.grader import grade, grade_crops
 from lumbar_kernel.models import inference
 from lumbar_kernel.models.grade_net import GradeNet
-from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, group_of
+from lumbar_kernel.schema import CANAL, ROWS, SUBARTICULAR, group_of
 from lumbar_kernel.views import VIEWS, level_and_side
 
 
@@ -28,7 +28,7 @@ def make_net(view, in_chans):
 @pytest.mark.parametrize(("name", "in_chans"), [("sagittal_t1", 1), ("sagittal_t2", 3), ("axial_t2", 3)])
 def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
     view = VIEWS[name]
-    graded = grade([make_crops(view)] * 2, [make_net(view, in_chans)], view=view, groups=view.groups)
+    graded = grade([make_crops(view)] * 2, [make_net(view, in_chans)], view=view)
     assert graded.shape == (2, 25, 3)
     for index, row in enumerate(ROWS):
         is_graded = ~np.isnan(graded[:, index])
@@ -42,7 +42,7 @@ def test_studies_are_graded_alike_alone_and_together(monkeypatch):
     monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 7 * 64 * 96)  # batches end within a study
     view = VIEWS["axial_t2"]
     several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
-    options = {"view": view, "groups": view.groups}
+    options = {"view": view}
     together = grade(several, [net], **options)
     for index, crops in enumerate(several):
         assert np.allclose(grade([crops], [net], **options)[0], together[index], atol=1e-5, equal_nan=True)
@@ -50,7 +50,7 @@ def test_studies_are_graded_alike_alone_and_together(monkeypatch):
 
 def test_absent_crops_stay_without_grade():
     view = VIEWS["sagittal_t1"]
-    graded = grade([make_crops(view, present=False)], [make_net(view, 1)], view=view, groups=view.groups)
+    graded = grade([make_crops(view, present=False)], [make_net(view, 1)], view=view)
     assert np.isnan(graded).all()
 
 
@@ -73,7 +73,7 @@ def test_left_and_right_go_to_their_own_rows():
     crops = make_crops(view)
     noise = np.random.default_rng(0).random(crops.images[::2].shape)
     crops.images[0::2], crops.images[1::2] = 1 + 250 * noise**0.3, 1 + 250 * noise**3  # left mostly bright
-    graded = grade([crops], [Knows()], view=view, groups=view.groups)[0]
+    graded = grade([crops], [Knows()], view=view)[0]
     rows = dict(zip(ROWS, graded, strict=True))
     for level in ("l1_l2", "l5_s1"):
         left, right = (rows[f"{side}_{SUBARTICULAR}_{level}"] for side in ("left", "right"))
@@ -86,7 +86,7 @@ def test_a_missing_slice_has_no_part_in_a_pooled_grade():
     view = VIEWS["sagittal_t1"]
     crops, net = make_crops(view), make_net(view, 1)
     crops.shown[:, 0] = False
-    options = {"view": view, "groups": (FORAMINAL,)}
+    options = {"view": view}
     before = grade([crops], [net], **options)
     crops.images[:, 0] = 255 - crops.images[:, 0]
     assert np.array_equal(grade([crops], [net], **options), before, equal_nan=True)
@@ -97,9 +97,9 @@ def test_a_missing_slice_has_no_part_in_a_pooled_grade():
 def test_a_net_of_three_slices_takes_the_middle_ones_of_a_longer_stack():
     view = VIEWS["sagittal_t1_fine"]
     crops, net = make_crops(view), make_net(view, 3)
-    before = grade([crops], [net], view=view, groups=(FORAMINAL,))
+    before = grade([crops], [net], view=view)
     crops.images[:, [0, -1]] = 7
-    assert np.array_equal(grade([crops], [net], view=view, groups=(FORAMINAL,)), before, equal_nan=True)
+    assert np.array_equal(grade([crops], [net], view=view), before, equal_nan=True)
 
 
 class SmallMemory(Knows):
@@ -118,13 +118,13 @@ def test_a_view_is_graded_in_batches_of_limited_size(monkeypatch):
     view, net = VIEWS["axial_t2"], SmallMemory()
     monkeypatch.setattr(inference, "MIN_PICTURES", 1)
     monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * math.prod(view.geometry.shape))
-    grade([make_crops(view)], [net], view=view, groups=view.groups)
+    grade([make_crops(view)], [net], view=view)
     assert net.sizes == (3, 3, 4)
 
 
 def test_too_little_memory_halves_the_batch_and_changes_nothing():
     view, net = VIEWS["axial_t2"], SmallMemory()
-    options = {"view": view, "groups": view.groups}
+    options = {"view": view}
     small = grade([make_crops(view)], [net], **options)
     assert max(net.sizes) == 10
     assert np.allclose(small, grade([make_crops(view)], [Knows()], **options), equal_nan=True)

@@ -62,5 +62,6 @@ def test_no_model_falls_with_its_evidence(model):
 
 
 def test_recesses_seen_are_trusted_more_than_those_placed_by_geometry():
-    seen = confidence.recess_confidence(np.array([0.0, 0.9]))
-    assert seen[0] < 0.7 < 0.95 < seen[1]
+    unseen, weak, clear = confidence.recess_confidence(np.array([0.0, 0.15, 0.9]))
+    assert unseen < 0.5 < weak
+    assert clear > 0.95

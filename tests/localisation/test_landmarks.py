@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,18 @@ def test_perfect_maps_give_the_true_landmarks_from_either_series_or_both(phantom
     assert np.linalg.norm(found.foramina - phantom.truth.foramina, axis=2).max() < 6
     assert found.evidence.min() > 0.5
     assert found.confidence.min() > 0.5
+
+
+def test_what_t2_shows_of_a_foramen_is_no_evidence_of_what_t1_shows(phantom):
+    t2 = perfect_maps(phantom.study.slices(SAGITTAL_T2), phantom.truth)
+    blank = [
+        replace(item, maps=np.zeros_like(item.maps))
+        for item in perfect_maps(phantom.study.slices(SAGITTAL_T1), phantom.truth)
+    ]
+    found, alone = decode(blank, t2), decode([], t2)
+    assert np.allclose(found.foramina, alone.foramina)
+    assert not found.foramen_evidence.any()
+    assert alone.foramen_evidence.min() > 0.3
 
 
 def test_left_foramina_lie_left(phantom):

@@ -52,6 +52,16 @@ def test_sagittal_t1_is_put_back_alone(phantom):
     assert np.array_equal(origins(alignment.study, SAGITTAL_T2), origins(phantom.study, SAGITTAL_T2))
 
 
+@pytest.mark.parametrize("millimetres", [(0, 0, -33), (0, 0, 25)])
+def test_axial_slices_and_t1_follow_a_t2_that_was_moved_alone(phantom, millimetres):
+    alignment = align_series(moved(phantom.study, SAGITTAL_T2, *millimetres))
+    for role in (AXIAL_T2, SAGITTAL_T1):
+        off = origins(alignment.study, role) - origins(phantom.study, role) - millimetres
+        assert np.abs(off).max() <= 6
+        assert np.allclose(alignment.moves[role], millimetres, atol=6)
+    assert SAGITTAL_T2 not in alignment.moves
+
+
 def test_slices_of_another_patient_are_doubted_or_left_alone(phantom):
     rng = np.random.default_rng(0)
     noise = tuple(

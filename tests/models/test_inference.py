@@ -44,39 +44,21 @@ def test_one_picture_that_does_not_fit_raises():
         run_batch(Tight(0), torch.zeros(4, 1, 2, 2), torch.zeros(4))
 
 
-class Loud(nn.Module):
-    """A convolution whose result is too large for half precision."""
+class Watched(nn.Module):
+    """A convolution that notes whether it may use TF32."""
 
-    def __init__(self, gain):
+    def __init__(self):
         super().__init__()
-        self.convolution, self.gain, self.halves = nn.Conv2d(1, 1, 1), gain, []
-        nn.init.constant_(self.convolution.weight, gain)
+        self.convolution, self.tf32 = nn.Conv2d(1, 1, 1), []
 
     def forward(self, pictures):
-        predicted = self.convolution(pictures)
-        self.halves.append(predicted.dtype == torch.float16)
-        return predicted
+        self.tf32.append(torch.backends.cudnn.allow_tf32)
+        return self.convolution(pictures)
 
 
-@pytest.mark.parametrize(("gain", "halves"), [(1.0, [True]), (1e5, [True, False])])
-def test_half_precision_that_overflows_is_computed_again_in_full(gain, halves):
-    # values of fp16 precision, so that only the convolution rounds
-    net, pictures = Loud(gain).eval(), torch.linspace(1, 2, 48).half().float().reshape(3, 1, 4, 4)
-    nn.init.constant_(net.convolution.bias, 0.5)
-    predicted = run_batch(net, pictures, mixed=True)
-    assert net.halves == halves
-    assert predicted.dtype == torch.float32
-    assert torch.allclose(predicted, run_batch(net, pictures, mixed=False), rtol=1e-3)
-
-
-def test_networks_compute_in_full_precision_unless_asked():
-    class Watched(Loud):
-        def forward(self, pictures):
-            tf32.append(torch.backends.cudnn.allow_tf32)
-            return super().forward(pictures)
-
-    tf32, before = [], torch.backends.cudnn.allow_tf32
-    net = Watched(1.0).eval()
-    run_batch(net, torch.ones(1, 1, 4, 4))
-    assert net.halves == tf32 == [False]
+def test_networks_compute_in_full_precision():
+    net, before = Watched().eval(), torch.backends.cudnn.allow_tf32
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
+        assert run_batch(net, torch.ones(1, 1, 4, 4)).dtype == torch.float32
+    assert net.tf32 == [False]
     assert torch.backends.cudnn.allow_tf32 == before

@@ -222,3 +222,11 @@ def test_public_out_of_fold_predictions_score_what_is_known_of_them(truth, name,
     assert values[group] == pytest.approx(expected, abs=0.01)
     if group == CANAL:
         assert result.any_severe == pytest.approx(0.281, abs=0.01)
+
+
+def test_draws_without_a_condition_do_not_take_the_interval_away():
+    solution, submission = random_case(5, studies=4)
+    labelled = {row: label for row, label in solution.items() if "subarticular" not in row or row.startswith("100_")}
+    assert any("subarticular" in row for row in labelled)
+    interval = bootstrap_interval(labelled, submission, seed=0, draws=300)
+    assert np.isfinite([*interval["subarticular"], *interval["mean"]]).all()

@@ -185,3 +185,12 @@ def test_hostile_text_is_shown_as_text(opened):
     notes = opened.inner_text("#detail .notes")
     assert EVIL in notes
     assert "a file: cannot be decoded" in notes
+
+
+def test_points_that_are_not_sure_are_named():
+    level = {"confidence": 0.9, "foramen_confidence": [0.02, 0.8], "recess_confidence": None}
+    assert page_module._unsure({"l3_l4": level, "l5_s1": {"confidence": 0.31}}) == [
+        "left foramen of L3/L4 0.02",
+        "L5/S1 0.31",
+    ]
+    assert page_module._unsure({}) == []

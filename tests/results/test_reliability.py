@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results.reliability import BINS, draw_reliability, reliability
-from lumbar_kernel.schema import SEVERITIES
+from lumbar_kernel.schema import SEVERITIES, SEVERITY_WEIGHTS
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Labels drawn from their own probabilities."""
+    """Labels drawn from frequencies, and the probabilities that score best for these."""
     rng = np.random.default_rng(1)
-    probabilities = rng.dirichlet((4.0, 1.0, 0.6), 4000)
-    return np.array([rng.choice(3, p=row) for row in probabilities]), probabilities
+    often = rng.dirichlet((4.0, 1.0, 0.6), 4000)
+    weighted = often * SEVERITY_WEIGHTS
+    return np.array([rng.choice(3, p=row) for row in often]), weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def test_every_row_is_counted_once_per_grade(drawn):
@@ -23,7 +24,7 @@ def test_every_row_is_counted_once_per_grade(drawn):
     assert {(item.low, item.high) for item in table} <= set(itertools.pairwise(BINS))
 
 
-def test_true_probabilities_lie_on_the_diagonal_and_sharpened_ones_do_not(drawn):
+def test_the_best_probabilities_lie_on_the_diagonal_and_sharpened_ones_do_not(drawn):
     labels, probabilities = drawn
     sharp = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
 

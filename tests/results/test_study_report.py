@@ -39,6 +39,33 @@ def test_what_no_sagittal_slice_shows_is_listed(phantom, landmarks, views):
     assert missing == tuple(f"no sagittal T2 slice at the canal of {name}" for name in LEVEL_NAMES)
 
 
+def test_blank_slices_are_listed(phantom, landmarks, views):
+    item = views[2].item
+    blank = replace(item, pixels=np.zeros_like(item.pixels))
+    seen = (*views[:2], replace(views[2], item=blank), *views[3:])
+    assert study_report(phantom.study, seen, (), landmarks=landmarks).missing == (
+        "nothing on the axial slice at L3/L4",
+    )
+    series = tuple(
+        replace(each, slices=tuple(replace(item, pixels=np.zeros_like(item.pixels)) for item in each.slices))
+        if each.role == SAGITTAL_T1
+        else each
+        for each in phantom.study.series
+    )
+    missing = study_report(replace(phantom.study, series=series), views, (), landmarks=landmarks).missing
+    assert len(missing) == 10
+    assert missing[0] == "nothing on the sagittal T1 slice at the left foramen of L1/L2"
+
+
+def test_points_are_given_where_the_files_of_their_series_have_them(phantom, landmarks, views):
+    moves = {AXIAL_T2: np.array([0.0, 0.0, 33.0]), SAGITTAL_T1: np.array([5.0, 0.0, 0.0])}
+    table = study_report(phantom.study, views, (), landmarks=landmarks, moves=moves).landmarks
+    for k, level in enumerate(LEVELS):
+        assert np.allclose(table[level]["canal"], landmarks.canal[k], atol=0.01)
+        assert np.allclose(table[level]["recesses"]["left"], views[k].recesses[0] - moves[AXIAL_T2], atol=0.01)
+        assert np.allclose(table[level]["foramina"]["right"], landmarks.foramina[k, 1] - moves[SAGITTAL_T1], atol=0.01)
+
+
 def test_decisions_are_reported_with_their_reasons(phantom):
     used = phantom.study.series[0]
     decisions = (

@@ -71,7 +71,7 @@ const FILTERS = {
   all: () => true,
   severe: (number) => studies[number].severe > 0,
   noted: (number) => KEYS.notes(number) > 0,
-  unsure: (number) => (studies[number].confidence ?? 0) < 0.5,
+  unsure: (number) => studies[number].confidence === null || studies[number].unsure.length > 0,
   incomplete: (number) => KEYS.rows(number) < names.rows.length,
 };
 let order = studies.map((_, number) => number);
@@ -208,7 +208,8 @@ function seriesSection(study) {
   return [make("h3", {}, "Series used"),
     lines.length ? make("table", { className: "series" }, make("tbody", {}, ...lines)) : make("p", {}, "none"),
     make("p", { className: "fine" }, `Members: ${study.members.join(", ") || "none"}`),
-    make("p", { className: "fine" }, levels.length ? `Confidence of the levels: ${levels.join(", ")}` : "The levels were not found.")];
+    make("p", { className: "fine" }, levels.length ? `Confidence of the levels: ${levels.join(", ")}` : "The levels were not found."),
+    ...(study.unsure.length ? [make("p", { className: "fine" }, `Confidence below 0.5: ${study.unsure.join(", ")}`)] : [])];
 }
 
 function show(number, { focus = true } = {}) {
