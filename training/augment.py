@@ -49,20 +49,15 @@ def move_points(points: NDArray, matrix: NDArray) -> NDArray:
 
 
 def vary_signal(picture: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Gamma, gain, bias field, blur and noise on a picture with values 0..1, (..., rows, columns)."""
+    """Gamma, gain, bias field, blur and noise on a picture with values 0..1, (rows, columns)."""
     varied = np.clip(picture.astype(np.float32), 0, None)
     if rng.random() < 0.8:
         varied = varied ** np.float32(np.exp(rng.normal(0, 0.25)))
     if rng.random() < 0.7:
-        field = cv2.resize(rng.normal(0, 0.25, (4, 4)).astype(np.float32), picture.shape[:-3:-1])
+        field = cv2.resize(rng.normal(0, 0.25, (4, 4)).astype(np.float32), picture.shape[::-1])
         varied = varied * np.exp(field)
     if rng.random() < 0.3:
-        sigma = rng.uniform(0.4, 1.2)
-        varied = (
-            cv2.GaussianBlur(varied, (0, 0), sigma)
-            if varied.ndim == 2
-            else np.stack([cv2.GaussianBlur(v, (0, 0), sigma) for v in varied])
-        )
+        varied = cv2.GaussianBlur(varied, (0, 0), rng.uniform(0.4, 1.2))
     if rng.random() < 0.5:
         varied = varied + rng.normal(0, rng.uniform(0.005, 0.05), varied.shape).astype(np.float32)
     return varied * np.float32(np.exp(rng.normal(0, 0.1)))

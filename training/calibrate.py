@@ -48,10 +48,10 @@ Fitted = TypeVar("Fitted")
 TemperatureBias = tuple[float, tuple[float, float, float]]
 
 
-def fit(rows: GradedRows) -> TemperatureBias:
+def fit(labels: NDArray, probabilities: NDArray[np.float64]) -> TemperatureBias:
     """Temperature and bias that minimise the weighted log loss of some rows; the bias of the mildest grade stays 0."""
-    logits = torch.from_numpy(np.log(np.maximum(rows.probabilities, 1e-9)))
-    labels = torch.from_numpy(rows.labels.astype(np.int64))
+    logits = torch.from_numpy(np.log(np.maximum(probabilities, 1e-9)))
+    graded = torch.from_numpy(labels.astype(np.int64))
     weight = torch.tensor(SEVERITY_WEIGHTS, dtype=logits.dtype)
     log_scale = torch.zeros((), dtype=logits.dtype, requires_grad=True)
     shift = torch.zeros(2, dtype=logits.dtype, requires_grad=True)
@@ -60,7 +60,7 @@ def fit(rows: GradedRows) -> TemperatureBias:
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         moved = logits * torch.exp(log_scale) + torch.cat([shift.new_zeros(1), shift])
-        loss = torch.nn.functional.cross_entropy(moved, labels, weight=weight)
+        loss = torch.nn.functional.cross_entropy(moved, graded, weight=weight)
         loss.backward()
         return loss
 
@@ -164,7 +164,7 @@ def calibrated(graded: dict[str, tuple[str, GradedRows]]) -> Calibration:
         before, after = _gain(group, rows)
         kept = before - after > MIN_GAIN
         if kept:
-            chosen = with_temperature_bias(group, fit(rows), chosen)
+            chosen = with_temperature_bias(group, fit(rows.labels, rows.probabilities), chosen)
         print(f"| {name} | {before:.4f} | {after:.4f} | {'yes' if kept else 'no'} |")
     return chosen
 
@@ -179,7 +179,7 @@ def _gain(group: str, rows: GradedRows) -> tuple[float, float]:
 
     unchanged: TemperatureBias = (1.0, (0.0, 0.0, 0.0))
     before = across_folds(rows.fold, lambda _: unchanged, loss)
-    return before, across_folds(rows.fold, lambda others: fit(rows.select(others)), loss)
+    return before, across_folds(rows.fold, lambda others: fit(rows.labels[others], rows.probabilities[others]), loss)
 
 
 def max_severe_factor(data: Path) -> float:
@@ -242,7 +242,7 @@ def main() -> None:
     localised = localised_foramina(settings.data, checkpoints) if (settings.data / "sagittal_t1").is_dir() else ()
     sets = assembled_sets(settings, localised)
     # The confidence in a place comes after calibration, so that it must not be part of what calibration sees.
-    packs = {name: replace(members, confidence={}) for name, members in predict_sets(settings, sets).items()}
+    packs = {name: replace(members, weight={}) for name, members in predict_sets(settings, sets).items()}
     entry = json.loads(path.read_text())
     weights, gains = fitted_weights(manifest, packs)
     for member, by_group in weights.items():

@@ -33,7 +33,6 @@ from lumbar_kernel.results.metric import (
 )
 from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITY_WEIGHTS, group_of, prior
 from training.calibrate import FACTORS, MIN_GAIN, TemperatureBias, across_folds, factor_gain, fit, with_temperature_bias
-from training.evaluation_metrics import GradedRows
 from training.whole_studies import StudyPredictions, weights_key
 
 logger = logging.getLogger(__name__)
@@ -154,8 +153,7 @@ def _shifted(group: str, probabilities: NDArray[np.float64], shift: TemperatureB
 
 
 def _fit_shift(rows: ConditionRows, weights: NDArray[np.float64]) -> TemperatureBias:
-    names = rows.row.astype(str)
-    return fit(GradedRows(names, rows.study.astype(str), rows.fold, rows.labels, rows.combined(weights)))
+    return fit(rows.labels, rows.combined(weights))
 
 
 def fit_condition(
@@ -188,14 +186,14 @@ def fit_condition(
     if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=3)) == 0:
         return as_given, f"| {group} | {len(rows.labels)} | one fold or no row of some grade: nothing is fitted | | |"
     before, with_weights = held_out(as_given), held_out(weighted)
-    start = weighted if before - with_weights > MIN_GAIN else as_given
+    start, started = (weighted, with_weights) if before - with_weights > MIN_GAIN else (as_given, before)
 
     def calibrated(part: ConditionRows) -> Fitted:
         weights = start(part).weights
         return Fitted(weights, _fit_shift(part, weights))
 
     after = held_out(calibrated)
-    best = calibrated if held_out(start) - after > MIN_GAIN else start
+    best = calibrated if started - after > MIN_GAIN else start
     return best, f"| {group} | {len(rows.labels)} | {before:.4f} | {with_weights:.4f} | {after:.4f} |"
 
 
@@ -217,7 +215,7 @@ def submission_of(
     """Row id → grades, with the study-maximum rule, blended with the prior where the place is unsure."""
     rows = {}
     for item, own in zip(found, grades, strict=True):
-        final = blend_with_prior(scale_max_severe(own, factor), item.confidence)
+        final = blend_with_prior(scale_max_severe(own, factor), item.weight)
         rows |= {f"{item.study_id}_{name}": final[index] for index, name in enumerate(ROWS)}
     return rows
 

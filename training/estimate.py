@@ -33,7 +33,7 @@ PASSES = 3
 """Steps of which the quickest counts: the first ones choose algorithms and fetch memory."""
 
 
-def training_seconds(network: Network, *, studies: int, phantoms: int, packs: bool, steps: int | None) -> float:
+def training_seconds(network: Network, *, studies: int, phantoms: int, packs: bool) -> float:
     """Expected time of one run of a network on this machine.
 
     Args:
@@ -41,12 +41,11 @@ def training_seconds(network: Network, *, studies: int, phantoms: int, packs: bo
         studies: whole studies with labels.
         phantoms: phantom studies.
         packs: whether the packs take part.
-        steps: steps of the run, None for the network's own length.
     """
     name = network.name if isinstance(network, Localiser) else network.task
     whole = studies + phantoms
     examples = whole * _examples_of_study(network) + (PACK_EXAMPLES.get(name, 0) if packs else 0)
-    count = steps or network.steps or max(1, math.ceil(network.epochs * LEFT_OUT * examples / network.batch))
+    count = network.steps or max(1, math.ceil(network.epochs * LEFT_OUT * examples / network.batch))
     return count * network.batch * _seconds_per_example(network)
 
 

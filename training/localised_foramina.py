@@ -39,12 +39,12 @@ class LocalisedForamina:
     Attributes:
         located: distances to the marks.
         crops: at the localised points, scaled by the steps between them.
-        confidence: row id → confidence in the place, 0..1; the rest of the weight goes to the prior.
+        weight: row id → share of the members, 0..1; the rest is the prior's.
     """
 
     located: LocatedPoints
     crops: GradeExamples
-    confidence: Mapping[str, float]
+    weight: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,18 +128,18 @@ def _scaled(item: Slice, factor: float) -> Slice:
 
 
 def _collected(found: Iterable[_Found]) -> LocalisedForamina:
-    distance, right, confidence, groups = [], [], {}, []
+    distance, right, weight, groups = [], [], {}, []
     crops = []
     for item in found:
         level = LEVEL_INDEX[item.mark["level"]]
-        offsets, certainty = np.full(5, np.inf), 0.0
+        offsets, own_weight = np.full(5, np.inf), 0.0
         if item.levels is not None:
             offsets = np.linalg.norm(item.levels.points - item.mark[["y_rel", "x_rel"]].to_numpy(dtype=float), axis=1)
-            certainty = float(np.clip(item.levels.confidence[level] / SURE, 0, 1))
+            own_weight = float(np.clip(item.levels.evidence[level] / SURE, 0, 1))
         distance.append(float(offsets[level]))
         right.append(item.levels is not None and int(offsets.argmin()) == level)
-        confidence[str(item.mark["row_id"])] = certainty
+        weight[str(item.mark["row_id"])] = own_weight
         groups.append(item.mark["study_id"])
         crops.append(item.crop)
     located = LocatedPoints(np.array(groups), np.array(distance), np.array(right))
-    return LocalisedForamina(located, without_held_out(foraminal_examples(crops)), confidence)
+    return LocalisedForamina(located, without_held_out(foraminal_examples(crops)), weight)

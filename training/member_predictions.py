@@ -40,14 +40,14 @@ class MemberPredictions:
         group: the condition.
         examples: the crops.
         predictions: member → (n, heads, 3) probabilities, NaN where none of its checkpoints may be used.
-        confidence: row id → confidence in the place, 0..1; empty where the place was given.
+        weight: row id → share of the members, 0..1, the rest is the prior's; empty where the place was given.
     """
 
     view: str
     group: str
     examples: GradeExamples
     predictions: Mapping[str, NDArray[np.float64]]
-    confidence: Mapping[str, float] = field(default_factory=dict)
+    weight: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def head(self) -> int:
@@ -79,13 +79,13 @@ class CropSet:
         view: key of `views.VIEWS`.
         metrics: metric name → condition.
         examples: the crops.
-        confidence: row id → confidence in the place, 0..1; empty where the place was given.
+        weight: row id → share of the members, 0..1, the rest is the prior's; empty where the place was given.
     """
 
     view: str
     metrics: Mapping[str, str]
     examples: GradeExamples
-    confidence: Mapping[str, float]
+    weight: Mapping[str, float]
 
     def of_folds(self, folds: Sequence[int]) -> CropSet:
         """The crops of some folds."""
@@ -102,7 +102,7 @@ def foraminal_sets(data: Path) -> Iterator[CropSet]:
 
 def localised_set(name: str, found: LocalisedForamina) -> CropSet:
     """The same foramina where the kernel finds them, as a metric of some name."""
-    return CropSet("sagittal_t1", {name: FORAMINAL}, found.crops, found.confidence)
+    return CropSet("sagittal_t1", {name: FORAMINAL}, found.crops, found.weight)
 
 
 def axial_set(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = False) -> CropSet:
@@ -118,7 +118,7 @@ def predict_sets(settings: EvaluationSettings, sets: Iterable[CropSet]) -> dict[
     for item in sets:
         grades = member_grades(settings.manifest, item.view, item.examples, out_of_fold=settings.out_of_fold)
         for name, group in item.metrics.items():
-            found[name] = MemberPredictions(item.view, group, item.examples, grades, item.confidence)
+            found[name] = MemberPredictions(item.view, group, item.examples, grades, item.weight)
     return found
 
 
@@ -134,10 +134,10 @@ def ensemble_rows(manifest: Manifest, members: MemberPredictions) -> GradedRows:
     """
     rows = members.combined(ensemble_weights(manifest, members.view, members.group))
     graded = rows.replace(manifest.calibration.of_group(rows.probabilities, members.group))
-    if not members.confidence:
+    if not members.weight:
         return graded
-    confidence = np.array([members.confidence[str(row)] for row in graded.row_id])[:, None]
-    return graded.replace(confidence * graded.probabilities + (1 - confidence) * prior_of(graded.row_id))
+    weight = np.array([members.weight[str(row)] for row in graded.row_id])[:, None]
+    return graded.replace(weight * graded.probabilities + (1 - weight) * prior_of(graded.row_id))
 
 
 def grade_sets(manifest: Manifest, sets: Mapping[str, MemberPredictions]) -> dict[str, tuple[str, GradedRows]]:

@@ -175,7 +175,6 @@ def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, 
         studies=studies,
         phantoms=settings.phantoms,
         packs=settings.packs is not None,
-        steps=settings.steps,
     )
     own = [replace(network, batch=settings.batch_of(network)) for network in settings.preset.networks()]
     if gpus:  # in a process of its own, which gives the GPU's memory back
@@ -192,6 +191,25 @@ def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, 
 
 def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
     """The settings of a command line, and whether only the plan is wanted."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    for name in ("packs", "competition", "folds", "checkpoints"):
+        path = getattr(given, name)
+        if path is not None and not path.exists():
+            parser.error(f"--{name}: {path} does not exist")
+    if given.per_gpu < 1:
+        parser.error("--per-gpu must be 1 or more")
+    if missing := [path for path in given.teachers or () if not path.is_file()]:
+        parser.error(f"--teachers: {missing[0]} does not exist")
+    settings = _settings(given)
+    if not all(settings.folds_of(network) for network in settings.preset.localisers):
+        parser.error(f"--train-folds: the localisers of {settings.preset.name} have none of these folds")
+    if not settings.sources:
+        parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
+    return settings, given.plan
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="small")
     parser.add_argument("--packs", type=Path, metavar="DIR", help="single slices and crops, laid out as shared/data")
@@ -221,25 +239,18 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         "--no-compile", action="store_true", help="do not compile networks on a GPU, where torch.compile does not work"
     )
     parser.add_argument("--plan", action="store_true", help="print the steps, their time and size, and stop")
-    given = parser.parse_args(arguments)
-    for name in ("packs", "competition", "folds", "checkpoints"):
-        path = getattr(given, name)
-        if path is not None and not path.exists():
-            parser.error(f"--{name}: {path} does not exist")
-    if given.per_gpu < 1:
-        parser.error("--per-gpu must be 1 or more")
-    if missing := [path for path in given.teachers or () if not path.is_file()]:
-        parser.error(f"--teachers: {missing[0]} does not exist")
-    teachers = sorted((given.packs / "oof").glob("*.csv")) if given.packs and given.teachers is None else given.teachers
-    shared = given.packs / "rsna_tables" / "folds.csv" if given.packs and given.competition else None
-    if shared and given.folds is None and shared.is_file():
-        given.folds = shared  # a study of both must be in one fold, or it is graded by networks that have seen it
-    preset = PRESETS[given.preset]
-    settings = Settings(
+    return parser
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    """The settings of checked arguments."""
+    preset, packs = PRESETS[given.preset], given.packs
+    teachers = sorted((packs / "oof").glob("*.csv")) if packs and given.teachers is None else given.teachers
+    return Settings(
         preset=preset,
-        packs=given.packs,
+        packs=packs,
         competition=given.competition,
-        folds=given.folds,
+        folds=given.folds or _shared_folds(given),
         cache=given.cache,
         runs=given.runs,
         weights=given.weights or given.runs / "weights",
@@ -252,11 +263,17 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         per_gpu=given.per_gpu,
         compiled=not given.no_compile,
     )
-    if not all(settings.folds_of(network) for network in preset.localisers):
-        parser.error(f"--train-folds: the localisers of {preset.name} have none of these folds")
-    if not (settings.packs or settings.competition or settings.phantoms):
-        parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
-    return settings, given.plan
+
+
+def _shared_folds(given: argparse.Namespace) -> Path | None:
+    """The packs' table of folds, where the competition's studies are there too.
+
+    A study in two folds would be graded by networks that have seen it.
+    """
+    if not (given.packs and given.competition):
+        return None
+    table: Path = given.packs / "rsna_tables" / "folds.csv"
+    return table if table.is_file() else None
 
 
 def main() -> None:

@@ -53,14 +53,14 @@ class Levels:
     Attributes:
         points: (5, 2) row and column, relative to the picture.
         lateral: (5,) mm to the left of the patient's middle.
-        confidence: (5,) of each level, 0..1.
+        evidence: (5,) of each level, 0..1.
         step_mm: mean distance of neighbouring levels that are both visible, in the millimetres of the slice; None
             when there is no such pair.
     """
 
     points: NDArray[np.float64]
     lateral: NDArray[np.float64]
-    confidence: NDArray[np.float64]
+    evidence: NDArray[np.float64]
     step_mm: float | None
 
 
@@ -90,23 +90,23 @@ def levels_of(maps: Sequence[SliceMaps], item: Slice, channels: range) -> Levels
         channels: as in `levels_on`.
     """
     try:
-        points, confidence = decode_levels(gather(maps, channels=channels))
-        step = _visible_step(points, confidence)
+        points, evidence = decode_levels(gather(maps, channels=channels))
+        step = _visible_step(points, evidence)
         if step is not None:
             scale = STEP_MM / step
-            points, confidence = decode_levels(gather([_scaled(own, scale) for own in maps], channels=channels))
+            points, evidence = decode_levels(gather([_scaled(own, scale) for own in maps], channels=channels))
             points = points / scale
-            step = _visible_step(points, confidence)
+            step = _visible_step(points, evidence)
     except LocalisationError:
         return None
     relative = (item.plane.to_pixel(points) + 0.5) / np.array(item.plane.shape)
-    return Levels(relative, points @ LEFT, confidence, step)
+    return Levels(relative, points @ LEFT, evidence, step)
 
 
-def _visible_step(points: NDArray[np.float64], confidence: NDArray[np.float64]) -> float | None:
+def _visible_step(points: NDArray[np.float64], evidence: NDArray[np.float64]) -> float | None:
     """Mean step between neighbours that are both visible rather than bridged."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    seen = (confidence[:-1] > SURE) & (confidence[1:] > SURE)
+    seen = (evidence[:-1] > SURE) & (evidence[1:] > SURE)
     return float(steps[seen].mean()) if seen.any() else None
 
 

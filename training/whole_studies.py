@@ -39,20 +39,20 @@ class StudyPredictions:
     Attributes:
         study_id: of the study.
         fold: of the study.
-        confidence: (25,) in the landmark behind each row; all zero where no levels were found.
+        weight: (25,) share of the members in each row, the rest is the prior's; zero where no levels were found.
         predictions: member → (25, 3), rows as in `schema.ROWS`, NaN where it cannot grade.
     """
 
     study_id: str
     fold: int
-    confidence: NDArray[np.float64]
+    weight: NDArray[np.float64]
     predictions: Mapping[str, NDArray[np.float64]]
 
     def save(self, folder: Path) -> None:
         """Write the predictions into a file of the folder."""
         partial = folder / f"{self.study_id}.partial.npz"
         members = {f"member_{name}": own for name, own in self.predictions.items()}
-        np.savez(partial, fold=self.fold, confidence=self.confidence, **members)
+        np.savez(partial, fold=self.fold, weight=self.weight, **members)
         partial.replace(folder / f"{self.study_id}.npz")
 
     @classmethod
@@ -60,7 +60,7 @@ class StudyPredictions:
         """Read what `save` wrote."""
         with np.load(path) as stored:
             members = {key.removeprefix("member_"): stored[key] for key in stored.files if key.startswith("member_")}
-            return cls(path.stem, int(stored["fold"]), stored["confidence"], members)
+            return cls(path.stem, int(stored["fold"]), stored["weight"], members)
 
 
 def weights_key(manifest: Manifest) -> str:

@@ -18,11 +18,10 @@ def test_points_move_with_the_picture():
 
 def test_signal_changes_keep_numbers_finite():
     rng = np.random.default_rng(0)
-    for shape in ((40, 50), (3, 40, 50)):
-        for _ in range(20):
-            varied = vary_signal(rng.random(shape).astype(np.float32), rng)
-            assert varied.shape == shape
-            assert np.isfinite(varied).all()
+    for _ in range(40):
+        varied = vary_signal(rng.random((40, 50)).astype(np.float32), rng)
+        assert varied.shape == (40, 50)
+        assert np.isfinite(varied).all()
 
 
 def test_hiding_spares_the_points_and_covers_much_of_the_rest():

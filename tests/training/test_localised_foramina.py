@@ -15,12 +15,12 @@ def found(packs_folder, trained):
     return localised_foramina(packs_folder, sagittal_checkpoints(read_manifest(trained), out_of_fold=False))
 
 
-def test_every_mark_gets_a_stack_and_a_confidence(found, packs_folder):
+def test_every_mark_gets_a_stack_and_a_weight(found, packs_folder):
     marked = foramina(packs_folder)
     for kind in found:
         assert sorted(kind.crops.row_id[:, 0]) == sorted(marked.row_id[:, 0])
-        assert set(kind.confidence) == set(marked.row_id[:, 0])
-        assert all(0 <= value <= 1 for value in kind.confidence.values())
+        assert set(kind.weight) == set(marked.row_id[:, 0])
+        assert all(0 <= value <= 1 for value in kind.weight.values())
         assert kind.crops.shown[:, MIDDLE].all()
 
 

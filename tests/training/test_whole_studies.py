@@ -29,7 +29,7 @@ def test_predictions_survive_the_disk(tmp_path):
     again = StudyPredictions.load(tmp_path / "12.npz")
     assert (again.study_id, again.fold, set(again.predictions)) == ("12", 3, {"a", "b"})
     assert np.array_equal(again.predictions["a"], own.predictions["a"], equal_nan=True)
-    assert np.array_equal(again.confidence, own.confidence)
+    assert np.array_equal(again.weight, own.weight)
 
 
 def test_every_member_grades_a_study_with_places_of_its_own(manifest, phantom):
@@ -38,10 +38,10 @@ def test_every_member_grades_a_study_with_places_of_its_own(manifest, phantom):
     assert set(found.predictions) == set(models.members)
     graded = np.nanmax(np.stack(list(found.predictions.values())), axis=0)
     assert np.isfinite(graded).all()
-    assert found.confidence.shape == (len(ROWS),)
+    assert found.weight.shape == (len(ROWS),)
     nothing = predict_study(Study("1", ()), models, fold=0)
     assert not nothing.predictions
-    assert not nothing.confidence.any()
+    assert not nothing.weight.any()
 
 
 def test_finished_studies_are_not_predicted_again(manifest, tmp_path, monkeypatch):
