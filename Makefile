@@ -32,9 +32,8 @@ check: .venv/.stamp ## lint, formatting, types
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-# Two processes of one thread each: test processes of several threads would wait for one another.
 test: .venv/.stamp ## all tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist worksteal
+	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal
 
 wheel: .venv/.stamp ## build the wheel and verify it in a separate environment
 	$(PYTHON) build_wheel.py
