@@ -14,6 +14,7 @@ from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError
 
 SPLITS = ("test", "train")
+JOURNAL = re.compile(r"journal(_\d+)?\.jsonl")
 DEVICE = re.compile(r"auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*")
 MAX_RESERVE = 30.0
 MIN_RESERVE = 3.0
@@ -34,7 +35,7 @@ class Config:
         split: which half of the competition's folder to read, one of `SPLITS`.
         seconds: budget of the whole run, None for no limit, 0 for the prior alone.
         device: "auto" (every GPU that works, else the processor), or "cpu", "cuda", "cuda:N"; several, separated by
-            commas, share the studies, one worker each.
+            commas, share the studies.
         weights: folder with `manifest.json`, None for the weights inside the package.
         workers: reader processes, 0 to read in this process, None to follow the number of processors.
         ahead: studies that may be decoded beyond those in progress, shared out among the workers, at least 1.
@@ -123,9 +124,14 @@ class Config:
         return self.output / (f"journal_{shard}.jsonl" if shard else "journal.jsonl")
 
     @property
+    def journals(self) -> list[Path]:
+        """The journals that are in the output folder, of whatever run."""
+        return [path for path in self.output.glob("journal*.jsonl") if JOURNAL.fullmatch(path.name)]
+
+    @property
     def interrupted(self) -> bool:
         """Whether a run with the same output did not finish: a shard that is complete has no journal."""
-        return any(self.output.glob("journal*.jsonl"))
+        return bool(self.journals)
 
 
 def _path(name: str, value: object, *, optional: bool) -> Path | None:

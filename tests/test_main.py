@@ -1,10 +1,13 @@
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from lumbar_kernel.__main__ import COMMANDS, main
-from lumbar_kernel.results.report import EXIT_USAGE
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_USAGE
 from tests.conftest import ROOT
 
 
@@ -47,3 +50,60 @@ def test_help_is_quick_since_no_command_is_imported_before_it_is_chosen():
 def test_every_module_of_the_commands_is_registered():
     found = {path.stem for path in (ROOT / "lumbar_kernel" / "commands").glob("*.py")} - {"__init__", "options"}
     assert {module.__name__.rpartition(".")[2] for module in COMMANDS} == found
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "lumbar_kernel", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">&-", "2>&-", "| true"])
+def test_the_exit_code_is_that_of_the_run_whatever_becomes_of_its_streams(dataset, tmp_path, streams):
+    run = command("predict", dataset, "--out", tmp_path, "--seconds", "0")
+    script = f'"$@" {streams}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", script, "bash", *run], capture_output=True, text=True)
+    assert done.returncode == EXIT_DEGRADED, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "report.json").is_file()
+
+
+def test_streams_that_are_closed_keep_their_numbers_here_and_in_other_processes():
+    code = """
+import os, subprocess
+from lumbar_kernel.__main__ import open_closed_streams
+open_closed_streams()
+null = os.stat(os.devnull)
+assert [os.path.samestat(os.fstat(number), null) for number in (0, 2)] == [True, True]
+subprocess.run(["sh", "-c", "echo lost >&2 && cat"], check=True)
+print("reached")
+"""
+    shell = ["sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, code]
+    assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == "reached\n"
+
+
+def test_a_request_to_end_leaves_the_grades_so_far_and_no_unpacked_files(dataset, untrained, tmp_path, monkeypatch):
+    data, out, temporary = tmp_path / "data", tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    packed = shutil.make_archive(str(data), "gztar", dataset)
+    with subprocess.Popen(command("predict", packed, "--out", out, "--weights", untrained, "--device", "cpu")) as run:
+        until = time.monotonic() + 60
+        while not (out / "studies.csv").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert [*temporary.iterdir()]
+        for _ in range(2):  # the second one must not disturb what the first has begun
+            run.send_signal(signal.SIGTERM)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert [*temporary.iterdir()] == []
+    assert (out / "submission.csv").is_file()
+
+
+@pytest.mark.parametrize(("ignored", "code"), [("SIG_DFL", 128 + signal.SIGHUP), ("SIG_IGN", 0)])
+def test_a_terminal_that_closes_ends_the_run_unless_that_is_ignored(ignored, code):
+    script = f"""
+import os, signal
+from lumbar_kernel import __main__
+signal.signal(signal.SIGHUP, signal.{ignored})
+__main__.main = lambda: os.kill(os.getpid(), signal.SIGHUP) or 0
+__main__.run()
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == code

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from lumbar_kernel.config import SPLITS
+from lumbar_kernel.config import SPLITS, STUDY_SECONDS
+
+GONE = (errno.EPIPE, errno.EIO)
+"""Of writing to a pipe whose reader has ended, or to a terminal that was closed."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """The parser of the command line as a command adds itself to it."""
@@ -47,11 +52,30 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def add_split(parser: argparse.ArgumentParser) -> None:
     """Add which half of the competition's folder is read."""
-    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="half of the competition's folder to read")
+    parser.add_argument(
+        "--split", choices=SPLITS, default=SPLITS[0], help="half of the competition's folder to read (default: test)"
+    )
+
+
+def add_study_seconds(parser: argparse.ArgumentParser) -> None:
+    """Add the time limit of each stage of a study."""
+    limit = f"longest time of a study in one stage, which is then given up (default: {STUDY_SECONDS:g})"
+    parser.add_argument("--study-seconds", type=float, default=STUDY_SECONDS, metavar="S", help=limit)
 
 
 def say(text: str, *, to_error: bool = False) -> None:
     """Write a line to the terminal, whatever characters it can show: file names may hold undecodable bytes."""
     stream = sys.stderr if to_error else sys.stdout
     encoding = stream.encoding or "utf-8"
-    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+    with readers_may_leave():
+        stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Let it pass that nobody reads a standard stream any more, as in `predict … | head -1`: the work is done."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise

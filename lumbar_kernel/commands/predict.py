@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lumbar_kernel.commands.options import Commands, add_command, add_data, say
+from lumbar_kernel.commands.options import Commands, add_command, add_data, add_study_seconds, say
 from lumbar_kernel.runtime.budget import process_started
 
 DESCRIPTION = """\
@@ -20,7 +20,9 @@ exit code: 0 every row of every study graded, 3 the submission is valid but some
 (report.json says what), 1 no valid submission or a strict run that stopped, 2 wrong usage"""
 
 
-WORKERS = "processes that read DICOM, at least one for each that grades; 0 does everything in one process"
+WORKERS = """\
+processes that read DICOM, at least one for each that grades (default: the cores but one, at most 8); 0 does everything
+in one process"""
 
 
 def add_to(commands: Commands) -> None:
@@ -28,14 +30,13 @@ def add_to(commands: Commands) -> None:
     parser = add_command(commands, "predict", run, brief="grade studies", description=DESCRIPTION)
     add_data(parser)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
-    parser.add_argument(
-        "--seconds", type=float, help="time budget of the whole run, including the start of the process"
-    )
-    parser.add_argument("--study-seconds", type=float, help="give up a study that hangs in a stage for so long")
+    budget = "time budget of the whole run, including the start of the process (default: no limit)"
+    parser.add_argument("--seconds", type=float, metavar="S", help=budget)
+    add_study_seconds(parser)
     device = "auto, or cpu, cuda, cuda:N; several, separated by commas, share the studies (default: auto)"
     parser.add_argument("--device", default="auto", help=device)
     parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
-    parser.add_argument("--workers", type=int, help=WORKERS)
+    parser.add_argument("--workers", type=int, metavar="N", help=WORKERS)
     drawn = "draw the first N studies (default: none, with --html all)"
     parser.add_argument("--pictures", type=int, metavar="N", help=drawn)
     parser.add_argument(
@@ -48,7 +49,8 @@ def add_to(commands: Commands) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Grade studies, and return the exit code."""
-    from lumbar_kernel.config import STUDY_SECONDS, Config
+    started = process_started()  # before imports that a cold disk may make long
+    from lumbar_kernel.config import Config
     from lumbar_kernel.runtime.supervisor import predict
 
     config = Config(
@@ -56,7 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
         output=chosen.out,
         split=chosen.split,
         seconds=chosen.seconds,
-        study_seconds=STUDY_SECONDS if chosen.study_seconds is None else chosen.study_seconds,
+        study_seconds=chosen.study_seconds,
         device=chosen.device,
         weights=chosen.weights,
         workers=chosen.workers,
@@ -68,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
         strict=chosen.strict,
         progress=not chosen.quiet,
     )
-    report = predict(config, started=process_started())
+    report = predict(config, started=started)
     if not chosen.quiet:
         say(report.summary())
         say(f"{config.submission_path}")

@@ -11,6 +11,11 @@ from pathlib import Path
 SAFETY = 1.1
 """A step must fit with a tenth to spare, since durations scatter around their mean."""
 
+LONGEST_START = 10.0
+"""More seconds than an interpreter takes to its first imports, on a busy machine with a cold disk."""
+
+IMPORTED = time.monotonic()
+
 
 class Budget:
     """Seconds that a run may take, counted from its start on a monotonic clock.
@@ -92,7 +97,9 @@ class Estimate:
 def process_started() -> float:
     """When this process began, as a reading of `time.monotonic`; now where the system does not report it.
 
-    The interpreter and its first imports take a good part of a second, which counts towards the budget.
+    The interpreter and its first imports take a good part of a second, which counts towards the budget. A process may
+    be older than its interpreter, such as a shell that waited and then became this one (`sleep 60; exec …`), and an
+    interpreter older than its task, such as a notebook's: what did not begin a few seconds ago is no start.
     """
     try:
         # Field 22 of /proc/self/stat, in ticks since boot; the name in field 2 may hold spaces (man 5 proc).
@@ -100,4 +107,5 @@ def process_started() -> float:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, AttributeError):
         age = 0.0
-    return time.monotonic() - max(0.0, age)
+    now = time.monotonic()
+    return next((began for began in (now - max(0.0, age), IMPORTED) if now - began <= LONGEST_START), now)

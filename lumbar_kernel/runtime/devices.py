@@ -59,8 +59,13 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
     context = spawn_context()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_devices, args=(requested, sender), daemon=True)
-    process.start()
-    sender.close()
+    try:
+        process.start()
+    except OSError as error:
+        receiver.close()
+        return Devices((CPU,), {requested: f"no process can be started to probe it: {error}"})
+    finally:
+        sender.close()
     found, reason = None, f"the probe did not answer within {seconds:.0f} s"
     try:
         if receiver.poll(seconds):

@@ -10,11 +10,17 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import SubmissionError
-from lumbar_kernel.results.submission import SUM_TOLERANCE, check_values, load_submission
+from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.results.submission import SUM_TOLERANCE, as_written, check_values, load_submission
 from lumbar_kernel.schema import prior, row_ids
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
+
+EARLIER = "earlier_run"
+"""Stands for the members of a row that the interrupted run graded: it left no list of them."""
+
+NOT_REACHED = "its grades are those of the interrupted run; this one did not get to it"
 
 
 def previous_grades(config: Config) -> dict[str, FloatArray]:
@@ -37,6 +43,24 @@ def first_grades(study_ids: Sequence[str], previous: Mapping[str, FloatArray]) -
         if all(row in previous for row in row_ids(study_id)):
             grades[study_id] = np.array([previous[row] for row in row_ids(study_id)])
     return grades
+
+
+def earlier_members(grades: FloatArray) -> tuple[tuple[str, ...], ...]:
+    """The members behind each of the 25 rows that a run begins with: `EARLIER` where they hold more than the prior."""
+    graded = (as_written(grades) != as_written(prior())).any(axis=1)
+    return tuple((EARLIER,) if row else () for row in graded.tolist())
+
+
+def first_report(study_id: str, row_members: Sequence[Sequence[str]] = ()) -> StudyReport:
+    """A study's part of the report before it is looked at.
+
+    Args:
+        study_id: as in the row ids.
+        row_members: as `earlier_members` gives them, of a study that holds grades of the interrupted run.
+    """
+    if not any(row_members):
+        return StudyReport(study_id)
+    return StudyReport(study_id, members=(EARLIER,), missing=(NOT_REACHED,), graded_rows=sum(map(bool, row_members)))
 
 
 def submission_order(sample: Sequence[str], studies: Sequence[StudyFiles]) -> list[str]:

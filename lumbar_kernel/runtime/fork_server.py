@@ -14,9 +14,10 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle, send_handle
@@ -57,13 +58,18 @@ class ForkServer:
         fork: what it does.
         config: options of the run.
         seconds: left to the run, None without a limit.
+
+    Raises:
+        OSError: the system starts no process.
     """
 
     def __init__(self, fork: Fork[T], config: Config, seconds: float | None) -> None:
         context = spawn_context()
-        self._control, control = context.Pipe()
-        self._process = context.Process(target=_serve, args=(fork, config, seconds, control))
-        self._process.start()
+        with ExitStack() as ends:  # closed where no process starts
+            self._control, control = (ends.enter_context(end) for end in context.Pipe())
+            self._process = context.Process(target=_serve, args=(fork, config, seconds, control))
+            self._process.start()
+            ends.pop_all()
         control.close()
         self._workers: list[ForkedWorker] = []
 
@@ -83,8 +89,8 @@ class ForkServer:
         assert self._process.pid is not None
         self._workers = [ForkedWorker(self) for _ in tasks]
         # through a file, since a server reads nothing while it loads, so that a full pipe would block this process;
-        # one that was lost forks nothing, which shows at the ends of the workers' pipes
-        with suppress(OSError), os.fdopen(os.memfd_create("tasks"), "w+b") as file:
+        # one that was lost, or without a file, forks nothing, which shows at the ends of the workers' pipes
+        with suppress(OSError), tempfile.TemporaryFile() as file:
             pickle.dump((config, [shard for shard, _ in tasks]), file)
             file.flush()
             for handle in (file.fileno(), *(sender.fileno() for _, sender in tasks)):

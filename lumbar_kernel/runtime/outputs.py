@@ -1,9 +1,14 @@
-"""What a run writes at its end besides the submission, while there is time: none of it may cost the grades."""
+"""Files besides the submission: those of an earlier run, removed; those written at the end, while there is time.
+
+None of it may cost the grades.
+"""
 
 from __future__ import annotations
 
+import csv
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +22,11 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.schema import ROWS
 
 logger = logging.getLogger(__name__)
+
+TABLES = ("grades.csv", "landmarks.csv")
+
+STRUCTURED_REPORTS = "structured_reports"
+"""The folder that `lumbar-kernel sr` writes."""
 
 PAGE_SHARE = 0.3
 """Fraction of the reserve that pictures leave for the tables, the report and the page."""
@@ -42,13 +52,44 @@ def with_failures(report: Report, failures: tuple[Failure, ...]) -> Report:
     return replace(report, failures=(*report.failures, *failures), exit_code=EXIT_DEGRADED)
 
 
-def remove_pictures(config: Config, study_ids: Sequence[str]) -> None:
-    """Remove the pictures of an earlier run, whose landmarks are not those of this one; raises OSError."""
-    if config.pictures_path.is_dir():
-        from lumbar_kernel.results.pictures import picture_path  # OpenCV would delay the first submission
+def remove_earlier_run(config: Config, study_ids: Iterable[str]) -> str | None:
+    """Remove what an earlier run left beside the submission that this one has replaced.
 
-        for study_id in study_ids:
-            picture_path(config.pictures_path, study_id).unlink(missing_ok=True)
+    Only files of the package: report, page, tables, journals, and pictures of the studies of this run or of those in
+    `studies.csv`, which is still the earlier run's.
+
+    Returns:
+        A sentence on what stays although it is not of this run.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    files = [config.report_path, config.page_path, *(config.output / name for name in TABLES)]
+    if config.pictures_path.is_dir():
+        from lumbar_kernel.results.pictures import picture_path  # only where there are some
+
+        drawn = {*study_ids, *_studies_of_earlier_run(config)}
+        files += [picture_path(config.pictures_path, study_id) for study_id in drawn]
+    for path in files:
+        if path.is_file():
+            path.unlink()
+    remove_journals(config)
+    if (config.output / STRUCTURED_REPORTS).is_dir():
+        return f"{STRUCTURED_REPORTS}/ is of an earlier run; `lumbar-kernel sr` writes that of this one"
+    return None
+
+
+def remove_journals(config: Config) -> None:
+    """Remove the journals in the output folder, from which nothing can be resumed any more; raises OSError."""
+    for path in config.journals:
+        path.unlink(missing_ok=True)
+
+
+def _studies_of_earlier_run(config: Config) -> list[str]:
+    """The ids in `studies.csv`, none where it is absent or damaged."""
+    with suppress(OSError, ValueError, csv.Error), (config.output / "studies.csv").open(encoding="utf-8") as file:
+        return [row.get("study_id") or "" for row in csv.DictReader(file)]
+    return []
 
 
 def grade_pictures(
@@ -61,7 +102,7 @@ def grade_pictures(
     """
     if not config.pictures_to_draw:
         return None
-    from lumbar_kernel.results.pictures import add_grades, picture_path  # OpenCV would delay the first submission
+    from lumbar_kernel.results.pictures import add_grades, picture_path  # only where they are wished
 
     nothing = np.zeros(len(ROWS), dtype=bool)
     for study_id, values in grades.items():
@@ -85,6 +126,6 @@ def write_page(config: Config, studies: int, budget: Budget) -> None:
     if budget.margin() < PAGE_SECONDS_PER_STUDY * studies:
         logger.warning("no time for %s; `lumbar-kernel report` writes it", config.page_path)
         return
-    from lumbar_kernel.results import page  # OpenCV would delay the first submission
+    from lumbar_kernel.results import page  # only where there is time for it
 
     page.write_page(config.output)

@@ -246,7 +246,8 @@ class GradingRun:
             drawn = result.files.study_id in self.shard.drawn
             pictures = self.config.pictures_path if drawn else None
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
-            if not state.reduced:
+            read = result.study is not None and bool(result.study.series)  # else a resumed run tries it again
+            if read and not state.reduced:
                 self.journal.add_study(state.report, state.confidence, state.crops)
             block.append(state)
         return block

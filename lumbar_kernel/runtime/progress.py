@@ -25,7 +25,7 @@ class ProgressDisplay:
     Args:
         shown: False shows nothing.
         seconds_allowed: budget of the run, None without a limit.
-        stream: of the bar, `sys.stderr` when None; a bar is drawn only on a terminal.
+        stream: of the bar, `sys.stderr` when None, which may be closed; a bar is drawn only on a terminal.
         clock: seconds that never run backwards.
     """
 
@@ -39,10 +39,12 @@ class ProgressDisplay:
     ) -> None:
         self._shown, self._allowed, self._clock = shown, seconds_allowed, clock
         stream = stream or sys.stderr
+        on_terminal = stream is not None and stream.isatty()
         self._shards: dict[int, Progress] = {}
         self._last: tuple[str, float] | None = None
+        self._measured = False  # whether any study has been graded, so that the time left is more than a guess
         form = "{desc}: {percentage:3.0f}% {n_fmt} of {total_fmt} studies, {elapsed} gone{postfix}"
-        self._bar = tqdm(total=0, file=stream, bar_format=form) if shown and stream.isatty() else None
+        self._bar = tqdm(total=0, file=stream, bar_format=form) if shown and on_terminal else None
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -57,15 +59,19 @@ class ProgressDisplay:
         """Show what a worker reports, together with the latest of the others."""
         if not self._shown:
             return
+        before = self._shards.get(progress.shard, progress)
+        self._measured = self._measured or progress.done > 0 or progress.phase != before.phase
         self._shards[progress.shard] = progress
         same_pass = [item for item in self._shards.values() if item.phase == progress.phase]
         done, studies = sum(item.done for item in same_pass), sum(item.studies for item in same_pass)
         left = max(item.seconds_left for item in self._shards.values())
         if self._bar is not None:
             self._bar.set_description_str(progress.phase, refresh=False)
-            self._bar.set_postfix_str(self._time(left), refresh=False)
+            self._bar.set_postfix_str(self._time(left) if self._measured else "", refresh=False)
             self._bar.n, self._bar.total = done, studies
             self._bar.refresh()
+            return
+        if not self._measured:
             return
         now = self._clock()
         if self._last is None or self._last[0] != progress.phase or now - self._last[1] >= LINE_EVERY_SECONDS:

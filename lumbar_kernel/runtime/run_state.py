@@ -30,8 +30,9 @@ class RunState:
         failures: that belong to no particular study.
         unwritten: why the present grades are not on disk.
         seconds: per stage, summed over all workers.
+        first_file_seconds: that the start and the first file took, the search for studies aside.
         dirty: whether grades have changed since they were written.
-        cut_short: whether workers were stopped.
+        cut_short: whether workers were stopped, or could not take up all studies.
     """
 
     grades: dict[str, FloatArray]
@@ -43,6 +44,7 @@ class RunState:
     failures: list[Failure] = field(default_factory=list)
     unwritten: tuple[Failure, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    first_file_seconds: float = 0.0
     dirty: bool = False
     cut_short: bool = False
 
@@ -55,6 +57,11 @@ class RunState:
     def failed(self) -> tuple[Failure, ...]:
         """Failures of finished workers that belong to no particular study."""
         return tuple(failure for done in self.done for failure in done.recorder.failures(None))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was planned has been done."""
+        return bool(self.done) and all(done.complete for done in self.done) and not self.cut_short
 
     def take(self, message: Message) -> None:
         """Store one message."""
@@ -77,7 +84,6 @@ class RunState:
         reported = [*(item.members_failed for item in self.ready), *(item.members_failed for item in self.done)]
         failed = {name: reason for members in reported for name, reason in members.items()}
         whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
-        complete = bool(self.done) and all(done.complete for done in self.done) and not self.cut_short
         first, *others = [done.members for done in self.done] or [()]
         return Report(
             version=__version__,
@@ -92,5 +98,5 @@ class RunState:
             seconds=budget.elapsed(),
             budget_seconds=config.seconds,
             margin_seconds=None if config.seconds is None else budget.margin(),
-            exit_code=EXIT_GRADED if whole and complete and not failures and not failed else EXIT_DEGRADED,
+            exit_code=EXIT_GRADED if whole and self.complete and not failures and not failed else EXIT_DEGRADED,
         )

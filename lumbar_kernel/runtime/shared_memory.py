@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import shared_memory
 from pathlib import Path
@@ -23,13 +24,16 @@ HEADROOM = 1 << 24
 def pack(study: Study, block_name: str) -> tuple[Study, bool]:
     """Move the pixels into a new block of that name; returns the study with empty pixels, and whether a block was made.
 
-    Without room for a block the study is returned unchanged, to be pickled as a whole.
+    Without room for a block, or permission to make one, the study is returned unchanged, to be pickled as a whole.
     """
     items = _slices(study)
     size = sum(item.pixels.nbytes for item in items)
     if size == 0 or not _has_room(size):
         return study, False
-    block = shared_memory.SharedMemory(name=block_name, create=True, size=size)
+    try:
+        block = shared_memory.SharedMemory(name=block_name, create=True, size=size)
+    except OSError:  # containers may have no such folder, or one that cannot be written
+        return study, False
     if not _reserved(SHARED_FOLDER / block_name, size):
         block.close()
         block.unlink()
@@ -67,7 +71,8 @@ def discard(block_name: str) -> None:
     except FileNotFoundError:
         return
     except (ValueError, OSError):  # its creator was killed before sizing it, or there is no memory to map it
-        (SHARED_FOLDER / block_name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (SHARED_FOLDER / block_name).unlink(missing_ok=True)
         return
     block.close()
     block.unlink()

@@ -140,7 +140,7 @@ class StudyLoader:
                 result = self._unread(index)
                 try:
                     reader, result = self._read(index, reader)
-                finally:  # whatever ends this thread, nobody may wait for its study for ever
+                finally:  # whatever ends this thread, nobody may wait for its study forever
                     with self._changed:
                         self._results[index] = result
                         self._changed.notify_all()

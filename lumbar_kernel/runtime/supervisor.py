@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,15 +20,28 @@ from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.dicom.overrides import read_overrides
 from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError, KernelError
-from lumbar_kernel.results.report import Failure, Report, StudyReport
+from lumbar_kernel.results.report import Failure, Report
 from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_study_table, write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
-from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
+from lumbar_kernel.runtime.first_grades import (
+    earlier_members,
+    first_grades,
+    first_report,
+    previous_grades,
+    submission_order,
+)
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
 from lumbar_kernel.runtime.messages import Message, Progress, Shard
-from lumbar_kernel.runtime.outputs import grade_pictures, remove_pictures, try_to_write, with_failures, write_page
+from lumbar_kernel.runtime.outputs import (
+    grade_pictures,
+    remove_earlier_run,
+    remove_journals,
+    try_to_write,
+    with_failures,
+    write_page,
+)
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.runtime.sharding import studies_to_draw, worker_devices
@@ -44,7 +58,8 @@ FIRST_SUBMISSION_SECONDS = 0.3
 """Search before the studies found so far are written; later at every doubling, so that writing never takes long."""
 
 SCAN_SHARE = 0.5
-"""Most of the time that the search for studies may take; the rest is for grading those that it found."""
+"""Most of the time left that the search for studies may take; the rest is for grading those that it found. Unpacking a
+compressed tar may take as much of the time before that."""
 
 POLL_SECONDS = 0.5
 
@@ -54,7 +69,12 @@ ENDING_SHARE = 0.7
 """Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
 
 SLOW_START = 3.0
-"""The ending gets at least a third of the time that the first file took: an overloaded machine is slow at both."""
+"""The ending gets at least a third of the time that starting and writing the first file took: an overloaded machine is
+slow at both. The search between them says nothing of that: a large archive takes long on any machine."""
+
+LOADING_SECONDS = 5.0
+"""To import torch and load the networks, which nobody can cut short in this process: 4 s of CPU time. On a busy machine
+it took 7 s, which the reserve makes up for."""
 
 
 def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, started: float | None = None) -> Report:
@@ -74,35 +94,57 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
         KernelError: a strict run met an unexpected exception; what was graded before is on disk.
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
+    config = _without_children(config) if multiprocessing.current_process().daemon else config
     overrides = read_overrides(config.roles, config.series)
-    most = math.inf if config.seconds == 0 else budget.elapsed() + SCAN_SHARE * budget.remaining()
+    starting, until = budget.elapsed(), _end_of_search(config, budget)
     with (
         _loading(config, budget) as server,
-        unpacked(config.data, stop=lambda: budget.elapsed() > most) as (data, left_out),
+        unpacked(config.data, stop=lambda: budget.elapsed() > until) as (data, left_out),
     ):
-        found, state = _find_studies(config, data, budget, until=most)
+        found, state = _find_studies(config, data, budget, until=_end_of_search(config, budget))
+        state.first_file_seconds += starting
         studies = overrides.applied_to(found)
         if left_out:
             state.failures.append(Failure("find studies", "LeftOut", left_out))
         return _grade(config, studies, state, budget, server)
 
 
+def _without_children(config: Config) -> Config:
+    """The options in a daemonic process, such as those of `multiprocessing.Pool`, which may start no processes."""
+    if config.workers != 0:
+        logger.warning("this process is a daemonic one, which may start no others: it does everything by itself")
+    return replace(config, workers=0)
+
+
+def _end_of_search(config: Config, budget: Budget) -> float:
+    """When a search that begins now must end, in seconds of the run; without time for anything else it may go on."""
+    return math.inf if config.seconds == 0 else budget.elapsed() + SCAN_SHARE * budget.remaining()
+
+
 def _loading(config: Config, budget: Budget) -> AbstractContextManager[ForkServer | None]:
     """The server that loads the networks while studies are searched for; None where no worker will be forked."""
     if config.workers == 0 or not CAN_FORK or budget.expired():
         return nullcontext()
-    return ForkServer(GRADING, config, budget.handed_on())
+    try:
+        return ForkServer(GRADING, config, budget.handed_on())
+    except OSError as error:  # a limit of processes, say; the workers may be told the same, but first comes a file
+        logger.warning("no process could be started that loads the networks: %s", error)
+        return nullcontext()
 
 
 def _grade(
     config: Config, studies: tuple[StudyFiles, ...], state: RunState, budget: Budget, server: ForkServer | None
 ) -> Report:
     """Grade the studies that were found, and write everything."""
-    if config.workers == 0:
+    if config.workers == 0 and not budget.fits(LOADING_SECONDS):
+        state.notes.append(f"no time to load the networks: {budget.remaining():.1f} s left")
+    elif config.workers == 0:
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
         _run_workers(config, studies, state, budget, server)
     _publish(config, state)
+    if state.complete:
+        state.failures += try_to_write("journals", partial(remove_journals, config))  # of shards that it did not have
     report = _write_report(config, state, budget)
     if config.strict and report.failures:
         first = report.failures[0]
@@ -138,19 +180,26 @@ def _find_studies(
         text = f"the time was up; not searched to the end: {scan.rest}"
         logger.warning("%s", text)
         state.failures.append(Failure("find studies", "TimeUp", text))
+    writing = budget.elapsed()
     _write_first(config, state)
+    state.first_file_seconds = budget.elapsed() - writing
     logger.info("a first submission of %d studies is on disk", len(studies))
-    state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
     if not config.resume:
-        state.failures += try_to_write("pictures", partial(remove_pictures, config, list(state.grades)))
+        state.failures += try_to_write("over earlier files", partial(_remove_earlier_run, config, state))
+    state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
     return studies, state
 
 
+def _remove_earlier_run(config: Config, state: RunState) -> None:
+    if left := remove_earlier_run(config, state.grades):
+        state.notes.append(left)
+
+
 def _first_state(scan: Scan, studies: Sequence[StudyFiles], previous: Mapping[str, FloatArray]) -> RunState:
-    return RunState(
-        grades=first_grades(submission_order(scan.sample, studies), previous),
-        reports={item.study_id: StudyReport(study_id=item.study_id) for item in studies},
-    )
+    grades = first_grades(submission_order(scan.sample, studies), previous)
+    members = {key: earlier_members(values) for key, values in grades.items()} if previous else {}
+    reports = {key: first_report(key, members.get(key, ())) for key in grades}
+    return RunState(grades=grades, reports=reports, row_members=members)
 
 
 def _write_first(config: Config, state: RunState) -> None:
@@ -221,6 +270,8 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: R
         try:
             done = grade_shard(config, shard, budget, emit)
         except SystemExit as lost:  # how a worker ends whose device no longer works; here nobody takes over
+            if not isinstance(lost.code, str):  # but a signal's
+                raise
             state.failures.append(Failure("grading", "DeviceLost", str(lost)))
             state.cut_short = True
         else:
@@ -235,7 +286,7 @@ def _run_workers(
 ) -> None:
     """Grade in workers and write what they report, until all is done or the time is up."""
     publisher = _Publisher(config, state, budget)
-    ending = max(ENDING_SHARE * config.reserve, budget.elapsed() / SLOW_START)
+    ending = _ending(config, state)
     working = _devices(config, state, budget)
     devices = worker_devices(working, studies=len(studies), cores=usable_cpus())
     with (
@@ -252,9 +303,14 @@ def _run_workers(
         finally:
             _publish(config, state)
             state.notes += workers.unfinished
-            state.cut_short = workers.busy
+            state.cut_short = not workers.finished
             state.failures += workers.failures
             state.seconds = workers.seconds
+
+
+def _ending(config: Config, state: RunState) -> float:
+    """Seconds before the end at which the workers are stopped."""
+    return max(ENDING_SHARE * config.reserve, state.first_file_seconds / SLOW_START)
 
 
 def _display(config: Config) -> ProgressDisplay:

@@ -104,6 +104,7 @@ class WorkerPool:
         self._free = list(devices)
         self._waiting = shards(studies, devices, drawn=studies_to_draw(config, studies))
         self._running: list[_Worker] = []
+        self._unfinished = len(self._waiting)
         self._lost: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
 
@@ -120,6 +121,11 @@ class WorkerPool:
     def busy(self) -> bool:
         """Whether any worker is running or about to start."""
         return bool(self._running or (self._waiting and self._free))
+
+    @property
+    def finished(self) -> bool:
+        """Whether every shard has come to its end, with whichever worker."""
+        return self._unfinished == 0
 
     @property
     def unfinished(self) -> list[str]:
@@ -157,6 +163,7 @@ class WorkerPool:
             worker.ready = worker.ready or isinstance(message, Ready)
             if isinstance(message, Done):
                 worker.step = replace(worker.step, seconds=message.recorder.stages)
+                self._unfinished -= 1
                 self._stop(worker, patience=0.0)  # its files are closed, and unloading torch takes time
                 self._free.append(worker.shard.device)
                 self._start_waiting()
@@ -176,25 +183,45 @@ class WorkerPool:
             self._server.close(self._patience())
 
     def _fork_waiting(self) -> None:
-        """Let a server load the networks and fork a worker for each free device."""
+        """Let a server load the networks and fork a worker for each free device; does nothing where none can start."""
+        try:
+            self._server = self._server or ForkServer(self._fork, self._config, self._budget.handed_on())
+        except OSError as error:
+            logger.warning("no process could be started that loads the networks for all workers: %s", error)
+            return
         shards = self._next_shards()
         pipes = [spawn_context().Pipe(duplex=False) for _ in shards]
         tasks = [(shard, sender) for shard, (_, sender) in zip(shards, pipes, strict=True)]
-        self._server = self._server or ForkServer(self._fork, self._config, self._budget.handed_on())
         workers = self._server.fork(self._config, tasks)
         for shard, (receiver, _), process in zip(shards, pipes, workers, strict=True):
             self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
 
     def _start_waiting(self) -> None:
-        """Start a worker of its own for each free device."""
-        context = spawn_context()
+        """Start a worker of its own for each free device; what none can be started for waits for those that run."""
         for shard in self._next_shards():
-            receiver, sender = context.Pipe(duplex=False)
-            arguments = (self._fork.entry, self._config, shard, self._budget.handed_on(), sender)
-            process = context.Process(target=run_alone, args=arguments)
+            try:
+                self._running.append(self._start(shard))
+            except OSError as error:
+                failure = Failure(STARTING, type(error).__name__, f"no worker can be started: {error}")
+                if failure not in self.failures:
+                    logger.warning("%s: %s", failure.stage, failure.message)
+                    self.failures.append(failure)
+                self._waiting.append(shard)
+
+    def _start(self, shard: Shard) -> _Worker:
+        """A new worker that no server forks; raises OSError where the system starts no process."""
+        context = spawn_context()
+        receiver, sender = context.Pipe(duplex=False)
+        arguments = (self._fork.entry, self._config, shard, self._budget.handed_on(), sender)
+        process = context.Process(target=run_alone, args=arguments)
+        try:
             process.start()
+        except OSError:
+            receiver.close()
+            raise
+        finally:
             sender.close()
-            self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
+        return _Worker(shard, process, receiver, heard=self._clock())
 
     def _next_shards(self) -> list[Shard]:
         """Waiting shards, each with a free device; neither waits nor is free any more."""

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -64,6 +67,13 @@ def test_a_picture_lies_in_its_folder_whatever_the_id(tmp_path, study_id):
     assert path.parent == tmp_path
     assert path.resolve().parent == tmp_path.resolve()
     assert path.suffix == ".jpg"
+
+
+@pytest.mark.parametrize("module", ["pictures", "page"])
+def test_what_a_run_draws_at_its_end_does_without_torch(module):
+    code = f"import sys, lumbar_kernel.results.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_another_file_in_the_place_of_a_picture_is_left_alone(tmp_path):

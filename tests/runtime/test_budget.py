@@ -102,4 +102,20 @@ def test_the_start_of_a_process_lies_before_its_first_line():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 <= float(done.stdout) < 10
-    assert process_started() < time.monotonic()
+    assert process_started() <= time.monotonic()
+
+
+OLD_PROCESS = """
+import time
+from lumbar_kernel.runtime import budget
+budget.LONGEST_START = 0.9
+assert budget.process_started() == budget.IMPORTED  # the shell slept before it became this interpreter
+time.sleep(1)
+before = time.monotonic()
+assert before <= budget.process_started() <= time.monotonic()  # this interpreter did something else before
+"""
+
+
+def test_a_process_that_waited_before_its_task_loses_none_of_its_time():
+    shell = ["sh", "-c", 'sleep 1; exec "$0" -c "$1"', sys.executable, OLD_PROCESS]
+    subprocess.run(shell, check=True)

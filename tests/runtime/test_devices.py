@@ -1,3 +1,5 @@
+from multiprocessing.process import BaseProcess
+
 import pytest
 import torch
 
@@ -50,6 +52,18 @@ def test_a_gpu_that_is_not_there_is_found_out_in_a_process_of_its_own():
     found = find_devices("cuda:0")
     assert found.working == ("cpu",)
     assert found.broken["cuda:0"]
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda:0"])
+def test_without_a_process_for_the_probe_the_processor_grades(asked, monkeypatch):
+    def refuse(_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("lumbar_kernel.runtime.devices._has_driver", lambda: True)
+    monkeypatch.setattr(BaseProcess, "start", refuse)
+    found = find_devices(asked)
+    assert found.working == ("cpu",)
+    assert "temporarily unavailable" in found.broken[asked]
 
 
 def test_a_probe_that_hangs_leaves_the_processor():

@@ -6,7 +6,14 @@ import pytest
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.results.submission import write_submission
-from lumbar_kernel.runtime.first_grades import first_grades, previous_grades, submission_order
+from lumbar_kernel.runtime.first_grades import (
+    EARLIER,
+    earlier_members,
+    first_grades,
+    first_report,
+    previous_grades,
+    submission_order,
+)
 from lumbar_kernel.schema import prior
 
 
@@ -30,6 +37,19 @@ def test_a_resumed_run_begins_with_the_grades_that_are_complete(tmp_path):
     assert grades["7"] == pytest.approx(third, abs=1e-5)
     assert np.array_equal(grades["8"], prior())
     assert np.array_equal(grades["9"], prior())
+
+
+def test_rows_of_the_interrupted_run_are_told_from_the_prior_once_written_and_read(tmp_path):
+    config = Config(data=tmp_path, output=tmp_path, resume=True)
+    config.journal_of(0).touch()
+    mixed = prior()
+    mixed[3] = 1 / 3
+    write_submission({"7": mixed, "8": prior()}, config.submission_path)
+    grades = first_grades(["7", "8", "9"], previous_grades(config))
+    members = {key: earlier_members(values) for key, values in grades.items()}
+    assert members == {"7": ((),) * 3 + ((EARLIER,),) + ((),) * 21, "8": ((),) * 25, "9": ((),) * 25}
+    assert [first_report(key, members[key]).graded_rows for key in grades] == [1, 0, 0]
+    assert [bool(first_report(key, members[key]).missing) for key in grades] == [True, False, False]
 
 
 def test_a_file_that_is_no_submission_is_not_reused(tmp_path, caplog):

@@ -84,6 +84,26 @@ def test_tasks_larger_than_any_pipe_do_not_wait_for_a_server_that_loads(config):
         assert receiver.recv()[2] == 5
 
 
+def test_tasks_travel_where_the_c_library_knows_no_memory_files(config, monkeypatch):
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    with ForkServer(FORK, config, None) as server:
+        tasks, (receiver,) = tasks_and_receivers(1)
+        server.fork(config, tasks)
+        assert receiver.recv()[4] == "networks"
+
+
+def test_without_a_file_for_the_tasks_nothing_is_forked_and_the_pipes_end(config, monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lumbar_kernel.runtime.fork_server.tempfile.TemporaryFile", full)
+    with ForkServer(FORK, config, None) as server:
+        tasks, (receiver,) = tasks_and_receivers(1)
+        server.fork(config, tasks)
+        with pytest.raises(EOFError):
+            receiver.recv()
+
+
 def test_a_server_that_gets_no_task_ends_with_its_context(config):
     with ForkServer(FORK, config, None):
         parent = loaded_by(config)

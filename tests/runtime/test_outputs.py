@@ -43,9 +43,26 @@ def test_pictures_end_before_the_time_of_the_other_files(drawn):
     assert [name for name, _ in names] == ["0", "2"]
 
 
-def test_pictures_of_an_earlier_run_are_removed(drawn):
+def test_files_of_an_earlier_run_are_removed_and_no_others(drawn):
     config, *_ = drawn
-    outputs.remove_pictures(config, ["0", "1", "2"])
+    own = ("report.json", "report.html", "grades.csv", "landmarks.csv", "journal.jsonl", "journal_12.jsonl")
+    others = ("journal_of_mine.jsonl", "notes.txt", "submission.csv", "pictures/me.jpg", "pictures/3.png")
+    (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\n3,,\n../notes.txt,,\n")
+    for name in (*own, *others):
+        (config.output / name).write_text("")
+    assert outputs.remove_earlier_run(config, ["0", "1", "2"]) is None
+    kept = {path.relative_to(config.output).as_posix() for path in config.output.rglob("*") if path.is_file()}
+    assert kept == {*others, "studies.csv"}
+    (config.output / "structured_reports").mkdir()
+    assert "structured_reports/ is of an earlier run" in outputs.remove_earlier_run(config, [])
+
+
+@pytest.mark.parametrize("table", [None, b"\xff\x00", b"id\n3\n", b""])
+def test_without_its_table_only_pictures_of_the_same_studies_are_known_to_be_of_an_earlier_run(drawn, table):
+    config, *_ = drawn
+    if table is not None:
+        (config.output / "studies.csv").write_bytes(table)
+    outputs.remove_earlier_run(config, ["0", "1", "2"])
     assert [path.name for path in config.pictures_path.iterdir()] == ["3.jpg"]
 
 

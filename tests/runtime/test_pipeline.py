@@ -11,11 +11,12 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.runtime import member_grading, pipeline
+from lumbar_kernel.runtime import member_grading, pipeline, study_loader
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.journal import Journal
 from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Note, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.pipeline import run
+from lumbar_kernel.runtime.reader_process import ReadResult, try_read_study
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import first_members
 
@@ -150,6 +151,25 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
     second = next(i for i, m in enumerate(updates) if m.report.study_id != updates[0].report.study_id)
     expected = whole_journal[1][updates[0].report.study_id]
     assert ((updates[second - 1].grades.tobytes(), updates[second - 1].report) == expected) == ample
+
+
+def test_a_study_that_could_not_be_read_is_read_again_by_a_run_that_resumes(
+    dataset, trained, tmp_path, monkeypatch, whole_journal
+):
+    monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
+    lost = find_studies(dataset)[0].study_id
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda _: None)
+        patch.setattr(
+            study_loader,
+            "try_read_study",
+            lambda files: (
+                ReadResult(files, None, "the share is gone", 0.0) if files.study_id == lost else try_read_study(files)
+            ),
+        )
+        reported = last_grades(messages(dataset, trained, tmp_path))
+    assert reported[lost][1].graded_rows == 0
+    assert last_grades(messages(dataset, trained, tmp_path, resume=True)) == whole_journal[1]
 
 
 def test_other_weights_begin_anew(dataset, trained, tmp_path, whole_journal):

@@ -1,5 +1,6 @@
 import io
 import logging
+import sys
 
 import pytest
 
@@ -31,9 +32,9 @@ def test_without_a_terminal_there_is_a_line_a_pass_and_one_every_half_minute(lin
             clock.now += LINE_EVERY_SECONDS / 40
         report(display, "axial_t2_lite", 0, seconds_left=200.0)
     assert lines() == [
-        "first pass: 0 of 100 studies, about 50 s left",
-        "first pass: 40 of 100 studies, about 50 s left",
-        "first pass: 80 of 100 studies, about 50 s left",
+        "first pass: 1 of 100 studies, about 50 s left",
+        "first pass: 41 of 100 studies, about 50 s left",
+        "first pass: 81 of 100 studies, about 50 s left",
         "axial_t2_lite: 0 of 100 studies, about 3 min left",
     ]
 
@@ -57,11 +58,32 @@ def test_a_terminal_gets_a_bar_and_no_lines(lines):
     assert lines() == []
 
 
+def test_no_time_is_promised_before_a_study_has_been_graded(lines):
+    stream = Terminal()
+    with ProgressDisplay(shown=True, seconds_allowed=None, stream=io.StringIO()) as display:
+        report(display, "first pass", 0, studies=2)
+        report(display, "first pass", 0, studies=2, shard=1)
+        assert lines() == []
+        report(display, "first pass", 2, studies=2)
+    with ProgressDisplay(shown=True, seconds_allowed=None, stream=stream) as display:
+        report(display, "first pass", 0)
+    assert lines() == ["first pass: 2 of 4 studies, about 50 s left"]
+    assert "0 of 100 studies" in stream.getvalue()
+    assert "left" not in stream.getvalue()
+
+
 def test_nothing_is_shown_unless_wanted(lines):
     stream = Terminal()
     with ProgressDisplay(shown=False, seconds_allowed=None, stream=stream) as display:
         report(display, "first pass", 25)
     assert (stream.getvalue(), lines()) == ("", [])
+
+
+def test_lines_take_the_place_of_a_bar_where_the_stream_is_closed(lines, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with ProgressDisplay(shown=True, seconds_allowed=None) as display:
+        report(display, "first pass", 25)
+    assert lines() == ["first pass: 25 of 100 studies, about 50 s left"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (600, "10 min"), (28800, "8.0 h")])

@@ -46,6 +46,27 @@ def test_without_room_for_a_block_the_study_travels_whole(studies, monkeypatch):
     assert (packed is study, in_block) == (True, False)
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "absent"), PermissionError(13, "denied"), OSError(30, "read")])
+def test_without_a_folder_that_can_be_written_the_study_travels_whole(studies, monkeypatch, tmp_path, error):
+    def refuse(**_):
+        raise error
+
+    monkeypatch.setattr(shared_memory.shared_memory, "SharedMemory", refuse)
+    monkeypatch.setattr(shared_memory, "SHARED_FOLDER", tmp_path / "absent")
+    study = read_study(studies[1])
+    assert shared_memory.pack(study, "lumbar_never") == (study, False)
+    shared_memory.discard("lumbar_never")
+
+
+def test_a_block_that_cannot_be_removed_is_left(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(shared_memory.shared_memory, "SharedMemory", refuse)
+    monkeypatch.setattr(shared_memory.Path, "unlink", refuse)
+    shared_memory.discard("lumbar_never")
+
+
 def test_room_that_others_took_meanwhile_lets_the_study_travel_whole(studies, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,14 +20,18 @@ import pytest
 
 from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel import Config, predict
+from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime import supervisor
+from lumbar_kernel.runtime.first_grades import EARLIER
+from lumbar_kernel.runtime.messages import Done
+from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.schema import ROWS, prior
-from tests.conftest import ROOT, refused_by_schema
+from tests.conftest import ROOT, FakeClock, refused_by_schema
 
 
 def grades_of(path):
@@ -320,3 +326,136 @@ def test_a_device_that_is_lost_in_one_process_ends_the_run_with_a_report(dataset
     assert report.exit_code == EXIT_DEGRADED
     assert "cuda:0 has stopped working" in report.failures[0].message
     assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
+
+
+@pytest.fixture
+def ungraded(monkeypatch):
+    """Lets one process grade nothing at once; the messages that close its shards, and how often it was asked to."""
+    ends, asked = [], []
+
+    def grade_shard(*_):
+        asked.append(1)
+        return ends.pop() if ends else Done(Recorder())
+
+    monkeypatch.setattr(supervisor, "grade_shard", grade_shard)
+    return ends, asked
+
+
+def test_all_studies_that_were_unpacked_are_found_however_long_that_took(archive, tmp_path, monkeypatch, ungraded):
+    clock = FakeClock()
+
+    @contextmanager
+    def slow(data, *, stop):
+        while not stop():
+            clock.now += 1
+        yield data, "files were left out"
+
+    monkeypatch.setattr(supervisor, "unpacked", slow)
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=100, workers=0)
+    report = predict(config, clock=clock)
+    assert len(report.studies) == 9
+    assert [item.type for item in report.failures] == ["LeftOut"]
+
+
+def test_a_long_search_does_not_bring_the_ending_forward_but_a_slow_start_does(archive, tmp_path, monkeypatch):
+    clock, endings = FakeClock(), []
+
+    def slow(_):
+        clock.now += 40
+        yield
+
+    monkeypatch.setattr(Scan, "__iter__", slow)
+    monkeypatch.setattr(Scan, "_named", lambda _: ["7"])
+    monkeypatch.setattr(supervisor, "CAN_FORK", False)
+    monkeypatch.setattr(
+        supervisor, "_run_workers", lambda config, _, state, *__: endings.append(supervisor._ending(config, state))
+    )
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=100)
+    predict(config, clock=clock)
+    predict(config, clock=clock, started=clock.now - 30)
+    assert endings == [supervisor.ENDING_SHARE * config.reserve, 30 / supervisor.SLOW_START]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_run_that_completes_leaves_no_journal_not_even_of_shards_that_it_did_not_have(
+    archive, tmp_path, ungraded, complete
+):
+    ungraded[0].append(Done(Recorder(), complete=complete))
+    config = Config(data=archive, output=tmp_path / "out", progress=False, workers=0, resume=True)
+    config.output.mkdir()
+    config.journal_of(5).touch()
+    predict(config)
+    assert config.interrupted != complete
+
+
+def test_grades_of_the_interrupted_run_that_stay_are_told_from_the_prior(archive, tmp_path, ungraded):
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=0, workers=0)
+    predict(config)
+    text = config.submission_path.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("s8_"))
+    config.submission_path.write_text(text.replace(line, f"{line.split(',')[0]},0.2,0.3,0.5"))
+    config.journal_of(0).touch()
+    report = predict(dataclasses.replace(config, resume=True))
+    rows = [*csv.DictReader((config.output / "grades.csv").read_text().splitlines())]
+    assert [(row["study_id"], row["severe"], row["members"]) for row in rows if row["source"] == "kernel"] == [
+        ("s8", "0.5", EARLIER)
+    ]
+    assert {study.study_id: study.graded_rows for study in report.studies if study.graded_rows} == {"s8": 1}
+    assert refused_by_schema(json.loads(config.report_path.read_text())) == []
+    assert report.exit_code == EXIT_DEGRADED
+
+
+def test_a_run_in_the_folder_of_another_leaves_none_of_its_files(archive, tmp_path, ungraded):
+    config = Config(data=archive, output=tmp_path / "out", progress=False, workers=0, resume=True)
+    for folder in (config.pictures_path, config.output / "structured_reports"):
+        folder.mkdir(parents=True)
+    (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\nolder,,\n")
+    left = [config.page_path, config.journal_of(3), config.pictures_path / "older.jpg", config.pictures_path / "s1.jpg"]
+    for path in left:
+        path.touch()
+    predict(config)
+    assert all(path.exists() for path in left)
+    (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\nolder,,\n")
+    report = predict(dataclasses.replace(config, resume=False))
+    assert not any(path.exists() for path in left)
+    assert any("structured_reports/ is of an earlier run" in note for note in report.plan)
+
+
+def test_one_process_imports_nothing_heavy_where_there_is_no_time_for_it(archive, tmp_path, ungraded):
+    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=5, workers=0)
+    report = predict(config)
+    assert ungraded[1] == []
+    assert any("no time to load the networks" in note for note in report.plan)
+    predict(dataclasses.replace(config, seconds=60))
+    assert ungraded[1] == [1]
+
+
+def test_a_signal_ends_a_run_in_one_process_after_its_grades_are_written(archive, tmp_path, monkeypatch):
+    def stop(*_):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(supervisor, "grade_shard", stop)
+    config = Config(data=archive, output=tmp_path / "out", progress=False, workers=0)
+    with pytest.raises(SystemExit, match="143"):
+        predict(config)
+    assert len(grades_of(config.submission_path)) == 9 * len(ROWS)
+
+
+def test_a_process_that_may_start_no_others_grades_by_itself(archive, tmp_path, monkeypatch, ungraded, caplog):
+    monkeypatch.setattr(supervisor.multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
+    predict(Config(data=archive, output=tmp_path / "out", progress=False))
+    assert ungraded[1] == [1]
+    assert "daemonic" in caplog.text
+
+
+def _refuse(*_):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def test_where_no_process_can_be_started_the_prior_stays_and_the_report_says_why(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _refuse)
+    config = Config(data=archive, output=tmp_path / "out", progress=False, device="cpu")
+    report = predict(config)
+    assert len(grades_of(config.submission_path)) == 9 * len(ROWS)
+    assert [(item.stage, item.type) for item in report.failures] == [("start", "BlockingIOError")]
+    assert report.exit_code == EXIT_DEGRADED

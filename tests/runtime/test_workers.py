@@ -176,6 +176,43 @@ def test_workers_that_are_done_at_once_cost_the_others_nothing(tmp_path):
     assert (len(done), failures) == (2, [])
 
 
+class Refusal:
+    """Lets the system start no process, but for the second one."""
+
+    def __init__(self, start):
+        self.start, self.calls = start, 0
+
+    def __call__(self, process):
+        self.calls += 1
+        if self.calls != 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.start(process)
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+def test_a_worker_that_cannot_be_started_leaves_its_studies_to_those_that_run(tmp_path, monkeypatch):
+    config, budget = Config(data=tmp_path, output=tmp_path), Budget(None, reserve=0.0)
+    refusal = Refusal(multiprocessing.process.BaseProcess.start)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda process: refusal(process))
+    files, found = [Files(number) for number in range(8)], set()
+    with WorkerPool(config, files, ("one", "two"), budget, fork=FAKE) as workers:
+        monkeypatch.undo()
+        while workers.busy:
+            found |= {item.report.study_id for item in workers.messages(0.5) if isinstance(item, Update)}
+    assert found == {str(number) for number in range(8)}
+    assert workers.finished
+    assert [(item.stage, item.type) for item in workers.failures] == [("start", "BlockingIOError")]
+
+
+def test_a_pool_that_cannot_start_any_worker_is_neither_busy_nor_finished(tmp_path, monkeypatch):
+    refusal = Refusal(None)
+    refusal.calls = 2
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda process: refusal(process))
+    config, files = Config(data=tmp_path, output=tmp_path), [Files(number) for number in range(8)]
+    with WorkerPool(config, files, ("one", "two"), Budget(None, reserve=0.0), fork=FAKE) as workers:
+        assert (workers.busy, workers.finished, len(workers.failures)) == (False, False, 1)
+
+
 def tells_what_it_shares(_, shard, __, sender, shared):
     """Sends what is shared, and whether CUDA may no longer be started."""
     import torch
