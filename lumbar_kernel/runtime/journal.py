@@ -50,16 +50,16 @@ class Journal:
             self._append({"key": key})
 
     def study(self, study_id: str) -> tuple[StudyReport, FloatArray, tuple[str, ...]] | None:
-        """What `add_study` recorded of a study: report, confidence of its rows, views; None without a record."""
+        """What `add_study` recorded of a study: report, weights of its rows, views; None without a record."""
         return self._studies.get(study_id)
 
     def grades(self, study_id: str, member: str) -> FloatArray | None:
         """The (25, 3) probabilities that a member gave a study, None without a record."""
         return self._grades.get((study_id, member))
 
-    def add_study(self, report: StudyReport, confidence: FloatArray, views: Iterable[str]) -> None:
+    def add_study(self, report: StudyReport, row_weights: FloatArray, views: Iterable[str]) -> None:
         """Record that a study was read, localised and cropped."""
-        entry = {"study": asdict(report), "confidence": confidence.tolist(), "views": list(views)}
+        entry = {"study": asdict(report), "row_weights": row_weights.tolist(), "views": list(views)}
         self._append(entry)
 
     def add_grades(self, study_id: str, member: str, probabilities: FloatArray) -> None:
@@ -118,7 +118,7 @@ class Journal:
     def _add_record(self, record: dict[str, Any]) -> None:
         if "study" in record:
             report = study_report_from(record["study"])
-            self._studies[report.study_id] = (report, np.array(record["confidence"]), tuple(record["views"]))
+            self._studies[report.study_id] = (report, np.array(record["row_weights"]), tuple(record["views"]))
         elif "graded" in record:
             rows = [[np.nan] * 3 if row is None else row for row in record["probabilities"]]
             self._grades[record["graded"], record["member"]] = np.array(rows)

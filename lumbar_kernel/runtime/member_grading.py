@@ -45,8 +45,8 @@ class MemberGrading:
         """A study as the journal holds it, None when a member that could grade it has not."""
         if (recorded := self.journal.study(study_id)) is None:
             return None
-        report, confidence, views = recorded
-        state = StudyState(report, confidence=confidence)
+        report, weights, views = recorded
+        state = StudyState(report, row_weights=weights)
         for spec in self.members:
             if spec.view not in views:
                 continue
@@ -106,7 +106,7 @@ class MemberGrading:
 
     def update(self, state: StudyState) -> Update:
         """The study's grades as they stand, with its part of the report."""
-        combined = combine(state.predictions, self.models.manifest, state.confidence)
+        combined = combine(state.predictions, self.models.manifest, state.row_weights)
         report = replace(
             state.report,
             members=combined.members,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lumbar_kernel.config import Config
@@ -123,6 +123,7 @@ class GradingRun:
     scheduler: Scheduler = field(init=False)
     stages: StageRunner = field(init=False)
     grading: MemberGrading = field(init=False)
+    _warned_of_shortage: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         device = str(self.models.device)
@@ -194,37 +195,67 @@ class GradingRun:
         fits: their crops are not on disk, and another interruption would have them cut a third time.
         """
         states: list[StudyState] = []
-        scheduler, warned = self.scheduler, False
         begun = {files.study_id for files in studies if self.journal.study(files.study_id) is not None}
         with self._loader_of(studies) as loader:
             results = iter(loader)
             while left := len(studies) - len(states):
-                first_pass = scheduler.choose(options, studies=left)
-                if first_pass is options.reduced and first_pass is not options.full and not warned:
-                    self._warn(scheduler.shortage(options.full, options.reduced, studies=left))
-                    warned = True
-                seconds = scheduler.first_pass_seconds(first_pass)
-                count = scheduler.affordable_studies(seconds, most=min(left, self.block))
+                first_pass = self._choose(options, left=left)
+                seconds = self.scheduler.first_pass_seconds(first_pass)
+                count = self.scheduler.affordable_studies(seconds, most=min(left, self.block))
                 if count == 0:
                     self._warn(f"time for {len(states)} of {len(studies)} studies")
                     break
-                others = [spec for spec in self.members if spec not in first_pass.members]
-                done, number = len(states), self.shard.number
-                self.emit(scheduler.progress(number, options.phase, done, len(studies), seconds, others))
-                soon = not states and first_pass is options.everything  # something to show, and to write
-                block = self._prepare_block(results, 1 if soon else count, stride=first_pass.stride, done=done)
-                if soon and block:
-                    self._grade_block(options.full.members, block, size=count)
-                    block += self._prepare_block(results, count - 1, stride=first_pass.stride, done=1)
+                others, done = [spec for spec in self.members if spec not in first_pass.members], len(states)
+                self.emit(
+                    self.scheduler.progress(self.shard.number, options.phase, done, len(studies), seconds, others)
+                )
+                block = self._grade_next(results, count, first_pass, options, done=done)
                 if not block:
                     break
-                self._grade_block(first_pass.members, block)
                 states += block
-                resumed, later = options.everything.members, left - len(block)
-                resuming = begun.intersection(state.study_id for state in block)
-                if resuming and scheduler.members_fit(resumed, studies=len(block), full=options.full, later=later):
-                    self._grade_block(resumed, block)
+                self._finish_begun(block, begun, options, later=left - len(block))
         return states
+
+    def _choose(self, options: FirstPassOptions, *, left: int) -> FirstPass:
+        """The pass that the time allows for so many studies, with a warning when it is reduced for the first time."""
+        chosen = self.scheduler.choose(options, studies=left)
+        if chosen is options.reduced and chosen is not options.full and not self._warned_of_shortage:
+            self._warn(self.scheduler.shortage(options.full, options.reduced, studies=left))
+            self._warned_of_shortage = True
+        return chosen
+
+    def _grade_next(
+        self,
+        results: Iterator[ReadResult],
+        count: int,
+        first_pass: FirstPass,
+        options: FirstPassOptions,
+        *,
+        done: int,
+    ) -> list[StudyState]:
+        """Prepare and grade the next `count` studies after the `done` first; none when the loader has no more.
+
+        Where all members grade at once, the first members grade the first study of all before the next one is prepared:
+        something to show, and to write.
+        """
+        stride = first_pass.stride
+        if done or first_pass is not options.everything:
+            block = self._prepare_block(results, count, stride=stride, done=done)
+        elif block := self._prepare_block(results, 1, stride=stride, done=0):
+            self._grade_block(options.full.members, block, size=count)
+            block += self._prepare_block(results, count - 1, stride=stride, done=1)
+        if block:
+            self._grade_block(first_pass.members, block)
+        return block
+
+    def _finish_begun(
+        self, block: Sequence[StudyState], begun: Collection[str], options: FirstPassOptions, *, later: int
+    ) -> None:
+        """Let all members grade a block with studies that an interrupted run had begun, where the others still fit."""
+        everyone = options.everything.members
+        resuming = any(state.study_id in begun for state in block)
+        if resuming and self.scheduler.members_fit(everyone, studies=len(block), full=options.full, later=later):
+            self._grade_block(everyone, block)
 
     def _loader_of(self, studies: Sequence[StudyFiles]) -> StudyLoader:
         """The loader that began with the process if it reads these studies, else a new one."""
@@ -248,7 +279,7 @@ class GradingRun:
             state = prepare(result, self.stages, self.models, stride=stride, pictures=pictures)
             read = result.study is not None and bool(result.study.series)  # else a resumed run tries it again
             if read and not state.reduced:
-                self.journal.add_study(state.report, state.confidence, state.crops)
+                self.journal.add_study(state.report, state.row_weights, state.crops)
             block.append(state)
         return block
 

@@ -45,14 +45,14 @@ class StudyState:
     Attributes:
         report: its part of the report so far.
         crops: by view.
-        confidence: (25,) confidence in the landmark behind each row, 0 to 1.
+        row_weights: (25,) share of the members in each row, 0 to 1; the rest is the prior's.
         reduced: whether its levels were localised on some of its sagittal slices only.
         predictions: member → its (25, 3) probabilities.
     """
 
     report: StudyReport
     crops: dict[str, Crops] = field(default_factory=dict)
-    confidence: FloatArray = field(default_factory=lambda: np.zeros(len(ROWS)))
+    row_weights: FloatArray = field(default_factory=lambda: np.zeros(len(ROWS)))
     reduced: bool = False
     predictions: dict[str, FloatArray] = field(default_factory=dict)
 
@@ -204,7 +204,7 @@ def prepare(
         )
     if landmarks is not None:
         landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
-        state.confidence = row_weights(landmarks)
+        state.row_weights = row_weights(landmarks)
         aligned = _with_axials(aligned, landmarks, runner)
         views = _crop(aligned, landmarks, state, runner, models)
     report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks, moves=moves)

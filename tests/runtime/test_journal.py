@@ -33,9 +33,9 @@ def written(tmp_path):
 
 def test_what_was_recorded_comes_back_to_the_last_bit(written):
     with Journal(written, key="a", resume=True) as again:
-        report, confidence, views = again.study("7")
+        report, weights, views = again.study("7")
         assert (report, views) == (REPORT, ("axial_t2",))
-        assert np.array_equal(confidence, np.linspace(0, 1, 25))
+        assert np.array_equal(weights, np.linspace(0, 1, 25))
         assert np.array_equal(again.grades("7", "one"), grades(), equal_nan=True)
         assert again.grades("7", "two") is None
         assert again.study("8") is None
@@ -54,7 +54,7 @@ def test_a_torn_last_record_is_left_out_and_written_over(written, torn):
 
 def test_a_changed_record_ends_the_journal_there(written):
     raw = bytearray(written.read_bytes())
-    raw[raw.index(b"confidence") + 20] ^= 1
+    raw[raw.index(b"row_weights") + 20] ^= 1
     written.write_bytes(raw)
     with Journal(written, key="a", resume=True) as again:
         assert again.study("7") is None
