@@ -1,4 +1,4 @@
-"""Graded axial crops at the recesses that the kernel finds: `python -m training.prepare_axial DATA CACHE RUN…`.
+"""Graded axial crops at the recesses that the kernel finds: `python -m training.prepare_axial DATA CACHE [RUN…]`.
 
 Each fold is cut by the axial localiser that was trained without it, so that graders learn with its true errors.
 """
@@ -9,9 +9,10 @@ import argparse
 import logging
 from pathlib import Path
 
+from lumbar_kernel.models.manifest import read_manifest
 from training import pack_crops
 from training.examples import save, without_held_out
-from training.fold_checkpoints import localiser_runs
+from training.fold_checkpoints import axial_checkpoints, localiser_runs
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("data", type=Path, help="folder of packs, laid out as shared/data")
     parser.add_argument("cache", type=Path, help="folder for the prepared examples")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="finished run of the axial localiser")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="finished runs of the axial localiser (default: the package's own weights)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    examples = without_held_out(pack_crops.axial(arguments.data, localiser_runs(arguments.runs, points=2)))
+    if arguments.runs:
+        localisers = localiser_runs(arguments.runs, points=2)
+    else:
+        localisers = axial_checkpoints(read_manifest(None), out_of_fold=True)
+    examples = without_held_out(pack_crops.axial(arguments.data, localisers))
     save(examples, arguments.cache / "axial.npz")
     logger.info("axial: %d examples of %d groups", len(examples.fold), len(set(examples.group)))
 

@@ -12,7 +12,7 @@ from training.member_predictions import MemberPredictions
 def test_calibration_takes_back_what_a_member_overstates():
     sharp, honest = graded_rows(4000, sharpen=2.0), graded_rows(4000)
     weighted = np.array([1.0, 2.0, 4.0])
-    temperature, bias = calibrate.fit(sharp)
+    temperature, bias = calibrate.fit(sharp.labels, sharp.probabilities)
     # The weighted loss wants the probabilities times the weights, so that is what the bias should say.
     assert temperature == pytest.approx(2.0, abs=0.25)
     assert bias == pytest.approx(np.log(weighted), abs=0.3)
