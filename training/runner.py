@@ -41,8 +41,8 @@ class Step:
 class Runner:
     """Runs the steps that are not done, and remembers which are.
 
-    A step is done when it was finished with the same arguments after the same steps: one that was run again, or is new,
-    makes all steps of later groups run again.
+    A step is done when it was finished with the same arguments after the same steps. One that runs, or has left the
+    recipe, makes all steps of later groups run again.
 
     Args:
         done: folder with a file for each finished step, which names its arguments and those of the steps before.
@@ -54,12 +54,17 @@ class Runner:
         done.mkdir(parents=True, exist_ok=True)
 
     def waiting(self, recipe: Sequence[Step]) -> list[Step]:
-        """The steps that are not done."""
-        return [step for step, key in _keys(recipe).items() if not self._is_done(step, key)]
+        """The steps that have to run."""
+        keys, found = _keys(recipe), list[Step]()
+        for group in _groups(recipe):
+            found += [step for step in group if not self._is_done(step, keys[step])] if not found else group
+        return found
 
     def run(self, recipe: Sequence[Step]) -> None:
         """Run all steps that are not done; raises SystemExit, which names the command, for the first that fails."""
         keys, not_done = _keys(recipe), self.waiting(recipe)
+        for step in not_done:  # else one that an interruption keeps from running would still count as done
+            self._record(step).unlink(missing_ok=True)
         began, expected = time.monotonic(), sum(step.seconds for step in not_done)
         for number, group in enumerate(_groups(recipe)):
             waiting = {step: keys[step] for step in group if step in not_done}

@@ -38,6 +38,25 @@ def test_steps_after_one_that_ran_again_run_again(tmp_path):
     runner.run(recipe("long", "b", "a"))
     assert counts("prepare", "a", "b", "export") == [1, 2, 1, 3]
     assert runner.waiting(recipe("long", "b", "a")) == []
+    runner.run(recipe("long", "a"))  # without b, whose weights were exported
+    assert counts("prepare", "a", "b", "export") == [1, 2, 1, 4]
+    next(runner.done.glob("*prepare*")).unlink()  # to have it done again
+    runner.run(recipe("long", "a"))
+    assert counts("prepare", "a", "b", "export") == [2, 3, 1, 5]
+
+
+def test_what_an_interruption_kept_from_running_again_is_not_done(tmp_path):
+    def recipe(status):
+        return [
+            Step("train", counting(tmp_path / "train", status=status), group="train"),
+            Step("export", counting(tmp_path / "export"), group="export"),
+        ]
+
+    runner = Runner(tmp_path / "done", ())
+    runner.run(recipe(0))
+    with pytest.raises(SystemExit):
+        runner.run(recipe(1))
+    assert [step.name for step in runner.waiting(recipe(0))] == ["train", "export"]
 
 
 def test_how_fast_a_step_runs_does_not_make_it_another_one(tmp_path):
