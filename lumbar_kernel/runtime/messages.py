@@ -12,15 +12,8 @@ from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.study import StudyFiles
 
-STUDIES_AT_ONCE = {"cpu": 2}
-"""Studies graded together: enough crops for full batches, few enough for early grades."""
-
-STUDIES_AT_ONCE_ON_ACCELERATORS = 8
-
-
-def studies_at_once(device: str) -> int:
-    """Studies that are graded together on a device."""
-    return STUDIES_AT_ONCE.get(device, STUDIES_AT_ONCE_ON_ACCELERATORS)
+LOADING = "load weights"
+"""The stage in which a worker gets its networks."""
 
 
 @dataclass(frozen=True, eq=False)

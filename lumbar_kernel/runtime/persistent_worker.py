@@ -27,7 +27,7 @@ from lumbar_kernel.models.manifest import WAITING
 from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.messages import LOADING, Done, Message, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
 from lumbar_kernel.runtime.reader_process import ReaderProcess
 from lumbar_kernel.runtime.recorder import Recorder
@@ -48,7 +48,6 @@ MAX_LOST = 3
 """A study that has ended so many workers in one stage is graded without that stage; so often may a worker fail to
 start."""
 
-LOADING = "load weights"
 
 Entry = Callable[[Config, str, Connection], None]
 

@@ -13,7 +13,7 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fault_injection import with_injected_faults
 from lumbar_kernel.runtime.journal import Journal, run_key
 from lumbar_kernel.runtime.member_grading import MemberGrading
-from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Shard, Step, studies_at_once
+from lumbar_kernel.runtime.messages import LOADING, Done, Message, Note, Ready, Shard, Step
 from lumbar_kernel.runtime.process_settings import collection_paused
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
@@ -25,13 +25,12 @@ from lumbar_kernel.runtime.scheduler import (
     fastest_members,
     first_members,
 )
+from lumbar_kernel.runtime.sharding import studies_at_once
 from lumbar_kernel.runtime.stages import StageRunner, StudyState, prepare
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
-
-LOAD = "load weights"
 
 Loaded = tuple[LoadedModels, dict[str, str]]
 """Networks, and each member that could not be loaded with the reason."""
@@ -39,8 +38,8 @@ Loaded = tuple[LoadedModels, dict[str, str]]
 
 def load(config: Config, device: str, *, recorder: Recorder) -> Loaded:
     """The networks of a run on a device; raises WeightsError."""
-    with recorder.timed(LOAD), collection_paused():
-        return with_injected_faults(LOAD, (), lambda: load_models(config.weights, device, strict=config.strict))
+    with recorder.timed(LOADING), collection_paused():
+        return with_injected_faults(LOADING, (), lambda: load_models(config.weights, device, strict=config.strict))
 
 
 def run(
@@ -67,7 +66,7 @@ def run(
     Raises:
         WeightsError: no localiser can be loaded, so nothing can be graded.
     """
-    emit(Step(LOAD, (), {}))
+    emit(Step(LOADING, (), {}))
     models, failed = loaded or load(config, shard.device, recorder=recorder)
     models = models.on(shard.device)
     emit(Ready(device=str(models.device), weights_sha256=models.manifest.sha256, members_failed=failed))

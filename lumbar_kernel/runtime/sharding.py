@@ -1,4 +1,4 @@
-"""How many workers there are, which of them grades which studies, and which studies are drawn."""
+"""How many workers there are, which of them grades which studies, how many at once, and which studies are drawn."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Sequence
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.runtime.devices import CPU
-from lumbar_kernel.runtime.messages import Shard, studies_at_once
+from lumbar_kernel.runtime.messages import Shard
 from lumbar_kernel.study import StudyFiles
+
+STUDIES_AT_ONCE, STUDIES_AT_ONCE_ON_ACCELERATORS = 2, 8
+"""Studies graded together: enough crops for full batches, few enough for early grades."""
 
 MAX_WORKERS_EACH = 12
 """Most workers of one device, since each takes half a gigabyte."""
+
+
+def studies_at_once(device: str) -> int:
+    """Studies that are graded together on a device."""
+    return STUDIES_AT_ONCE if device == CPU else STUDIES_AT_ONCE_ON_ACCELERATORS
 
 
 def worker_devices(working: Sequence[str], *, studies: int, cores: int) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.runtime import member_grading, pipeline, study_loader
+from lumbar_kernel.runtime import member_grading, pipeline, sharding, study_loader
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.journal import Journal
-from lumbar_kernel.runtime.messages import STUDIES_AT_ONCE, Done, Note, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.messages import Done, Note, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.pipeline import run
 from lumbar_kernel.runtime.reader_process import ReadResult, try_read_study
 from lumbar_kernel.runtime.recorder import Recorder
@@ -106,7 +106,7 @@ def whole_journal(dataset, trained, tmp_path_factory):
     """The journal of a complete run with one study a block, and the grades of that run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STUDIES_AT_ONCE, "cpu", 1)
+        patch.setattr(sharding, "STUDIES_AT_ONCE", 1)
         patch.setattr(Journal, "remove", lambda _: None)
         reported = messages(dataset, trained, folder)
     return (folder / "journal.jsonl").read_bytes(), last_grades(reported)
@@ -123,7 +123,7 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
 ):
     raw, expected = whole_journal
     (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
-    monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(sharding, "STUDIES_AT_ONCE", 1)
     graded = []
     monkeypatch.setattr(
         member_grading, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw)
@@ -143,7 +143,7 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
 ):
     begun = [line for line in whole_journal[0].splitlines(keepends=True) if b'"graded"' not in line]
     (tmp_path / "journal.jsonl").write_bytes(b"".join(begun))
-    monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(sharding, "STUDIES_AT_ONCE", 1)
     if not ample:
         monkeypatch.setattr(pipeline.Scheduler, "members_fit", lambda *_, **__: False)
         monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.full)
@@ -156,7 +156,7 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
 def test_a_study_that_could_not_be_read_is_read_again_by_a_run_that_resumes(
     dataset, trained, tmp_path, monkeypatch, whole_journal
 ):
-    monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(sharding, "STUDIES_AT_ONCE", 1)
     lost = find_studies(dataset)[0].study_id
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Journal, "remove", lambda _: None)
@@ -202,7 +202,7 @@ def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_stud
     recorded = []
     add_study = Journal.add_study
     monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
-    monkeypatch.setitem(STUDIES_AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(sharding, "STUDIES_AT_ONCE", 1)
     monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.reduced)
     reported = messages(dataset, trained, tmp_path)
     (note,) = [message.text for message in reported if isinstance(message, Note)]

@@ -1,8 +1,7 @@
 import pytest
 
 from lumbar_kernel import Config
-from lumbar_kernel.runtime.messages import studies_at_once
-from lumbar_kernel.runtime.sharding import MAX_WORKERS_EACH, shards, studies_to_draw, worker_devices
+from lumbar_kernel.runtime.sharding import MAX_WORKERS_EACH, shards, studies_at_once, studies_to_draw, worker_devices
 
 
 class Files:
