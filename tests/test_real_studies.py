@@ -144,6 +144,7 @@ def test_the_scoliotic_operated_spine_has_five_levels_in_order(graded):
     assert ((steps > 18) & (steps < 50)).all(), steps
 
 
+@pytest.mark.slow
 def test_bare_folders_without_a_table_get_the_same_grades(competition, graded, tmp_path):
     bare = tmp_path / "archive"
     for study in (competition / "test_images").iterdir():

@@ -14,6 +14,7 @@ def quick(dataset, monkeypatch):
     monkeypatch.setattr(accelerated, "SECONDS_EACH", 0.0)
 
 
+@pytest.mark.slow
 def test_all_lines_run_on_the_processor(quick, trained, tmp_path, capsys):
     file = tmp_path / "check.json"
     arguments = ["--device", "cpu", "--weights", str(trained), "--cache", str(tmp_path), "--json", str(file)]
@@ -26,6 +27,7 @@ def test_all_lines_run_on_the_processor(quick, trained, tmp_path, capsys):
     assert "WRONG" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_no_longer_fits_is_left_out_and_named(quick, trained, tmp_path, monkeypatch):
     plan = Plan(tmp_path, (2, 1000), trained, deadline=time.monotonic() + 30)
     monkeypatch.setattr(accelerated, "check_networks", lambda *_: iter(()))

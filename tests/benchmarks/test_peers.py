@@ -32,6 +32,7 @@ def test_a_length_that_cannot_be_read_is_refused(epochs, tmp_path):
         main([str(tmp_path), "--runs", str(tmp_path), "--epochs", epochs])
 
 
+@pytest.mark.slow
 def test_classifiers_alone_are_scored_at_the_marked_points_without_a_detector(tmp_path, capsys):
     write_packs(tmp_path / "packs", seeds=range(40, 46))
     command = [str(tmp_path / "packs"), "--runs", str(tmp_path / "runs"), "--packs", "sagittal_t1", "--marked"]

@@ -125,6 +125,7 @@ def test_an_output_that_cannot_be_written_is_a_usage_error_before_any_work(datas
     assert not [path for path in tmp_path.rglob("submission.csv") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_wall_clock_that_jumps_changes_nothing(dataset, untrained, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
     paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")]), str(Path.cwd())])

@@ -101,6 +101,7 @@ def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, tmp_
     assert again.submission_path.read_bytes() == config.submission_path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_graded(run, tmp_path):
     config, _ = run
     script = tmp_path / "script.py"
@@ -163,6 +164,7 @@ def _kill_when_it_starts(done):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_a_valid_file(dataset, trained, tmp_path):
     done = threading.Event()
     killer = threading.Thread(target=_kill_when_it_starts, args=(done,))

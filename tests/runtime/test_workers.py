@@ -126,6 +126,7 @@ def hangs(_):
 
 @pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
 @pytest.mark.parametrize(("load", "kind"), [(dies, "ProcessDied"), (hangs, "ProcessHung")])
+@pytest.mark.slow
 def test_without_the_process_that_loads_for_all_each_worker_loads_for_itself(load, kind, tmp_path, monkeypatch):
     # enough for a worker that imports the tests on a busy machine, and waited for by one that hangs
     monkeypatch.setattr("lumbar_kernel.runtime.workers.START_SECONDS", 12.0)

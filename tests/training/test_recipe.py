@@ -160,6 +160,7 @@ def in_this_process(monkeypatch):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.slow
 def test_a_recipe_runs_from_the_competitions_folder_to_weights_and_scores(tmp_path, monkeypatch):
     data = tmp_path / "data"
     write_dataset(data, studies=3, seed=900, split="train")

@@ -8,12 +8,14 @@ from lumbar_kernel import Config, predict
 from lumbar_kernel.runtime.fault_injection import VARIABLE, with_injected_faults
 
 
+@pytest.mark.slow
 def test_killed_runs_leave_valid_files_and_resume_to_the_same_bytes(dataset, tmp_path):
     found = kills(dataset, tmp_path, count=3, longest=6.0, seed=2)
     assert found["kills"] == found["valid"] == 3
     assert found["ended"] == found["ended_identical"] > 0
 
 
+@pytest.mark.slow
 def test_budgets_are_kept_by_the_whole_process(dataset, tmp_path):
     rows = list(budgets(dataset, tmp_path, seconds=(0.0, 12.0, 90.0)))
     assert all(row["valid"] for row in rows)
@@ -24,6 +26,7 @@ def test_budgets_are_kept_by_the_whole_process(dataset, tmp_path):
     assert "3 budgets, 0 without a valid file" in summary(rows)
 
 
+@pytest.mark.slow
 def test_a_stage_that_kills_its_process_costs_its_study_only(dataset, tmp_path):
     row = next(faults(dataset, tmp_path, stages=["localise"], kinds=["kill"]))
     assert row["valid"]

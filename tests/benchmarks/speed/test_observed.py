@@ -7,6 +7,7 @@ import pytest
 from benchmarks.speed.observed import observe, process_tree, pss_mib
 
 
+@pytest.mark.slow
 def test_a_run_is_observed_from_its_first_file_to_its_end(dataset, trained, tmp_path):
     run = observe(dataset, tmp_path / "out", "--weights", str(trained), memory=True)
     assert 0 < run.first_file_seconds < run.start_seconds <= run.seconds

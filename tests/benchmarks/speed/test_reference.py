@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from benchmarks.speed.reference import plain_loop
 from lumbar_kernel import Kernel
@@ -6,6 +7,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.models.manifest import read_manifest
 
 
+@pytest.mark.slow
 def test_the_plain_loop_gives_the_grades_of_the_kernel(dataset, trained):
     files = find_studies(dataset)
     expected = plain_loop(files, read_manifest(trained))
