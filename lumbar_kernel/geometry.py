@@ -66,6 +66,18 @@ class SlicePlane:
         return self.shape[0] * self.row_spacing, self.shape[1] * self.column_spacing
 
     @property
+    def corners(self) -> FloatArray:
+        """Centres of the four outermost pixels, mm LPS, shape (4, 3)."""
+        rows, columns = self.shape
+        return self.to_mm(np.array([[0, 0], [0, columns - 1], [rows - 1, 0], [rows - 1, columns - 1]]))
+
+    @property
+    def heights(self) -> tuple[float, float]:
+        """Lowest and highest point of the slice, mm towards the head."""
+        along = self.corners @ CRANIAL
+        return float(along.min()), float(along.max())
+
+    @property
     def steps(self) -> tuple[FloatArray, FloatArray]:
         """Patient mm from one row to the next and from one column to the next, (3,) each."""
         return self.column_direction * self.row_spacing, self.row_direction * self.column_spacing

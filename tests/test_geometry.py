@@ -54,6 +54,15 @@ def test_pixels_lie_on_the_slice_and_the_normal_has_length_one(plane):
     np.testing.assert_allclose(plane.to_mm(corners).mean(axis=0), plane.centre, atol=1e-6)
 
 
+@given(slice_planes())
+def test_corners_bound_every_pixel_and_heights_every_corner(plane):
+    rows, columns = np.indices(plane.shape)
+    everywhere = plane.to_mm(np.stack([rows, columns], axis=-1).astype(float)) @ CRANIAL
+    assert plane.heights == pytest.approx((everywhere.min(), everywhere.max()))
+    last = np.array(plane.shape) - 1
+    assert np.allclose(plane.to_pixel(plane.corners), [[0, 0], [0, last[1]], [last[0], 0], last], atol=1e-6)
+
+
 def test_rows_and_columns_keep_their_own_spacing_and_direction():
     down, back = sagittal().to_mm(np.array([[1.0, 0.0], [0.0, 1.0]])) - sagittal().origin
     np.testing.assert_allclose(down, [0, 0, -0.5])

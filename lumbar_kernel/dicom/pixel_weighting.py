@@ -150,9 +150,7 @@ def _upright_points(plane: SlicePlane) -> NDArray[np.float64]:
     height, width = plane.extent_mm
     if abs(down @ plane.row_direction) > abs(down @ plane.column_direction):
         height, width = width, height
-    rows, columns = plane.shape
-    corners = plane.to_mm(np.array([[0, 0], [0, columns - 1], [rows - 1, 0], [rows - 1, columns - 1]]))
-    corner = corners[np.argmin(corners @ (down + right))]
+    corner = plane.corners[np.argmin(plane.corners @ (down + right))]
     shape = int(np.ceil(height / GRID_MM)), int(np.ceil(width / GRID_MM))
     return PixelGrid(corner, down, right, GRID_MM, shape).to_mm(np.moveaxis(np.indices(shape, np.float64), 0, -1))
 

@@ -275,7 +275,7 @@ def _same_places(headers: Sequence[SliceHeader], others: Sequence[SliceHeader], 
 def _other_stations(stacks: Sequence[Stack], role: str) -> dict[Stack, str]:
     """The sagittal series at other heights than the lumbar one: stations of a whole spine, the pelvis, scouts."""
     free = [stack for stack in stacks if not stack.from_table]
-    reach = {stack: heights(stack.middle.plane) for stack in free}
+    reach = {stack: stack.middle.plane.heights for stack in free}
     small = _small(free, role)
     ranks = {stack: _station_rank(stack, is_small=stack in small) for stack in free}
     others: dict[Stack, str] = {}
@@ -314,15 +314,5 @@ def _station_rank(stack: Stack, *, is_small: bool) -> tuple[float, ...]:
         not _most(headers, described_as_lumbar),
         not _most(headers, examined_as_lumbar),
         is_small or _is_scout(stack) or _most(headers, is_single_shot) or _most(headers, is_derived),
-        heights(stack.middle.plane)[0],
+        stack.middle.plane.heights[0],
     )
-
-
-def heights(plane: SlicePlane) -> tuple[float, float]:
-    """Lowest and highest point of a slice, mm towards the head."""
-    rows, columns = plane.shape
-    corners = plane.to_mm(
-        np.array([[0, 0], [0, columns - 1], [rows - 1, 0], [rows - 1, columns - 1]], dtype=np.float64)
-    )
-    along = corners @ CRANIAL
-    return float(along.min()), float(along.max())

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lumbar_kernel.dicom.headers import SliceHeader
-from lumbar_kernel.dicom.selection import Choice, heights
+from lumbar_kernel.dicom.selection import Choice
 from lumbar_kernel.dicom.stacks import Stack, step_mm
 from lumbar_kernel.geometry import LEFT, Plane, SlicePlane
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
@@ -55,11 +55,11 @@ def source_of_axials(choices: Sequence[Choice]) -> Stack | None:
     if any(choice.read and choice.role == AXIAL_T2 for choice in choices):
         return None
     sagittal = sorted((item for item in choices if item.role == SAGITTAL_T2), key=lambda item: not item.read)
-    bottom = min((heights(item.stack.middle.plane)[0] for item in sagittal if item.read), default=0.0)
+    bottom = min((item.stack.middle.plane.heights[0] for item in sagittal if item.read), default=0.0)
     for choice in sagittal:
         stack = choice.stack
         across = [float(header.plane.centre @ LEFT) for header in stack.headers]
-        low, high = heights(stack.middle.plane)
+        low, high = stack.middle.plane.heights
         at_lumbar_height = choice.read or abs(low - bottom) < (high - low) / 2
         if is_volume(stack.headers) and np.ptp(across) >= MIN_WIDTH_MM and at_lumbar_height:
             return stack

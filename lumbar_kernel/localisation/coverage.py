@@ -27,14 +27,9 @@ def doubt_of_count(slices: Sequence[Slice], margin: FloatArray) -> str | None:
     """
     height = margin @ CRANIAL
     step = float(-np.diff(height).mean())
-    ends = np.array([[corner @ CRANIAL for corner in _corners(item)] for item in slices])
-    if height[-1] - ends.min() < MIN_BELOW * step:
+    lowest, highest = np.array([item.plane.heights for item in slices]).T
+    if height[-1] - lowest.min() < MIN_BELOW * step:
         return "the sagittal slices end near L5/S1: levels may be counted wrongly"
-    if ends.max() - height[0] < MIN_ABOVE * step:
+    if highest.max() - height[0] < MIN_ABOVE * step:
         return "the sagittal slices begin near L1/L2: levels may be counted wrongly"
     return None
-
-
-def _corners(item: Slice) -> FloatArray:
-    rows, columns = item.plane.shape
-    return item.plane.to_mm(np.array([[0, 0], [rows - 1, 0], [0, columns - 1], [rows - 1, columns - 1]]))
