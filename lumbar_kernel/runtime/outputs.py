@@ -95,14 +95,17 @@ def _studies_of_earlier_run(config: Config) -> list[str]:
 def grade_pictures(
     config: Config, grades: Mapping[str, FloatArray], graded: Mapping[str, NDArray[np.bool_]], budget: Budget
 ) -> str | None:
-    """Draw the final grades into the pictures that workers have drawn; returns a sentence where time was short.
+    """Draw the final grades into the pictures of this run, and of the one that it resumes.
+
+    Returns:
+        A sentence where time was short.
 
     Raises:
         OSError: a picture cannot be read or written.
     """
-    if not config.pictures_to_draw:
+    if not config.pictures_path.is_dir():
         return None
-    from lumbar_kernel.results.pictures import add_grades, picture_path  # only where they are wished
+    from lumbar_kernel.results.pictures import add_grades, picture_path  # only where there are some
 
     nothing = np.zeros(len(ROWS), dtype=bool)
     for study_id, values in grades.items():
@@ -117,10 +120,14 @@ def grade_pictures(
 def write_page(config: Config, studies: int, budget: Budget) -> None:
     """Write `report.html` from the files of the run, where it is wished and fits into the time left.
 
+    The page of a run that this one resumes is removed: it shows other grades.
+
     Raises:
         ConfigError: the run's other files could not be written.
-        OSError: the page cannot be written.
+        OSError: the page cannot be written, or the older one not removed.
     """
+    if config.resume:
+        config.page_path.unlink(missing_ok=True)
     if not config.html:
         return
     if budget.margin() < PAGE_SECONDS_PER_STUDY * studies:

@@ -142,7 +142,6 @@ def _grade(
         _run_in_this_process(config, studies, state, budget)
     elif not budget.expired():
         _run_workers(config, studies, state, budget, server)
-    _publish(config, state)
     if state.complete:
         state.failures += try_to_write("journals", partial(remove_journals, config))  # of shards that it did not have
     report = _write_report(config, state, budget)

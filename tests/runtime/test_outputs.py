@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,14 @@ def test_grades_are_drawn_into_the_pictures_that_exist(drawn):
     budget = Budget(100, reserve=config.reserve, clock=clock)
     assert outputs.grade_pictures(config, GRADES, {"2": np.ones(25, bool)}, budget) is None
     assert names == [("0", 0), ("2", 25), ("3", 0)]
+
+
+def test_pictures_of_a_run_that_is_resumed_without_drawing_any_get_its_grades(drawn):
+    config, names, clock = drawn
+    resumed = replace(config, html=False, resume=True)
+    assert resumed.pictures_to_draw == 0
+    outputs.grade_pictures(resumed, GRADES, {}, Budget(100, reserve=config.reserve, clock=clock))
+    assert [name for name, _ in names] == ["0", "2", "3"]
 
 
 def test_pictures_end_before_the_time_of_the_other_files(drawn):
@@ -74,6 +84,14 @@ def test_a_page_is_written_where_it_is_wished_and_fits(tmp_path, monkeypatch, ht
     clock.now += gone
     outputs.write_page(Config(data=tmp_path, output=tmp_path, seconds=100, html=html), 4, budget)
     assert calls == [tmp_path] * written
+
+
+@pytest.mark.parametrize(("resume", "left"), [(False, True), (True, False)])
+def test_the_page_of_a_run_that_is_resumed_without_one_is_removed(tmp_path, resume, left):
+    config = Config(data=tmp_path, output=tmp_path, resume=resume)
+    config.page_path.touch()
+    outputs.write_page(config, 4, Budget(100, reserve=5))
+    assert config.page_path.exists() == left
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ConfigError("no report.json")])

@@ -412,11 +412,13 @@ def test_a_run_in_the_folder_of_another_leaves_none_of_its_files(archive, tmp_pa
     for folder in (config.pictures_path, config.output / "structured_reports"):
         folder.mkdir(parents=True)
     (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\nolder,,\n")
-    left = [config.page_path, config.journal_of(3), config.pictures_path / "older.jpg", config.pictures_path / "s1.jpg"]
+    left = [config.journal_of(3), config.pictures_path / "older.jpg", config.pictures_path / "s1.jpg"]
     for path in left:
         path.touch()
     predict(config)
     assert all(path.exists() for path in left)
+    config.page_path.touch()
+    left.append(config.page_path)
     (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\nolder,,\n")
     report = predict(dataclasses.replace(config, resume=False))
     assert not any(path.exists() for path in left)
