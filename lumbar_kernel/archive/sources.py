@@ -18,7 +18,7 @@ from lumbar_kernel.archive.study_table import TableRow, is_table, read_rows
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
 from lumbar_kernel.dicom.dicomdir import indexed_files
-from lumbar_kernel.dicom.folders import ignored, natural, subfolders, top_folder, walk
+from lumbar_kernel.dicom.folders import Layout, ignored, layout_of, natural, top_folder, walk
 from lumbar_kernel.dicom.tables import Roles, read_roles, sample_studies
 from lumbar_kernel.errors import ConfigError, DicomError
 
@@ -55,56 +55,39 @@ class Source:
         root: folder that all listings are relative to.
         data: as the user gave it.
         split: half of the competition's folder.
+        layout: where the studies lie, None behind a URL and with a table.
         skipped: phrase → number of things that are not read.
     """
 
     root: Folder
     data: str
     split: str
+    layout: Layout | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
     @cached_property
     def roles(self) -> Roles:
         """What the competition's table beside the studies says of their series; none behind a URL or with a table."""
-        if self.root.local is None or is_table(self.data):
-            return {}
-        return read_roles(self._tables / f"{self.split}_series_descriptions.csv")
-
-    @cached_property
-    def _images(self) -> tuple[Path, bool]:
-        """The folder of the studies, and whether it is that of the competition's layout."""
-        root = Path(self.root.text)
-        images = root / f"{self.split}_images"
-        if root.name == images.name:
-            return root, True
-        packed = container_kind(Path(self.data)) in (ZIP, TAR)
-        competition = images.is_dir() or (packed and images.name in subfolders(root))
-        return (images, True) if competition else (root, False)
-
-    @property
-    def _tables(self) -> Path:
-        """The folder of the competition's tables."""
-        images, competition = self._images
-        return images.parent if competition else images
+        return {} if self.layout is None else read_roles(self.layout.tables / f"{self.split}_series_descriptions.csv")
 
     def listings(self) -> Iterator[Listing]:
         """All folders with files, in a fixed order."""
         if is_table(self.data):
             yield from self._of_table()
-        elif is_url(self.data):
+        elif self.layout is None:
             yield from self._of_url()
         else:
-            yield from self._of_path(Path(self.data))
+            yield from self._of_path(Path(self.data), self.layout)
 
-    def _of_path(self, data: Path) -> Iterator[Listing]:
+    def _of_path(self, data: Path, layout: Layout) -> Iterator[Listing]:
         root = Path(self.root.text)
         if container_kind(data) == DICOMDIR:
             files, missing = indexed_files(data)
             self.skipped["listed in the DICOMDIR and absent"] += len(missing)
             yield from (Listing(_relative(folder, root), tuple(names)) for folder, names in files.items())
             return
-        base, competition = self._images
-        sample = sample_studies(self._tables) if self.split == SPLITS[0] else []
+        base, competition = layout.images, layout.is_competition
+        sample = sample_studies(layout.tables) if self.split == SPLITS[0] else []
         yield from (Listing("", (), study=study) for study in dict.fromkeys([*self.roles, *sample]))
         for folder, names in self._folders(base):
             parts = folder.relative_to(base).parts
@@ -183,7 +166,7 @@ def open_source(data: str, *, split: str) -> Source:
     """An archive by its path or URL.
 
     Raises:
-        ConfigError: it does not exist, or cannot be read in place.
+        ConfigError: it does not exist, cannot be read in place, or holds only the competition's other half.
     """
     if is_table(data):
         return Source(Folder.of(data.rpartition("/")[0] or "."), data, split)
@@ -204,10 +187,11 @@ def open_source(data: str, *, split: str) -> Source:
     try:
         if kind == DICOMDIR:
             indexed_files(path)
-        root = path.parent if kind == DICOMDIR else top_folder(path) if kind else path
+            return Source(Folder(str(path.parent)), str(path), split, Layout.ordinary(path.parent))
+        root = top_folder(path) if kind else path
     except (DicomError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return Source(Folder(str(root)), str(path), split)
+    return Source(Folder(str(root)), str(path), split, layout_of(root, split=split))
 
 
 def _tree(folder: Path, closed: list[Path], above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, list[str]]]:

@@ -17,7 +17,7 @@ from lumbar_kernel.archive.reasons import plain_reason, plain_reasons
 from lumbar_kernel.archive.remote_files import local_files
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.dicom.folders import natural, natural_key
-from lumbar_kernel.dicom.grouping import Group, group_by_header
+from lumbar_kernel.dicom.grouping import Group, group_by_header, series_of
 from lumbar_kernel.dicom.identity import FileIdentity
 from lumbar_kernel.dicom.inspection import UNDECIDED, Inspection, inspect_study
 from lumbar_kernel.dicom.tables import Roles, role_of
@@ -67,23 +67,27 @@ def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[
 
 
 def _given(rows: Sequence[Row], sizes: Sizes) -> Iterator[StudyFiles]:
-    """The studies that a table or the layout names, with series by layout, else by header, else by folder."""
-    found: dict[str, dict[str, list[Path]]] = defaultdict(dict)
-    roles: dict[tuple[str, str], str | None] = {}
+    """The studies that a table or the layout names, with series by these, else by header."""
+    named: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    others: dict[str, dict[Path, dict[FileIdentity | None, list[str]]]] = defaultdict(lambda: defaultdict(dict))
+    roles: dict[Path, str | None] = {}
     for row in rows:
         if not (study := restored_text(row["study"])):
             continue
-        of_study = found[study]
-        paths = _paths(row, sizes)
-        if paths:
-            name = restored_text(row["series"]) or row["series_uid"] or row["folder"].rpartition("/")[2] or "series"
-            of_study.setdefault(name, []).extend(paths)
-            roles.setdefault((study, name), row["role"])
-    for study in natural(found):
-        series = (
-            SeriesFiles(name, roles[study, name], _in_order(found[study][name])) for name in natural(found[study])
-        )
-        yield StudyFiles(study, tuple(series))
+        series, paths = named[study], _paths(row, sizes)
+        roles.update((path, row["role"]) for path in paths)
+        if paths and row["series"]:
+            series[restored_text(row["series"])] += paths
+        elif paths:
+            of_folder = others[study][Path(restored_text(row["folder"]))]
+            of_folder.setdefault(_identity(row), []).extend(path.name for path in paths)
+    for study, found in others.items():
+        for name, files in series_of(study, found).items():
+            named[study][name] += [folder / own for folder, names in files.items() for own in names]
+    for study in natural(named):
+        ordered = {name: _in_order(named[study][name]) for name in natural(named[study])}
+        given = {name: next(filter(None, map(roles.get, paths)), None) for name, paths in ordered.items()}
+        yield StudyFiles(study, tuple(SeriesFiles(name, given[name], paths) for name, paths in ordered.items()))
 
 
 def _grouped(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from lumbar_kernel.dicom.element_walk import UNDEFINED
 from lumbar_kernel.dicom.safe_open import open_whole, reading, refusal
 
 IMAGE = "IMAGE"
@@ -12,8 +13,6 @@ IMAGE = "IMAGE"
 
 RECORDS = b"\x04\x00\x20\x12SQ\0\0"
 """The beginning of DirectoryRecordSequence, before its length."""
-
-UNDEFINED = 0xFFFFFFFF
 
 
 def indexed_files(path: Path) -> tuple[dict[Path, list[str]], list[str]]:

@@ -8,20 +8,21 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from lumbar_kernel.config import SPLITS
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
 from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.folders import (
+    Layout,
     has_dicom_suffix,
     is_folder,
     is_packed_dicom,
+    layout_of,
     natural,
     natural_key,
     subfolders,
     top_folder,
     walk,
 )
-from lumbar_kernel.dicom.grouping import FilesByFolder, group_by_header
+from lumbar_kernel.dicom.grouping import FilesByFolder, Group, group_by_header, series_of
 from lumbar_kernel.dicom.identity import FileIdentity, identify
 from lumbar_kernel.dicom.packed_files import ArchiveError, archive_of
 from lumbar_kernel.dicom.persons import Warn
@@ -31,6 +32,9 @@ from lumbar_kernel.errors import ConfigError, DicomError
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
 logger = logging.getLogger(__name__)
+
+FoundFiles = dict[Path, dict[FileIdentity | None, list[str]]]
+"""`Found`, while it is collected."""
 
 FILES_A_STEP = 64
 NAMED_FOLDERS = 5
@@ -76,34 +80,19 @@ class Scan:
         self.notes: list[str] = []
         self._indexed: dict[Path, list[str]] | None = None
         self._data = self._opened(Path(os.path.abspath(data)))  # noqa: PTH100 - resolve() would follow links
-        named = f"{split}_images"
-        self._images = self._chosen(split)
-        tables = self._data.parent if self._data.name == named else self._data
-        self._roles = read_roles(tables / f"{split}_series_descriptions.csv")
-        self.sample = sample_studies(tables) if split == "test" else []
-        self._competition = self._images.name == named
+        indexed = self._indexed is not None  # then what lies beside its files does not matter
+        layout = Layout.ordinary(self._data) if indexed else layout_of(self._data, split=split)
+        self._images, self._competition = layout.images, layout.is_competition
+        self._roles = read_roles(layout.tables / f"{split}_series_descriptions.csv")
+        self.sample = sample_studies(layout.tables) if split == "test" else []
         self._settled = self._competition or bool(self._roles)
         self._by_path: dict[Path, list[str]] = {}
-        self._by_header: dict[Path, dict[FileIdentity | None, list[str]]] = {}
+        self._by_header: FoundFiles = {}
         self._closed: list[Path] = []
         self._archives: list[Path] = []
         self._packed: list[Path] = []
         self.listed = False
         self.unread: dict[Path, list[str]] = {}
-
-    def _chosen(self, split: str) -> Path:
-        """The half of the competition's folder, or all of another folder; the other half is never taken instead."""
-        chosen = self._data / f"{split}_images"
-        other = next(name for name in SPLITS if name != split)
-        beside = is_folder(self._data / f"{other}_images")
-        if is_folder(chosen):
-            if beside:
-                logger.info("reading %s; %s_images beside it is left out (--split %s)", chosen.name, other, other)
-            return chosen
-        if beside:
-            msg = f"{self._data} holds {other}_images but no {chosen.name}; choose the split {other} (--split {other})"
-            raise ConfigError(msg)
-        return self._data
 
     def _opened(self, data: Path) -> Path:
         """The folder to be searched, which may lie inside an archive."""
@@ -196,12 +185,16 @@ class Scan:
                 found[parts[0]].setdefault(parts[min(1, len(parts) - 1)], {})[folder.parent] = [folder.name]
             else:
                 warn("%s cannot be listed, its contents are not read", folder)
-        for study_id, group in group_by_header(self._by_header, self._images, warn=warn).items():
-            parts = group.home.relative_to(self._images).parts
-            own_id = parts[0] if self._competition and parts else study_id
-            places.setdefault(own_id, (group.uid, group.home))
-            for series_id, files in group.series.items():
-                found[own_id].setdefault(series_id, {}).update(files)
+        by_study: dict[str, FoundFiles] = defaultdict(dict)  # with an empty id where headers tell the study
+        for folder, of_folder in self._by_header.items():
+            parts = folder.relative_to(self._images).parts
+            by_study[parts[0] if self._competition and parts else ""][folder] = of_folder
+        by_header = group_by_header(by_study.pop("", {}), self._images, warn=warn)
+        by_folder = [(name, Group("", self._images / name, series_of(name, files))) for name, files in by_study.items()]
+        for study_id, group in [*by_header.items(), *by_folder]:
+            places.setdefault(study_id, (group.uid, group.home))
+            for series_id, of_series in group.series.items():
+                found[study_id].setdefault(series_id, {}).update(of_series)
         return found, places
 
     def _on_unread(self, paths: list[Path], kind: str, remedy: str) -> list[str]:

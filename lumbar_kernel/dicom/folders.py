@@ -1,20 +1,66 @@
-"""Walking a folder: every file that may be DICOM, folder by folder, each folder once."""
+"""Walking a folder: where its studies lie, and every file that may be DICOM, folder by folder, each folder once."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.dicom.packed_files import Archive, archive_of
+from lumbar_kernel.errors import ConfigError
 
-IMAGE_FOLDERS = tuple(f"{split}_images" for split in SPLITS)
-"""Folders of images in the competition's layout."""
+logger = logging.getLogger(__name__)
+
+IMAGE_FOLDERS = {split: f"{split}_images" for split in SPLITS}
+"""Half of the competition's folder → folder of its images."""
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 PACKED_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in sorted(DICOM_SUFFIXES) for packed in (".gz", ".bz2", ".xz"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the studies of a folder lie.
+
+    Attributes:
+        images: the folder that holds them.
+        tables: the folder that may hold the competition's tables.
+        is_competition: whether paths settle studies and series, as `{study}/{series}` below `images`.
+    """
+
+    images: Path
+    tables: Path
+    is_competition: bool
+
+    @classmethod
+    def ordinary(cls, folder: Path) -> Layout:
+        """That of a folder that is not the competition's."""
+        return cls(folder, folder, is_competition=False)
+
+
+def layout_of(data: Path, *, split: str) -> Layout:
+    """The half of the competition's folder, or all of another folder; the other half is never taken instead.
+
+    Raises:
+        ConfigError: the folder holds only the other half.
+    """
+    name = IMAGE_FOLDERS[split]
+    if data.name == name:
+        return Layout(data, data.parent, is_competition=True)
+    (other,) = (half for half in SPLITS if half != split)
+    beside = is_folder(data / IMAGE_FOLDERS[other])
+    if is_folder(data / name):
+        if beside:
+            logger.info("reading %s; %s beside it is left out (--split %s)", name, IMAGE_FOLDERS[other], other)
+        return Layout(data / name, data, is_competition=True)
+    if beside:
+        msg = f"{data} holds {IMAGE_FOLDERS[other]} but no {name}; choose the split {other} (--split {other})"
+        raise ConfigError(msg)
+    return Layout.ordinary(data)
 
 
 def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
@@ -80,9 +126,10 @@ def subfolders(folder: Path) -> list[str]:
 def top_folder(archive: Path) -> Path:
     """The competition's folder in an archive whose single top folder holds it, else the archive itself."""
     folder = archive
-    while len(inner := subfolders(folder)) == 1 and inner[0] not in IMAGE_FOLDERS:
+    names = {*IMAGE_FOLDERS.values()}
+    while len(inner := subfolders(folder)) == 1 and inner[0] not in names:
         folder = folder / inner[0]
-    return folder if set(inner) & set(IMAGE_FOLDERS) else archive
+    return folder if names.intersection(inner) else archive
 
 
 def _inside_archive(folder: Path) -> tuple[Archive, str] | None:

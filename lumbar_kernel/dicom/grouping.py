@@ -73,14 +73,35 @@ def group_by_header(
         warn: logs a message with its arguments.
         shared: whether a folder is known to hold several studies, for callers that group a large archive in parts.
     """
-    counts = {
+    studies = _divided(found, study_keys(_counts(found), root, warn=warn))
+    _adopt_orphans(found, studies, warn=warn)
+    return _named(studies, root, shared)
+
+
+def series_of(study_id: str, found: Found) -> Series:
+    """The series of a study whose files its folder or a table gives, told apart and named as by `group_by_header`."""
+    key = StudyKey("", None, ())
+    series = _divided(found, dict.fromkeys(_counts(found), key))[key]
+    for folder, names in _orphans(found):
+        series[str(folder)][folder] += names
+    above = set.intersection(*({folder, *folder.parents} for folder in found))
+    home = max(above, key=lambda folder: (folder.name == study_id, len(folder.parts)), default=Path())
+    return _named_series(series, home, home)
+
+
+def _counts(found: Found) -> dict[Place, int]:
+    """Number of the readable files of each identity in each folder."""
+    return {
         (folder, identity): len(names)
         for folder, of_folder in found.items()
         for identity, names in of_folder.items()
         if identity
     }
-    keys = study_keys(counts, root, warn=warn)
-    single = _single_file_series(counts, keys)
+
+
+def _divided(found: Found, keys: Mapping[Place, StudyKey]) -> dict[StudyKey, Series]:
+    """The studies of these keys by series, without the folders where nothing can be read."""
+    single = _single_file_series(_counts(found), keys)
     studies: dict[StudyKey, Series] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for folder, of_folder in found.items():
         known = next(filter(None, of_folder), None)
@@ -90,9 +111,14 @@ def group_by_header(
                 place = folder, own
                 series = str(folder) if place in single or not own.series_uid else own.series_uid
                 studies[keys[place]][series][folder] += names
-    orphans = [folder for folder, of_folder in found.items() if not any(of_folder)]
-    _adopt_orphans(orphans, found, studies, warn=warn)
-    return _named(studies, root, shared)
+    return studies
+
+
+def _orphans(found: Found) -> Iterator[tuple[Path, list[str]]]:
+    """The folders where nothing can be read, with the names of their files."""
+    for folder, of_folder in found.items():
+        if not any(of_folder):
+            yield folder, [name for names in of_folder.values() for name in names]
 
 
 def _single_file_series(counts: Mapping[Place, int], keys: Mapping[Place, StudyKey]) -> set[Place]:
@@ -107,14 +133,13 @@ def _single_file_series(counts: Mapping[Place, int], keys: Mapping[Place, StudyK
     return {place for places in alike.values() if len(places) >= MIN_ALONE for place in places}
 
 
-def _adopt_orphans(orphans: Iterable[Path], found: Found, studies: dict[StudyKey, Series], *, warn: Warn) -> None:
+def _adopt_orphans(found: Found, studies: dict[StudyKey, Series], *, warn: Warn) -> None:
     """Give the files of folders where nothing can be read to the study of the folders beside them, if it is one."""
     beside: dict[Path, set[StudyKey]] = defaultdict(set)
     for key, series in studies.items():
         for folder in {folder for files in series.values() for folder in files}:
             beside[folder.parent].add(key)
-    for folder in orphans:
-        names = [name for of_folder in found[folder].values() for name in of_folder]
+    for folder, names in _orphans(found):
         if len(neighbours := beside[folder.parent]) == 1:
             studies[next(iter(neighbours))][str(folder)][folder] += names
         else:

@@ -32,7 +32,7 @@ from lumbar_kernel.dicom.element_walk import (
     elements_before_pixels,
 )
 from lumbar_kernel.dicom.rle import decode_frame
-from lumbar_kernel.dicom.safe_open import SIZE_LIMIT, read_part
+from lumbar_kernel.dicom.safe_open import ITEM, SIZE_LIMIT, read_part
 
 LITTLE_ENDIAN = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1")
 RLE = b"1.2.840.10008.1.2.5"
@@ -47,9 +47,9 @@ ENCODINGS = {b"ISO_IR 100": "latin-1", b"ISO_IR 192": "utf-8"}
 ACCENTED = re.compile(rb"[ -\[\]-}\x80-\xff]*\0?")
 """The same texts with bytes above ASCII."""
 
-FRAGMENT, FRAGMENTS_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+FRAGMENTS_END = b"\xfe\xff\xdd\xe0"
 MAX_SPARE = 1 << 16
-"""Bytes beyond twice its native size that an encoded frame may have before pydicom's path judges it."""
+"""Bytes beyond twice its native size that an encoded image may have; longer ones are bombs."""
 
 PIXEL_KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
@@ -155,7 +155,7 @@ def _stored(content: bytes, walked: WalkedFile, header: OrdinaryHeader) -> NDArr
 def _only_fragment(content: bytes, place: int) -> bytes | None:
     """The one fragment of encapsulated pixels, behind the table of offsets (DICOM PS3.5, A.4); None for several."""
     found: list[bytes] = []
-    while len(found) < 3 and content[place : place + 4] == FRAGMENT:
+    while len(found) < 3 and content[place : place + 4] == ITEM:
         length = int.from_bytes(content[place + 4 : place + 8], "little")
         found.append(content[place + 8 : place + 8 + length])
         place += 8 + length

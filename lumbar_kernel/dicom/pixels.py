@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import encaps
 from pydicom.dataset import FileDataset
+from pydicom.uid import RLELossless
 
 from lumbar_kernel.dicom.elements import frame_count, number
+from lumbar_kernel.dicom.encoded_frames import encoded_frames, frames_before_end, picture_shape
 from lumbar_kernel.dicom.headers import SliceHeader
-from lumbar_kernel.dicom.ordinary import ordinary_pixels
-from lumbar_kernel.dicom.safe_open import assume_transfer_syntax, open_whole, read_each, reading, refusal
+from lumbar_kernel.dicom.ordinary import MAX_SPARE, ordinary_pixels
+from lumbar_kernel.dicom.safe_open import (
+    assume_transfer_syntax,
+    open_broken_off,
+    open_whole,
+    read_each,
+    reading,
+    refusal,
+)
 from lumbar_kernel.errors import DicomError
 
 ALWAYS_DECODED = ("RLE", "Explicit VR", "Implicit VR", "Deflated Explicit VR")
@@ -32,10 +39,6 @@ FRAME_KEYWORDS = frozenset({
     "PixelRepresentation",
 })  # fmt: skip
 """Elements that say how the frames of a file are stored."""
-
-ENCODED_SPARE = 1 << 16
-"""Bytes that an encoding may add to a small image."""
-
 
 JPEG_FAMILY = "1.2.840.10008.1.2.4."
 """Beginning of the UIDs of JPEG, JPEG-LS and JPEG 2000."""
@@ -73,18 +76,21 @@ def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | Dic
     if len(headers) == 1 and (pixels := _ordinary(headers[0])) is not None:
         return [pixels]
     failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here; {remedy(headers[0].transfer_syntax)}"
-    with reading(path, failure):
-        dataset = open_whole(path)
-        assume_transfer_syntax(dataset)
-        _assume_plain_grey(dataset, path)
-        _check_encoding(dataset, path)
+    try:
+        with reading(path, failure):
+            dataset = open_whole(path)
+            _prepare(dataset, path)
+    except DicomError:
+        with suppress(DicomError), reading(path, failure):
+            return _frames_before_end(headers, failure)
+        raise
     try:
         with reading(path, failure):
             stored = _stored_values(dataset)
     except DicomError:
         if frame_count(dataset) > 1:
-            with suppress(DicomError):
-                return _frame_by_frame(dataset, headers, failure)
+            with suppress(DicomError), reading(path, failure):
+                return _frame_by_frame(dataset, _stored_frames(dataset, path), headers, failure)
         raise
     frames = stored[None] if stored.ndim == 2 else stored
     return read_each(
@@ -92,13 +98,23 @@ def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | Dic
     )
 
 
+def _frames_before_end(headers: Sequence[SliceHeader], failure: str) -> list[NDArray[np.float32] | DicomError]:
+    """The pixels of slices whose file breaks off within several encapsulated frames; DicomError for any other file."""
+    path = headers[0].path
+    dataset = open_broken_off(path)
+    _prepare(dataset, path)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if frame_count(dataset) == 1 or not syntax.is_compressed:
+        raise refusal(path, failure)
+    whole = frames_before_end(dataset.PixelData, is_rle=syntax == RLELossless)
+    return _frame_by_frame(dataset, whole, headers, failure)
+
+
 def _frame_by_frame(
-    dataset: Any, headers: Sequence[SliceHeader], failure: str
+    dataset: Any, encoded: Sequence[bytes], headers: Sequence[SliceHeader], failure: str
 ) -> list[NDArray[np.float32] | DicomError]:
     """The pixels of slices whose file cannot be decoded as a whole, so that a broken frame costs itself alone."""
     path = headers[0].path
-    with reading(path, failure):
-        encoded = _encoded_frames(dataset, path)
     return read_each(
         path, failure, [(header.frame, partial(_lone_frame_pixels, dataset, encoded, header)) for header in headers]
     )
@@ -125,6 +141,13 @@ def remedy(transfer_syntax: str) -> str:
     return "convert them to RLE or uncompressed, which always can be"
 
 
+def _prepare(dataset: Any, path: Path) -> None:
+    """Complete what a dataset says of its pixels, and refuse those that may not be decoded."""
+    assume_transfer_syntax(dataset)
+    _assume_plain_grey(dataset, path)
+    _check_encoding(dataset, path)
+
+
 def _assume_plain_grey(dataset: Any, path: Path) -> None:
     """Give a file the usual values of what an anonymiser stripped, or pydicom refuses to decode it."""
     native, stored = _native_bytes(dataset), len(dataset.get("PixelData") or b"")
@@ -146,9 +169,9 @@ def _check_encoding(dataset: Any, path: Path) -> None:
     """Refuse compressed pixels that are longer than twice what they unpack to, or of another matrix: bombs."""
     native = _native_bytes(dataset)
     encoded = len(dataset.get("PixelData") or b"")
-    if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + ENCODED_SPARE:
+    if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + MAX_SPARE:
         raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
-    shape = _stream_shape(dataset.get("PixelData") or b"") if _is_jpeg(dataset) else None
+    shape = picture_shape(dataset.get("PixelData") or b"") if _is_jpeg(dataset) else None
     if shape not in (None, (dataset.Rows, dataset.Columns)):
         raise refusal(path, f"its pixels are a picture of {shape}, its header gives {dataset.Rows} × {dataset.Columns}")
 
@@ -160,29 +183,6 @@ def _is_jpeg(dataset: Any) -> bool:
 def _native_bytes(dataset: Any) -> int:
     """Length of the pixels of a grey image once unpacked."""
     return int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) * int(dataset.BitsAllocated) // 8
-
-
-def _stream_shape(encoded: bytes) -> tuple[int, int] | None:
-    """Rows and columns that the first JPEG, JPEG-LS or JPEG 2000 picture claims; None for any other encoding.
-
-    Decoders allocate what a picture claims, so a few bytes may ask for gigabytes.
-    """
-    if match := _JPEG_2000_SIZE.search(encoded):
-        right, lower, left, upper = struct.unpack(">4I", match[1])
-        return lower - upper, right - left
-    if match := _JPEG_START.search(encoded):
-        place = match.end() - 2
-        while place + 9 <= len(encoded) and encoded[place] == 0xFF:
-            marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4], "big")
-            if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-                rows, columns = struct.unpack(">2H", encoded[place + 5 : place + 9])
-                return rows, columns
-            place += 1 if marker == 0xFF else 2 + length
-    return None
-
-
-_JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
-_JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xff]")
 
 
 def _stored_values(dataset: Any) -> NDArray[Any]:
@@ -206,22 +206,13 @@ def _corrected(dataset: Any, stored: NDArray[Any]) -> NDArray[Any]:
     return stored
 
 
-def _encoded_frames(dataset: Any, path: Path) -> list[bytes]:
+def _stored_frames(dataset: Any, path: Path) -> list[bytes]:
     """The pixels of each frame as they are stored, up to one where the file breaks off."""
-    content, count, frames = dataset.PixelData, frame_count(dataset), list[bytes]()
-    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
-        size = _native_bytes(dataset) // count
-        return [content[start : start + size] for start in range(0, len(content) - size + 1, size)][:count]
-    with suppress(DicomError), reading(path, "the pixels break off"):
-        for frame in _fragments_by_frame(content, count):
-            frames.append(frame)
-    return frames
-
-
-def _fragments_by_frame(content: bytes, count: int) -> Iterator[bytes]:
-    if hasattr(encaps, "generate_frames"):
-        return iter(encaps.generate_frames(content, number_of_frames=count))
-    return iter(encaps.generate_pixel_data_frame(content, count))  # pydicom 2
+    content, count = dataset.PixelData, frame_count(dataset)
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return encoded_frames(content, count, path)
+    size = _native_bytes(dataset) // count
+    return [content[start : start + size] for start in range(0, len(content) - size + 1, size)][:count]
 
 
 def _lone_frame_pixels(dataset: Any, encoded: Sequence[bytes], header: SliceHeader) -> NDArray[np.float32]:

@@ -57,6 +57,9 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY"
 """Opening a pipe without O_NONBLOCK would wait until something is written."""
 
 PIXEL_DATA = 0x7FE00010
+EXPLICIT_HEADER = 12
+"""Bytes of tag, VR and length before the value of PixelData; files with encapsulated pixels are explicit."""
+
 META = 132
 """Bytes of the preamble and the DICM prefix, after which the file meta information begins."""
 
@@ -148,6 +151,17 @@ def open_whole(path: Path) -> Any:
     """The dataset with its pixels, without what may follow them."""
     with _opened(path, limit=SIZE_LIMIT) as file:
         return read_partial(file, stop_when=lambda tag, vr, length: tag > PIXEL_DATA, force=True)
+
+
+def open_broken_off(path: Path) -> Any:
+    """The dataset of a file that breaks off within its encapsulated pixels, with what is there of them.
+
+    `open_whole` fails: pydicom gives up all elements where one has no end.
+    """
+    with _opened(path, limit=SIZE_LIMIT) as file:
+        dataset = read_partial(file, stop_when=lambda tag, vr, length: tag >= PIXEL_DATA, force=True)
+        dataset.add_new(PIXEL_DATA, "OB", file.read()[EXPLICIT_HEADER:])
+    return dataset
 
 
 @contextmanager

@@ -44,6 +44,10 @@ reformatted series are often two or three times as wide as the series that the s
 COMPLETE_SHARE = 0.6
 """Share of the widest extent, or of the needed one where that is less, from which on a series counts as complete."""
 
+ENOUGH_MM = {SAGITTAL_T1: 36.0, SAGITTAL_T2: 36.0, AXIAL_T2: 60.0}
+"""Extent that counts as complete beside a wider series of another kind: both foramina, three of the discs. Recesses are
+graded better where three levels have plain slices and two the prior than on water images of all five."""
+
 REMNANT_SHARE = 1 / 3
 """The same share below which a series is a remnant, such as an acquisition that was stopped after a few slices: then
 even a survey shows more."""
@@ -105,7 +109,7 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
     choices = [Choice(stack, role, False, reason) for stack, reason in others.items()]
     contrasts = {stack: _contrast(stack, role) for stack in stacks if stack not in others}
     reaches = {stack: _reach(stack, role) for stack in contrasts}
-    ranks = {stack: _rank(stack, contrasts, reaches, NEEDED_MM[role]) for stack in contrasts}
+    ranks = {stack: _rank(stack, contrasts, reaches, role) for stack in contrasts}
     best_first = sorted(sorted(contrasts, key=_identity, reverse=True), key=lambda stack: _values(ranks[stack]))
     read: list[Stack] = []
     for stack in best_first:
@@ -166,7 +170,7 @@ def _rank(
     stack: Stack,
     contrasts: Mapping[Stack, tuple[Ranked, ...]],
     reaches: Mapping[Stack, tuple[float, float]],
-    needed: float,
+    role: str,
 ) -> tuple[Ranked, ...]:
     """The numbers by which a stack is ranked among those of its role, the most important first.
 
@@ -182,14 +186,17 @@ def _rank(
     of_contrast, extent = equals(len(own)), _extent([reaches[stack]])
     together = _extent(of_contrast)
     of_words, of_standing, of_kind = (
-        min(needed, max(_extent([reach]) for reach in reached))
+        min(NEEDED_MM[role], max(_extent([reach]) for reach in reached))
         for reached in (equals(WORDS), equals(STANDING), of_contrast)
     )
     return (
         *own[:WORDS],
         Ranked(together < REMNANT_SHARE * of_words, f"a remnant that covers {together:.0f} of {of_words:.0f} mm"),
         *own[WORDS:STANDING],
-        Ranked(together < COMPLETE_SHARE * of_standing, f"it covers {together:.0f} of {of_standing:.0f} mm"),
+        Ranked(
+            together < min(ENOUGH_MM[role], COMPLETE_SHARE * of_standing),
+            f"it covers {together:.0f} of {of_standing:.0f} mm",
+        ),
         *own[STANDING:],
         Ranked(extent < COMPLETE_SHARE * of_kind, f"it covers {extent:.0f} mm, others of its kind more"),
         Ranked(-len(stack.headers), f"{len(stack.headers)} slices, fewer"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pydicom
 import pytest
 
 from benchmarks.robustness.dicom_files import AXIAL, write_stack
@@ -290,6 +291,25 @@ def test_a_table_gives_roles_to_series_that_only_headers_tell_apart(tmp_path, ra
     given = {row["series_id"]: row["given_role"] for row in rows if row["series_id"]}
     assert given == {item.series_id: item.role for study in find_studies(data) for item in study.series}
     assert set(given.values()) == {"Sagittal T1", None}
+
+
+@pytest.mark.parametrize("place", ["test_images/{study}", "test_images/{study}/all/{series}", "{study}"])
+@pytest.mark.parametrize("uid", ["of each file", "absent", "of the series"])
+def test_series_are_told_apart_as_by_predict(tmp_path, ray_here, place, uid):
+    data, number = tmp_path / "data", 0
+    for study in ("5", "7"):
+        write_study(tmp_path / "plain" / study, f"1.{study}", patient=study)
+        for path in sorted((tmp_path / "plain" / study).glob("*/*.dcm")):
+            dataset, number = pydicom.dcmread(path), number + 1
+            if uid != "of the series":
+                dataset.SeriesInstanceUID = f"1.9.{number}" if uid == "of each file" else None
+            series = path.parent.name
+            target = data / place.format(study=study, series=series) / f"{series}{path.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            dataset.save_as(target)
+    _, _, found = built(data, tmp_path / "index")
+    assert found == found_by_predict(data)
+    assert {name: sum(map(len, series.values())) for name, series in found.items()} == {"5": 9, "7": 9}
 
 
 def test_an_index_is_of_the_data_that_it_was_made_of_wherever_it_is_named_from(tree, tmp_path, ray_here, monkeypatch):

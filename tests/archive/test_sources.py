@@ -4,6 +4,8 @@ import fsspec
 import pytest
 
 from lumbar_kernel.archive.sources import LEADS_OUT, Listing, open_source
+from lumbar_kernel.dicom.folders import layout_of
+from lumbar_kernel.errors import ConfigError
 
 
 @pytest.fixture
@@ -40,6 +42,13 @@ def test_rows_of_a_table_behind_a_url_that_lead_out_cost_only_themselves(store):
         ("A", "b/2.dcm"),
     }
     assert {item.study for item in listings} == {"A", "B", "C"}
+
+
+def test_the_other_half_of_the_competition_is_never_taken_instead(tmp_path):
+    (tmp_path / "test_images" / "5" / "6").mkdir(parents=True)
+    assert open_source(str(tmp_path), split="test").layout == layout_of(tmp_path, split="test")
+    with pytest.raises(ConfigError, match=r"holds test_images but no train_images.*--split test"):
+        open_source(str(tmp_path), split="train")
 
 
 def test_a_table_on_disk_may_name_files_elsewhere(tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.encaps import encapsulate
 
-from benchmarks.robustness.dicom_files import AXIAL, dataset_of, save
+from benchmarks.robustness.dicom_files import AXIAL, dataset_of, save, write_enhanced
 from lumbar_kernel.dicom import pixels as module
 from lumbar_kernel.dicom.headers import read_headers
-from lumbar_kernel.dicom.pixels import read_frames
+from lumbar_kernel.dicom.pixels import read_frames, try_frames
 from lumbar_kernel.errors import DicomError
 
 ROWS, COLUMNS = np.mgrid[:64, :48]
@@ -51,6 +52,29 @@ def test_compressed_pixels_are_read(tmp_path, name):
     (pixels,) = read_frames(read_headers(write(tmp_path / "1.dcm", name, encoded(name))))
     lossy = name in ("JPEG Extended", "JPEG 2000")
     assert np.abs(pixels - PICTURE).max() <= (40 if lossy else 0)
+
+
+@pytest.mark.parametrize("has_offsets", [True, False])
+@pytest.mark.parametrize("name", ["JPEG Lossless", "JPEG-LS", "JPEG 2000 Lossless"])
+def test_frames_in_several_fragments_are_read_up_to_where_the_file_breaks_off(tmp_path, name, has_offsets):
+    pytest.importorskip("openjpeg" if "2000" in name else "libjpeg")
+    frames = np.stack([PICTURE] * 6)
+    path = write_enhanced(tmp_path / "1.dcm", frames, positions=[(0, 0, float(z)) for z in range(6)])
+    data, stream = pydicom.dcmread(path), encoded(name)
+    data.file_meta.TransferSyntaxUID, data.BitsStored, data.HighBit = UIDS[name], 12, 11
+    data.PixelData = encapsulate([stream] * 6, fragments_per_frame=2, has_bot=has_offsets)
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    save(data, path)
+    content, end = path.read_bytes(), stream[-8:]
+    places = [place for place in range(len(content)) if content.startswith(end, place)]
+    # within the second fragment of frame 4, so that more whole fragments are left than there are frames
+    path.write_bytes(content[: places[3] - 4])
+    found = try_frames(read_headers(path))
+    for number, item in enumerate(found):
+        if number < 3:
+            assert np.array_equal(item, PICTURE * (number + 1.0) + 10)
+        else:
+            assert str(item).endswith(f"1.dcm: the pixels break off before its end (frame {number + 1})")
 
 
 @pytest.mark.parametrize("name", UIDS)

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from benchmarks.robustness.dicom_files import dataset_of, save, write_stack
+from lumbar_kernel.archive.sources import open_source
 from lumbar_kernel.containers import DICOMDIR, container_kind
 from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.discovery import find_studies
@@ -54,6 +55,14 @@ def test_the_listed_files_are_the_study(medium):
     (files,) = find_studies(index)
     assert (files.folder, shape((files,))) == ("PA0/ST0", {"1.2": {"SE0": 5}})
     assert len(read_study(files).series[0].slices) == 5
+
+
+@pytest.mark.parametrize("beside", ["test_images", "train_images"])
+def test_folders_of_the_competition_beside_an_index_do_not_matter(medium, beside):
+    index = write_index(medium / "DICOMDIR", *(f"PA0/ST0/SE0/IM{k}" for k in range(5)))
+    (medium / beside / "7").mkdir(parents=True)
+    assert shape(find_studies(index)) == {"1.2": {"SE0": 5}}
+    assert [item.folder for item in open_source(str(index), split="test").listings()] == ["PA0/ST0/SE0"]
 
 
 def test_names_in_another_case_are_found_and_absent_ones_named(medium, caplog):

@@ -317,6 +317,14 @@ def test_folders_below_the_images_of_the_competition_are_the_studies(images):
     assert counts(images) == {"5": {"1": 4, "2": 4, "deep": 5}, "7": {"1": 4, "2": 4}}
 
 
+def test_folders_settle_the_studies_of_the_competition_whatever_their_uids(tmp_path):
+    for study in ("5", "7"):
+        for number, position in enumerate(LATERAL):
+            uids = {"StudyInstanceUID": f"1.{number % 2}", "SeriesInstanceUID": None}
+            write_slice(tmp_path / "test_images" / study / f"{number}.dcm", position=position, **uids)
+    assert counts(tmp_path) == {"5": {"5": 5}, "7": {"7": 5}}
+
+
 def test_an_interrupted_copy_beside_the_whole_loses_nothing(tmp_path):
     uids = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3", "SeriesDescription": "T2"}
     paths = write_stack(tmp_path / "7" / "t2", LATERAL, **uids)

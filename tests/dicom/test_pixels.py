@@ -165,6 +165,30 @@ def test_a_frame_that_cannot_be_decoded_costs_that_frame(tmp_path, damage):
         read_frames(headers)
 
 
+@pytest.mark.parametrize("has_offsets", [True, False])
+def test_compressed_frames_before_the_place_where_a_file_breaks_off_are_read(tmp_path, has_offsets):
+    frames = np.random.default_rng(0).integers(0, 999, (4, 24, 16), dtype=np.uint16)
+    path = write_enhanced(tmp_path / "1.dcm", frames, positions=[(0, 0, float(z)) for z in range(4)])
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless)
+    encoded = list(encaps.generate_frames(dataset.PixelData, number_of_frames=4))
+    dataset.PixelData = encaps.encapsulate(encoded, has_bot=has_offsets)
+    dataset.save_as(path)
+    content = path.read_bytes()
+    for cut, whole in ((content.index(encoded[2]) + 100, 2), (content.index(encoded[3]), 3), (len(content) - 8, 4)):
+        path.write_bytes(content[:cut])
+        found = try_frames(read_headers(path))
+        for number, item in enumerate(found):
+            if number < whole:
+                assert np.array_equal(item, frames[number] * (number + 1.0) + 10)
+            else:
+                name = f"{path.parent.name}/1.dcm"
+                assert str(item) == f"{name}: the pixels break off before its end (frame {number + 1})"
+    path.write_bytes(content[: content.index(encoded[0]) + 100])
+    with pytest.raises(DicomError, match=r"1\.dcm: its RLE Lossless pixels cannot be decoded here; the file"):
+        try_frames(read_headers(path))
+
+
 def test_a_file_of_which_no_frame_can_be_decoded_is_refused_as_a_whole(tmp_path):
     path = write_enhanced(tmp_path / "1.dcm", np.stack([RAMP, RAMP]), positions=[(0, 0, 0), (0, 0, 1)])
     headers = read_headers(path)

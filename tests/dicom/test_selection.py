@@ -84,6 +84,8 @@ def spread(count, step, orientation=SAGITTAL):
         (SAGITTAL, 14, "SAG T1", {"SeriesDescription": "t1_space_fs_sag +C"}, "with contrast agent"),
         (SAGITTAL, 10, "SAG T1", {"SeriesDescription": "t1_vibe_dixon_sag_W"}, "water image"),
         (SAGITTAL, 13, "SAG T2 FSE", {"SeriesDescription": "SAG STIR"}, "fat-suppressed"),
+        (AXIAL, 17, "AX T2 FSE", {"SeriesDescription": "AX T2 FS"}, "fat-suppressed"),
+        (AXIAL, 17, "AX T2 FSE", {"SeriesDescription": "AX T2 MERGE", "ScanningSequence": "GR"}, "a gradient echo"),
     ],
 )
 def test_a_series_that_covers_what_is_graded_does_not_yield_to_a_wider_one(
@@ -103,6 +105,7 @@ def test_a_series_that_covers_what_is_graded_does_not_yield_to_a_wider_one(
         (AXIAL, 3, {"SeriesDescription": "T2 AX HASTE"}, "a remnant that covers 8 of 140 mm"),
         (AXIAL, 4, {"SeriesDescription": "AX T2 MPR", "ImageType": DERIVED}, "a remnant that covers 12 of 140 mm"),
         (SAGITTAL, 7, {"SeriesDescription": "SAG T2 FS"}, "it covers 24 of 60 mm"),
+        (AXIAL, 14, {"SeriesDescription": "AX T2 FS"}, "it covers 52 of 140 mm"),
     ],
 )
 def test_an_acquisition_that_was_stopped_yields_to_a_complete_one_of_another_kind(
