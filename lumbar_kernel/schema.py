@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +30,6 @@ CANAL = "spinal_canal_stenosis"
 FORAMINAL = "neural_foraminal_narrowing"
 SUBARTICULAR = "subarticular_stenosis"
 
-CONDITIONS = (
-    "left_neural_foraminal_narrowing",
-    "left_subarticular_stenosis",
-    "right_neural_foraminal_narrowing",
-    "right_subarticular_stenosis",
-    "spinal_canal_stenosis",
-)
-"""The five conditions in the order of the sample submission."""
-
 GROUPS = (CANAL, FORAMINAL, SUBARTICULAR)
 """The three conditions that the metric scores, sides pooled."""
 
@@ -50,8 +42,47 @@ CONDITION_NAMES = {
 }
 """Each condition as `train_label_coordinates.csv` spells it."""
 
-ROWS = tuple(f"{condition}_{level}" for condition in CONDITIONS for level in LEVELS)
+
+@dataclass(frozen=True)
+class Target:
+    """One of the 25 things that are graded in a study.
+
+    Attributes:
+        group: one of `GROUPS`.
+        side: one of `SIDES`, empty for the canal.
+        level: one of `LEVELS`.
+    """
+
+    group: str
+    side: str
+    level: str
+
+    @property
+    def condition(self) -> str:
+        """Group and side, as the keys of `CONDITION_NAMES` are spelled."""
+        return f"{self.side}_{self.group}" if self.side else self.group
+
+    @property
+    def row(self) -> str:
+        """Condition and level, as the submission's row ids and the columns of `train.csv` spell them."""
+        return f"{self.condition}_{self.level}"
+
+
+TARGETS = tuple(
+    Target(group, side, level)
+    for side, group in (
+        ("left", FORAMINAL),
+        ("left", SUBARTICULAR),
+        ("right", FORAMINAL),
+        ("right", SUBARTICULAR),
+        ("", CANAL),
+    )
+    for level in LEVELS
+)
 """The 25 targets of a study in the order of the sample submission."""
+
+ROWS = tuple(target.row for target in TARGETS)
+"""Their names, in the same order."""
 
 ROW_ID = "row_id"
 SUBMISSION_COLUMNS = (ROW_ID, *SEVERITIES)
@@ -68,8 +99,7 @@ NO_ROLE = "none"
 
 def row_index(group: str, level: int, side: int | None = None) -> int:
     """Row of `ROWS` for a metric group, a level index and, except for the canal, a side index."""
-    condition = group if side is None else f"{SIDES[side]}_{group}"
-    return CONDITIONS.index(condition) * len(LEVELS) + level
+    return TARGETS.index(Target(group, "" if side is None else SIDES[side], LEVELS[level]))
 
 
 def group_of(row: str) -> str:
@@ -111,7 +141,7 @@ def prior() -> NDArray[np.float64]:
     The weighted log loss is least where each probability equals the weighted label share, so counts are multiplied
     by `SEVERITY_WEIGHTS` before they are normalised per condition and level.
     """
-    counts = np.array([LABEL_COUNTS[group_of(row)][LEVELS.index(row[-5:])] for row in ROWS], dtype=np.float64)
+    counts = np.array([LABEL_COUNTS[target.group][LEVELS.index(target.level)] for target in TARGETS], dtype=np.float64)
     weighted = counts * np.array(SEVERITY_WEIGHTS)
     shares: NDArray[np.float64] = weighted / weighted.sum(axis=1, keepdims=True)
     return shares
@@ -126,5 +156,5 @@ def frequencies(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
-GROUP_ROWS = np.array([GROUPS.index(group_of(row)) for row in ROWS])
+GROUP_ROWS = np.array([GROUPS.index(target.group) for target in TARGETS])
 """Index into `GROUPS` of each row of `ROWS`, shape (25,)."""

@@ -24,6 +24,15 @@ def test_row_index_finds_every_row_of_a_group_once(group):
     assert rows == sorted(row for row in schema.ROWS if schema.group_of(row) == group)
 
 
+def test_each_target_has_its_parts_and_their_names():
+    for target, row in zip(schema.TARGETS, schema.ROWS, strict=True):
+        assert target.group == schema.group_of(row)
+        assert row.endswith(f"_{target.level}")
+        assert target.side == next((side for side in schema.SIDES if row.startswith(side)), "")
+        assert target.condition in schema.CONDITION_NAMES
+    assert schema.TARGETS[-1] == schema.Target(schema.CANAL, "", "l5_s1")
+
+
 def test_row_index_names_the_side_and_level():
     assert schema.ROWS[schema.row_index(schema.SUBARTICULAR, 4, 1)] == "right_subarticular_stenosis_l5_s1"
 
@@ -53,7 +62,7 @@ def test_prior_is_the_same_for_both_sides():
 @pytest.mark.parametrize("direction", [-1, 1])
 @pytest.mark.parametrize("grade", [0, 1, 2])
 def test_no_constant_near_the_prior_has_a_lower_weighted_loss(grade, direction):
-    counts = np.array([schema.LABEL_COUNTS[schema.group_of(row)][schema.LEVELS.index(row[-5:])] for row in schema.ROWS])
+    counts = np.array([schema.LABEL_COUNTS[item.group][schema.LEVELS.index(item.level)] for item in schema.TARGETS])
     weights = counts * np.array(schema.SEVERITY_WEIGHTS)
     moved = schema.prior() * np.where(np.arange(3) == grade, 1 + 0.05 * direction, 1)
     moved /= moved.sum(axis=1, keepdims=True)

@@ -30,9 +30,10 @@ from lumbar_kernel.archive.result_schema import (
 )
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.results.report import Failure, StudyReport
-from lumbar_kernel.results.tables import SEPARATOR, grade_rows, landmark_rows
+from lumbar_kernel.results.tables import grade_records, landmark_rows, points_of
+from lumbar_kernel.runtime.messages import Update
 from lumbar_kernel.runtime.persistent_worker import ShardOutcome
-from lumbar_kernel.schema import ROWS, SEVERITIES, prior, row_ids
+from lumbar_kernel.schema import ROWS, SEVERITIES, prior
 
 Row = dict[str, Any]
 
@@ -138,7 +139,7 @@ def _study_row(study_id: str, outcome: ShardOutcome, weights_sha256: str, shard:
         "graded_rows": report.graded_rows,
         "confidence": report.confidence,
         "series": [_used_series(item.series_id, item.role, item.slices) for item in report.series],
-        "landmarks": [{name: _number(value) for name, value in row.items()} for row in landmark_rows(report)],
+        "landmarks": landmark_rows(report),
         "missing": plain_reasons(report.missing),
         "failures": [_failure(item) for item in failures],
         "seconds": outcome.seconds.get(study_id, 0.0),
@@ -161,21 +162,18 @@ def _failure(failure: Failure) -> Row:
 
 
 def _grade_rows(study_id: str, outcome: ShardOutcome) -> Iterator[Row]:
-    update = outcome.updates.get(study_id)
-    values = prior() if update is None else update.grades
-    members = [()] * len(ROWS) if update is None else update.row_members
-    report = StudyReport(study_id) if update is None else update.report
-    rows = grade_rows(study_id, values, members, report)
-    for row_id, probabilities, row in zip(row_ids(study_id), values, rows, strict=True):
+    update = outcome.updates.get(study_id, Update(prior(), ((),) * len(ROWS), StudyReport(study_id)))
+    records = grade_records(update.grades, update.row_members, points_of(update.report))
+    for probabilities, record in zip(update.grades, records, strict=True):
         yield {
-            **row,
-            "row_id": row_id,
+            "study_id": study_id,
+            "row_id": f"{study_id}_{record.target.row}",
+            "condition": record.target.group,
+            "side": record.target.side,
+            "level": record.target.level,
             **dict(zip(SEVERITIES, map(float, probabilities), strict=True)),
-            "members": [name for name in str(row["members"]).split(SEPARATOR) if name],
-            "confidence": _number(row["confidence"]),
+            "grade": record.grade,
+            "source": record.source,
+            "members": list(record.members),
+            "confidence": record.confidence,
         }
-
-
-def _number(value: object) -> object:
-    """An empty text as no number."""
-    return None if value == "" else value

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.calibration import normalise_rows
 from lumbar_kernel.models.manifest import Manifest
-from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, ROWS, SEVERITIES, SIDES, group_of, prior
+from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, ROWS, SEVERITIES, SIDES, TARGETS, prior
 
 SHAPE = (len(ROWS), len(SEVERITIES))
 
-CANAL_ROWS = np.array([index for index, row in enumerate(ROWS) if group_of(row) == CANAL])
+CANAL_ROWS = np.array([index for index, target in enumerate(TARGETS) if target.group == CANAL])
 SEVERE = SEVERITIES.index("severe")
 
 SUM_TOLERANCE = 1e-4
@@ -54,7 +54,7 @@ def combine(predictions: Mapping[str, FloatArray], manifest: Manifest, weights: 
     # in the manifest's order, since a sum of floats depends on the order of its terms
     members = [spec for spec in manifest.members if spec.name in predictions]
     own = [predictions[spec.name] for spec in members]
-    own_weights = [np.array([spec.weight(group_of(row)) for row in ROWS]) for spec in members]
+    own_weights = [np.array([spec.weight(target.group) for target in TARGETS]) for spec in members]
     grades, graded = weighted_mean(own, own_weights)
     graded &= weights > 0  # the others are the prior's
     row_members: list[tuple[str, ...]] = [()] * len(ROWS)
@@ -110,33 +110,31 @@ def scale_max_severe(probabilities: FloatArray, factor: float) -> FloatArray:
     return scaled
 
 
-def blend_with_prior(probabilities: FloatArray, weights: ArrayLike) -> FloatArray:
+def blend_with_prior(probabilities: FloatArray, weights: FloatArray) -> FloatArray:
     """Blend each row with the prior: weight × row + (1 - weight) × prior.
 
     Args:
         probabilities: (25, 3), rows as in `schema.ROWS`.
-        weights: one number or (25,), each between 0 (the prior) and 1 (the row unchanged).
+        weights: (25,) between 0 (the prior) and 1 (the row unchanged).
 
     Raises:
         ValueError: a weight is outside 0 to 1.
     """
-    fraction = np.broadcast_to(np.asarray(weights, dtype=np.float64), len(ROWS))[:, None]
-    if not ((fraction >= 0) & (fraction <= 1)).all():
-        msg = f"weights must lie between 0 and 1, not {fraction[:, 0].tolist()}"
+    if not ((weights >= 0) & (weights <= 1)).all():
+        msg = f"weights must lie between 0 and 1, not {weights.tolist()}"
         raise ValueError(msg)
-    return fraction * np.asarray(probabilities, dtype=np.float64) + (1 - fraction) * prior()
+    return weights[:, None] * probabilities + (1 - weights[:, None]) * prior()
 
 
 def row_weights(landmarks: Landmarks) -> FloatArray:
     """Share of the kernel's own prediction in each of the 25 rows, 0 to 1, by the evidence of its level and foramen."""
     of_level = np.clip(landmarks.evidence / SURE, 0, 1)
     weights = np.empty(len(ROWS))
-    for index, row in enumerate(ROWS):
-        level = LEVELS.index(row[-5:])
+    for index, target in enumerate(TARGETS):
+        level = LEVELS.index(target.level)
         weights[index] = of_level[level]
-        if group_of(row) == FORAMINAL:
-            side = SIDES.index(row.split("_")[0])
-            of_foramen = np.clip(landmarks.foramen_evidence[level, side] / SURE, 0, 1)
+        if target.group == FORAMINAL:
+            of_foramen = np.clip(landmarks.foramen_evidence[level, SIDES.index(target.side)] / SURE, 0, 1)
             # half of the weight stays: a foramen placed by geometry alone is still near its level
             weights[index] *= 0.5 + 0.5 * of_foramen
     return weights

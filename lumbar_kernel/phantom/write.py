@@ -38,14 +38,8 @@ MODERN_PYDICOM = int(pydicom.__version__.split(".")[0]) >= 3
 
 COORDINATE_COLUMNS = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
 
-TRAIN_CONDITIONS = (
-    "spinal_canal_stenosis",
-    "left_neural_foraminal_narrowing",
-    "right_neural_foraminal_narrowing",
-    "left_subarticular_stenosis",
-    "right_subarticular_stenosis",
-)
-TRAIN_COLUMNS = ("study_id", *(f"{condition}_{level}" for condition in TRAIN_CONDITIONS for level in schema.LEVELS))
+TRAIN_TARGETS = tuple(target for group in schema.GROUPS for target in schema.TARGETS if target.group == group)
+TRAIN_COLUMNS = ("study_id", *(target.row for target in TRAIN_TARGETS))
 """Columns of the competition's train.csv, in order."""
 
 Row = tuple[str | int | float, ...]
@@ -164,20 +158,24 @@ def _marked(phantom: PhantomStudy, role: str, point: np.ndarray[tuple[int], np.d
 def coordinate_rows(phantom: PhantomStudy) -> tuple[Row, ...]:
     """Rows of train_label_coordinates.csv: canal on sagittal T2, foramina on sagittal T1, recesses on axial T2."""
     truth, rows = phantom.truth, []
-    for condition in TRAIN_CONDITIONS:
-        group, side = schema.group_of(condition), int(condition.startswith("right"))
-        role, points = {
-            schema.CANAL: (schema.SAGITTAL_T2, truth.canal),
-            schema.FORAMINAL: (schema.SAGITTAL_T1, truth.foramina[:, side]),
-            schema.SUBARTICULAR: (schema.AXIAL_T2, truth.recesses[:, side]),
-        }[group]
-        for level, point in zip(schema.LEVEL_NAMES, points, strict=True):
-            marked = _marked(phantom, role, point)
-            if marked is not None:
-                series_id, instance, x, y = marked
-                name = schema.CONDITION_NAMES[condition]
-                rows.append((phantom.study.study_id, series_id, instance, name, level, x, y))
+    role_and_points = {
+        schema.CANAL: (schema.SAGITTAL_T2, truth.canal),
+        schema.FORAMINAL: (schema.SAGITTAL_T1, truth.foramina),
+        schema.SUBARTICULAR: (schema.AXIAL_T2, truth.recesses),
+    }
+    for target in TRAIN_TARGETS:
+        role, points = role_and_points[target.group]
+        of_level = points[schema.LEVELS.index(target.level)]
+        marked = _marked(phantom, role, of_level[schema.SIDES.index(target.side)] if target.side else of_level)
+        if marked is not None:
+            series_id, instance, x, y = marked
+            rows.append((phantom.study.study_id, series_id, instance, *_names(target), x, y))
     return tuple(rows)
+
+
+def _names(target: schema.Target) -> tuple[str, str]:
+    """Condition and level as `train_label_coordinates.csv` spells them."""
+    return schema.CONDITION_NAMES[target.condition], schema.LEVEL_NAMES[schema.LEVELS.index(target.level)]
 
 
 def study_rows(phantom: PhantomStudy) -> StudyRows:
@@ -186,10 +184,9 @@ def study_rows(phantom: PhantomStudy) -> StudyRows:
     coordinates = coordinate_rows(phantom)
     marked = {(row[3], row[4]) for row in coordinates}
     grades: list[str] = []
-    for column in TRAIN_COLUMNS[1:]:
-        condition, level = schema.CONDITION_NAMES[column[:-6]], schema.LEVEL_NAMES[schema.LEVELS.index(column[-5:])]
-        missing = schema.SUBARTICULAR in column and (condition, level) not in marked
-        grade = schema.SEVERITY_NAMES[int(phantom.truth.grades[schema.ROWS.index(column)])]
+    for target in TRAIN_TARGETS:
+        missing = target.group == schema.SUBARTICULAR and _names(target) not in marked
+        grade = schema.SEVERITY_NAMES[int(phantom.truth.grades[schema.TARGETS.index(target)])]
         grades.append("" if missing else grade)
     series = tuple((study_id, item.series_id, item.role) for item in phantom.study.series)
     return StudyRows(study_id, series, (study_id, *grades), coordinates)

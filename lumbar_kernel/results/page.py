@@ -19,17 +19,22 @@ from numpy.typing import NDArray
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
-from lumbar_kernel.results.report import VERDICTS
+from lumbar_kernel.results.report import VERDICTS, Report
 from lumbar_kernel.results.run_files import GradedStudy, RunFiles, read_run
+from lumbar_kernel.results.tables import PLACES, Point
 from lumbar_kernel.results.wording import without_paths
 from lumbar_kernel.schema import (
+    CANAL,
+    FORAMINAL,
     LEVEL_NAMES,
     LEVELS,
     ROWS,
     SEVERITIES,
     SEVERITY_NAMES,
     SEVERITY_WEIGHTS,
-    SIDES,
+    SUBARTICULAR,
+    TARGETS,
+    Target,
     frequencies,
 )
 
@@ -44,8 +49,14 @@ THUMBNAIL = 72
 REDUCED = 4
 """Thumbnails are decoded at a quarter of the size, in a fifth of the time."""
 
-COLUMN_OF_CONDITION = (2, 4, 1, 3, 0)
-"""Column of each of `schema.CONDITIONS`: canal, right and left foramen, right and left recess."""
+COLUMNS = (
+    (CANAL, ""),
+    (FORAMINAL, "right"),
+    (FORAMINAL, "left"),
+    (SUBARTICULAR, "right"),
+    (SUBARTICULAR, "left"),
+)
+"""Condition and side of each column of the tiny pictures; the patient's right is left, as in an axial picture."""
 
 UNSURE = 0.5
 """Confidence below which a point is named."""
@@ -126,23 +137,19 @@ def _headline(run: RunFiles) -> dict[str, str]:
     report = run.report
     graded = sum(bool(study.graded.any()) for study in run.studies)
     return {
-        "verdict": VERDICTS.get(report.get("exit_code", -1), "unknown verdict"),
+        "verdict": VERDICTS.get(report.exit_code, "unknown verdict"),
         "count": str(len(run.studies)),
         "graded": f"{graded} of {len(run.studies)}",
-        "version": str(report.get("version", "unknown")),
+        "version": report.version,
     }
 
 
-def _about(report: dict[str, Any]) -> dict[str, Any]:
+def _about(report: Report) -> dict[str, Any]:
     """The run without its studies, and without paths."""
-    left_out = [f"member {name} left out: {reason}" for name, reason in report.get("members_failed", {}).items()]
+    left_out = [f"member {name} left out: {reason}" for name, reason in report.members_failed.items()]
     kept = ("version", "weights_sha256", "device", "stages", "members", "seconds", "budget_seconds", "exit_code")
-    notes = without_paths([*report.get("plan", ()), *left_out, *_failures(report)])
-    return {**{name: report.get(name) for name in kept}, "notes": notes}
-
-
-def _failures(report: dict[str, Any]) -> list[str]:
-    return [f"{item['stage']}: {item['type']}: {item['message']}" for item in report.get("failures", ())]
+    notes = without_paths([*report.plan, *left_out, *(failure.sentence for failure in report.failures)])
+    return {**{name: getattr(report, name) for name in kept}, "notes": notes}
 
 
 def _likeliest(study: GradedStudy) -> NDArray[np.int64]:
@@ -153,7 +160,7 @@ def _likeliest(study: GradedStudy) -> NDArray[np.int64]:
 def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
     """One study for the page's script."""
     report = study.report
-    landmarks = report.get("landmarks") or {}
+    canal = [study.points.get(Target(CANAL, "", level)) for level in LEVELS]
     expected, likeliest = frequencies(study.probabilities), _likeliest(study)
     return {
         "id": study.study_id,
@@ -162,36 +169,32 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
         "severe": int((likeliest == SEVERE).sum()),
         "moderate": int((likeliest == MODERATE).sum()),
         "severity": round(float((expected[study.graded] @ np.arange(len(SEVERITIES))).sum()), 3),
-        "confidence": report.get("confidence"),
-        "levels": [landmarks.get(level, {}).get("confidence") for level in LEVELS],
-        "unsure": _unsure(landmarks),
-        "series": [
-            [_plain_id(item.get("series_id")), item.get("role"), item.get("slices")] for item in report["series"]
-        ],
-        "members": list(report.get("members", ())),
-        "missing": without_paths(report.get("missing", ())),
-        "failures": without_paths(_failures(report)),
+        "confidence": report.confidence,
+        "levels": [None if point is None else point.confidence for point in canal],
+        "unsure": _unsure(study.points),
+        "series": [[_plain_id(item.series_id), item.role, item.slices] for item in report.series],
+        "members": report.members,
+        "missing": without_paths(report.missing),
+        "failures": without_paths(failure.sentence for failure in report.failures),
         "picture": picture,
         "file": f"pictures/{quote(picture_path(Path(), study.study_id).name)}" if picture == "beside" else None,
     }
 
 
-def _unsure(landmarks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _unsure(points: Mapping[Target, Point]) -> list[str]:
     """The points whose confidence is below `UNSURE`, each with it."""
-    points: list[tuple[str, float]] = []
-    for level, name in zip(LEVELS, LEVEL_NAMES, strict=True):
-        of_level = landmarks.get(level, {})
-        points += [(name, value)] if (value := of_level.get("confidence")) is not None else []
-        for kind in ("foramen", "recess"):
-            of_sides = of_level.get(f"{kind}_confidence") or ()
-            points += [(f"{side} {kind} of {name}", value) for side, value in zip(SIDES, of_sides, strict=False)]
-    return [f"{name} {value:.2f}" for name, value in points if value < UNSURE]
+    return [f"{_place(target)} {point.confidence:.2f}" for target, point in points.items() if point.confidence < UNSURE]
 
 
-def _plain_id(series_id: object) -> str:
+def _place(target: Target) -> str:
+    """Where a target is graded, in words; a level's canal point stands for the level."""
+    level = LEVEL_NAMES[LEVELS.index(target.level)]
+    return f"{target.side} {PLACES[target.group]} of {level}" if target.side else level
+
+
+def _plain_id(series_id: str) -> str:
     """The id of a series where it is a number or UID; the name of a folder may name a patient."""
-    text = str(series_id)
-    return text if text.replace(".", "").isdigit() else ""
+    return series_id if series_id.replace(".", "").isdigit() else ""
 
 
 def _row(study: GradedStudy, entry: dict[str, Any], picture: bytes | None) -> str:
@@ -239,6 +242,6 @@ def _heat_map(study: GradedStudy) -> str:
 
 def _squares(chosen: NDArray[np.bool_]) -> Iterator[str]:
     """Path commands of the squares of some rows, in the columns that the page uses: right of the patient first."""
-    for row in np.flatnonzero(chosen).tolist():
-        column = COLUMN_OF_CONDITION[row // len(LEVELS)]
-        yield f"M{column} {row % len(LEVELS)}h.9v.9h-.9z"
+    for target, one in zip(TARGETS, chosen.tolist(), strict=True):
+        if one:
+            yield f"M{COLUMNS.index((target.group, target.side))} {LEVELS.index(target.level)}h.9v.9h-.9z"

@@ -41,6 +41,11 @@ class Failure:
     type: str
     message: str
 
+    @property
+    def sentence(self) -> str:
+        """All three in one line."""
+        return f"{self.stage}: {self.type}: {self.message}"
+
 
 @dataclass(frozen=True)
 class SeriesReport:
@@ -148,7 +153,7 @@ class Report:
         ]
         lines += self.plan
         lines += [f"member {name} left out: {reason}" for name, reason in self.members_failed.items()]
-        lines += dict.fromkeys(map(_sentence, self.failures))
+        lines += dict.fromkeys(failure.sentence for failure in self.failures)
         short = [(study, reason) for study in self.studies if (reason := _shortfall(study))]
         lines += [f"study {study.study_id}: {reason}" for study, reason in short[:NAMED_STUDIES]]
         if len(short) > NAMED_STUDIES:
@@ -165,7 +170,7 @@ class Report:
                 "series": len(study.series),
                 "slices": sum(series.slices for series in study.series),
                 "members": ", ".join(study.members),
-                "missing": "; ".join((*study.missing, *map(_sentence, study.failures))),
+                "missing": "; ".join((*study.missing, *(failure.sentence for failure in study.failures))),
             }
             for study in self.studies
         ]
@@ -177,14 +182,10 @@ def report_schema() -> dict[str, Any]:
     return schema
 
 
-def _sentence(failure: Failure) -> str:
-    return f"{failure.stage}: {failure.type}: {failure.message}"
-
-
 def _shortfall(study: StudyReport) -> str:
     """Why a study is less than fully graded, an empty text when it is not."""
     if study.failures:
-        return _sentence(study.failures[0])
+        return study.failures[0].sentence
     if study.missing:
         return study.missing[0]
     return "" if study.graded_rows else "no member graded it, its rows hold the prior"
@@ -200,6 +201,17 @@ def study_report_from(entry: Mapping[str, Any]) -> StudyReport:
         "missing": tuple(entry["missing"]),
     }
     return StudyReport(**{**entry, **rebuilt})
+
+
+def report_from(entry: Mapping[str, Any]) -> Report:
+    """A report from its JSON; raises TypeError or KeyError for another layout."""
+    rebuilt = {
+        "studies": tuple(map(study_report_from, entry["studies"])),
+        "failures": tuple(Failure(**failure) for failure in entry["failures"]),
+        "members": tuple(entry["members"]),
+        "plan": tuple(entry["plan"]),
+    }
+    return Report(**{**entry, **rebuilt})
 
 
 def _plain(value: Any) -> Any:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.tables import KERNEL
-from lumbar_kernel.schema import LEVELS, ROWS, SEVERITIES, SIDES, prior, row_index
+from lumbar_kernel.results.report import Report, StudyReport, report_from
+from lumbar_kernel.results.tables import KERNEL, Point, points_of
+from lumbar_kernel.schema import SEVERITIES, TARGETS, Target, prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,23 +23,28 @@ class GradedStudy:
     """One study of a run.
 
     Attributes:
-        study_id: as in the row ids.
         report: its part of `report.json`.
+        points: those in it.
         probabilities: (25, 3), rows as in `schema.ROWS`.
         graded: (25,) whether a member graded the row; the others hold the prior.
     """
 
-    study_id: str
-    report: dict[str, Any]
+    report: StudyReport
+    points: Mapping[Target, Point]
     probabilities: FloatArray
     graded: NDArray[np.bool_]
+
+    @property
+    def study_id(self) -> str:
+        """As in the row ids."""
+        return self.report.study_id
 
 
 @dataclass(frozen=True, eq=False)
 class RunFiles:
     """A run: `report.json`, and its studies in the order of the submission."""
 
-    report: dict[str, Any]
+    report: Report
     studies: tuple[GradedStudy, ...]
 
 
@@ -46,27 +52,30 @@ def read_run(folder: Path) -> RunFiles:
     """Read `report.json` and `grades.csv` of a results folder.
 
     Raises:
-        ConfigError: a file is absent, or is not what `predict` writes.
+        ConfigError: a file is absent, or is not what `predict` of this version writes.
         OSError: a file cannot be read.
     """
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = report_from(json.loads((folder / "report.json").read_text(encoding="utf-8")))
         grades = _read_grades(folder / "grades.csv")
-        studies = tuple(_study(entry, grades) for entry in report["studies"])
+        studies = tuple(
+            GradedStudy(study, points_of(study), *grades.get(study.study_id, _nothing_graded()))
+            for study in report.studies
+        )
     except FileNotFoundError as error:
         name = Path(error.filename).name
         msg = f"{str(folder)!r} has no {name}; name the folder that `lumbar-kernel predict` wrote its results to"
         raise ConfigError(msg) from error
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"report.json or grades.csv in {str(folder)!r} is damaged ({type(error).__name__}: {error})"
+        what = f"report.json or grades.csv in {str(folder)!r}"
+        detail = f"{type(error).__name__}: {error}"
+        msg = f"{what} is damaged, or was not written by this version of lumbar_kernel ({detail})"
         raise ConfigError(msg) from error
     return RunFiles(report, studies)
 
 
-def _study(entry: dict[str, Any], grades: dict[str, tuple[FloatArray, NDArray[np.bool_]]]) -> GradedStudy:
-    study_id = str(entry["study_id"])
-    probabilities, graded = grades.get(study_id, (prior(), np.zeros(len(ROWS), dtype=bool)))
-    return GradedStudy(study_id, entry, probabilities, graded)
+def _nothing_graded() -> tuple[FloatArray, NDArray[np.bool_]]:
+    return prior(), np.zeros(len(TARGETS), dtype=bool)
 
 
 def _read_grades(path: Path) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
@@ -74,9 +83,8 @@ def _read_grades(path: Path) -> dict[str, tuple[FloatArray, NDArray[np.bool_]]]:
     grades: dict[str, tuple[FloatArray, NDArray[np.bool_]]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
-            probabilities, graded = grades.setdefault(line["study_id"], (prior(), np.zeros(len(ROWS), dtype=bool)))
-            side = SIDES.index(line["side"]) if line["side"] else None
-            row = row_index(line["condition"], LEVELS.index(line["level"]), side)
+            probabilities, graded = grades.setdefault(line["study_id"], _nothing_graded())
+            row = TARGETS.index(Target(line["condition"], line["side"], line["level"]))
             probabilities[row] = [float(line[severity]) for severity in SEVERITIES]
             graded[row] = line["source"] == KERNEL
     return grades

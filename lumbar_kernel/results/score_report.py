@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from lumbar_kernel.errors import SubmissionError
 from lumbar_kernel.results.metric import PARTS, bootstrap_interval, score, weighted_log_loss
 from lumbar_kernel.results.reliability import ReliabilityBin
 from lumbar_kernel.results.submission import check_values
-from lumbar_kernel.schema import GROUPS, LEVELS, ROWS, group_of, row_ids, split_row_id
+from lumbar_kernel.schema import GROUPS, LEVEL_NAMES, LEVELS, TARGETS, row_ids, split_row_id
 
 READ_TOLERANCE = 2e-3
 """Largest difference of a row's sum from one; three probabilities rounded to three decimals are off by 0.0015."""
@@ -96,18 +95,18 @@ def score_text(
     for name in (PARTS[-1], *PARTS[:-1]):
         range_ = "   95 % interval {:.4f} to {:.4f}".format(*interval[name]) if draws else ""
         what = "studies" if name == "any_severe" else "rows"
-        lines.append(f"{name:<13} {asdict(result)[name]:.4f}{range_}   {counts[name]} {what}")
+        lines.append(f"{name:<13} {getattr(result, name):.4f}{range_}   {counts[name]} {what}")
     lines += ["", *_level_table(scored, submission), "", *_reliability_table(bins)]
     return "\n".join(lines)
 
 
 def _level_table(scored: Mapping[str, int], submission: Mapping[str, FloatArray]) -> list[str]:
     """Weighted log loss of each condition, both sides together, at each level."""
-    lines = [f"{'loss by level':<28}" + "".join(f"{level.upper().replace('_', '/'):>9}" for level in LEVELS)]
+    lines = [f"{'loss by level':<28}" + "".join(f"{name:>9}" for name in LEVEL_NAMES)]
     for group in GROUPS:
         cells = []
         for level in LEVELS:
-            targets = {row for row in ROWS if group_of(row) == group and row.endswith(level)}
+            targets = {target.row for target in TARGETS if (target.group, target.level) == (group, level)}
             rows = {row: label for row, label in scored.items() if split_row_id(row)[1] in targets}
             known = labels_and_probabilities(rows, submission) if rows else None
             cells.append(f"{weighted_log_loss(*known):>9.4f}" if known else f"{'–':>9}")

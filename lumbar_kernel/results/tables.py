@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results.atomic import write_atomic
@@ -17,13 +15,12 @@ from lumbar_kernel.results.submission import as_written
 from lumbar_kernel.schema import (
     CANAL,
     FORAMINAL,
-    LEVELS,
-    ROWS,
     SEVERITIES,
-    SEVERITY_WEIGHTS,
     SIDES,
     SUBARTICULAR,
-    group_of,
+    TARGETS,
+    Target,
+    frequencies,
 )
 from lumbar_kernel.study import StudyFiles
 
@@ -34,76 +31,116 @@ LANDMARK_COLUMNS = ("study_id", "level", "point", "x_mm", "y_mm", "z_mm", "confi
 KERNEL, PRIOR = "kernel", "prior"
 """Where a row's probabilities come from."""
 
-CANAL_POINT, FORAMEN, RECESS = "canal", "foramen", "recess"
-PLACES = {CANAL: CANAL_POINT, FORAMINAL: FORAMEN, SUBARTICULAR: RECESS}
+PLACES = {CANAL: "canal", FORAMINAL: "foramen", SUBARTICULAR: "recess"}
 """The point at which each condition is graded."""
 
 SEPARATOR = ";"
 """Between the names of members."""
 
 
+@dataclass(frozen=True)
+class Point:
+    """A point (3,) mm LPS and the confidence in it, 0 to 1."""
+
+    mm: tuple[float, ...]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class GradeRecord:
+    """The grade of one target.
+
+    Attributes:
+        target: what was graded.
+        probabilities: of the three grades, as in `submission.csv`: they minimise the competition's loss, which weighs
+            grades 1, 2 and 4, and are proportional to weight times frequency.
+        grade: the most frequent one of `schema.SEVERITIES`, the largest after division by the weights.
+        members: names of those that graded it; without any it holds the prior.
+        point: at which it was graded, None where nothing was located.
+    """
+
+    target: Target
+    probabilities: tuple[float, ...]
+    grade: str
+    members: tuple[str, ...]
+    point: Point | None
+
+    @property
+    def source(self) -> str:
+        """Where the probabilities come from."""
+        return KERNEL if self.members else PRIOR
+
+    @property
+    def confidence(self) -> float | None:
+        """The confidence in the point, None without one."""
+        return None if self.point is None else self.point.confidence
+
+
+def points_of(report: StudyReport) -> dict[Target, Point]:
+    """The points of a study by what is graded there, level by level: canal, foramina, and recesses where found."""
+    points: dict[Target, Point] = {}
+    for level, entry in (report.landmarks or {}).items():
+        points[Target(CANAL, "", level)] = Point(tuple(entry["canal"]), entry["confidence"])
+        for group, places, confidences in (
+            (FORAMINAL, entry["foramina"], entry["foramen_confidence"]),
+            (SUBARTICULAR, entry["recesses"], entry["recess_confidence"]),
+        ):
+            for side, place in (places or {}).items():
+                points[Target(group, side, level)] = Point(tuple(place), confidences[SIDES.index(side)])
+    return points
+
+
+def grade_records(
+    grades: FloatArray, row_members: Sequence[Sequence[str]], points: Mapping[Target, Point]
+) -> list[GradeRecord]:
+    """The 25 grades of a study in the order of `schema.TARGETS`.
+
+    Args:
+        grades: (25, 3) probabilities.
+        row_members: names of the members that graded each row.
+        points: of the study.
+    """
+    written = as_written(grades)
+    likeliest = frequencies(written).argmax(axis=1).tolist()
+    rows = zip(TARGETS, written.tolist(), likeliest, row_members, strict=True)
+    return [
+        GradeRecord(target, tuple(values), SEVERITIES[most], tuple(members), points.get(target))
+        for target, values, most, members in rows
+    ]
+
+
 def grade_rows(
     study_id: str, grades: FloatArray, row_members: Sequence[Sequence[str]], report: StudyReport
 ) -> list[dict[str, object]]:
-    """The 25 grades of a study as rows of `GRADE_COLUMNS`, in the order of `schema.ROWS`.
-
-    The probabilities minimise the competition's loss, which weighs grades 1, 2 and 4: they are proportional to weight
-    times frequency. `grade` is the most frequent one, the largest after division by the weights.
-
-    Args:
-        study_id: as in the row ids.
-        grades: (25, 3) probabilities.
-        row_members: names of the members that graded each row; a row without any holds the prior.
-        report: gives the confidence in the place that was graded, 0 to 1: canal, foramen or recess; empty if unknown.
-    """
-    rows: list[dict[str, object]] = []
-    for row, values, members in zip(ROWS, as_written(grades), row_members, strict=True):
-        side = next((name for name in SIDES if row.startswith(f"{name}_")), "")
-        level = row[-5:]
-        rows.append(
-            {
-                "study_id": study_id,
-                "condition": group_of(row),
-                "side": side,
-                "level": level,
-                **dict(zip(SEVERITIES, values.tolist(), strict=True)),
-                "grade": SEVERITIES[int(np.argmax(values / np.array(SEVERITY_WEIGHTS)))],
-                "source": KERNEL if members else PRIOR,
-                "members": SEPARATOR.join(members),
-                "confidence": _confidence(report, level, PLACES[group_of(row)], side),
-            }
-        )
-    return rows
+    """The 25 grades of a study as rows of `grades.csv`, an unknown confidence as an empty text."""
+    return [
+        {
+            "study_id": study_id,
+            "condition": record.target.group,
+            "side": record.target.side,
+            "level": record.target.level,
+            **dict(zip(SEVERITIES, record.probabilities, strict=True)),
+            "grade": record.grade,
+            "source": record.source,
+            "members": SEPARATOR.join(record.members),
+            "confidence": "" if record.confidence is None else record.confidence,
+        }
+        for record in grade_records(grades, row_members, points_of(report))
+    ]
 
 
 def landmark_rows(report: StudyReport) -> list[dict[str, object]]:
-    """The points of a study as rows of `LANDMARK_COLUMNS`, mm LPS: canal, foramina, and recesses where found."""
-    rows: list[dict[str, object]] = []
-    for level in LEVELS if report.landmarks else ():
-        entry = (report.landmarks or {})[level]
-        points = [(CANAL_POINT, "", entry["canal"])]
-        points += [(FORAMEN, side, entry["foramina"][side]) for side in SIDES]
-        points += [(RECESS, side, entry["recesses"][side]) for side in SIDES if entry["recesses"]]
-        for kind, side, place in points:
-            x, y, z = place
-            rows.append(
-                {
-                    **{"study_id": report.study_id, "level": level, "point": f"{side}_{kind}".lstrip("_")},
-                    **{"x_mm": x, "y_mm": y, "z_mm": z, "confidence": _confidence(report, level, kind, side)},
-                }
-            )
-    return rows
-
-
-def _confidence(report: StudyReport, level: str, kind: str, side: str) -> float | str:
-    """The confidence in a point; empty where nothing was located."""
-    if not report.landmarks:
-        return ""
-    entry: Mapping[str, Any] = report.landmarks[level]
-    if kind == CANAL_POINT:
-        return float(entry["confidence"])
-    of_sides = entry[f"{kind}_confidence"]
-    return "" if of_sides is None else float(of_sides[SIDES.index(side)])
+    """The points of a study as rows of `landmarks.csv`."""
+    return [
+        {
+            "study_id": report.study_id,
+            "level": target.level,
+            "point": f"{target.side}_{PLACES[target.group]}".lstrip("_"),
+            **dict(zip(("x_mm", "y_mm", "z_mm"), point.mm, strict=True)),
+            "confidence": point.confidence,
+        }
+        for target, point in points_of(report).items()
+    ]
 
 
 def write_study_table(studies: Iterable[StudyFiles], folder: Path) -> None:
@@ -131,7 +168,7 @@ def write_tables(
     Raises:
         OSError: a file cannot be written; an existing one stays.
     """
-    none = [()] * len(ROWS)
+    none = [()] * len(TARGETS)
     of_grades = (
         row for key in grades for row in grade_rows(key, grades[key], row_members.get(key, none), reports[key])
     )

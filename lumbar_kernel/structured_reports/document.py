@@ -11,6 +11,7 @@ from highdicom import UID, sr
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom.sr.codedict import codes
 
+from lumbar_kernel.results.tables import GradeRecord
 from lumbar_kernel.schema import SEVERITIES
 from lumbar_kernel.structured_reports.codes import (
     CONFIDENCE,
@@ -23,7 +24,7 @@ from lumbar_kernel.structured_reports.codes import (
     SEVERITY,
     SITES,
 )
-from lumbar_kernel.structured_reports.findings import SHOWN_ON, Finding, StudyFindings
+from lumbar_kernel.structured_reports.findings import SHOWN_ON, StudyFindings
 from lumbar_kernel.structured_reports.sources import SourceImage, nearest_image
 
 MANUFACTURER = "lumbar_kernel"
@@ -65,7 +66,7 @@ def key_images(study: StudyFindings, images: Sequence[SourceImage]) -> Any | Non
         image
         for finding in study.findings
         if finding.point is not None
-        and (image := nearest_image(images, finding.point, SHOWN_ON[finding.condition])) is not None
+        and (image := nearest_image(images, np.array(finding.point.mm), SHOWN_ON[finding.target.group])) is not None
     ]
     if not shown:
         return None
@@ -109,36 +110,35 @@ def _observer(study: StudyFindings) -> Any:
     return sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=identity)
 
 
-def _group(finding: Finding, study: StudyFindings, images: Sequence[SourceImage]) -> Any:
+def _group(finding: GradeRecord, study: StudyFindings, images: Sequence[SourceImage]) -> Any:
     """One measurement group: on its point (TID 1410) where there is one, else without a region (TID 1501)."""
-    name = " ".join(part for part in (finding.side, finding.condition, finding.level) if part).replace("_", " ")
+    target, point = finding.target, finding.point
     common = {
-        "tracking_identifier": sr.TrackingIdentifier(uid=UID(), identifier=name),
-        "finding_type": FINDINGS[finding.condition],
+        "tracking_identifier": sr.TrackingIdentifier(uid=UID(), identifier=target.row.replace("_", " ")),
+        "finding_type": FINDINGS[target.group],
         "algorithm_id": sr.AlgorithmIdentification(
             name=MANUFACTURER, version=study.version, parameters=[f"weights {study.weights_sha256}", WARNING]
         ),
         "finding_sites": [
-            sr.FindingSite(anatomic_location=SITES[finding.level], laterality=LATERALITY.get(finding.side))
+            sr.FindingSite(anatomic_location=SITES[target.level], laterality=LATERALITY.get(target.side))
         ],
         "measurements": list(_measurements(finding)),
         "qualitative_evaluations": [sr.QualitativeEvaluation(name=SEVERITY, value=GRADES[finding.grade])],
     }
-    image = None if finding.point is None else nearest_image(images, finding.point, SHOWN_ON[finding.condition])
+    image = None if point is None else nearest_image(images, np.array(point.mm), SHOWN_ON[target.group])
     frame = None if image is None else image.dataset.get("FrameOfReferenceUID")
-    if finding.point is None or not frame:
+    if point is None or not frame:
         return sr.MeasurementsAndQualitativeEvaluations(**common)
     region = sr.ImageRegion3D(
         graphic_type=highdicom.sr.GraphicTypeValues3D.POINT,
-        graphic_data=np.array([finding.point]),
+        graphic_data=np.array([point.mm]),
         frame_of_reference_uid=frame,
     )
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **common)
 
 
-def _measurements(finding: Finding) -> Iterator[Any]:
-    for severity in SEVERITIES:
-        value = finding.probabilities[severity]
+def _measurements(finding: GradeRecord) -> Iterator[Any]:
+    for severity, value in zip(SEVERITIES, finding.probabilities, strict=True):
         yield sr.Measurement(name=PROBABILITIES[severity], value=value, unit=NO_UNITS)
     if finding.confidence is not None:
         yield sr.Measurement(name=CONFIDENCE, value=finding.confidence, unit=NO_UNITS)

@@ -86,7 +86,7 @@ def test_confidence_runs_from_the_prior_to_the_grade():
 @pytest.mark.parametrize("weight", [-0.1, 1.1, np.nan])
 def test_a_weight_outside_zero_to_one_is_refused(weight):
     with pytest.raises(ValueError, match="weights"):
-        blend_with_prior(member(0), weight)
+        blend_with_prior(member(0), np.full(25, weight))
 
 
 def unsure(landmarks, *, level, foramen):

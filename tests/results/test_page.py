@@ -8,6 +8,8 @@ import pytest
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results import page as page_module
 from lumbar_kernel.results.page import write_page
+from lumbar_kernel.results.tables import Point
+from lumbar_kernel.schema import CANAL, FORAMINAL, Target
 from tests.results.conftest import EVIL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -188,8 +190,9 @@ def test_hostile_text_is_shown_as_text(opened):
 
 
 def test_points_that_are_not_sure_are_named():
-    level = {"confidence": 0.9, "foramen_confidence": [0.02, 0.8], "recess_confidence": None}
-    assert page_module._unsure({"l3_l4": level, "l5_s1": {"confidence": 0.31}}) == [
+    found = {(FORAMINAL, "left", "l3_l4"): 0.02, (FORAMINAL, "right", "l3_l4"): 0.8, (CANAL, "", "l5_s1"): 0.31}
+    points = {Target(*parts): Point((0.0, 0.0, 0.0), confidence) for parts, confidence in found.items()}
+    assert page_module._unsure(points) == [
         "left foramen of L3/L4 0.02",
         "L5/S1 0.31",
     ]

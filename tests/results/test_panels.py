@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.localisation.slice_maps import frame_of
-from lumbar_kernel.resampling import nearest_sagittal
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.panels import axial_panels, crop_panels, mark_levels, sagittal_panels
 from lumbar_kernel.schema import SAGITTAL_T1
+from lumbar_kernel.slice_choice import nearest_sagittal
 
 SIZE = 240
 
@@ -42,7 +42,7 @@ def test_marks_follow_the_landmarks(phantom, landmarks):
 def test_a_point_of_another_slice_is_a_ring_with_its_distance_and_side(phantom, landmarks, words, shift, side):
     slices = phantom.study.slices(SAGITTAL_T1)
     item = nearest_sagittal(slices, landmarks.canal[2])
-    on_slice = landmarks.canal - item.plane.distance(landmarks.canal)[:, None] * item.plane.normal
+    on_slice = item.plane.projected(landmarks.canal)
     points = on_slice + np.array([[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [shift, 0, 0]])
     panel = drawing.blank(SIZE, SIZE)
     grid = drawing.fitted(frame_of(item), SIZE)

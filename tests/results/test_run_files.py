@@ -11,7 +11,7 @@ def test_a_run_comes_back_as_it_was_written(write_run, tmp_path):
     for study in run.studies:
         assert abs(study.probabilities - grades[study.study_id]).max() < 1e-6
         assert (study.graded == graded[study.study_id]).all()
-    assert run.report["version"] == "1.2.3"
+    assert run.report.version == "1.2.3"
 
 
 @pytest.mark.parametrize("name", ["report.json", "grades.csv"])
@@ -28,6 +28,7 @@ def test_an_absent_file_is_named(write_run, tmp_path, name):
         ("report.json", "{"),
         ("report.json", "[]"),
         ("report.json", '{"studies": [{}]}'),
+        ("report.json", '{"studies": [], "failures": [], "members": [], "plan": [], "colour": "red"}'),
         ("grades.csv", "study_id\n7\n"),
     ],
 )

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results.report import StudyReport
-from lumbar_kernel.results.tables import GRADE_COLUMNS, grade_rows, landmark_rows, write_study_table, write_tables
-from lumbar_kernel.schema import LEVELS, ROWS, SEVERITIES, SEVERITY_WEIGHTS, prior
+from lumbar_kernel.results.tables import (
+    GRADE_COLUMNS,
+    LANDMARK_COLUMNS,
+    grade_records,
+    grade_rows,
+    landmark_rows,
+    points_of,
+    write_study_table,
+    write_tables,
+)
+from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SEVERITIES, SEVERITY_WEIGHTS, SUBARTICULAR, TARGETS, prior
 from lumbar_kernel.study import StudyFiles
 
 LANDMARKS = {
@@ -27,28 +36,42 @@ def report():
     return StudyReport("7", landmarks=LANDMARKS)
 
 
-def test_each_row_has_its_parts_and_the_confidence_of_its_place(report):
+def test_each_grade_has_its_members_and_the_point_of_its_target(report):
     members = [("one", "other"), ()] * 12 + [("one",)]
-    rows = grade_rows("7", prior(), members, report)
-    assert [tuple(row) for row in rows] == [GRADE_COLUMNS] * 25
-    names = ["_".join(filter(None, (row["side"], row["condition"], row["level"]))) for row in rows]
-    assert tuple(names) == ROWS
-    assert [row["source"] == "kernel" for row in rows] == [bool(names) for names in members]
-    assert [row["members"] for row in rows][-3:] == ["one;other", "", "one"]
-    assert {row["confidence"] for row in rows if "foraminal" in row["condition"] and row["side"] == "left"} == {0.25}
-    assert [row["confidence"] for row in rows if row["condition"] == "spinal_canal_stenosis"] == pytest.approx(
+    points = points_of(report)
+    records = grade_records(prior(), members, points)
+    assert tuple(record.target for record in records) == TARGETS
+    assert [record.members for record in records] == members
+    assert [record.source == "kernel" for record in records] == [bool(names) for names in members]
+    assert [record.point for record in records] == [points.get(target) for target in TARGETS]
+    likely = np.argmax(prior() / SEVERITY_WEIGHTS, axis=1)
+    assert [record.grade for record in records] == [SEVERITIES[k] for k in likely]
+    left = [record for record in records if record.target.side == "left"]
+    assert {record.confidence for record in left if record.target.group == FORAMINAL} == {0.25}
+    assert [record.confidence for record in left if record.target.group == SUBARTICULAR] == [None, *[0.125] * 4]
+    assert [record.confidence for record in records if record.target.group == CANAL] == pytest.approx(
         [0.9, 0.8, 0.7, 0.6, 0.5]
     )
-    recesses = [row["confidence"] for row in rows if row["condition"] == "subarticular_stenosis"]
+
+
+def test_rows_are_records_as_text_and_numbers(report):
+    members = [("one", "other"), ()] * 12 + [("one",)]
+    rows, records = grade_rows("7", prior(), members, report), grade_records(prior(), members, points_of(report))
+    assert [tuple(row) for row in rows] == [GRADE_COLUMNS] * 25
+    assert [row["members"] for row in rows][-3:] == ["one;other", "", "one"]
+    recesses = [row["confidence"] for row in rows if row["condition"] == SUBARTICULAR]
     assert recesses == ["", *[0.125] * 4, "", *[0.375] * 4]
-    likely = np.argmax(prior() / SEVERITY_WEIGHTS, axis=1)
-    assert [row["grade"] for row in rows] == [SEVERITIES[k] for k in likely]
+    for row, record in zip(rows, records, strict=True):
+        assert (row["condition"], row["side"], row["level"]) == (*vars(record.target).values(),)
+        assert tuple(row[name] for name in SEVERITIES) == record.probabilities
 
 
 def test_points_without_an_axial_slice_are_absent(report):
-    points = [(row["level"], row["point"]) for row in landmark_rows(report)]
-    assert len(points) == 3 + 4 * 5
-    assert ("l1_l2", "left_recess") not in points
+    rows = landmark_rows(report)
+    assert [tuple(row) for row in rows] == [LANDMARK_COLUMNS] * (3 + 4 * 5)
+    assert [row["point"] for row in rows[:4]] == ["canal", "left_foramen", "right_foramen", "canal"]
+    assert [row["point"] for row in rows[-2:]] == ["left_recess", "right_recess"]
+    assert (rows[-1]["x_mm"], rows[-1]["level"], rows[-1]["confidence"]) == (-8.0, "l5_s1", 0.375)
     assert landmark_rows(StudyReport("7")) == []
 
 

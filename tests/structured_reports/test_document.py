@@ -30,18 +30,18 @@ def test_every_finding_is_a_group_with_its_grade_numbers_and_place(report, study
     frames = {image.role: image.dataset.FrameOfReferenceUID for image in images}
     shown = {"spinal_canal_stenosis": SAGITTAL_T2, "subarticular_stenosis": AXIAL_T2}
     for group, finding in zip(on_points, located, strict=True):
-        assert group.finding_type == FINDINGS[finding.condition]
+        assert group.finding_type == FINDINGS[finding.target.group]
         site = group.finding_sites[0]
-        assert site.value == SITES[finding.level]
-        assert site.laterality == LATERALITY.get(finding.side)
+        assert site.value == SITES[finding.target.level]
+        assert site.laterality == LATERALITY.get(finding.target.side)
         values = {item.name.value: item.value for item in group.get_measurements()}
-        for severity in SEVERITIES:
-            assert values[PROBABILITIES[severity].value] == pytest.approx(finding.probabilities[severity])
+        probabilities = [values[PROBABILITIES[severity].value] for severity in SEVERITIES]
+        assert probabilities == pytest.approx(finding.probabilities)
         assert values[CONFIDENCE.value] == pytest.approx(finding.confidence)
         (severity,) = group.get_qualitative_evaluations()
         assert severity.value == GRADES[finding.grade]
-        assert np.allclose(group.roi.value, finding.point, atol=1e-3)
-        assert group.roi.frame_of_reference_uid == frames[shown.get(finding.condition, SAGITTAL_T1)]
+        assert np.allclose(group.roi.value, finding.point.mm, atol=1e-3)
+        assert group.roi.frame_of_reference_uid == frames[shown.get(finding.target.group, SAGITTAL_T1)]
 
 
 def test_the_report_belongs_to_the_study_and_claims_no_verification(report, images):
@@ -53,7 +53,7 @@ def test_the_report_belongs_to_the_study_and_claims_no_verification(report, imag
 
 
 def test_findings_without_a_point_or_a_frame_of_reference_have_no_coordinates(study, images):
-    unplaced = [dataclasses.replace(item, point=None, confidence=None) for item in study.findings]
+    unplaced = [dataclasses.replace(item, point=None) for item in study.findings]
     on_points, elsewhere = groups_of(structured_report(dataclasses.replace(study, findings=unplaced), images))
     assert (len(on_points), len(elsewhere)) == (0, 25)
     bare = []

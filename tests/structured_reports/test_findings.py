@@ -6,7 +6,7 @@ import pytest
 
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.submission import load_submission
-from lumbar_kernel.schema import ROWS, SEVERITIES
+from lumbar_kernel.schema import ROWS
 from lumbar_kernel.structured_reports.findings import read_findings
 
 
@@ -18,11 +18,9 @@ def test_findings_are_those_of_the_submission(run):
         assert len(study.findings) == 25
         assert len(study.roles) == 3
         for finding, row in zip(study.findings, ROWS, strict=True):
-            assert "_".join(filter(None, (finding.side, finding.condition, finding.level))) == row
-            values = [finding.probabilities[name] for name in SEVERITIES]
-            assert values == pytest.approx(submission[f"{study.study_id}_{row}"], abs=2e-6)
-            assert finding.point is None or finding.point.shape == (3,)
-            assert (finding.point is None) == (finding.confidence is None)
+            assert finding.target.row == row
+            assert finding.probabilities == pytest.approx(submission[f"{study.study_id}_{row}"], abs=2e-6)
+            assert finding.point is None or len(finding.point.mm) == 3
 
 
 def test_rows_that_hold_the_prior_are_no_findings(run, tmp_path):
@@ -63,6 +61,6 @@ def test_a_run_of_another_version_is_refused(run, tmp_path):
 
 
 def test_points_lie_in_the_patient(study):
-    points = np.array([finding.point for finding in study.findings if finding.point is not None])
+    points = np.array([finding.point.mm for finding in study.findings if finding.point is not None])
     assert len(points) > 10
     assert np.abs(points).max() < 500
