@@ -31,7 +31,7 @@ class Plane(Enum):
 
 @dataclass(frozen=True, eq=False)
 class SlicePlane:
-    """Position of one slice in the patient.
+    """Position of one slice in the patient, or of a grid on which slices are sampled.
 
     Attributes:
         origin: centre of the first pixel, mm LPS, shape (3,) (ImagePositionPatient).
@@ -82,6 +82,11 @@ class SlicePlane:
         """Patient mm from one row to the next and from one column to the next, (3,) each."""
         return self.column_direction * self.row_spacing, self.row_direction * self.column_spacing
 
+    @property
+    def pixel_centres(self) -> FloatArray:
+        """Centres of all pixels, mm LPS, shape (rows, columns, 3)."""
+        return self.to_mm(np.moveaxis(np.indices(self.shape, np.float64), 0, -1))
+
     def to_mm(self, row_column: FloatArray) -> FloatArray:
         """Patient points of pixel coordinates: (..., 2) row and column → (..., 3) mm LPS."""
         row_column = np.asarray(row_column, dtype=np.float64)
@@ -99,6 +104,10 @@ class SlicePlane:
     def distance(self, points_mm: FloatArray) -> FloatArray:
         """Signed distance of points from the slice along its normal: (..., 3) mm LPS → (...) mm."""
         return (np.asarray(points_mm, dtype=np.float64) - self.origin) @ self.normal
+
+    def projected(self, points_mm: FloatArray) -> FloatArray:
+        """Points moved on the slice along its normal: (..., 3) mm LPS → (..., 3)."""
+        return points_mm - self.distance(points_mm)[..., None] * self.normal
 
     def contains(self, row_column: FloatArray, *, margin: float = 0.0) -> NDArray[np.bool_]:
         """Whether pixel coordinates (..., 2) lie inside the frame, at least `margin` pixels from its edge."""

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lumbar_kernel.phantom import make_phantom
-from lumbar_kernel.resampling import nearest_sagittal
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_NAMES, SIDES, row_index
+from lumbar_kernel.slice_choice import nearest_sagittal
 
 SQUASHED = 250
 
@@ -123,6 +123,7 @@ def _axial(pack, studies):
             }
             labels = {key: SEVERITY_NAMES[made.truth.grades[row]] for key, row in graded.items()}
             entry = {"image": image, "study_id": study_id, "level": name, "fold": int(study_id) % 4}
-            rows.append({**entry, "crop_columns": 212, "series_columns": 640, **labels})
+            marks = {"left_x": 130.0, "left_y": 60.0, "right_x": 70.0, "right_y": 64.0}
+            rows.append({**entry, "crop_columns": 212, "series_columns": 640, **marks, **labels})
     _store(pack, "crops.zip", pictures)
     pd.DataFrame(rows).to_csv(pack / "labels.csv", index=False)

@@ -13,14 +13,14 @@ NAME = PACKAGE.name
 
 TOP = (
     *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "cpu_count", "config", "checks"),
-    *("processes", "study", "views", "resampling"),
+    *("processes", "study", "views", "grids", "resampling", "intensities", "slice_choice"),
 )
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
     "dicom": (
-        *("packed_files", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers", "pixels", "ordering"),
-        *("descriptions", "roles"),
+        *("packed_files", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers"),
+        *("encoded_frames", "pixels", "ordering", "descriptions", "roles"),
         *("pixel_weighting", "series_split", "stacks", "selection", "volumes"),
         *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
         *("overrides", "discovery", "reader", "inspection"),

@@ -44,6 +44,7 @@ def test_pixel_to_mm_and_back_is_where_it_began(plane, row_column):
 def test_a_point_is_its_projection_plus_its_distance_along_the_normal(plane, point):
     projected = plane.to_mm(plane.to_pixel(point))
     np.testing.assert_allclose(projected + plane.distance(point) * plane.normal, point, atol=1e-6)
+    np.testing.assert_allclose(plane.projected(np.stack([point, point])), [projected] * 2, atol=1e-6)
 
 
 @given(slice_planes())
@@ -56,8 +57,7 @@ def test_pixels_lie_on_the_slice_and_the_normal_has_length_one(plane):
 
 @given(slice_planes())
 def test_corners_bound_every_pixel_and_heights_every_corner(plane):
-    rows, columns = np.indices(plane.shape)
-    everywhere = plane.to_mm(np.stack([rows, columns], axis=-1).astype(float)) @ CRANIAL
+    everywhere = plane.pixel_centres @ CRANIAL
     assert plane.heights == pytest.approx((everywhere.min(), everywhere.max()))
     last = np.array(plane.shape) - 1
     assert np.allclose(plane.to_pixel(plane.corners), [[0, 0], [0, last[1]], [last[0], 0], last], atol=1e-6)

@@ -3,20 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar_kernel.resampling import centred_grid, normalise, normalise_bytes, sample, stack_around, upright_axes
-from tests.conftest import AXIAL, SAGITTAL, make_slice
+from lumbar_kernel.grids import upright_grid
+from lumbar_kernel.resampling import sample
+from tests.conftest import SAGITTAL, make_slice
 
 
 def grid_on(item, point, *, spacing=1.0, shape=(9, 7)):
-    down, right = upright_axes(item.plane, sagittal=True)
-    return centred_grid(np.array(point, float), down=down, right=right, spacing=spacing, shape=shape)
-
-
-def test_grid_and_mm_are_inverse():
-    grid = grid_on(make_slice(), (5, 12, -20), spacing=0.7)
-    points = np.array([[0, 0], [3.5, 2.25], [8, 6]])
-    assert np.allclose(grid.to_pixel(grid.to_mm(points)), points)
-    assert np.allclose(grid.to_mm(np.array([4, 3])), (5, 12, -20))
+    return upright_grid(item.plane, np.array(point, float), sagittal=True, spacing=spacing, shape=shape)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.8), (1.3, 0.6)])
@@ -32,7 +25,7 @@ def test_sampling_is_exact_between_pixels_and_fades_to_zero_at_the_edge():
     rows, columns = np.mgrid[:40, :30]
     item = make_slice(pixels=(rows + 100.0 * columns + 7.0).astype(np.float32))
     grid = grid_on(item, (0, 12.017, -20.011), shape=(11, 9))
-    places = item.plane.to_pixel(grid.to_mm(np.moveaxis(np.mgrid[:11, :9], 0, -1)))
+    places = item.plane.to_pixel(grid.pixel_centres)
     assert np.allclose(sample(item, grid), places @ [1.0, 100.0] + 7.0, atol=1e-3)
     edge = item.plane.to_mm(np.array([20.0, 29.75]))
     wanted = 0.25 * item.pixels[20, 29]
@@ -76,70 +69,19 @@ def test_a_part_of_a_grid_shows_what_the_whole_grid_shows_there(spacing, place):
     assert np.allclose(sample(item, part, resolution=2.0), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_normalise_does_not_see_gain_and_keeps_order():
-    image = np.random.default_rng(0).uniform(1, 100, (50, 50)).astype(np.float32)
-    assert np.allclose(normalise(image), normalise(image * 37), atol=1e-4)
-    assert normalise(image).max() <= 1.5
-    assert not normalise(np.zeros((5, 5), np.float32)).any()
-
-
-def test_neighbours_are_the_nearest_of_the_same_block_in_any_file_order():
-    stack = [make_slice(AXIAL, origin=(0, 0, z)) for z in (0, 4, 8, 12)]
-    tilted = (AXIAL[0], np.array([0, np.cos(0.4), np.sin(0.4)]))
-    others = [make_slice(tilted, origin=(0, 0, z)) for z in (3, 5)]
-    for slices in ([*stack, *others], [*others, *stack[::-1]]):
-        assert stack_around(slices, stack[1], count=3) == (stack[0], stack[1], stack[2])
-        assert stack_around(slices, stack[3], count=3) == (stack[2], stack[3], None)
-        assert stack_around(slices, stack[1], count=5) == (None, *stack)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_bytes_are_normalised_as_numbers_are(seed):
-    rng = np.random.default_rng(seed)
-    levels = rng.integers(1, 257)
-    image = rng.integers(0, levels, size=(3, *rng.integers(1, 40, 2))).astype(np.uint8)
-    image[rng.random(image.shape) < rng.random()] = 0
-    assert np.allclose(normalise_bytes(image), normalise(image.astype(np.float32)), rtol=1e-5, atol=1e-6)
-
-
-def test_neighbours_follow_the_patient_not_the_normal():
-    reverse = (AXIAL[0], -AXIAL[1])
-    stack = [make_slice(reverse, origin=(0, 30, z)) for z in (0, 4, 8)]
-    assert stack_around(stack, stack[1], count=3) == (stack[0], stack[1], stack[2])
-
-
-@pytest.mark.parametrize("degrees", [0, 30, 44, 46, 49])
-@pytest.mark.parametrize("turn", [1, -1])
-def test_the_stack_of_a_steep_axial_block_begins_at_the_feet(degrees, turn):
-    angle = np.radians(degrees)
-    down = turn * np.array([0, np.cos(angle), np.sin(angle)])
-    up = np.array([0, -np.sin(angle), np.cos(angle)])
-    stack = [make_slice((AXIAL[0], down), origin=4.0 * k * up) for k in range(3)]
-    assert stack_around(stack[::-1], stack[1], count=3) == tuple(stack)
-
-
-@pytest.mark.parametrize("degrees", [0, 44, 46, 49])
-@pytest.mark.parametrize("turn", [1, -1])
-def test_the_stack_of_an_oblique_sagittal_series_begins_at_the_right(degrees, turn):
-    angle = np.radians(degrees)
-    back, left = (np.array([-np.sin(angle), np.cos(angle), 0]), np.array([np.cos(angle), np.sin(angle), 0]))
-    stack = [make_slice((turn * back, SAGITTAL[1]), origin=4.0 * k * left) for k in range(3)]
-    assert stack_around(stack[::-1], stack[1], count=3) == tuple(stack)
-
-
-def test_a_gap_ends_a_stack_and_a_slice_at_the_same_place_is_not_a_neighbour():
-    near, far = (make_slice(AXIAL, origin=(0, 0, z)) for z in (4, 30))
-    middle, again = (make_slice(AXIAL, origin=(0, 0, 0)) for _ in range(2))
-    assert stack_around([far, again, near, middle], middle, count=5) == (None, None, middle, near, None)
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_grid_along_the_slice_and_one_turned_a_little_give_the_same_picture(transposed):
     generator = np.random.default_rng(3)
     item = make_slice(pixels=generator.random((40, 30), np.float32), spacing=(0.9, 1.1))
     grid = grid_on(item, (0, 12.3, -20.4), spacing=0.7, shape=(60, 50))
     if transposed:
-        grid = replace(grid, down=grid.right, right=grid.down)
-    turned = replace(grid, down=grid.down + 1e-7 * grid.right)
+        grid = replace(grid, column_direction=grid.row_direction, row_direction=grid.column_direction)
+    turned = replace(grid, column_direction=grid.column_direction + 1e-7 * grid.row_direction)
     assert np.allclose(sample(item, grid), sample(item, turned), atol=1e-4)
     assert sample(item, grid).std() > 0.1
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.8)])
+def test_a_slice_sampled_on_its_own_plane_is_itself(spacing):
+    item = make_slice(spacing=spacing)
+    assert np.allclose(sample(item, item.plane), item.pixels, atol=1e-2)

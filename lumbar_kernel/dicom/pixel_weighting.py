@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.dicom.descriptions import T1, T2
 from lumbar_kernel.geometry import SlicePlane, unit
-from lumbar_kernel.resampling import PixelGrid, upright_axes
+from lumbar_kernel.grids import upright_axes
 from lumbar_kernel.study import Slice
 
 GRID_MM = 1.5
@@ -152,7 +152,7 @@ def _upright_points(plane: SlicePlane) -> NDArray[np.float64]:
         height, width = width, height
     corner = plane.corners[np.argmin(plane.corners @ (down + right))]
     shape = int(np.ceil(height / GRID_MM)), int(np.ceil(width / GRID_MM))
-    return PixelGrid(corner, down, right, GRID_MM, shape).to_mm(np.moveaxis(np.indices(shape, np.float64), 0, -1))
+    return SlicePlane(corner, right, down, GRID_MM, GRID_MM, shape).pixel_centres
 
 
 def _sample(item: Slice, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -9,19 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.geometry import CRANIAL
+from lumbar_kernel.geometry import CRANIAL, SlicePlane
+from lumbar_kernel.grids import centred_grid, upright_axes, upright_grid
+from lumbar_kernel.intensities import to_bytes
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.resampling import (
-    PixelGrid,
-    centred_grid,
-    sagittal_showing,
-    sample,
-    stack_around,
-    to_bytes,
-    upright_axes,
-)
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
+from lumbar_kernel.slice_choice import sagittal_showing, stack_around
 from lumbar_kernel.study import Series, Slice, Study
 from lumbar_kernel.views import BASIC_VIEWS, DISCS, FORAMINA, VIEWS, View, level_and_side
 
@@ -102,7 +97,7 @@ def cut_crops(
 
 
 def cut_stack(
-    stack: Sequence[Slice | None], window: PixelGrid, *, resolution: float
+    stack: Sequence[Slice | None], window: SlicePlane, *, resolution: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """One crop of neighbouring slices.
 
@@ -148,14 +143,13 @@ def crop_shape(view: View, *, wider: float = 1.0) -> tuple[int, int]:
 
 def sagittal_window(
     item: Slice, centre: FloatArray, view: View, *, scale: float = 1.0, wider: float = 1.0
-) -> PixelGrid:
+) -> SlicePlane:
     """The window of a sagittal view around a point (3,) mm LPS, as radiologists view it; `scale` widens it."""
-    down, right = upright_axes(item.plane, sagittal=True)
-    shape = crop_shape(view, wider=wider)
-    return centred_grid(centre, down=down, right=right, spacing=view.geometry.spacing * scale, shape=shape)
+    spacing, shape = view.geometry.spacing * scale, crop_shape(view, wider=wider)
+    return upright_grid(item.plane, centre, sagittal=True, spacing=spacing, shape=shape)
 
 
-def axial_window(found: AxialView, level: int, view: View, *, wider: float = 1.0) -> PixelGrid:
+def axial_window(found: AxialView, level: int, view: View, *, wider: float = 1.0) -> SlicePlane:
     """The window midway between the recesses of a level, turned and scaled so that they lie at their usual places.
 
     Where a recess was placed by geometry alone the window is neither turned nor scaled.

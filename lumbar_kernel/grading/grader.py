@@ -20,12 +20,7 @@ from lumbar_kernel.schema import CANAL, ROWS, SEVERITIES, row_index
 from lumbar_kernel.views import VIEWS, View, level_and_side
 
 
-def grade(
-    crops: Sequence[Crops],
-    nets: Sequence[GradeNet],
-    *,
-    view: View,
-) -> NDArray[np.float64]:
+def grade(crops: Sequence[Crops], nets: Sequence[GradeNet], *, view: View) -> NDArray[np.float64]:
     """Grades of several studies by one member.
 
     Args:
@@ -40,8 +35,8 @@ def grade(
         NotFiniteError: a net gave numbers that are not finite.
     """
     level = torch.tensor([level for level, _ in level_and_side(view)]).repeat(len(crops))
-    pictures, shown = (np.concatenate([getattr(item, name) for item in crops]) for name in ("images", "shown"))
-    predicted = grade_crops(nets, pictures, level, shown)  # batches span studies
+    pictures = np.concatenate([item.images for item in crops])  # batches span studies
+    predicted = grade_crops(nets, pictures, level, np.concatenate([item.shown for item in crops]))
     of_studies = predicted.reshape(len(crops), -1, *predicted.shape[1:])
     return np.stack([_to_rows(own, item.present, view) for own, item in zip(of_studies, crops, strict=True)])
 

@@ -9,24 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.geometry import LEFT, POSTERIOR
+from lumbar_kernel.geometry import LEFT, POSTERIOR, SlicePlane
+from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.localisation.confidence import recess_confidence
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.localisation.slice_maps import heatmaps
-from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
-from lumbar_kernel.resampling import PixelGrid, centred_grid, normalise, sample, upright_axes
+from lumbar_kernel.models.heatmap_net import HeatmapNet, pixels_at
 from lumbar_kernel.schema import AXIAL_T2, LEVELS
+from lumbar_kernel.slice_choice import axial_showing
 from lumbar_kernel.study import Slice, Study
 
 WINDOW_SPACING_MM = 0.625
 WINDOW_SHAPE = (128, 128)
 """Window in which the recesses are looked for: 80 mm, since the projected canal point is good to about a centimetre."""
 
-DISTANCE_CAP_MM = 10.0
-"""A level whose nearest axial slice is farther away was not scanned."""
-
-TILT_COST_MM = 0.12
-"""Millimetres equivalent to one degree between slice and disc, so that a block aligned with the disc is preferred."""
+MIN_EVIDENCE = 0.15
+"""Probability around its peak from which a recess counts as seen; below it geometry places it. Whether a slice shows a
+spine it does not tell, since the networks saw no slices without one: both recesses of 2,545 public crops have 0.48 to
+0.99, noise has 0.14 to 0.90, pictures of other things 0.17 to 0.80, and real slices with noise of half their signal
+0.27 to 0.94."""
 
 RECESS_OFFSET_MM = (7.5, 2.5)
 """Default place of a recess: lateral of the canal point (half the mean labelled distance), and anterior of it."""
@@ -44,7 +45,7 @@ class AxialView:
     """
 
     item: Slice
-    grid: PixelGrid
+    grid: SlicePlane
     recesses: FloatArray
     evidence: FloatArray
 
@@ -62,51 +63,34 @@ class AxialView:
 def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[AxialView | None, ...]:
     """One view per level, None where no axial slice crosses the canal near the disc; none at all without nets."""
     slices = study.slices(AXIAL_T2)
-    nearest = [nearest_slice(slices, landmarks.canal[k], normal=landmarks.disc_normal[k]) for k in range(len(LEVELS))]
-    found = [level for level, index in enumerate(nearest) if index is not None]
-    if not found or not nets:
+    places = enumerate(zip(landmarks.canal, landmarks.disc_normal, strict=True))
+    nearest = {level: axial_showing(slices, canal, normal=normal) for level, (canal, normal) in places}
+    chosen = {level: item for level, item in nearest.items() if item is not None}
+    if not chosen or not nets:
         return (None,) * len(LEVELS)
-    chosen = {level: slices[index] for level, index in enumerate(nearest) if index is not None}
-    on_slices = views_on(list(chosen.values()), landmarks.canal[found], nets)
-    by_level = dict(zip(found, on_slices, strict=True))
+    views = views_on([*chosen.values()], landmarks.canal[[*chosen]], nets)
+    by_level = dict(zip(chosen, views, strict=True))
     return tuple(by_level.get(level) for level in range(len(LEVELS)))
 
 
 def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialView]:
     """The recesses on slices whose level is known: slices and canal points (n, 3) mm LPS → n views."""
     grids = [window_of(item, point) for item, point in zip(slices, canal, strict=True)]
-    pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
     views = []
-    for maps, grid, item, point in zip(heatmaps(pictures, nets), grids, slices, canal, strict=True):
+    for maps, grid, item, point in zip(heatmaps(slices, grids, nets), grids, slices, canal, strict=True):
         recesses, evidence = _recesses(maps, grid, item, canal=point)
         views.append(AxialView(item=item, grid=grid, recesses=recesses, evidence=evidence))
     return views
 
 
-def nearest_slice(slices: Sequence[Slice], point_mm: FloatArray, *, normal: FloatArray) -> int | None:
-    """Index of the slice that shows a disc-level point best, None when all are farther than the cap or miss it."""
-    best, lowest = None, np.inf
-    for index, item in enumerate(slices):
-        plane = item.plane
-        distance = abs(float(plane.distance(point_mm)))
-        if distance > DISTANCE_CAP_MM or not plane.shows(point_mm, margin=4):
-            continue
-        tilt = np.degrees(np.arccos(min(1.0, abs(float(plane.normal @ normal)))))
-        cost = distance + TILT_COST_MM * tilt
-        if cost < lowest:
-            best, lowest = index, cost
-    return best
-
-
-def window_of(item: Slice, centre: FloatArray) -> PixelGrid:
+def window_of(item: Slice, centre: FloatArray) -> SlicePlane:
     """The upright search window on a slice around a patient point."""
-    down, right = upright_axes(item.plane, sagittal=False)
-    on_plane = centre - float(item.plane.distance(centre)) * item.plane.normal
-    return centred_grid(on_plane, down=down, right=right, spacing=WINDOW_SPACING_MM, shape=WINDOW_SHAPE)
+    on_plane = item.plane.projected(centre)
+    return upright_grid(item.plane, on_plane, sagittal=False, spacing=WINDOW_SPACING_MM, shape=WINDOW_SHAPE)
 
 
 def _recesses(
-    maps: NDArray[np.float32], grid: PixelGrid, item: Slice, *, canal: FloatArray
+    maps: NDArray[np.float32], grid: SlicePlane, item: Slice, *, canal: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Left and right subarticular points on a slice from their maps (2, rows, columns)."""
     points, evidence = np.empty((2, 3)), np.zeros(2)
@@ -114,13 +98,11 @@ def _recesses(
         row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
         rows, columns = (slice(max(0, k - 2), k + 3) for k in (int(row), int(column)))
         near = heatmap[rows, columns].astype(np.float64)
-        evidence[side] = near.sum()
-        if near.sum() >= 0.15:
-            cells = np.moveaxis(np.mgrid[rows, columns], 0, -1).reshape(-1, 2)
-            points[side] = grid.to_mm((near.reshape(-1) @ cells / near.sum() + 0.5) * STRIDE - 0.5)
+        if near.sum() < MIN_EVIDENCE:
+            lateral, anterior = RECESS_OFFSET_MM
+            points[side] = item.plane.projected(canal + sign * lateral * LEFT - anterior * POSTERIOR)
             continue
-        evidence[side] = 0.0
-        lateral, anterior = RECESS_OFFSET_MM
-        place = canal + sign * lateral * LEFT - anterior * POSTERIOR
-        points[side] = place - float(item.plane.distance(place)) * item.plane.normal
+        evidence[side] = near.sum()
+        cells = np.moveaxis(np.mgrid[rows, columns], 0, -1).reshape(-1, 2)
+        points[side] = grid.to_mm(pixels_at(near.reshape(-1) @ cells / near.sum()))
     return points, evidence

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.localisation.slice_maps import SliceMaps
-from lumbar_kernel.models.heatmap_net import STRIDE
+from lumbar_kernel.localisation.slice_maps import FORAMINA, MARGINS, SliceMaps
+from lumbar_kernel.models.heatmap_net import STRIDE, cells_at
 from lumbar_kernel.schema import LEVELS
 
 WITHIN_MM = 8.0
@@ -30,9 +30,6 @@ RECESS = (0.48, 3.66)
 UNSEEN = 0.2
 """Confidence in a recess that was placed by geometry alone. The model says nothing of it: it was fitted to pictures on
 which all recesses were found."""
-
-MARGINS, FORAMINA = range(len(LEVELS)), range(len(LEVELS), 2 * len(LEVELS))
-"""Channels of the sagittal localiser."""
 
 
 def level_confidence(maps: Sequence[SliceMaps], margin: FloatArray) -> FloatArray:
@@ -86,7 +83,7 @@ def _features(
     """
     seen = _seen_around(maps, points, channels=channels)
     own = seen[:, np.arange(len(points)), levels]
-    apart = np.stack([_distance(item, points) for item in maps])
+    apart = np.abs([item.grid.distance(points) for item in maps])
     peak = np.where(apart <= beside_mm, own, 0.0).max(axis=0)
     total = np.sum([item.maps[channels.start : channels.stop].sum(axis=(1, 2)) for item in maps], axis=0)[levels]
     here, there = own.sum(axis=0), seen.sum(axis=(0, 2))
@@ -98,15 +95,9 @@ def _seen_around(maps: Sequence[SliceMaps], points: FloatArray, *, channels: ran
     seen = np.zeros((len(maps), len(points), len(channels)))
     for index, item in enumerate(maps):
         rows, columns = (np.arange(size) for size in item.maps.shape[1:])
-        cells = (item.grid.to_pixel(points) + 0.5) / STRIDE - 0.5
+        cells = cells_at(item.grid.to_pixel(points))
         down, right = (rows - cells[:, :1])[:, :, None], (columns - cells[:, 1:])[:, None, :]
-        around = down**2 + right**2 < (WITHIN_MM / (item.grid.spacing * STRIDE)) ** 2
+        around = down**2 + right**2 < (WITHIN_MM / (item.grid.row_spacing * STRIDE)) ** 2
         of_landmarks = item.maps[channels.start : channels.stop].reshape(len(channels), -1)
         seen[index] = around.reshape(len(points), -1).astype(np.float32) @ of_landmarks.T
     return seen
-
-
-def _distance(item: SliceMaps, points: FloatArray) -> FloatArray:
-    """Distance of points (n, 3) from the plane of a slice, mm."""
-    normal = np.cross(item.grid.down, item.grid.right)
-    return np.asarray(np.abs((points - item.grid.corner) @ normal))

@@ -13,13 +13,10 @@ from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, posterior_direction
 from lumbar_kernel.localisation.confidence import foramen_confidence, level_confidence
 from lumbar_kernel.localisation.coverage import DOUBT, doubt_of_count
 from lumbar_kernel.localisation.level_decoding import REACH_MM, Evidence, decode_levels, gather
-from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
+from lumbar_kernel.localisation.slice_maps import FORAMINA, MARGINS, SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Study
-
-POINTS = 2 * len(LEVELS)
-"""Landmarks of the net: the posterior disc margin of the five levels, then the foramen of the five levels."""
 
 CANAL_BEHIND_MARGIN_MM = 5.4
 """Distance of the challenge's canal point behind the posterior disc margin: mean of ten labelled levels (3-9 mm)."""
@@ -93,13 +90,12 @@ def localise(study: Study, nets: Sequence[HeatmapNet]) -> Landmarks:
 
 def decode(t1: Sequence[SliceMaps], t2: Sequence[SliceMaps]) -> Landmarks:
     """Landmarks from the maps of all slices; foramina are read on T1 where there is T1."""
-    levels = len(LEVELS)
-    margin, evidence = decode_levels(gather([*t1, *t2], channels=range(levels)))
+    margin, evidence = decode_levels(gather([*t1, *t2], channels=MARGINS))
     normal = disc_normals(margin)
     behind = posterior_direction(normal)
     canal = margin + CANAL_BEHIND_MARGIN_MM * behind
     # Labels on lateral T1 slices train the network where the canal ends; on T2 only phantoms do.
-    middle = _with_lateral(margin, gather(t1, channels=range(levels))) if t1 else margin
+    middle = _with_lateral(margin, gather(t1, channels=MARGINS)) if t1 else margin
     expected = middle + FORAMEN_OFFSET_MM[0] * behind + FORAMEN_OFFSET_MM[1] * normal
     foramina, foramen_evidence = find_foramina([t1, t2] if t1 else [t2], expected)
     return Landmarks(
@@ -125,10 +121,9 @@ def find_foramina(sources: Sequence[Sequence[SliceMaps]], expected: FloatArray) 
         Places (5, 2, 3), left before right, and the summed probability around each on the first source, (5, 2), at
         most 1: what another one shows says nothing of the slices that are graded.
     """
-    levels = len(LEVELS)
-    evidence = [gather(maps, channels=range(levels, 2 * levels)) for maps in sources]
-    foramina, trust = np.empty((levels, 2, 3)), np.zeros((levels, 2))
-    for level in range(levels):
+    evidence = [gather(maps, channels=FORAMINA) for maps in sources]
+    foramina, trust = np.empty((len(LEVELS), 2, 3)), np.zeros((len(LEVELS), 2))
+    for level in range(len(LEVELS)):
         for side, sign in enumerate((1.0, -1.0)):
             place = _foramen(evidence, level, expected=expected[level], sign=sign)
             foramina[level, side], trust[level, side] = place
@@ -181,10 +176,10 @@ def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, s
     return expected + sign * usual * LEFT, 0.0
 
 
-def _smoothed(points: FloatArray, weight: FloatArray, *, radius: float = 5.0) -> FloatArray:
-    """Sum of the weights around each point, so that a strong neighbourhood beats one strong cell."""
+def _smoothed(points: FloatArray, weight: FloatArray) -> FloatArray:
+    """Sum of the weights within 5 mm of each point, so that a strong neighbourhood beats one strong cell."""
     strongest, weighted = np.argsort(weight)[-200:], np.flatnonzero(weight > 0)
     distance = np.linalg.norm(points[weighted, None] - points[None, strongest], axis=2)
     smoothed = np.zeros(len(weight))
-    smoothed[weighted] = (distance < radius) @ weight[strongest]
+    smoothed[weighted] = (distance < 5.0) @ weight[strongest]
     return smoothed

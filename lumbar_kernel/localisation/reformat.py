@@ -99,7 +99,7 @@ def _block(volume: _Volume, canal: FloatArray, normal: FloatArray) -> list[Slice
 
 def _slice(volume: _Volume, origin: FloatArray, right: FloatArray, down: FloatArray) -> Slice:
     plane = SlicePlane(origin, right, down, PIXEL_MM, PIXEL_MM, (PIXELS, PIXELS))
-    points = plane.to_mm(np.moveaxis(np.mgrid[:PIXELS, :PIXELS], 0, -1))
+    points = plane.pixel_centres
     depths = ((np.arange(SAMPLES) + 0.5) / SAMPLES - 0.5) * STEP_MM
     pixels = np.mean([volume.at(points + depth * plane.normal) for depth in depths], axis=0)
     return Slice(plane, np.asarray(pixels, dtype=np.float32), None)

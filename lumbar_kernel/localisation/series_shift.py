@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
+from lumbar_kernel.grids import centred_grid, upright_grid
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.resampling import PixelGrid, centred_grid, sample, upright_axes
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Slice, Study
 
@@ -104,33 +105,33 @@ class _Fit:
     def moves(self) -> bool:
         return self.gain >= MOVE_MARGIN and self.unique >= UNIQUE_MARGIN
 
+    @property
+    def decides(self) -> bool:
+        """Whether it says where the axial slices belong."""
+        return self.stays or self.moves
+
 
 def align_series(study: Study) -> Alignment:
     """Put axial slices and sagittal T1 where they fit sagittal T2, if they clearly fit elsewhere than they lie."""
     slices = study.slices(AXIAL_T2)
     axial = _axial_points(slices) if len(slices) > 1 else None
-    fits = {role: _fit(axial, study.slices(role)) for role in (SAGITTAL_T1, SAGITTAL_T2)}
-    of_t1, of_t2 = fits[SAGITTAL_T1], fits[SAGITTAL_T2]
-    if not any(fit and not fit.stays for fit in fits.values()):
+    of_t1, of_t2 = (_fit(axial, study.slices(role)) for role in (SAGITTAL_T1, SAGITTAL_T2))
+    fits = [fit for fit in (of_t1, of_t2) if fit]
+    if all(fit.stays for fit in fits):
         return Alignment(study, doubtful=False)
-    moves: dict[str, FloatArray] = {}
-    sure = max((fit for fit in fits.values() if fit), key=lambda fit: abs(fit.gain), default=None)
-    if of_t2 and (of_t2.moves or of_t2.stays):
-        sure = of_t2
-    if sure is not None and sure.moves:
-        moves[AXIAL_T2] = np.array(sure.move)
-    doubtful = sure is not None and not (sure.moves or sure.stays)
-    if of_t1 and of_t2 and (of_t1.moves or of_t1.stays) and (of_t2.moves or of_t2.stays):
+    surest = of_t2 if of_t2 and of_t2.decides else max(fits, key=lambda fit: abs(fit.gain))
+    moves = {AXIAL_T2: np.array(surest.move)} if surest.moves else {}
+    if of_t1 and of_t2 and of_t1.decides and of_t2.decides:
         # T1 follows the axial slices to T2, from where it fits them
         back = moves.get(AXIAL_T2, np.zeros(3)) - (np.array(of_t1.move) if of_t1.moves else 0.0)
         if np.linalg.norm(back) > NEAR_MM:
             moves[SAGITTAL_T1] = back
     for role, move in moves.items():
         study = _moved(study, role, move)
-    if doubtful:
+    if not surest.decides:
         text = "the axial slices fit the sagittal ones neither where they lie nor clearly elsewhere, and are doubted"
         study = replace(study, problems=(*study.problems, text))
-    return Alignment(study, doubtful=doubtful, moves=moves)
+    return Alignment(study, doubtful=not surest.decides, moves=moves)
 
 
 def _moved(study: Study, role: str, move: FloatArray) -> Study:
@@ -219,13 +220,11 @@ def _correlations(
 def _axial_points(axial: Sequence[Slice]) -> _Points:
     """Patient points (n, 3) on axial slices about their middle, and the signals (n,) there."""
     chosen = [axial[round(k)] for k in np.linspace(0, len(axial) - 1, min(len(axial), MAX_SLICES))]
-    count, points, signals = round(2 * AXIAL_REACH_MM / GRID_MM) + 1, [], []
+    count, step = round(2 * AXIAL_REACH_MM / GRID_MM) + 1, round(AXIAL_STEP_MM / GRID_MM)
+    points, signals = [], []
     for item in chosen:
-        down, right = upright_axes(item.plane, sagittal=False)
-        grid = centred_grid(item.plane.centre, down=down, right=right, spacing=GRID_MM, shape=(count, count))
-        image, places = _flattened(item, grid), grid.to_mm(np.moveaxis(np.mgrid[:count, :count], 0, -1))
-        step = round(AXIAL_STEP_MM / GRID_MM)
-        places, image = places[::step, ::step], image[::step, ::step]
+        grid = upright_grid(item.plane, item.plane.centre, sagittal=False, spacing=GRID_MM, shape=(count, count))
+        image, places = _flattened(item, grid)[::step, ::step], grid.pixel_centres[::step, ::step]
         inside = np.isfinite(image)
         points.append(places[inside])
         signals.append(image[inside].astype(np.float64))
@@ -239,11 +238,10 @@ def _volume(sagittal: Sequence[Slice]) -> tuple[NDArray[np.float32], FloatArray]
     height, width = np.max([item.plane.extent_mm for item in sagittal], axis=0)
     shape = (round(max(height, width) / GRID_MM), round(max(height, width) / GRID_MM))
     images = []
-    for item in sagittal:
-        middle = centre + (float(item.plane.centre @ LEFT) - float(centre @ LEFT)) * LEFT
-        images.append(
-            _flattened(item, centred_grid(middle, down=-CRANIAL, right=POSTERIOR, spacing=GRID_MM, shape=shape))
-        )
+    for item, place in zip(sagittal, lateral, strict=True):
+        middle = centre + (place - float(centre @ LEFT)) * LEFT
+        grid = centred_grid(middle, down=-CRANIAL, right=POSTERIOR, spacing=GRID_MM, shape=shape)
+        images.append(_flattened(item, grid))
     order = np.argsort(lateral)
     places, stack = lateral[order], np.stack(images)[order]
     wanted = np.arange(places[0], places[-1] + GRID_MM / 2, GRID_MM)
@@ -257,7 +255,7 @@ def _volume(sagittal: Sequence[Slice]) -> tuple[NDArray[np.float32], FloatArray]
     return volume, np.array([wanted[0], float(centre @ POSTERIOR) - extent[1], float(centre @ CRANIAL) - extent[0]])
 
 
-def _flattened(item: Slice, grid: PixelGrid) -> NDArray[np.float32]:
+def _flattened(item: Slice, grid: SlicePlane) -> NDArray[np.float32]:
     """The logarithm of a slice's signal on a grid, free of shading and coarse structure; NaN outside its frame."""
     image: NDArray[np.float32] = sample(_reduced(item), grid)
     bright = np.partition(image.ravel(), BRIGHT * image.size // 100)[BRIGHT * image.size // 100]
@@ -267,7 +265,7 @@ def _flattened(item: Slice, grid: PixelGrid) -> NDArray[np.float32]:
     return image
 
 
-def _inside(plane: SlicePlane, grid: PixelGrid) -> NDArray[np.bool_]:
+def _inside(plane: SlicePlane, grid: SlicePlane) -> NDArray[np.bool_]:
     """Which pixels of a grid (rows, columns) lie within the frame of a slice."""
     first, down, right = plane.to_pixel(grid.to_mm(np.array([[0, 0], [1, 0], [0, 1]])))
     rows, columns = np.arange(grid.shape[0])[:, None], np.arange(grid.shape[1])

@@ -10,13 +10,23 @@ import torch
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
+from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.grids import upright_frame
+from lumbar_kernel.intensities import normalise
+from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet, pixels_at
 from lumbar_kernel.models.inference import batches, run_batch
-from lumbar_kernel.resampling import PixelGrid, centred_grid, normalise, sample, upright_axes
+from lumbar_kernel.resampling import sample
+from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.study import Slice
 
 FRAME = 256
 """Rows and columns of the square frame that every sagittal slice is brought to."""
+
+POINTS = 2 * len(LEVELS)
+"""Landmarks of sagittal slices."""
+
+MARGINS, FORAMINA = range(len(LEVELS)), range(len(LEVELS), POINTS)
+"""Their channels: the posterior disc margin of the five levels, then the foramen of the five levels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,33 +38,30 @@ class SliceMaps:
         maps: (landmarks, cells, cells) probability of each landmark in each cell; sums to less than 1.
     """
 
-    grid: PixelGrid
+    grid: SlicePlane
     maps: NDArray[np.float32]
 
     def cell_centres(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
         """Patient points of heatmap cells: two (n,) index arrays → (n, 3) mm LPS."""
         cells = np.stack([rows, columns], axis=-1).astype(np.float64)
-        return self.grid.to_mm((cells + 0.5) * STRIDE - 0.5)
+        return self.grid.to_mm(pixels_at(cells))
 
 
-def frame_of(item: Slice) -> PixelGrid:
-    """The square frame around a sagittal slice, upright, its longer side filling the frame."""
-    down, right = upright_axes(item.plane, sagittal=True)
-    return centred_grid(
-        item.plane.centre, down=down, right=right, spacing=max(item.plane.extent_mm) / FRAME, shape=(FRAME, FRAME)
-    )
+def frame_of(item: Slice) -> SlicePlane:
+    """The frame around a sagittal slice."""
+    return upright_frame(item.plane, FRAME, sagittal=True)
 
 
 def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet]) -> list[SliceMaps]:
     """Maps of sagittal slices, averaged over nets, one entry per slice."""
     grids = [frame_of(item) for item in slices]
-    pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
-    maps = heatmaps(pictures, nets)
+    maps = heatmaps(slices, grids, nets)
     return [SliceMaps(grid=grid, maps=of_slice) for grid, of_slice in zip(grids, maps, strict=True)]
 
 
-def heatmaps(pictures: NDArray[np.float32], nets: Sequence[HeatmapNet]) -> NDArray[np.float32]:
-    """Probabilities of (n, rows, columns) pictures, averaged over nets: (n, landmarks, rows / 4, columns / 4)."""
+def heatmaps(slices: Sequence[Slice], grids: Sequence[SlicePlane], nets: Sequence[HeatmapNet]) -> NDArray[np.float32]:
+    """Mean of nets on slices, sampled on grids of one shape: (n, landmarks, rows / 4, columns / 4) probabilities."""
+    pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
     count, rows, columns = pictures.shape
     found = []
     for block in batches(count, pixels=rows * columns, net=nets[0]):

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lumbar_kernel.intensities import normalise, normalise_bytes
 from lumbar_kernel.models.compact_cnn import COMPACT_CNN, CompactCnn
-from lumbar_kernel.resampling import normalise, normalise_bytes
 from lumbar_kernel.schema import LEVELS, SEVERITIES
 
 LATERAL = 3

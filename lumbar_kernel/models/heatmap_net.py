@@ -7,8 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lumbar_kernel.arrays import FloatArray
+
 STRIDE = 4
 """Input pixels per heatmap cell."""
+
+WIDTH = 64
+"""Channels of the decoder."""
 
 
 class HeatmapNet(nn.Module):
@@ -20,24 +25,22 @@ class HeatmapNet(nn.Module):
     Args:
         backbone: timm model name, created with `features_only`.
         points: number of landmarks.
-        in_chans: input channels.
-        width: channels of the decoder.
     """
 
-    def __init__(self, backbone: str, *, points: int, in_chans: int = 1, width: int = 64) -> None:
+    def __init__(self, backbone: str, *, points: int) -> None:
         super().__init__()
-        self.encoder = timm.create_model(backbone, pretrained=False, features_only=True, in_chans=in_chans)
+        self.encoder = timm.create_model(backbone, pretrained=False, features_only=True, in_chans=1)
         reductions = self.encoder.feature_info.reduction()
         self.first = reductions.index(STRIDE)
         channels = self.encoder.feature_info.channels()[self.first :]
-        self.laterals = nn.ModuleList(nn.Conv2d(n, width, 1) for n in channels)
-        self.context = nn.Linear(channels[-1], width)  # the whole picture, so that a level can be counted
-        self.smooth = nn.ModuleList(_block(width) for _ in channels)
-        self.head = nn.Conv2d(width, points, 1)
+        self.laterals = nn.ModuleList(nn.Conv2d(n, WIDTH, 1) for n in channels)
+        self.context = nn.Linear(channels[-1], WIDTH)  # the whole picture, so that a level can be counted
+        self.smooth = nn.ModuleList(_block(WIDTH) for _ in channels)
+        self.head = nn.Conv2d(WIDTH, points, 1)
         self.absent = nn.Linear(channels[-1], points)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities of pictures: (batch, in_chans, rows, columns) → (batch, points, cells + 1).
+        """Log-probabilities of pictures: (batch, 1, rows, columns) → (batch, points, cells + 1).
 
         Cells run row by row over (rows / 4, columns / 4); the last entry is absence.
         """
@@ -60,3 +63,13 @@ def _block(width: int) -> nn.Sequential:
         nn.BatchNorm2d(width),
         nn.Hardswish(),
     )
+
+
+def cells_at(pixels: FloatArray) -> FloatArray:
+    """Heatmap coordinates of picture coordinates, both counted from the centre of the first."""
+    return (pixels + 0.5) / STRIDE - 0.5
+
+
+def pixels_at(cells: FloatArray) -> FloatArray:
+    """Picture coordinates of heatmap coordinates, both counted from the centre of the first."""
+    return (cells + 0.5) * STRIDE - 0.5

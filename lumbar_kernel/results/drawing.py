@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.resampling import PixelGrid, normalise, sample
+from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.intensities import normalise
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.study import Slice
 
@@ -35,13 +38,13 @@ def blank(rows: int, columns: int, colour: Colour = BACKGROUND) -> Picture:
     return np.full((rows, columns, 3), colour, np.uint8)
 
 
-def fitted(grid: PixelGrid, size: int) -> PixelGrid:
+def fitted(grid: SlicePlane, size: int) -> SlicePlane:
     """The field of view of a grid in `size` by `size` pixels, its longer side filling them."""
-    spacing = grid.spacing * max(grid.shape) / size
-    return PixelGrid(corner=grid.corner, down=grid.down, right=grid.right, spacing=spacing, shape=(size, size))
+    spacing = grid.row_spacing * max(grid.shape) / size
+    return replace(grid, row_spacing=spacing, column_spacing=spacing, shape=(size, size))
 
 
-def grey_panel(item: Slice, grid: PixelGrid) -> Picture:
+def grey_panel(item: Slice, grid: SlicePlane) -> Picture:
     """A slice on a grid as a grey picture in three channels."""
     return grey(np.clip(normalise(sample(item, grid)) * 235, 0, 255).astype(np.uint8))
 
@@ -51,7 +54,7 @@ def grey(image: NDArray[np.uint8]) -> Picture:
     return np.repeat(image[:, :, None], 3, axis=2)
 
 
-def place_of(grid: PixelGrid, point: FloatArray) -> tuple[int, int]:
+def place_of(grid: SlicePlane, point: FloatArray) -> tuple[int, int]:
     """Column and row of a patient point (3,) mm LPS, as OpenCV takes them."""
     row, column = grid.to_pixel(point)
     return round(float(column)), round(float(row))

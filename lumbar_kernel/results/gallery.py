@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.localisation.axial import nearest_slice, window_of
+from lumbar_kernel.geometry import SlicePlane
+from lumbar_kernel.grids import upright_frame
+from lumbar_kernel.localisation.axial import window_of
 from lumbar_kernel.localisation.slice_maps import frame_of
-from lumbar_kernel.resampling import PixelGrid, centred_grid, nearest_sagittal, upright_axes
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import SEVERITY_COLOURS, Colour, Picture
 from lumbar_kernel.schema import (
@@ -29,6 +30,7 @@ from lumbar_kernel.schema import (
     SUBARTICULAR,
     row_index,
 )
+from lumbar_kernel.slice_choice import axial_showing, nearest_sagittal
 from lumbar_kernel.study import Slice, Study
 
 SIZE = 384
@@ -119,15 +121,13 @@ def _graded_axial(
 ) -> Picture:
     """The axial slice of a level with its canal, left and right recess, whole or close up; patient left is right."""
     slices = study.slices(AXIAL_T2)
-    index = nearest_slice(slices, truth.canal[level], normal=truth.disc_normal[level])
-    if index is None:
+    item = axial_showing(slices, truth.canal[level], normal=truth.disc_normal[level])
+    if item is None:
         return _empty(f"axial T2, {LEVEL_NAMES[level]}: no slice")
-    item = slices[index]
-    grid = drawing.fitted(window_of(item, truth.canal[level]), SIZE)
     if whole:
-        down, right = upright_axes(item.plane, sagittal=False)
-        spacing = max(item.plane.extent_mm) / SIZE
-        grid = centred_grid(item.plane.centre, down=down, right=right, spacing=spacing, shape=(SIZE, SIZE))
+        grid = upright_frame(item.plane, SIZE, sagittal=False)
+    else:
+        grid = drawing.fitted(window_of(item, truth.canal[level]), SIZE)
     panel = drawing.grey_panel(item, grid)
     drawing.title(panel, f"axial T2, {LEVEL_NAMES[level]}")
     _mark_grades(panel, grid, item, points, grades)
@@ -136,7 +136,7 @@ def _graded_axial(
 
 def _mark_grades(
     panel: Picture,
-    grid: PixelGrid,
+    grid: SlicePlane,
     item: Slice,
     points: FloatArray,
     grades: NDArray[np.int64],

@@ -12,11 +12,12 @@ import numpy as np
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.geometry import SlicePlane
-from lumbar_kernel.resampling import MIN_NEIGHBOUR_COSINE, NEIGHBOUR_GAP_MM, PixelGrid, centred_grid, upright_axes
+from lumbar_kernel.grids import upright_frame
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import FAINT, Colour, Picture
 from lumbar_kernel.results.wording import without_paths
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS
+from lumbar_kernel.slice_choice import MIN_NEIGHBOUR_COSINE, NEIGHBOUR_GAP_MM
 from lumbar_kernel.study import Series, Slice, Study
 
 SCOUT, TILE, CAPTION = 720, 400, 92
@@ -78,7 +79,7 @@ def _scout(study: Study) -> Picture:
         drawing.title(panel, "no sagittal series: the levels cannot be found")
         return panel
     item = slices[len(slices) // 2]
-    grid = _whole(item, SCOUT, sagittal=True)
+    grid = upright_frame(item.plane, SCOUT, sagittal=True)
     panel = drawing.grey_panel(item, grid)
     found = [block for series in study.series if series.role == AXIAL_T2 for block in blocks(series.slices)]
     for number, block in enumerate(found):
@@ -131,7 +132,7 @@ def _series_tile(series: Series) -> Picture:
     """The middle slice of a series, with its role and geometry below."""
     item = series.slices[len(series.slices) // 2]
     sagittal = series.role != AXIAL_T2
-    panel = drawing.grey_panel(item, _whole(item, TILE, sagittal=sagittal))
+    panel = drawing.grey_panel(item, upright_frame(item.plane, TILE, sagittal=sagittal))
     drawing.title(panel, f"slice {_number(item)}", size=0.42)
     drawing.edge_marks(panel, *("AP" if sagittal else "RL"))
     caption = drawing.blank(CAPTION, TILE)
@@ -171,13 +172,6 @@ def _oddities(study: Study) -> Picture:
     for line, words in enumerate(lines):
         drawing.text(strip, words, (14, 50 + LINE * line), edge=False)
     return strip
-
-
-def _whole(item: Slice, size: int, *, sagittal: bool) -> PixelGrid:
-    """The whole slice, upright, in a square panel."""
-    down, right = upright_axes(item.plane, sagittal=sagittal)
-    spacing = max(item.plane.extent_mm) / size
-    return centred_grid(item.plane.centre, down=down, right=right, spacing=spacing, shape=(size, size))
 
 
 def _number(item: Slice) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.geometry import CRANIAL, LEFT
-from lumbar_kernel.resampling import PixelGrid, centred_grid, nearest_sagittal, upright_axes
+from lumbar_kernel.geometry import CRANIAL, LEFT, SlicePlane
+from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import CANAL_COLOUR, FAINT, MARGIN_COLOUR, SIDE_COLOURS, Colour, Picture
 from lumbar_kernel.schema import LEVEL_NAMES, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
+from lumbar_kernel.slice_choice import nearest_sagittal
 from lumbar_kernel.study import Slice, Study
 from lumbar_kernel.views import CANALS, DISCS, FORAMINA, VIEWS
 
@@ -91,7 +92,7 @@ def _plain_panel(study: Study, landmarks: Landmarks, role: str, *, missing: str,
     return panel
 
 
-def _sagittal(item: Slice, title: str, *, size: int) -> tuple[Picture, PixelGrid]:
+def _sagittal(item: Slice, title: str, *, size: int) -> tuple[Picture, SlicePlane]:
     from lumbar_kernel.localisation.slice_maps import frame_of  # brings torch, which is there once a study is localised
 
     grid = drawing.fitted(frame_of(item), size)
@@ -103,7 +104,7 @@ def _sagittal(item: Slice, title: str, *, size: int) -> tuple[Picture, PixelGrid
 
 
 def mark_levels(
-    panel: Picture, grid: PixelGrid, item: Slice, points: FloatArray, colour: Colour, *, slices: Sequence[Slice]
+    panel: Picture, grid: SlicePlane, item: Slice, points: FloatArray, colour: Colour, *, slices: Sequence[Slice]
 ) -> None:
     """Mark one point a level, (5, 3) mm LPS: a dot where it lies in the slice, else a ring with its distance.
 
@@ -161,13 +162,12 @@ def _axial(landmarks: Landmarks, level: int, view: AxialView, size: int) -> Pict
 def _close_up(study: Study, landmarks: Landmarks, level: int, *, size: int) -> Picture:
     role = SAGITTAL_T2 if study.slices(SAGITTAL_T2) else SAGITTAL_T1
     item = nearest_sagittal(study.slices(role), landmarks.canal[level])
-    down, right = upright_axes(item.plane, sagittal=True)
-    spacing = CLOSE_UP_MM / size
-    grid = centred_grid(landmarks.canal[level], down=down, right=right, spacing=spacing, shape=(size, size))
+    centre, spacing = landmarks.canal[level], CLOSE_UP_MM / size
+    grid = upright_grid(item.plane, centre, sagittal=True, spacing=spacing, shape=(size, size))
     panel = drawing.grey_panel(item, grid)
     drawing.title(panel, f"{LEVEL_NAMES[level]}, {SHORT_ROLES[role]} close up")
     drawing.text(panel, "no axial slice within 10 mm of the disc", (10, 42), FAINT, size=0.4)
-    drawing.dot(panel, drawing.place_of(grid, landmarks.canal[level]), CANAL_COLOUR)
+    drawing.dot(panel, drawing.place_of(grid, centre), CANAL_COLOUR)
     drawing.edge_marks(panel, "A", "P")
     return panel
 

@@ -10,7 +10,6 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.coverage import doubt_of_count
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.resampling import sagittal_showing
 from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport, UnusedSeries
 from lumbar_kernel.schema import (
     AXIAL_T2,
@@ -21,6 +20,7 @@ from lumbar_kernel.schema import (
     SERIES_DESCRIPTIONS,
     SIDES,
 )
+from lumbar_kernel.slice_choice import sagittal_showing
 from lumbar_kernel.study import Slice, Study
 
 

@@ -34,3 +34,10 @@ def test_only_stretched_packs_are_squared():
     picture = np.zeros((30, 90), np.uint8)
     assert true_size(picture, SQUARED[0]) == (90, 90)
     assert true_size(picture, "sagittal_t1") == (30, 90)
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "slices.zip", "w") as archive:
+        archive.writestr("a.jpg", b"no picture")
+    with pytest.raises(ValueError, match=r"a\.jpg in .*slices\.zip is not a picture"):
+        list(pictures(tmp_path))

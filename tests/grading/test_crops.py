@@ -163,7 +163,7 @@ def test_foramina_are_shown_at_one_step_whatever_the_size_of_the_patient(landmar
 @pytest.mark.parametrize("degrees", [-12, 0, 15])
 def test_axial_windows_bring_the_recesses_to_their_usual_places(views, degrees):
     level, view = next((k, view) for k, view in enumerate(views) if view is not None)
-    down, right = view.grid.down, view.grid.right
+    down, right = view.grid.column_direction, view.grid.row_direction
     angle = np.radians(degrees)
     half = 8.0 * (np.cos(angle) * right + np.sin(angle) * down)
     turned = replace(view, recesses=np.stack([view.centre + half, view.centre - half]), evidence=np.ones(2))
@@ -172,5 +172,5 @@ def test_axial_windows_bring_the_recesses_to_their_usual_places(views, degrees):
     assert left[0] == pytest.approx(opposite[0])
     assert (left[1] - opposite[1]) * VIEWS["axial_t2"].geometry.spacing == pytest.approx(RECESS_DISTANCE_MM[level])
     unsure = axial_window(replace(turned, evidence=np.array([1.0, 0.0])), level, VIEWS["axial_t2"])
-    assert np.allclose(unsure.right, right)
-    assert unsure.spacing == VIEWS["axial_t2"].geometry.spacing
+    assert np.allclose(unsure.row_direction, right)
+    assert unsure.row_spacing == VIEWS["axial_t2"].geometry.spacing

@@ -3,14 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.localisation.axial import WINDOW_SHAPE, axial_views, nearest_slice, window_of
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE, axial_views, window_of
 from lumbar_kernel.models.heatmap_net import STRIDE
 from lumbar_kernel.schema import AXIAL_T2
 from lumbar_kernel.study import Study
-from tests.conftest import AXIAL, make_slice
+from tests.conftest import make_slice
 
 TILTED = (np.array([1.0, 0, 0]), np.array([0.0, np.cos(0.5), np.sin(0.5)]))
-UP = np.array([0.0, 0, 1])
 
 
 class Says(nn.Module):
@@ -30,35 +29,13 @@ class Says(nn.Module):
         return predicted.log()
 
 
-def block(axes, heights):
-    return [make_slice(axes, origin=(-50, -50, z), shape=(100, 100)) for z in heights]
-
-
-def test_the_nearest_slice_wins_over_all_blocks():
-    slices = block(AXIAL, range(0, 40, 4))
-    assert nearest_slice(slices, np.array([0, 0, 13.0]), normal=UP) == 3
-
-
-def test_of_two_slices_equally_near_the_aligned_one_wins():
-    straight, tilted = block(AXIAL, [0.0])[0], block(TILTED, [-27.0])[0]
-    slanted = tilted.plane.normal
-    assert nearest_slice([straight, tilted], np.zeros(3), normal=UP) == 0
-    assert nearest_slice([straight, tilted], np.zeros(3), normal=slanted) == 1
-
-
-def test_a_level_that_was_not_scanned_has_no_slice():
-    assert nearest_slice(block(AXIAL, [0, 4]), np.array([0, 0, 30.0]), normal=UP) is None
-    assert nearest_slice(block(AXIAL, [0, 4]), np.array([300.0, 0, 0]), normal=UP) is None
-    assert nearest_slice([], np.zeros(3), normal=UP) is None
-
-
 def test_the_window_is_upright_and_centred():
-    item = block(TILTED, [0.0])[0]
+    item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
     grid = window_of(item, np.array([3.0, 4, 5]))
     middle = grid.to_mm((np.array(WINDOW_SHAPE) - 1) / 2)
     assert abs(float(item.plane.distance(middle))) < 1e-6
-    assert grid.right[0] > 0.99
-    assert grid.down[1] > 0.8
+    assert grid.row_direction[0] > 0.99
+    assert grid.column_direction[1] > 0.8
 
 
 def test_every_level_of_a_phantom_gets_the_slice_through_its_disc(phantom, landmarks):

@@ -3,7 +3,7 @@ import pytest
 
 from lumbar_kernel.localisation import confidence
 from lumbar_kernel.localisation.slice_maps import SliceMaps, frame_of
-from lumbar_kernel.models.heatmap_net import STRIDE
+from lumbar_kernel.models.heatmap_net import cells_at
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1
 
 
@@ -20,7 +20,7 @@ def maps_of(slices, foramina, *, strength=0.9, level_shift=0, off_mm=0.0):
             nearest = np.argsort([abs(float(item.plane.distance(point))) for item in slices])[:2]
             for index in nearest:
                 moved = point + np.array([0.0, 0.0, off_mm])
-                row, column = np.rint((maps[index].grid.to_pixel(moved) + 0.5) / STRIDE - 0.5).astype(int)
+                row, column = np.rint(cells_at(maps[index].grid.to_pixel(moved))).astype(int)
                 maps[index].maps[5 + (level + level_shift) % 5, row, column] = strength
     return maps
 
@@ -47,7 +47,7 @@ def test_a_point_that_several_slices_and_no_other_level_support_is_safer(slices,
     silent = confidence.level_confidence(maps, margin)
     for item in maps:
         for level, point in enumerate(margin):
-            row, column = np.rint((item.grid.to_pixel(point) + 0.5) / STRIDE - 0.5).astype(int)
+            row, column = np.rint(cells_at(item.grid.to_pixel(point))).astype(int)
             item.maps[level, row, column] = 0.8
     assert (confidence.level_confidence(maps, margin) > 0.95).all()
     assert (silent < 0.5).all(), "more likely wrong than right"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.localisation.landmarks import POINTS, decode, disc_normals, localise
-from lumbar_kernel.localisation.slice_maps import FRAME, SliceMaps, frame_of
-from lumbar_kernel.models.heatmap_net import STRIDE
+from lumbar_kernel.localisation.landmarks import decode, disc_normals, localise
+from lumbar_kernel.localisation.slice_maps import FRAME, POINTS, SliceMaps, frame_of
+from lumbar_kernel.models.heatmap_net import STRIDE, cells_at
 from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Study
 
@@ -20,7 +20,7 @@ def perfect_maps(slices, truth, *, reach=4.0):
             for channel, points in ((level, truth.disc_margin[level][None]), (5 + level, truth.foramina[level])):
                 for point in points:
                     distance = abs(float(item.plane.distance(point)))
-                    row, column = np.rint((grid.to_pixel(point) + 0.5) / STRIDE - 0.5).astype(int)
+                    row, column = np.rint(cells_at(grid.to_pixel(point))).astype(int)
                     if distance < reach and min(row, column) >= 0 and max(row, column) < FRAME // STRIDE:
                         maps[channel, row, column] = 1 - distance / (reach + 1)
         predicted.append(SliceMaps(grid, maps))

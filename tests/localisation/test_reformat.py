@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar_kernel.localisation.axial import nearest_slice
-from lumbar_kernel.localisation.reformat import PIXELS, SLICES, STEP_MM, with_reformatted_axials
+from lumbar_kernel.grids import upright_grid
+from lumbar_kernel.localisation.reformat import SLICES, STEP_MM, with_reformatted_axials
 from lumbar_kernel.phantom import make_phantom
-from lumbar_kernel.resampling import centred_grid, sample, upright_axes
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
+from lumbar_kernel.slice_choice import axial_showing
 from lumbar_kernel.study import Series, Slice, Study
 from tests.conftest import SAGITTAL, make_slice
 
@@ -33,7 +34,7 @@ def ramp_volume(*, order=1):
     slices = []
     for x in np.arange(-45.0, 46.0)[::order]:
         item = make_slice(SAGITTAL, origin=(x, -80, 100), shape=(200, 160))
-        points = item.plane.to_mm(np.moveaxis(np.mgrid[:200, :160], 0, -1))
+        points = item.plane.pixel_centres
         slices.append(replace(item, pixels=(800 + points @ [1.0, 2.0, 3.0]).astype(np.float32)))
     return Study("1", (), volume=Series("7 reformatted", AXIAL_T2, tuple(slices)))
 
@@ -44,7 +45,7 @@ def test_a_linear_signal_is_resampled_exactly_and_nothing_is_made_up_outside(lan
     here = replace(landmarks, canal=landmarks.canal - middle, disc_margin=landmarks.disc_margin - middle)
     study = with_reformatted_axials(ramp_volume(order=order), here)
     for item in study.slices(AXIAL_T2)[SLICES : 4 * SLICES]:
-        points = item.plane.to_mm(np.moveaxis(np.mgrid[:PIXELS, :PIXELS], 0, -1))
+        points = item.plane.pixel_centres
         within = np.all(np.abs(points) < [43, 75, 90], axis=-1)
         beyond = np.abs(points[..., 0]) > 47
         assert within.any()
@@ -60,7 +61,7 @@ def test_every_disc_gets_a_block_along_it_that_axial_views_choose(scanned, landm
     assert heights == sorted(heights)
     for level in range(5):
         normal, canal = landmarks.disc_normal[level], landmarks.canal[level]
-        item = slices[nearest_slice(slices, canal, normal=normal)]
+        item = axial_showing(slices, canal, normal=normal)
         assert abs(float(item.plane.distance(canal))) < 1e-6
         assert float(np.abs(item.plane.normal @ normal)) > 1 - 1e-9
         assert np.allclose(item.plane.centre, canal)
@@ -73,13 +74,11 @@ def test_reformatted_slices_look_like_axial_ones_of_the_same_body(scanned, landm
     true, made = scanned.slices(AXIAL_T2), study.slices(AXIAL_T2)
     alike = []
     for canal, normal in zip(landmarks.canal, landmarks.disc_normal, strict=True):
-        index = nearest_slice(true, canal, normal=normal)
-        item = true[index] if index is not None else None
+        item = axial_showing(true, canal, normal=normal)
         if item is None or abs(float(item.plane.distance(canal))) > 2 or abs(item.plane.normal @ normal) < 0.99:
             continue
-        other = made[nearest_slice(made, canal, normal=normal)]
-        down, right = upright_axes(other.plane, sagittal=False)
-        grid = centred_grid(canal, down=down, right=right, spacing=0.8, shape=(60, 80))
+        other = axial_showing(made, canal, normal=normal)
+        grid = upright_grid(other.plane, canal, sagittal=False, spacing=0.8, shape=(60, 80))
         alike.append(np.corrcoef(sample(item, grid).ravel(), sample(other, grid).ravel())[0, 1])
     assert alike
     assert min(alike) > 0.6

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.models.heatmap_net import HeatmapNet, cells_at, pixels_at
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "mobilenetv4_conv_small"])
@@ -17,3 +18,8 @@ def test_a_prediction_does_not_depend_on_the_rest_of_its_batch():
     net = HeatmapNet("mobilenetv3_small_050", points=2).eval()
     pictures = torch.rand(3, 1, 64, 64)
     assert torch.allclose(net(pictures)[1:2], net(pictures[1:2]), atol=1e-4)
+
+
+def test_cells_lie_in_the_middle_of_their_pixels():
+    assert pixels_at(np.array([0.0, 1, 63])).tolist() == [1.5, 5.5, 253.5]
+    assert cells_at(np.array([1.5, 5.5, 253.5])).tolist() == [0, 1, 63]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def test_calibration_takes_back_what_a_member_overstates():
 def test_a_step_that_does_not_hold_is_dropped():
     ideal = graded_rows(400)
     weighted = ideal.probabilities * (1, 2, 4)
-    rows = ideal.replace(weighted / weighted.sum(axis=1, keepdims=True))
+    rows = replace(ideal, probabilities=weighted / weighted.sum(axis=1, keepdims=True))
     assert calibrate.calibrated({"canal": (CANAL, rows)}) == Calibration()
 
 

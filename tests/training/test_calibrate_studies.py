@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from evaluation.array_rows import select
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.metric import constant_submission, score, weighted_log_loss
@@ -63,7 +64,7 @@ def test_steps_are_kept_only_where_they_help_other_folds():
     assert fitted.shift[0] > 1.5  # flattened
     shifted = calibrate_studies._shifted(FORAMINAL, rows.combined(fitted.weights), fitted.shift)
     assert weighted_log_loss(rows.labels, shifted) < weighted_log_loss(rows.labels, rows.combined(equal)) - 0.01
-    one_fold = rows.select(rows.fold == 0)
+    one_fold = select(rows, rows.fold == 0)
     assert fit_condition(one_fold, FORAMINAL, equal)[0](one_fold).shift == calibrate_studies.UNCHANGED
 
 

@@ -12,7 +12,7 @@ from lumbar_kernel.runtime.fault_injection import VARIABLE
 from lumbar_kernel.schema import SEVERITY_NAMES
 from lumbar_kernel.views import BASIC_VIEWS
 from training import competition
-from training.examples import GradeExamples
+from training.examples import GradeExamples, load
 from training.studies import kinds
 
 
@@ -27,8 +27,7 @@ def test_the_competition_layout_gives_the_examples_that_the_truth_gives(train_sp
     assert competition.prepare(train_split, tmp_path, folds={}, workers=1) == 1
     labels = pd.read_csv(train_split / "train.csv").iloc[0]
     for kind, form in kinds(BASIC_VIEWS).items():
-        examples = competition.load_any(tmp_path / f"rsna_{kind}.npz")
-        assert isinstance(examples, form)
+        examples = load(tmp_path / f"rsna_{kind}.npz", form)
         if isinstance(examples, GradeExamples):
             for ids, grades in zip(examples.row_id, examples.labels, strict=True):
                 for row, grade in zip(ids, grades, strict=True):
@@ -60,11 +59,11 @@ def test_a_cache_gives_what_is_asked_of_it_now(train_split, tmp_path):
     shutil.copytree(tmp_path / "rsna" / study, other)
     fine = f"{BASIC_VIEWS[0]}_fine"
     competition.prepare(train_split, tmp_path, folds={study: 3}, workers=1, views=[BASIC_VIEWS[0], fine])
-    for kind in kinds([BASIC_VIEWS[0], fine]):
-        examples = competition.load_any(tmp_path / f"rsna_{kind}.npz")
+    for kind, form in kinds([BASIC_VIEWS[0], fine]).items():
+        examples = load(tmp_path / f"rsna_{kind}.npz", form)
         assert set(examples.fold) == {3}
         assert set(examples.group) == {study}
-        assert len(examples.fold) == len(competition.load_any(tmp_path / "rsna" / study / f"{kind}.npz").fold)
+        assert len(examples.fold) == len(load(tmp_path / "rsna" / study / f"{kind}.npz", form).fold)
 
 
 def test_folds_that_no_preset_trains_are_refused(tmp_path):

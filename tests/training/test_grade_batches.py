@@ -35,12 +35,12 @@ def test_a_batch_without_changes_shows_the_middle_of_the_crops_as_the_kernel_doe
         patch=torch.full((8, 2), -1),
     )
     pictures, level, _, targets = make(drawn)
-    stacks = examples.images[drawn.index[:, None], drawn.order]
+    stacks = examples.images[drawn.example[:, None], drawn.order]
     top, left = ((have - want) // 2 for have, want in zip(stacks.shape[2:], SHAPE, strict=True))
     middle = stacks[:, :, top : top + SHAPE[0], left : left + SHAPE[1]]
     assert np.allclose(pictures.numpy(), to_input(middle, in_chans=3), atol=0.02)
-    assert np.array_equal(level, examples.level[drawn.index])
-    assert np.array_equal(targets.argmax(dim=2), examples.labels[drawn.index])
+    assert np.array_equal(level, examples.level[drawn.example])
+    assert np.array_equal(targets.argmax(dim=2), examples.labels[drawn.example])
 
 
 @pytest.mark.parametrize("in_chans", [1, 3])
@@ -72,7 +72,7 @@ def test_a_mixed_example_is_to_get_both_grades_by_the_fraction_of_each():
     drawn = sampler(0)
     *_, targets = make(drawn)
     first, second = (
-        torch.from_numpy(np.eye(3)[examples.labels[index]]) for index in (drawn.index, drawn.index[drawn.partner])
+        torch.from_numpy(np.eye(3)[examples.labels[index]]) for index in (drawn.example, drawn.example[drawn.partner])
     )
     share = drawn.fraction[:, None, None]
     assert (drawn.fraction < 1).any()

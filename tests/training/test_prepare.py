@@ -1,8 +1,9 @@
 import sys
 
+from evaluation.held_out_studies import HELD_OUT_STUDIES
 from tests.training.conftest import grade_examples
 from training import prepare
-from training.examples import HELD_OUT_STUDIES, load_grades
+from training.examples import GradeExamples, load
 
 
 def test_every_kind_of_example_is_written_without_held_out_studies(monkeypatch, tmp_path):
@@ -15,7 +16,7 @@ def test_every_kind_of_example_is_written_without_held_out_studies(monkeypatch, 
         monkeypatch.setattr(prepare.pack_crops, name, examples)
     monkeypatch.setattr(sys, "argv", ["prepare", str(tmp_path / "packs"), str(tmp_path / "cache")])
     prepare.main()
-    written = {path.stem: load_grades(path) for path in (tmp_path / "cache").glob("*.npz")}
+    written = {path.stem: load(path, GradeExamples) for path in (tmp_path / "cache").glob("*.npz")}
     assert set(written) == {"sagittal", "foramina", "canal", "axial_points"}
     for kept in written.values():
         assert kept.group.tolist() == ["1", "2", "1"]

@@ -9,7 +9,7 @@ from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import read_manifest
 from tests.conftest import BACKBONE
 from training import pack_crops, prepare_axial
-from training.examples import load_grades
+from training.examples import GradeExamples, load
 from training.fold_checkpoints import localiser_runs
 
 
@@ -26,14 +26,14 @@ def run(tmp_path):
 def test_only_folds_with_a_localiser_that_has_not_seen_them_are_cut(packs_folder, run, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["prepare_axial", str(packs_folder), str(tmp_path), str(run)])
     prepare_axial.main()
-    assert set(load_grades(tmp_path / "axial.npz").fold) == {1}
+    assert set(load(tmp_path / "axial.npz", GradeExamples).fold) == {1}
 
 
 def test_without_runs_the_shipped_localisers_cut_what_they_have_not_seen(packs_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["prepare_axial", str(packs_folder), str(tmp_path)])
     prepare_axial.main()
     shipped = {item.fold for item in read_manifest(None).axial.files}
-    assert set(load_grades(tmp_path / "axial.npz").fold) <= shipped
+    assert set(load(tmp_path / "axial.npz", GradeExamples).fold) <= shipped
 
 
 def test_shifted_crops_have_a_neighbour_in_the_middle_and_lack_one_slice(packs_folder, run):

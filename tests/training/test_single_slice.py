@@ -17,5 +17,5 @@ def test_the_letterbox_undoes_a_squashed_picture():
     squashed[125, 60] = 255
     frame, height, width = real_slices.letterbox(squashed, rows=500, columns=250)
     assert (height, width) == (256, 128)
-    place = packs._to_frame(np.array([60.5 / 250]), np.array([125.5 / 250]), height, width)[0]
+    place = packs._to_frame(np.array([[125.5, 60.5]]) / 250, height, width)[0]
     assert np.allclose(np.unravel_index(frame.argmax(), frame.shape), place, atol=1.5)

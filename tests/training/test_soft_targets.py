@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.array_rows import select
 from lumbar_kernel.schema import SEVERITY_WEIGHTS, SUBMISSION_COLUMNS
 from tests.training.conftest import grade_examples
-from training.examples import GradeExamples, select
+from training.examples import GradeExamples
 from training.soft_targets import read_predictions, targets_of
 
 

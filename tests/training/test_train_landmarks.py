@@ -1,11 +1,7 @@
 import numpy as np
 
 from training import train_landmarks
-from training.examples import (
-    LandmarkExamples,
-    load_landmarks,
-    save,
-)
+from training.examples import LandmarkExamples, load, save
 
 
 def test_targets_are_distributions_with_absence_last():
@@ -20,7 +16,7 @@ def test_targets_are_distributions_with_absence_last():
 
 def test_landmark_examples_are_what_the_trainer_reads(made, tmp_path):
     save(made["axial_points"], tmp_path / "phantom_axial_points.npz")
-    examples = load_landmarks(tmp_path / "phantom_axial_points.npz")
+    examples = load(tmp_path / "phantom_axial_points.npz", LandmarkExamples)
     assert isinstance(examples, LandmarkExamples)
     sampler = train_landmarks.Sampler(examples, train_landmarks.TASKS["axial"], fold=-1, batch=4, seed=0)
     pictures, wanted, known = sampler(0)

@@ -12,6 +12,7 @@ from benchmarks.detect_then_classify.classifiers import (
 )
 from benchmarks.detect_then_classify.cost import parameters
 from benchmarks.detect_then_classify.packs import crops
+from evaluation.array_rows import select
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import FORAMINAL
 
@@ -28,7 +29,7 @@ def test_the_score_net_learns_what_the_spots_show_and_comes_back_from_its_file(p
     assert len(data.labels) == (pack.fold[pack.rows.picture] != 0).sum()
     train_classifier("score_net", data, tmp_path / "net.pt", epochs=8, device="cpu", seed=0)
     net = load_classifier("score_net", tmp_path / "net.pt", device="cpu")
-    rows = pack.rows.select(pack.fold[pack.rows.picture] == 0)
+    rows = select(pack.rows, pack.fold[pack.rows.picture] == 0)
     cut = crops([pack.pictures[k] for k in rows.picture], rows.point, window=pack.window, pixels=PIXELS)
     graded = classify(net, cut, device="cpu")
     assert np.allclose(graded.sum(axis=1), 1)

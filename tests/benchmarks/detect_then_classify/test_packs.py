@@ -18,8 +18,6 @@ def folder(tmp_path_factory):
         rows = pd.read_csv(table, dtype={"study_id": str})
         rows["study_id"] = rows["study_id"].replace("41", held_out)
         rows = rows.assign(series_id="1", instance_number=range(len(rows)))
-        if "left_x" not in rows and "image" in rows and "crop_columns" in rows:
-            rows = rows.assign(left_x=130.0, left_y=60.0, right_x=70.0, right_y=64.0)
         rows.to_csv(table, index=False)
     return data
 

@@ -8,9 +8,9 @@ from benchmarks.detect_then_classify.scoring import (
     grade,
     loss_figure,
     places,
-    together,
     training_prior,
 )
+from evaluation.array_rows import concatenate, select
 from lumbar_kernel.schema import FORAMINAL, SEVERITY_WEIGHTS
 
 
@@ -45,7 +45,7 @@ def test_rows_without_a_detection_get_the_prior_of_the_other_folds(pack, seen):
 
 def test_the_prior_is_the_best_constant_and_knows_nothing_of_its_fold(pack):
     constants = training_prior(pack, 0)
-    rows = pack.rows.select(pack.fold[pack.rows.picture] != 0)
+    rows = select(pack.rows, pack.fold[pack.rows.picture] != 0)
     for stratum, own in constants.items():
         weighted = np.array(SEVERITY_WEIGHTS)[rows.label[rows.stratum == stratum]]
         shares = [weighted[rows.label[rows.stratum == stratum] == grade].sum() for grade in range(3)]
@@ -71,7 +71,7 @@ def test_detections_near_their_mark_are_counted(pack, seen):
 def test_figures_of_folds_are_put_together(pack, seen):
     item = next(iter(places(pack, *seen)))
     rows = grade(item, pack, {FORAMINAL: Certain()}, constants=training_prior(pack, 0), device="cpu")
-    figure = loss_figure(together([rows, rows]))
+    figure = loss_figure(concatenate([rows, rows]))
     assert figure["n"] == 2 * len(rows.labels)
     assert figure["studies"] == len(set(rows.study))
     assert figure["low"] <= figure["loss"] <= figure["high"]

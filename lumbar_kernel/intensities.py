@@ -1,0 +1,51 @@
+"""Scales of signals: between two percentiles, for networks and as bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+NORMAL_PERCENTILES = (1.0, 99.0)
+"""Of the pixels above 0, which `normalise` brings to 0 and 1."""
+
+MIN_PIXELS = 16
+"""An image with fewer pixels above 0 shows nothing."""
+
+
+def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The image scaled so that its low and high percentiles become 0 and 1, clipped to [0, 1.5]; flat images give 0."""
+    inside = image[image > 0]
+    if inside.size < MIN_PIXELS:
+        return np.zeros_like(image)
+    bottom, top = np.percentile(inside, NORMAL_PERCENTILES, overwrite_input=True)
+    return _scaled(image, bottom, top)
+
+
+def normalise_bytes(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What `normalise` makes of an image of bytes, whose levels are counted rather than sorted."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    counts[0] = 0
+    ends = counts.cumsum()
+    if ends[-1] < MIN_PIXELS:
+        return np.zeros(image.shape, np.float32)
+    place = np.array(NORMAL_PERCENTILES) / 100 * (ends[-1] - 1)
+    below = np.floor(place)
+    level, next_level = (np.searchsorted(ends, np.minimum(k, ends[-1] - 1), side="right") for k in (below, below + 1))
+    bottom, top = level + (place - below) * (next_level - level)
+    scaled: NDArray[np.float32] = _scaled(np.arange(256, dtype=np.float32), bottom, top)[image]
+    return scaled
+
+
+def _scaled(image: NDArray[np.float32], bottom: float, top: float) -> NDArray[np.float32]:
+    # scalars in single precision by name, since NumPy 1 and 2 promote them differently
+    scaled: NDArray[np.float32] = image - np.float32(bottom)
+    scaled *= np.float32(1 / max(top - bottom, 1e-6))
+    return np.clip(scaled, np.float32(0.0), np.float32(1.5), out=scaled)
+
+
+def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image as bytes: its 0.5th and 99.5th percentiles become 0 and 255, in kernel and training alike."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    image64 = image.astype(np.float64)
+    scaled: NDArray[np.uint8] = np.clip((image64 - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+    return scaled
