@@ -152,7 +152,8 @@ def text(bench: Bench) -> str:
 
 
 def _median(runs: Sequence[ObservedRun], name: str) -> float:
-    return statistics.median(getattr(run, name) for run in runs)
+    median: float = statistics.median(getattr(run, name) for run in runs)
+    return median
 
 
 if __name__ == "__main__":

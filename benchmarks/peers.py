@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.detect_then_classify import cost
 from benchmarks.detect_then_classify.classifiers import CLASSIFIERS, load_classifier
@@ -38,9 +39,9 @@ from benchmarks.detect_then_classify.scoring import (
     loss_figure,
     marked_places,
     places,
-    together,
     training_prior,
 )
+from evaluation.array_rows import concatenate
 
 FOLDS = {"sagittal_t1": (0, 1), "axial_t2_crops": (0, 1, 2, 3)}
 """The folds of the rows that `docs/results.md` reports."""
@@ -102,7 +103,7 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
     by_name = {run.name: run for run in runs}
     kinds = list(dict.fromkeys(run.kind for run in runs if run.kind != DETECTOR))
     graded: dict[str, dict[str, list[Graded]]] = {kind: {} for kind in kinds}
-    found: dict[str, list[dict]] = {}
+    found: dict[str, list[dict[str, NDArray[np.bool_]]]] = {}
     for name, fold in dict.fromkeys((run.pack, run.fold) for run in runs):
         pack, detector = load_pack(machine.data, name), by_name.get(Run(name, fold, DETECTOR, "", 0).name)
         figures = marked_places(pack, fold=fold)
@@ -119,7 +120,9 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
                 }
                 rows = grade(item, pack, nets, constants=constants, device=machine.device)
                 graded[kind].setdefault(item.figure, []).append(rows)
-    losses = {kind: {name: loss_figure(together(parts)) for name, parts in own.items()} for kind, own in graded.items()}
+    losses = {
+        kind: {name: loss_figure(concatenate(parts)) for name, parts in own.items()} for kind, own in graded.items()
+    }
     return {
         "losses": losses,
         "found": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypedDict
 
 from lumbar_kernel import Config, predict
 from lumbar_kernel.phantom import write_dataset
@@ -14,9 +15,19 @@ SEED = 500
 """Training phantoms start at seed 1,000,000."""
 
 
+class PhantomScore(TypedDict):
+    """The official metric with its parts: the kernel's with 95 % intervals and the per-level prior's; and the time."""
+
+    score: dict[str, float]
+    interval: dict[str, tuple[float, float]]
+    prior: dict[str, float]
+    seconds_per_study: float
+    studies: int
+
+
 def phantom_score(
     folder: Path, *, studies: int, seed: int = SEED, weights: Path | None = None, reader_noise: float = 0.0
-) -> dict[str, object]:
+) -> PhantomScore:
     """Generate phantom studies, grade them with the whole kernel, and score them.
 
     Args:
@@ -25,9 +36,6 @@ def phantom_score(
         seed: of the first.
         weights: other than the package's own.
         reader_noise: disagreement of the radiologists behind the truth; 0 for exact grades.
-
-    Returns:
-        The official metric with its parts and 95 % intervals, the per-level prior's, and seconds per study.
     """
     data = folder / "data"
     write_dataset(data, studies=studies, seed=seed, workers=2, reader_noise=reader_noise)

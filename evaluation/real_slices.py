@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lumbar_kernel.localisation.slice_maps import FRAME
@@ -17,15 +18,23 @@ SQUARED = ("spider_midsagittal",)
 
 
 def pictures(pack: Path, archive: str = "slices.zip") -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Every picture of a pack's archive as (name, grey pixels)."""
+    """Every picture of a pack's archive as (name, grey pixels); raises ValueError for one that cannot be read."""
     with zipfile.ZipFile(pack / archive) as files:
         for name in sorted(files.namelist()):
             if name.endswith((".jpg", ".png")):
                 picture = cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
-                yield name, picture
+                if picture is None:
+                    msg = f"{name} in {pack / archive} is not a picture that can be read"
+                    raise ValueError(msg)
+                yield name, picture.astype(np.uint8, copy=False)
 
 
-def letterbox(picture: NDArray[np.uint8], *, rows: float, columns: float) -> tuple[NDArray[np.uint8], float, float]:
+def rows_by(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    """The rows of a table by the text in one of its columns."""
+    return {str(text): rows for text, rows in table.groupby(column)}
+
+
+def letterbox(picture: NDArray[np.uint8], *, rows: float, columns: float) -> tuple[NDArray[np.uint8], int, int]:
     """A picture of `rows` × `columns` square pixels, centred in the localiser's frame.
 
     Returns:

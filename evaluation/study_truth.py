@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,19 +48,19 @@ def marked_points(study: Study, marks: pd.DataFrame) -> dict[str, NDArray[np.flo
     """
     places = {(series.series_id, item.instance_number): item.plane for series in study.series for item in series.slices}
     points = {name: np.full((5, 2, 3), np.nan) for name in ("canal", "foramina", "recesses")}
-    for mark in marks.itertuples():
-        plane = places.get((str(mark.series_id), int(mark.instance_number)))
+    for mark in marks.to_dict("records"):
+        plane = places.get((str(mark["series_id"]), int(mark["instance_number"])))
         if plane is None:
             continue
-        condition = CONDITION_OF_NAME[mark.condition]
+        condition = CONDITION_OF_NAME[mark["condition"]]
         name = "canal" if condition == CANAL else "foramina" if FORAMINAL in condition else "recesses"
         side = 1 if condition.startswith(SIDES[1]) else 0
-        points[name][LEVEL_NAMES.index(mark.level), side] = plane.to_mm(np.array([mark.y, mark.x]))
+        points[name][LEVEL_NAMES.index(mark["level"]), side] = plane.to_mm(np.array([mark["y"], mark["x"]]))
     points["canal"] = points["canal"][:, 0]
     return points
 
 
-def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[str, object]) -> StudyTruth | None:
+def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object]) -> StudyTruth | None:
     """A study's truth from the two label tables; None when fewer than three canal points are marked."""
     points = marked_points(study, marks)
     canal = points["canal"]

@@ -26,7 +26,9 @@ class Spatial:
     border: int = cv2.BORDER_CONSTANT
 
 
-def draw_matrix(rng: np.random.Generator, spatial: Spatial, shape: tuple[int, int], out: tuple[int, int]) -> NDArray:
+def draw_matrix(
+    rng: np.random.Generator, spatial: Spatial, shape: tuple[int, ...], out: tuple[int, int]
+) -> NDArray[np.float64]:
     """A random affine map (2, 3) in (x, y) order that takes the middle of a picture to near the middle of `out`."""
     angle = np.radians(rng.uniform(-spatial.degrees, spatial.degrees))
     scale = np.exp(rng.uniform(-1, 1) * np.log(spatial.scale))
@@ -38,17 +40,21 @@ def draw_matrix(rng: np.random.Generator, spatial: Spatial, shape: tuple[int, in
     return np.hstack([linear, (target - linear @ source)[:, None]])
 
 
-def warp(picture: NDArray, matrix: NDArray, out: tuple[int, int], *, border: int) -> NDArray:
+def warp(
+    picture: NDArray[np.uint8], matrix: NDArray[np.float64], out: tuple[int, int], *, border: int
+) -> NDArray[np.uint8]:
     """The picture under an affine map."""
-    return cv2.warpAffine(picture, matrix, out[::-1], flags=cv2.INTER_LINEAR, borderMode=border)
+    moved: NDArray[np.uint8] = cv2.warpAffine(picture, matrix, out[::-1], flags=cv2.INTER_LINEAR, borderMode=border)
+    return moved
 
 
-def move_points(points: NDArray, matrix: NDArray) -> NDArray:
+def move_points(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points (n, 2) row and column under the map; NaN stays NaN."""
-    return (points[:, ::-1] @ matrix[:, :2].T + matrix[:, 2])[:, ::-1]
+    moved: NDArray[np.float64] = points[:, ::-1] @ matrix[:, :2].T + matrix[:, 2]
+    return moved[:, ::-1]
 
 
-def vary_signal(picture: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
+def vary_signal(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Gamma, gain, bias field, blur and noise on a picture with values 0..1, (rows, columns)."""
     varied = np.clip(picture.astype(np.float32), 0, None)
     if rng.random() < 0.8:
@@ -63,7 +69,9 @@ def vary_signal(picture: NDArray, rng: np.random.Generator) -> NDArray[np.float3
     return varied * np.float32(np.exp(rng.normal(0, 0.1)))
 
 
-def hide(picture: NDArray, points: NDArray, rng: np.random.Generator, *, room: float) -> NDArray[np.float32]:
+def hide(
+    picture: NDArray[np.float32], points: NDArray[np.float64], rng: np.random.Generator, *, room: float
+) -> NDArray[np.float32]:
     """Cover parts of a picture that are at least `room` pixels away from its points.
 
     Up to three half-planes and three boxes are covered, so that levels cannot be counted by distant structures.
@@ -98,4 +106,5 @@ def _filling(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.flo
     if rng.random() < 0.5:
         return np.full(shape, max(rng.uniform(-0.1, 0.5), 0), np.float32)
     blotches = rng.uniform(0, 1.2, (int(rng.integers(2, 40)),) * 2).astype(np.float32)
-    return cv2.resize(blotches, shape[::-1])
+    filling: NDArray[np.float32] = cv2.resize(blotches, shape[::-1])
+    return filling

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +21,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from evaluation.array_rows import select
 from lumbar_kernel.grading.ensemble import scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
-from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
+from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.results.metric import TERMS, StudyTerms, load_solution, study_terms, weighted_log_loss
 from lumbar_kernel.schema import CANAL, GROUPS, SEVERITY_WEIGHTS, group_of, prior, row_ids
+from training import manifest_entries
 from training.evaluate import assembled_sets, other_models
 from training.evaluation_metrics import GradedRows
 from training.fold_checkpoints import sagittal_checkpoints
@@ -48,7 +49,7 @@ Fitted = TypeVar("Fitted")
 TemperatureBias = tuple[float, tuple[float, float, float]]
 
 
-def fit(labels: NDArray, probabilities: NDArray[np.float64]) -> TemperatureBias:
+def fit(labels: NDArray[np.int8], probabilities: NDArray[np.float64]) -> TemperatureBias:
     """Temperature and bias that minimise the weighted log loss of some rows; the bias of the mildest grade stays 0."""
     logits = torch.from_numpy(np.log(np.maximum(probabilities, 1e-9)))
     graded = torch.from_numpy(labels.astype(np.int64))
@@ -78,7 +79,9 @@ def with_temperature_bias(group: str, shift: TemperatureBias, start: Calibration
 
 
 def across_folds(
-    folds: NDArray, fit_on: Callable[[NDArray[np.bool_]], Fitted], loss: Callable[[NDArray[np.bool_], Fitted], float]
+    folds: NDArray[np.int8],
+    fit_on: Callable[[NDArray[np.bool_]], Fitted],
+    loss: Callable[[NDArray[np.bool_], Fitted], float],
 ) -> float:
     """Mean loss over the folds, each with what was fitted on the others, weighted by its rows."""
     parts = [((folds == fold), fit_on(folds != fold)) for fold in np.unique(folds)]
@@ -173,7 +176,7 @@ def _gain(group: str, rows: GradedRows) -> tuple[float, float]:
     """Loss without and with the calibration fitted on the other folds; both weight the folds alike."""
 
     def loss(chosen: NDArray[np.bool_], shift: TemperatureBias) -> float:
-        held = rows.select(chosen)
+        held = select(rows, chosen)
         shifted = with_temperature_bias(group, shift, Calibration()).of_group(held.probabilities, group)
         return weighted_log_loss(held.labels, shifted)
 
@@ -195,7 +198,7 @@ def max_severe_factor(data: Path) -> float:
     for name, predicted in models.items():
         labels = {row: grade for row, grade in solution.items() if row in predicted and group_of(row) == CANAL}
         terms = [study_terms(labels, scaled(predicted, factor), groups=(CANAL,)) for factor in FACTORS]
-        before, after, overall = factor_gain(terms, folds.loc[terms[0].studies].to_numpy())
+        before, after, overall = factor_gain(terms, folds.loc[terms[0].studies.tolist()].to_numpy(np.int8))
         kept = before - after > MIN_GAIN
         chosen.append(overall if kept else 1.0)
         print(f"| {name} | {before:.4f} | {after:.4f} | {overall} | {'yes' if kept else 'no'} |")
@@ -214,7 +217,7 @@ def scaled(predicted: Mapping[str, NDArray[np.float64]], factor: float) -> dict[
     return found
 
 
-def factor_gain(terms: Sequence[StudyTerms], folds: NDArray) -> tuple[float, float, float]:
+def factor_gain(terms: Sequence[StudyTerms], folds: NDArray[np.int8]) -> tuple[float, float, float]:
     """Canal plus any-severe loss at factor 1 and at the factor of the other folds, and the best factor of all."""
 
     def loss(chosen: NDArray[np.bool_], index: int) -> float:
@@ -235,7 +238,6 @@ def main() -> None:
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder with manifest.json, changed in place")
     arguments = parser.parse_args()
-    path = arguments.weights / MANIFEST
     manifest = read_manifest(arguments.weights)
     settings = EvaluationSettings(arguments.data, manifest, out_of_fold=True)
     checkpoints = sagittal_checkpoints(manifest, out_of_fold=True)
@@ -243,16 +245,17 @@ def main() -> None:
     sets = assembled_sets(settings, localised)
     # The confidence in a place comes after calibration, so that it must not be part of what calibration sees.
     packs = {name: replace(members, weight={}) for name, members in predict_sets(settings, sets).items()}
-    entry = json.loads(path.read_text())
+    entry = manifest_entries.read(arguments.weights)
     weights, gains = fitted_weights(manifest, packs)
     for member, by_group in weights.items():
         entry["members"][member]["ensemble_weight"] |= by_group
     for member, gain in gains.items():
         entry["members"][member]["gain"] = gain
-    path.write_text(json.dumps(entry, indent=1) + "\n")
+    manifest_entries.write(arguments.weights, entry)
     weighted = replace(read_manifest(arguments.weights), calibration=Calibration())
     chosen = replace(calibrated(grade_sets(weighted, packs)), max_severe_factor=max_severe_factor(arguments.data))
-    path.write_text(json.dumps(entry | {"calibration": chosen.to_dict()}, indent=1) + "\n")
+    entry["calibration"] = chosen.to_dict()
+    manifest_entries.write(arguments.weights, entry)
 
 
 if __name__ == "__main__":

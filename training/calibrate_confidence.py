@@ -20,25 +20,24 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from evaluation.held_out_studies import complete_studies
-from evaluation.real_slices import pictures
+from evaluation.held_out_studies import HELD_OUT_STUDIES, complete_studies
+from evaluation.study_truth import StudyTruth
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.localisation import confidence
 from lumbar_kernel.localisation.axial import axial_views, views_on
-from lumbar_kernel.localisation.confidence import FORAMINA, MARGINS, RECESS_WITHIN_MM, WITHIN_MM, probability
+from lumbar_kernel.localisation.confidence import RECESS_WITHIN_MM, WITHIN_MM, probability
 from lumbar_kernel.localisation.landmarks import decode, find_foramina
 from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
-from lumbar_kernel.localisation.slice_maps import slice_maps
+from lumbar_kernel.localisation.slice_maps import FORAMINA, MARGINS, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.phantom import dataset_study
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
 from lumbar_kernel.study import Slice, Study
-from training.examples import HELD_OUT_STUDIES
 from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints, sagittal_checkpoints
+from training.marked_pictures import LEVEL_INDEX, MarkedSlice, axial_crops, marked_slices
 from training.pack_crops import axial_slices, foraminal_series, mark_point
-from training.packs import LEVEL_INDEX
-from training.predictions import PACK_READERS, MarkedSlice
+from training.phantoms import truth_of
 from training.single_slice import sagittal_slice
 
 MARGIN_PACKS = ("spider_midsagittal", "sudirman_sagittal")
@@ -50,6 +49,9 @@ GROUPS = 5
 EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
 SHRINKAGE = 1e-4
 """Weight of the squared slopes, which keeps them finite."""
+
+FoundPoint = tuple[str, NDArray[np.float64], float]
+"""Study, features and distance of a point, as in `FoundPoints`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class FoundPoints:
         return self.distance < self.within_mm
 
 
-def _joined(rows: Iterable[tuple[str, NDArray, float]], *, within_mm: float = WITHIN_MM) -> FoundPoints:
+def _joined(rows: Iterable[FoundPoint], *, within_mm: float = WITHIN_MM) -> FoundPoints:
     study, features, distance = zip(*rows, strict=True)
     return FoundPoints(np.array(study), np.array(features), np.array(distance), within_mm)
 
@@ -86,17 +88,15 @@ def found_margins(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> Found
         for pack in MARGIN_PACKS
         if (data / pack).is_dir()
         for weighting in ("t1", "t2")
-        for row in _margins_of(PACK_READERS[pack](data, pack, weighting), checkpoints)
+        for row in _margins_of([mark for mark in marked_slices(data, pack) if mark.weighting == weighting], checkpoints)
     )
 
 
-def _margins_of(
-    marks: Sequence[MarkedSlice], checkpoints: FoldCheckpoints[HeatmapNet]
-) -> Iterator[tuple[str, NDArray, float]]:
+def _margins_of(marks: Sequence[MarkedSlice], checkpoints: FoldCheckpoints[HeatmapNet]) -> Iterator[FoundPoint]:
     for chosen, nets in checkpoints.of_rows(np.array([mark.fold for mark in marks], np.int8)):
         for mark in (marks[index] for index in chosen):
             size = np.array([mark.rows, mark.columns])
-            step = np.nanmean(np.linalg.norm(np.diff(mark.points * size, axis=0), axis=1))
+            step = np.nanmean(np.linalg.norm(np.diff(mark.discs * size, axis=0), axis=1))
             field = STEP_MM / step * size.max()
             item = sagittal_slice(mark.picture, rows=mark.rows, columns=mark.columns, field_mm=field)
             maps = slice_maps([item], nets)
@@ -105,7 +105,7 @@ def _margins_of(
             except LocalisationError:
                 continue
             features = confidence.level_features(maps, points)
-            truth = item.plane.to_mm(mark.points * np.array(item.plane.shape) - 0.5)
+            truth = item.plane.to_mm(mark.discs * np.array(item.plane.shape) - 0.5)
             for level in np.flatnonzero(~np.isnan(truth[:, 0])):
                 yield mark.group, features[level], float(np.linalg.norm(points[level] - truth[level]))
 
@@ -125,15 +125,15 @@ def _placed_series(data: Path) -> Iterator[tuple[pd.DataFrame, dict[int, Slice]]
         if lateral.isna().any() or not series.slices or series.marks["study_id"].iloc[0] in HELD_OUT_STUDIES:
             continue
         slices = {}
-        for instance, x in lateral.items():
-            item = series.slices[int(instance)]
-            slices[int(instance)] = replace(item, plane=replace(item.plane, origin=np.array([x, 0.0, 0.0])))
+        for instance, x in zip(lateral.index.astype(int), lateral, strict=True):
+            item = series.slices[instance]
+            slices[instance] = replace(item, plane=replace(item.plane, origin=np.array([x, 0.0, 0.0])))
         yield series.marks, slices
 
 
 def _foramina_of(
     marks: pd.DataFrame, slices: dict[int, Slice], checkpoints: FoldCheckpoints[HeatmapNet]
-) -> Iterator[tuple[str, NDArray, float]]:
+) -> Iterator[FoundPoint]:
     for _, nets in checkpoints.of_rows(np.array([marks["fold"].iloc[0]], np.int8)):
         maps = slice_maps(list(slices.values()), nets)
         try:
@@ -150,38 +150,34 @@ def _foramina_of(
 
 def found_recesses(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> FoundPoints:
     """Recesses on the middle slices of axial crops, in millimetres of the usual field of view."""
-    pack = data / "axial_t2_crops"
-    table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
-    crops = [(table.loc[name], picture) for name, picture in pictures(pack, "crops.zip")]
-    crops = [(row, picture) for row, picture in crops if row["study_id"] not in HELD_OUT_STUDIES]
-    rows = []
-    for chosen, nets in checkpoints.of_rows(np.array([row["fold"] for row, _ in crops], np.int8)):
-        items = [axial_slices(crops[index][1], crops[index][0])[1] for index in chosen]
+    crops = [crop for crop in axial_crops(data) if crop.study_id not in HELD_OUT_STUDIES]
+    rows: list[FoundPoint] = []
+    for chosen, nets in checkpoints.of_rows(np.array([crop.fold for crop in crops], np.int8)):
+        items = [axial_slices(crops[index])[1] for index in chosen]
         views = views_on(items, np.zeros((len(items), 3)), nets)
         for index, item, view in zip(chosen, items, views, strict=True):
-            row, picture = crops[index]
-            margin = (np.array(item.plane.shape) - [picture.shape[0] // 3, picture.shape[1]]) / 2
-            marks = np.array([[row[f"{side}_y"], row[f"{side}_x"]] for side in SIDES], float)
-            offset = np.linalg.norm(item.plane.to_mm(marks + margin) - view.recesses, axis=1)
-            rows += [(row["study_id"], view.evidence[[side]], offset[side]) for side in (0, 1) if offset[side] >= 0]
+            crop = crops[index]
+            margin = (np.array(item.plane.shape) - crop.shape) / 2
+            offset = np.linalg.norm(item.plane.to_mm(crop.recesses + margin) - view.recesses, axis=1)
+            rows += [(crop.study_id, view.evidence[[side]], offset[side]) for side in (0, 1) if offset[side] >= 0]
     return _joined(rows, within_mm=RECESS_WITHIN_MM)
 
 
-def whole_studies(phantoms: int) -> Iterator[tuple[Study, object]]:
+def whole_studies(phantoms: int) -> Iterator[tuple[Study, StudyTruth]]:
     """Complete phantom studies with their truth, the first of every four without T1."""
     for index in range(phantoms):
         made = dataset_study(PHANTOM_SEED, index)
         study = made.study
         if index % 4 == 0:
             study = replace(study, series=tuple(item for item in study.series if item.role != SAGITTAL_T1))
-        yield study, made.truth
+        yield study, truth_of(made.truth)
 
 
 def found_in_studies(
-    studies: Iterable[tuple[Study, object]], sagittal: Sequence[HeatmapNet], axial: Sequence[HeatmapNet]
+    studies: Iterable[tuple[Study, StudyTruth]], sagittal: Sequence[HeatmapNet], axial: Sequence[HeatmapNet]
 ) -> dict[str, FoundPoints]:
     """The points of complete studies by kind, as the kernel finds them; the features end in its own confidence."""
-    rows: dict[str, list] = {kind: [] for kind in REACH_MM}
+    rows: dict[str, list[FoundPoint]] = {kind: [] for kind in REACH_MM}
     for study, truth in studies:
         t1, t2 = study.slices(SAGITTAL_T1), study.slices(SAGITTAL_T2)
         maps = slice_maps((*t1, *t2), sagittal)
@@ -196,9 +192,9 @@ def found_in_studies(
                 view = views[level]
                 if view is not None:
                     offset = view.recesses[side] - truth.recesses[level, side]
-                    error = np.linalg.norm(offset - (offset @ view.item.plane.normal) * view.item.plane.normal)
+                    error = float(np.linalg.norm(offset - (offset @ view.item.plane.normal) * view.item.plane.normal))
                     own = view.confidence[[side]] * found.confidence[level]
-                    rows["recess"].append((study.study_id, own, float(error)))
+                    rows["recess"].append((study.study_id, own, error))
     return {
         kind: _joined((row for row in of_kind if np.isfinite(row[2])), within_mm=REACH_MM[kind])
         for kind, of_kind in rows.items()
@@ -239,7 +235,9 @@ def log_loss(right: NDArray[np.bool_], estimated: NDArray[np.float64]) -> float:
     return float(-np.where(right, np.log(clipped), np.log1p(-clipped)).mean())
 
 
-def reliability_rows(right: NDArray[np.bool_], estimated: NDArray[np.float64]) -> Iterator[tuple]:
+def reliability_rows(
+    right: NDArray[np.bool_], estimated: NDArray[np.float64]
+) -> Iterator[tuple[str, int, float, float]]:
     """Bin, points, mean confidence and fraction of right points of each bin that is not empty."""
     for low, high in itertools.pairwise(EDGES):
         held = (estimated >= low) & ((estimated < high) | (high == EDGES[-1]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evaluation.array_rows import select
 from lumbar_kernel.grading.ensemble import blend_with_prior, scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
-from lumbar_kernel.models.manifest import MANIFEST, Manifest, read_manifest
+from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.results.metric import (
     PARTS,
     bootstrap_interval,
@@ -32,7 +33,9 @@ from lumbar_kernel.results.metric import (
     weighted_log_loss,
 )
 from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITY_WEIGHTS, group_of, prior
+from training import manifest_entries
 from training.calibrate import FACTORS, MIN_GAIN, TemperatureBias, across_folds, factor_gain, fit, with_temperature_bias
+from training.manifest_entries import ManifestEntries
 from training.whole_studies import StudyPredictions, weights_key
 
 logger = logging.getLogger(__name__)
@@ -63,11 +66,8 @@ class ConditionRows:
         there = ~np.isnan(self.predictions[:, :, :1])
         share = np.where(there, weights[None, :, None], 0.0)
         total: NDArray[np.float64] = (share * np.nan_to_num(self.predictions)).sum(axis=1)
-        return total / np.maximum(share.sum(axis=1), 1e-12)
-
-    def select(self, chosen: NDArray[np.bool_]) -> ConditionRows:
-        """The chosen rows."""
-        return ConditionRows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+        mean: NDArray[np.float64] = total / np.maximum(share.sum(axis=1), 1e-12)
+        return mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +172,10 @@ def fit_condition(
 
     def held_out(fit_on: Callable[[ConditionRows], Fitted]) -> float:
         def loss(chosen: NDArray[np.bool_], fitted: Fitted) -> float:
-            held = rows.select(chosen)
+            held = select(rows, chosen)
             return _loss(held, _shifted(group, held.combined(fitted.weights), fitted.shift))
 
-        return across_folds(rows.fold, lambda others: fit_on(rows.select(others)), loss)
+        return across_folds(rows.fold, lambda others: fit_on(select(rows, others)), loss)
 
     def as_given(_: ConditionRows) -> Fitted:
         return Fitted(equal, UNCHANGED)
@@ -204,7 +204,7 @@ def graded(
     grades = np.tile(prior(), (len(found), 1, 1))
     for group, own in rows.items():
         for fold in np.unique(own.fold):
-            part, fit_of_fold = own.select(own.fold == fold), fitted[group](int(fold))
+            part, fit_of_fold = select(own, own.fold == fold), fitted[group](int(fold))
             grades[part.study, part.row] = _shifted(group, part.combined(fit_of_fold.weights), fit_of_fold.shift)
     return grades
 
@@ -213,7 +213,7 @@ def submission_of(
     found: Sequence[StudyPredictions], grades: NDArray[np.float64], factor: float
 ) -> dict[str, NDArray[np.float64]]:
     """Row id → grades, with the study-maximum rule, blended with the prior where the place is unsure."""
-    rows = {}
+    rows: dict[str, NDArray[np.float64]] = {}
     for item, own in zip(found, grades, strict=True):
         final = blend_with_prior(scale_max_severe(own, factor), item.weight)
         rows |= {f"{item.study_id}_{name}": final[index] for index, name in enumerate(ROWS)}
@@ -234,17 +234,18 @@ def main() -> None:
         raise SystemExit(f"{arguments.out} holds no predictions of {arguments.weights}; run training.whole_studies")
     solution = load_solution(arguments.data / "train.csv")
     entry, metrics = fitted_entry(manifest, found, solution)
-    (arguments.weights / MANIFEST).write_text(json.dumps(entry, indent=1) + "\n")
+    manifest_entries.write(arguments.weights, entry)
     (arguments.weights / "scores.json").write_text(json.dumps(metrics, indent=1) + "\n")
 
 
 def fitted_entry(
     manifest: Manifest, found: Sequence[StudyPredictions], solution: Mapping[str, int]
-) -> tuple[dict, dict[str, object]]:
+) -> tuple[ManifestEntries, dict[str, object]]:
     """The manifest's entries with fitted weights and calibration, and the cross-fitted scores, both also printed."""
-    entry = json.loads((manifest.folder / MANIFEST).read_text())
-    calibration, rows, by_fold = Calibration(), {}, {}
-    gains: Counter[str] = Counter()
+    entry, calibration = manifest_entries.read(manifest.folder), Calibration()
+    rows: dict[str, ConditionRows] = {}
+    by_fold: dict[str, Callable[[int], Fitted]] = {}
+    gains: defaultdict[str, float] = defaultdict(float)
     print("| condition | rows | weights as given | fitted on the other folds | and calibrated |")
     print("|---|---|---|---|---|")
     for group in GROUPS:
@@ -262,7 +263,7 @@ def fitted_entry(
             gains[spec.name] += rise / len(GROUPS)
         calibration = with_temperature_bias(group, whole.shift, calibration)
         rows[group] = own
-        others = {int(fold): fit_on(own.select(own.fold != fold)) for fold in np.unique(own.fold)}
+        others = {int(fold): fit_on(select(own, own.fold != fold)) for fold in np.unique(own.fold)}
         by_fold[group] = others.__getitem__
     grades = graded(found, rows, by_fold)
     labels = {row: label for row, label in solution.items() if row.partition("_")[0] in {s.study_id for s in found}}
@@ -280,7 +281,7 @@ def _factor(found: Sequence[StudyPredictions], grades: NDArray[np.float64], labe
     if not canal or len(set(folds.values())) < 2:
         return 1.0
     terms = [study_terms(canal, submission_of(found, grades, factor), groups=(CANAL,)) for factor in FACTORS]
-    before, after, overall = factor_gain(terms, np.array([folds[study] for study in terms[0].studies]))
+    before, after, overall = factor_gain(terms, np.array([folds[study] for study in terms[0].studies], np.int8))
     return overall if before - after > MIN_GAIN else 1.0
 
 

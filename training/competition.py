@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from evaluation.array_rows import concatenate
+from evaluation.held_out_studies import HELD_OUT_STUDIES
+from evaluation.real_slices import rows_by
 from evaluation.study_truth import truth_of
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
@@ -27,7 +30,7 @@ from lumbar_kernel.processes import process_pool
 from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
-from training.examples import FOLDS, HELD_OUT_STUDIES, Examples, concatenate, load_any, save
+from training.examples import FOLDS, Kind, load, save
 from training.studies import Origin, examples_of, kinds
 
 logger = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ def fold_of(study_id: str, folds: Mapping[str, int]) -> int:
 def study_examples(
     files: StudyFiles,
     marks: pd.DataFrame,
-    labels: Mapping[str, object],
+    labels: Mapping[Hashable, object],
     *,
     fold: int,
     cache: Path,
@@ -93,7 +96,9 @@ def labelled_studies(data: Path) -> list[StudyFiles]:
     return [files for files in find_studies(data, split="train") if files.study_id in known and files.series]
 
 
-def _job(job: tuple, cache: Path, views: Sequence[str]) -> bool:
+def _job(
+    job: tuple[StudyFiles, pd.DataFrame, Mapping[Hashable, object], int], cache: Path, views: Sequence[str]
+) -> bool:
     files, marks, labels, fold = job
     return study_examples(files, marks, labels, fold=fold, cache=cache, views=views)
 
@@ -103,7 +108,7 @@ def prepare(
 ) -> int:
     """Examples of all labelled studies as `rsna_<kind>.npz`; returns the number of studies with any."""
     table = pd.read_csv(data / "train.csv", dtype={"study_id": str}).set_index("study_id")
-    marks = dict(iter(pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}).groupby("study_id")))
+    marks = rows_by(pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}), "study_id")
     chosen = labelled_studies(data)
     fold = {files.study_id: fold_of(files.study_id, folds) for files in chosen}
     if folds and (unlisted := fold.keys() - folds.keys()):
@@ -111,10 +116,11 @@ def prepare(
     jobs = [(f, marks[f.study_id], table.loc[f.study_id].to_dict(), fold[f.study_id]) for f in chosen]
     parts = cache / "rsna"
     with process_pool(workers, with_main=True) as pool:
-        used = sum(tqdm(pool.map(partial(_job, cache=parts, views=views), jobs), total=len(jobs), unit="study"))
-    for kind in kinds(views):
-        stored = [_of_fold(path, fold[path.parent.name]) for path in _stored(parts, sorted(fold), kind)]
-        together = cache / f"rsna_{kind}.npz"
+        done = pool.map(partial(_job, cache=parts, views=views), jobs)
+        used: int = sum(tqdm(done, total=len(jobs), unit="study"))
+    for name, kind in kinds(views).items():
+        stored = [_of_fold(path, kind, fold[path.parent.name]) for path in _stored(parts, sorted(fold), name)]
+        together = cache / f"rsna_{name}.npz"
         if stored:
             save(concatenate(stored), together)
         else:
@@ -122,14 +128,14 @@ def prepare(
     return used
 
 
-def _stored(parts: Path, study_ids: Sequence[str], kind: str) -> list[Path]:
+def _stored(parts: Path, study_ids: Sequence[str], name: str) -> list[Path]:
     """The examples of a kind of these studies: the cache may hold those of other data too."""
-    return [path for study_id in study_ids if (path := parts / study_id / f"{kind}.npz").exists()]
+    return [path for study_id in study_ids if (path := parts / study_id / f"{name}.npz").exists()]
 
 
-def _of_fold(path: Path, fold: int) -> Examples:
+def _of_fold(path: Path, kind: type[Kind], fold: int) -> Kind:
     """Stored examples in the present fold of their study, which may have been another when they were made."""
-    examples = load_any(path)
+    examples = load(path, kind)
     return replace(examples, fold=np.full_like(examples.fold, fold))
 
 

@@ -62,7 +62,7 @@ def _seconds_per_example(network: Network) -> float:
     on_gpu = device.type == "cuda"
     count = network.batch if on_gpu else TIMED
     net, inputs = _net(network), [item.to(device) for item in _inputs(network, count)]
-    net.to(device, memory_format=torch.channels_last).train()
+    net.to(device).to(memory_format=torch.channels_last).train()
     seconds = []
     for _ in range(PASSES):
         began = time.perf_counter()

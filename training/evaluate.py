@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from evaluation.array_rows import select
 from evaluation.phantom_score import phantom_score
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest, read_manifest
@@ -105,7 +106,7 @@ def assembled(graded: Mapping[str, tuple[str, GradedRows]]) -> dict[str, float] 
         return None
     parts = [graded[name][1] for name in ASSEMBLED]
     studies = set.intersection(*(set(rows.group) for rows in parts))
-    held = [rows.select(np.isin(rows.group, sorted(studies))) for rows in parts]
+    held = [select(rows, np.isin(rows.group, sorted(studies))) for rows in parts]
     solution = {str(row): int(label) for rows in held for row, label in zip(rows.row_id, rows.labels, strict=True)}
     pairs = (zip(rows.row_id, rows.probabilities, strict=True) for rows in held)
     submission = {str(row): grades for of_condition in pairs for row, grades in of_condition}
@@ -127,7 +128,7 @@ def phantoms(manifest: Manifest, studies: int) -> dict[str, float]:
 
 def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.float64]]]:
     """Predictions of other models for one condition, by model and row id."""
-    found = {}
+    found: dict[str, Mapping[str, NDArray[np.float64]]] = {}
     for name in OTHER_MODELS[group]:
         path = data / "oof" / f"{name}_submission.csv"
         if path.is_file():
@@ -139,7 +140,9 @@ def _with_interval(metric: Mapping[str, float], name: str) -> str:
     return f"{metric[name]:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
 
 
-def print_losses(data: Path, graded: Mapping[str, tuple[str, GradedRows]], metrics: Mapping[str, dict]) -> None:
+def print_losses(
+    data: Path, graded: Mapping[str, tuple[str, GradedRows]], metrics: Mapping[str, Mapping[str, float]]
+) -> None:
     """One line per metric, with the other models on the same rows."""
     print(
         "\nThe other models find slice and point by themselves, as the kernel does in foraminal_stack; elsewhere it has"
@@ -246,7 +249,7 @@ def main() -> None:
     if arguments.phantoms:
         losses["phantom"] = phantoms(settings.manifest, arguments.phantoms)
     print_losses(arguments.data, graded, losses)
-    metrics: dict[str, dict] = losses | places | {"members": print_members(member_rows(predicted))}
+    metrics: dict[str, object] = {**losses, **places, "members": print_members(member_rows(predicted))}
     print_locations(places)
     if (settings.data / "sudirman_sagittal" / "boxes.csv").is_file():
         boxed = predictions.boxed_canals(settings.manifest, settings.data, out_of_fold=settings.out_of_fold)

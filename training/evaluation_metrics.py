@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from evaluation.array_rows import select
 from evaluation.row_loss import row_loss
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
 
@@ -30,14 +31,6 @@ class GradedRows:
     fold: NDArray[np.int8]
     labels: NDArray[np.int8]
     probabilities: NDArray[np.float64]
-
-    def select(self, chosen: NDArray) -> GradedRows:
-        """The chosen rows, by mask or index."""
-        return GradedRows(**{item.name: getattr(self, item.name)[chosen] for item in fields(self)})
-
-    def replace(self, probabilities: NDArray[np.float64]) -> GradedRows:
-        """The same rows with other probabilities."""
-        return GradedRows(self.row_id, self.group, self.fold, self.labels, probabilities)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,5 +97,5 @@ def other_model_loss(rows: GradedRows, others: Mapping[str, NDArray[np.float64]]
     held = np.array([str(row) in others for row in rows.row_id])
     if not held.any():
         return None
-    same = rows.select(held)
+    same = select(rows, held)
     return weighted_log_loss(same.labels, np.array([others[str(row)] for row in same.row_id])), int(held.sum())

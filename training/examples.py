@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from evaluation.array_rows import select
 from evaluation.held_out_studies import HELD_OUT_STUDIES
 
 FOLDS = 5
@@ -68,50 +69,32 @@ class GradeExamples:
 
 
 Examples = LandmarkExamples | GradeExamples
+Kind = TypeVar("Kind", bound=Examples)
 
 
 def save(examples: Examples, path: Path) -> None:
     """Write examples to one uncompressed npz file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{item.name: getattr(examples, item.name) for item in fields(examples)})
+    write_npz(path, vars(examples))
 
 
-def load_any(path: Path) -> Examples:
-    """Read what `save` wrote; the kind follows from the fields."""
+def write_npz(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Write named arrays to one uncompressed npz file."""
+    named: dict[str, Any] = dict(arrays)  # to a type checker any of them could be numpy's option `allow_pickle`
+    np.savez(path, **named)
+
+
+def load(path: Path, kind: type[Kind]) -> Kind:
+    """Read what `save` wrote; raises TypeError for a file of the other kind."""
     with np.load(path) as stored:
-        values = {name: stored[name] for name in stored.files}
-    return LandmarkExamples(**values) if "points" in values else GradeExamples(**values)
-
-
-def load_landmarks(path: Path) -> LandmarkExamples:
-    """Read landmark examples; raises TypeError for a file of the other kind."""
-    return _of_kind(load_any(path), LandmarkExamples, path)
-
-
-def load_grades(path: Path) -> GradeExamples:
-    """Read grade examples; raises TypeError for a file of the other kind."""
-    return _of_kind(load_any(path), GradeExamples, path)
-
-
-def _of_kind(examples: Examples, kind: type, path: Path) -> Any:
-    if not isinstance(examples, kind):
-        msg = f"{path} holds {type(examples).__name__}, not {kind.__name__}"
+        values = dict(stored)
+    if values.keys() != {item.name for item in fields(kind)}:
+        msg = f"{path} does not hold {kind.__name__}"
         raise TypeError(msg)
-    return examples
+    return kind(**values)
 
 
-def concatenate(parts: Sequence[Examples]) -> Examples:
-    """Several sets of one kind as one."""
-    first = parts[0]
-    return type(first)(**{item.name: np.concatenate([getattr(p, item.name) for p in parts]) for item in fields(first)})
-
-
-def select(examples: Examples, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Examples:
-    """The chosen examples, by mask or index."""
-    return type(examples)(**{item.name: getattr(examples, item.name)[chosen] for item in fields(examples)})
-
-
-def without_held_out(examples: Examples) -> Examples:
+def without_held_out(examples: Kind) -> Kind:
     """The examples of all studies but `HELD_OUT_STUDIES`."""
     return select(examples, ~np.isin(examples.group, sorted(HELD_OUT_STUDIES)))
 

@@ -8,7 +8,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,14 +21,15 @@ from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.grader import grade
 from lumbar_kernel.localisation.axial import axial_views
 from lumbar_kernel.localisation.landmarks import localise
-from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.checkpoints import load_localiser, load_member
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.manifest import FORMAT_VERSION, MANIFEST, STAGES, read_manifest
+from lumbar_kernel.models.manifest import STAGES, read_manifest
 from lumbar_kernel.models.storage import to_bytes
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import VIEWS, level_and_side
+from training import manifest_entries
+from training.manifest_entries import FileEntry, LocaliserEntry, ManifestEntries, MemberEntry
 from training.presets import PRESETS, Network, Preset
 from training.train_grader import TASKS
 from training.trainer import averaged_weights
@@ -41,8 +42,8 @@ REPEATS, ENOUGH_SECONDS = 4, 5.0
 """How often a stage or a member is timed; a large member less often, once it has taken so long."""
 
 
-def export_file(run: Path, weights: Path) -> dict[str, object]:
-    """Write the averaged weights of a run; returns its manifest entry."""
+def export_file(run: Path, weights: Path) -> tuple[str, FileEntry]:
+    """Write the averaged weights of a run; returns its architecture and manifest entry."""
     state = averaged_weights(run)
     # Counters that only training needs; torch fills them in on loading.
     kept = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
@@ -50,17 +51,9 @@ def export_file(run: Path, weights: Path) -> dict[str, object]:
     path = weights / f"{run.name}.safetensors"
     path.write_bytes(raw)
     settings = json.loads((run / "result.json").read_text())["settings"]
-    entry = {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
-    return entry | {"fold": int(settings["fold"]), "architecture": settings["backbone"]}
-
-
-def _with_architecture(files: list[dict]) -> dict[str, object]:
-    """The common architecture of all files, moved out of their entries."""
-    names = {item.pop("architecture") for item in files}
-    if len(names) != 1:
-        msg = f"the checkpoints of one member must share an architecture, not {sorted(names)}"
-        raise ValueError(msg)
-    return {"architecture": names.pop(), "files": files}
+    digest = hashlib.sha256(raw).hexdigest()
+    entry: FileEntry = {"file": path.name, "sha256": digest, "bytes": len(raw), "fold": int(settings["fold"])}
+    return settings["backbone"], entry
 
 
 def seconds_per_study(weights: Path, name: str, *, studies: int = 4) -> float:
@@ -127,32 +120,36 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments.weights.mkdir(parents=True, exist_ok=True)
-    path = arguments.weights / MANIFEST
-    earlier = json.loads(path.read_text()) if arguments.update else None
+    earlier = manifest_entries.read(arguments.weights) if arguments.update else None
     manifest = exported_manifest(
         PRESETS[arguments.preset], arguments.runs, arguments.weights, folds=arguments.folds, earlier=earlier
     )
     for stale in {item.name for item in arguments.weights.glob("*.safetensors")} - file_names(manifest):
         (arguments.weights / stale).unlink()
-    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    manifest_entries.write(arguments.weights, manifest)
     manifest["stage_seconds"] = stage_seconds(arguments.weights)
     for name, entry in manifest["members"].items():
         entry["seconds_per_study"] = seconds_per_study(arguments.weights, name)
-    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    manifest_entries.write(arguments.weights, manifest)
     size = sum(item.stat().st_size for item in arguments.weights.iterdir())
     logger.info("%d members, %.1f MB", len(manifest["members"]), size / 1e6)
     logger.info("the calibration is reset: the next step fits it to these weights")
 
 
-def file_names(manifest: Mapping) -> set[str]:
+def file_names(manifest: ManifestEntries) -> set[str]:
     """The names of the weights files that a manifest lists."""
-    networks = [*manifest["localisers"].values(), *manifest["members"].values()]
+    networks: list[LocaliserEntry | MemberEntry] = [*manifest["localisers"].values(), *manifest["members"].values()]
     return {item["file"] for network in networks for item in network["files"]}
 
 
 def exported_manifest(
-    preset: Preset, runs: Path, weights: Path, *, folds: Collection[int] | None = None, earlier: Mapping | None = None
-) -> dict:
+    preset: Preset,
+    runs: Path,
+    weights: Path,
+    *,
+    folds: Collection[int] | None = None,
+    earlier: ManifestEntries | None = None,
+) -> ManifestEntries:
     """Write the weights of a preset's finished runs; returns the manifest without measured seconds.
 
     Args:
@@ -165,38 +162,52 @@ def exported_manifest(
     Raises:
         FileNotFoundError: a localiser has neither a finished run nor an earlier entry.
     """
-    known = earlier or {"localisers": {}, "members": {}}
-    manifest: dict = {"format_version": FORMAT_VERSION, "licence": "CC-BY-NC-4.0", "localisers": {}, "members": {}}
+    known, manifest = earlier or manifest_entries.empty(), manifest_entries.empty()
     for localiser in preset.localisers:
-        if files := _exported(localiser, runs, weights, folds):
-            manifest["localisers"][localiser.role] = {"points": localiser.points, **_with_architecture(files)}
+        if exported := _exported(localiser, runs, weights, folds):
+            architecture, files = exported
+            manifest["localisers"][localiser.role] = {
+                "points": localiser.points,
+                "architecture": architecture,
+                "files": files,
+            }
         elif localiser.role in known["localisers"]:
             manifest["localisers"][localiser.role] = known["localisers"][localiser.role]
         else:
             msg = f"{runs} holds no finished run of the {localiser.role} localiser, {', '.join(localiser.runs)}"
             raise FileNotFoundError(msg)
     for member in preset.members:
-        if files := _exported(member, runs, weights, folds):
+        if exported := _exported(member, runs, weights, folds):
+            architecture, files = exported
             task = TASKS[member.task]
             manifest["members"][member.member] = {
                 "view": task.view,
                 "in_chans": task.in_chans,
-                "ensemble_weight": dict(member.weight),
+                "ensemble_weight": dict.fromkeys(VIEWS[task.view].groups, member.weight),
                 "seconds_per_study": 0.1,
-                **_with_architecture(files),
+                "architecture": architecture,
+                "files": files,
             }
         elif member.member in known["members"]:
             manifest["members"][member.member] = known["members"][member.member]
-    manifest["calibration"] = Calibration().to_dict()
     return manifest
 
 
-def _exported(network: Network, runs: Path, weights: Path, folds: Collection[int] | None) -> list[dict]:
+def _exported(
+    network: Network, runs: Path, weights: Path, folds: Collection[int] | None
+) -> tuple[str, list[FileEntry]] | None:
+    """Architecture and files of a network's finished runs; None without any."""
     wanted = [name for fold, name in zip(network.folds, network.runs, strict=True) if folds is None or fold in folds]
     finished = [name for name in wanted if (runs / name / "result.json").exists()]
     if missing := sorted(set(wanted) - set(finished)):
         logger.warning("not finished, left out: %s", ", ".join(missing))
-    return [export_file(runs / name, weights) for name in finished]
+    if not finished:
+        return None
+    architectures, files = zip(*(export_file(runs / name, weights) for name in finished), strict=True)
+    if len(set(architectures)) != 1:
+        msg = f"the checkpoints of one member must share an architecture, not {sorted(set(architectures))}"
+        raise ValueError(msg)
+    return architectures[0], list(files)
 
 
 if __name__ == "__main__":

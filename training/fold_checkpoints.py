@@ -6,18 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, WeightsFile
-from training.trainer import averaged_weights
-
-Net = TypeVar("Net", bound=nn.Module)
+from training.trainer import Net, averaged_weights
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Draws(NamedTuple):
     """The random choices of a batch of n examples with s slices.
 
     Attributes:
-        index: (n,) examples.
+        example: (n,) index of each.
         order: (n, s) slice that takes each place.
         shown: (n, s) bool, which places have a slice of their own.
         matrix: (n, 2, 3) affine map from a pixel (x, y) of the window to one of the stored crop.
@@ -64,7 +64,7 @@ class Draws(NamedTuple):
         fraction: (n,) weight of the first of the two.
     """
 
-    index: Tensor
+    example: Tensor
     order: Tensor
     shown: Tensor
     matrix: Tensor
@@ -117,7 +117,7 @@ class Sampler:
         fields = rng.normal(0, 0.25 * STRENGTH, (count, 4, 4))
         corners = np.floor(rng.random((count, 2)) * (window - window // 4)).astype(np.int64)
         drawn = {
-            "index": index,
+            "example": index,
             "order": order,
             "shown": shown,
             "matrix": np.stack([cv2.invertAffineTransform(one) for one in maps]),
@@ -158,23 +158,23 @@ class BatchMaker:
             for values in (examples.images, examples.level.astype(np.int64), targets)
         )
 
-    @torch.no_grad()
-    @torch.autocast("cuda", enabled=False)  # the pictures keep single precision where the net does not
     def __call__(self, drawn: Draws) -> Batch:
         """Pictures, levels, slices there are, distributions over the grades."""
-        stacks = self.images[drawn.index[:, None], drawn.order].float()
-        pictures = _varied(_moved(stacks, drawn.matrix, self.shape).round() / 255, drawn)
-        pictures = scaled_for_net(pictures, in_chans=self.in_chans)
-        broad = drawn.fraction[:, None, None, None]
-        pictures = broad * pictures + (1 - broad) * pictures[drawn.partner]
-        shown = drawn.shown | (drawn.shown[drawn.partner] & (drawn.fraction < 1)[:, None])
-        targets = self.targets[drawn.index]
-        return (
-            pictures.contiguous(memory_format=torch.channels_last),
-            self.level[drawn.index],
-            shown,
-            broad[..., 0] * targets + (1 - broad[..., 0]) * targets[drawn.partner],
-        )
+        # The pictures keep single precision where the net does not.
+        with torch.no_grad(), torch.autocast("cuda", enabled=False):
+            stacks = self.images[drawn.example[:, None], drawn.order].float()
+            pictures = _varied(_moved(stacks, drawn.matrix, self.shape).round() / 255, drawn)
+            pictures = scaled_for_net(pictures, in_chans=self.in_chans)
+            broad = drawn.fraction[:, None, None, None]
+            pictures = broad * pictures + (1 - broad) * pictures[drawn.partner]
+            shown = drawn.shown | (drawn.shown[drawn.partner] & (drawn.fraction < 1)[:, None])
+            targets = self.targets[drawn.example]
+            return (
+                pictures.contiguous(memory_format=torch.channels_last),
+                self.level[drawn.example],
+                shown,
+                broad[..., 0] * targets + (1 - broad[..., 0]) * targets[drawn.partner],
+            )
 
 
 def arranged(
@@ -271,7 +271,7 @@ def _blurred(pictures: Tensor, sigma: Tensor) -> Tensor:
     return F.conv2d(across, taps[:, None, :, None], groups=count).transpose(0, 1)
 
 
-def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
+def _partners(level: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.intp]:
     """For each example of a batch another of its level to mix with; itself where it is the only one."""
     partner = np.arange(len(level))
     for value in np.unique(level):
@@ -280,5 +280,5 @@ def _partners(level: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
     return partner
 
 
-def _tensor(values: NDArray) -> Tensor:
+def _tensor(values: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32 if values.dtype == np.float64 else values.dtype))

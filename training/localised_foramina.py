@@ -11,19 +11,16 @@ import pandas as pd
 
 from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, cut_sagittal
 from lumbar_kernel.grading.ensemble import SURE
-from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
+from lumbar_kernel.localisation.slice_maps import FORAMINA, SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.study import Slice
 from lumbar_kernel.views import VIEWS
 from training.evaluation_metrics import LocatedPoints
 from training.examples import GradeExamples, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
-from training.pack_crops import ForaminalSeries, foraminal_examples, foraminal_series, stack_of
-from training.packs import LEVEL_INDEX
+from training.marked_pictures import LEVEL_INDEX
+from training.pack_crops import ForaminalSeries, Stack, foraminal_examples, foraminal_series, stack_of
 from training.single_slice import FIELD_MM, Levels, levels_of
-
-FORAMINA = range(5, 10)
-"""Channels of the sagittal localiser."""
 
 SLICE_STEP_MM = 4.5
 """Assumed distance of neighbouring instances: the median of the challenge."""
@@ -53,7 +50,7 @@ class _Found:
 
     mark: pd.Series
     levels: Levels | None
-    crop: tuple
+    stack: Stack
 
 
 def localised_foramina(
@@ -110,8 +107,7 @@ class _OnSeries:
         present = stack_of(self.slices, middle, count=view.geometry.slices)
         stack = [None if item is None else _scaled(item, scale) for item in present]
         plane = _scaled(self.slices[middle], scale).plane
-        crop = cut_sagittal(stack, plane.to_mm(at * np.array(plane.shape) - 0.5), view)
-        return _Found(mark, levels, (*crop, mark))
+        return _Found(mark, levels, cut_sagittal(stack, plane.to_mm(at * np.array(plane.shape) - 0.5), view))
 
 
 def _in_usual_field(item: Slice, instance: int) -> Slice:
@@ -140,6 +136,6 @@ def _collected(found: Iterable[_Found]) -> LocalisedForamina:
         right.append(item.levels is not None and int(offsets.argmin()) == level)
         weight[str(item.mark["row_id"])] = own_weight
         groups.append(item.mark["study_id"])
-        crops.append(item.crop)
+        crops.append((item.stack, item.mark))
     located = LocatedPoints(np.array(groups), np.array(distance), np.array(right))
     return LocalisedForamina(located, without_held_out(foraminal_examples(crops)), weight)

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.array_rows import select
 from evaluation.row_loss import prior_of
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
 from training.evaluation_metrics import GradedRows
-from training.examples import GradeExamples, select, without_held_out
+from training.examples import GradeExamples, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
 from training.localised_foramina import LocalisedForamina
 from training.pack_crops import axial, foramina, has_neighbours
@@ -133,11 +134,12 @@ def ensemble_rows(manifest: Manifest, members: MemberPredictions) -> GradedRows:
     Members of other views take no part.
     """
     rows = members.combined(ensemble_weights(manifest, members.view, members.group))
-    graded = rows.replace(manifest.calibration.of_group(rows.probabilities, members.group))
+    graded = replace(rows, probabilities=manifest.calibration.of_group(rows.probabilities, members.group))
     if not members.weight:
         return graded
     weight = np.array([members.weight[str(row)] for row in graded.row_id])[:, None]
-    return graded.replace(weight * graded.probabilities + (1 - weight) * prior_of(graded.row_id))
+    blended = weight * graded.probabilities + (1 - weight) * prior_of(graded.row_id)
+    return replace(graded, probabilities=blended)
 
 
 def grade_sets(manifest: Manifest, sets: Mapping[str, MemberPredictions]) -> dict[str, tuple[str, GradedRows]]:

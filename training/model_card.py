@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, read_manifest
 from lumbar_kernel.results.metric import PARTS
@@ -38,7 +39,8 @@ def card(manifest: Manifest, runs: Path) -> str:
 def _networks(manifest: Manifest, runs: Path) -> Iterator[str]:
     yield "| network | architecture | grades or finds | folds | length | start | MB | seconds a study |"
     yield "|---|---|---|---|---|---|---|---|"
-    for spec in (manifest.sagittal, manifest.axial, *manifest.members):
+    specs: tuple[LocaliserSpec | MemberSpec, ...] = (manifest.sagittal, manifest.axial, *manifest.members)
+    for spec in specs:
         settings = _settings(runs / Path(spec.files[0].file).stem)
         size = sum((manifest.folder / item.file).stat().st_size for item in spec.files) / 1e6
         cells = (
@@ -83,7 +85,7 @@ def _conditions(manifest: Manifest) -> Iterator[str]:
         yield f"| {group} | {', '.join(own) or 'none: the prior'} |"
 
 
-def _scores(scores: dict) -> Iterator[str]:
+def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
     yield f"Whole studies out of fold, {scores['studies']} of them, {scores['rows']} rows, places by the kernel.\n"
     yield "| weighted log loss | loss (95 % interval) | prior |"
     yield "|---|---|---|"

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.real_slices import pictures
+from evaluation.real_slices import pictures, rows_by
 from lumbar_kernel import schema
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
 from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, axial_window, crop_shape, cut_sagittal, cut_stack
@@ -27,7 +27,7 @@ from lumbar_kernel.study import Slice
 from lumbar_kernel.views import VIEWS, View
 from training.examples import WIDER, GradeExamples
 from training.fold_checkpoints import FoldCheckpoints
-from training.packs import AXIAL_FIELD_MM, LEVEL_INDEX
+from training.marked_pictures import GRADE_INDEX, LEVEL_INDEX, AxialCrop, axial_crops, marked_slices
 from training.single_slice import sagittal_slice
 
 AXIAL_STEP_MM = 4.5
@@ -42,7 +42,8 @@ BOX_REACH_MM = 9.0
 SAC_HALF_MM, SAC_MM, DISC_HALF_MM = 9.0, 6.0, 3.0
 """Region of the fluid: half the window across the sac, the brightest part of it, half the height of a disc."""
 
-GRADE_INDEX = {name: index for index, name in enumerate(schema.SEVERITY_NAMES)}
+Stack = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+"""A crop of neighbouring slices, (slices, rows, columns), and which of them there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +73,12 @@ def foraminal_series(data: Path) -> Iterator[ForaminalSeries]:
     by_name = dict(pictures(pack))
     for (study, _), marks in table.groupby(["study_id", "series_id"], sort=True):
         slices = {}
-        for name, rows in marks.groupby("image"):
+        for name, rows in rows_by(marks, "image").items():
             if name in by_name:
                 first = rows.iloc[0]
                 field = FORAMEN_STEP_MM / steps[str(study)] * max(first["rows"], first["columns"])
                 size = {"rows": float(first["rows"]), "columns": float(first["columns"])}
-                slices[int(first["instance_number"])] = sagittal_slice(by_name[str(name)], **size, field_mm=field)
+                slices[int(first["instance_number"])] = sagittal_slice(by_name[name], **size, field_mm=field)
         yield ForaminalSeries(slices, marks[marks["instance_number"].isin(slices)])
 
 
@@ -102,7 +103,7 @@ def foramina(data: Path, *, neighbour: bool = False) -> GradeExamples:
                 continue
             stack = stack_of(series.slices, beside[0] if neighbour else marked, count=view.geometry.slices)
             point = mark_point(series.slices[marked], mark)
-            crops.append((*cut_sagittal(stack, point, view, wider=WIDER), mark))
+            crops.append((cut_sagittal(stack, point, view, wider=WIDER), mark))
     return foraminal_examples(crops)
 
 
@@ -119,20 +120,19 @@ def mark_point(item: Slice, mark: pd.Series) -> NDArray[np.float64]:
     return item.plane.to_mm(np.array([mark["y_rel"], mark["x_rel"]]) * item.plane.shape - 0.5)
 
 
-def foraminal_examples(crops: Sequence[tuple[NDArray, NDArray, pd.Series]]) -> GradeExamples:
-    """Examples of stacks, which of their slices there are, and the marks that they show."""
+def foraminal_examples(crops: Sequence[tuple[Stack, pd.Series]]) -> GradeExamples:
+    """Examples of stacks and the marks that they show."""
     if not crops:
         msg = "the pack holds no marked foramen with such a stack"
         raise ValueError(msg)
-    images, shown, marks = zip(*crops, strict=True)
+    marks = [mark for _, mark in crops]
     return _grades(
-        images,
-        [[GRADE_INDEX[mark["label"]]] for mark in marks],
-        [LEVEL_INDEX[mark["level"]] for mark in marks],
-        [[mark["row_id"]] for mark in marks],
-        [mark["study_id"] for mark in marks],
-        [mark["fold"] for mark in marks],
-        shown=shown,
+        [stack for stack, _ in crops],
+        labels=[[GRADE_INDEX[mark["label"]]] for mark in marks],
+        levels=[LEVEL_INDEX[mark["level"]] for mark in marks],
+        rows=[[mark["row_id"]] for mark in marks],
+        groups=[mark["study_id"] for mark in marks],
+        folds=[mark["fold"] for mark in marks],
         source="sagittal_t1",
     )
 
@@ -141,16 +141,15 @@ def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
     """Mean cranio-caudal step of the marked foramina of each study, native pixels; the population's where unknown."""
     level = table["level"].map(LEVEL_INDEX)
     mean = table.assign(level=level).groupby(["study_id", "level"], as_index=False)[["y", "rows"]].mean()
-    steps: dict[str, float] = {}
-    for study, rows in mean.groupby("study_id"):
-        if len(rows) >= 3:
-            steps[study] = float(np.polyfit(rows["level"], rows["y"], 1)[0])
+    by_study = rows_by(mean, "study_id")
+    steps = {
+        study: float(np.polyfit(rows["level"], rows["y"], 1)[0]) for study, rows in by_study.items() if len(rows) >= 3
+    }
     relative = np.median(
         [step / table.loc[table["study_id"] == s, "rows"].iloc[0] for s, step in list(steps.items())[:300]]
     )
-    for study, rows in mean.groupby("study_id"):
-        steps.setdefault(study, float(relative * rows["rows"].iloc[0]))
-    return steps
+    usual = {study: float(relative * rows["rows"].iloc[0]) for study, rows in by_study.items()}
+    return usual | steps
 
 
 def axial(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = False) -> GradeExamples:
@@ -163,54 +162,46 @@ def axial(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = 
         recesses: axial localisers; crops that none of them may predict are left out.
         shifted: let a neighbour be the middle slice, the caudal and the cranial one in turn.
     """
-    pack, view = data / "axial_t2_crops", VIEWS["axial_t2"]
-    table = pd.read_csv(pack / "labels.csv", dtype={"study_id": str}).set_index("image")
-    stacks, rows = [], []
-    for name, picture in pictures(pack, "crops.zip"):
-        row = table.loc[name]
-        lower, middle, upper = axial_slices(picture, row)
+    view, crops = VIEWS["axial_t2"], list(axial_crops(data))
+    stacks: list[tuple[Slice | None, ...]] = []
+    for crop in crops:
+        lower, middle, upper = axial_slices(crop)
         shifts = [(None, lower, middle), (middle, upper, None)]
         stacks.append(shifts[len(stacks) % 2] if shifted else (lower, middle, upper))
-        rows.append(row)
-    levels = [LEVEL_INDEX[row["level"]] for row in rows]
-    images, shown, which = [], [], []
-    for chosen, nets in recesses.of_rows(np.array([row["fold"] for row in rows], np.int8)):
+    cut: list[Stack] = []
+    which: list[tuple[AxialCrop, str]] = []
+    for chosen, nets in recesses.of_rows(np.array([crop.fold for crop in crops], np.int8)):
         items = [stacks[index][1] for index in chosen]
         for index, found in zip(chosen, views_on(items, np.zeros((len(items), 3)), nets), strict=True):
-            window = axial_window(found, levels[index], view, wider=WIDER)
-            cut, there = cut_stack(stacks[index], window, resolution=view.geometry.resolution)
-            images += [cut, cut[:, :, ::-1]]
-            shown += [there, there]
-            which += [(rows[index], side) for side in schema.SIDES]
-    heads = [[f"{schema.CANAL}_{row['level']}", f"{side}_{schema.SUBARTICULAR}_{row['level']}"] for row, side in which]
+            window = axial_window(found, crops[index].level, view, wider=WIDER)
+            images, shown = cut_stack(stacks[index], window, resolution=view.geometry.resolution)
+            cut += [(images, shown), (images[:, :, ::-1], shown)]
+            which += [(crops[index], f"{side}_{schema.SUBARTICULAR}") for side in schema.SIDES]
     return _grades(
-        images,
-        [
-            [GRADE_INDEX.get(row[head.rsplit("_", 2)[0]], -1) for head in both]
-            for (row, _), both in zip(which, heads, strict=True)
+        cut,
+        labels=[[crop.grades[schema.CANAL], crop.grades[recess]] for crop, recess in which],
+        levels=[crop.level for crop, _ in which],
+        rows=[
+            [f"{crop.study_id}_{condition}_{schema.LEVELS[crop.level]}" for condition in (schema.CANAL, recess)]
+            for crop, recess in which
         ],
-        [LEVEL_INDEX[row["level"]] for row, _ in which],
-        [[f"{row['study_id']}_{head}" for head in both] for (row, _), both in zip(which, heads, strict=True)],
-        [row["study_id"] for row, _ in which],
-        [row["fold"] for row, _ in which],
-        shown=shown,
+        groups=[crop.study_id for crop, _ in which],
+        folds=[crop.fold for crop, _ in which],
         source="axial_t2_crops",
     )
 
 
-def axial_slices(picture: NDArray[np.uint8], row: pd.Series) -> tuple[Slice, Slice, Slice]:
+def axial_slices(crop: AxialCrop) -> tuple[Slice, Slice, Slice]:
     """The three neighbouring slices of an axial crop, its middle at the patient's origin, mirrored at its edges."""
-    height, width = picture.shape[0] // 3, picture.shape[1]
-    mm = AXIAL_FIELD_MM / row["series_columns"] * row["crop_columns"] / width
-    margin = min(round(MIRRORED_MM / mm), height - 1, width - 1)
+    margin = min(round(MIRRORED_MM / crop.mm), *(side - 1 for side in crop.shape))
 
     def slice_at(index: int) -> Slice:
-        part = picture[index * height : (index + 1) * height]
-        pixels = cv2.copyMakeBorder(part, *[margin] * 4, cv2.BORDER_REFLECT_101).astype(np.float32)
-        half = (np.array(pixels.shape[::-1]) - 1) / 2 * mm
+        mirrored = cv2.copyMakeBorder(crop.slices[index], margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+        rows, columns = mirrored.shape
+        half = (np.array([columns, rows]) - 1) / 2 * crop.mm
         origin = -half[0] * LEFT - half[1] * POSTERIOR + (index - 1) * AXIAL_STEP_MM * CRANIAL
-        plane = SlicePlane(origin, LEFT, POSTERIOR, mm, mm, (pixels.shape[0], pixels.shape[1]))
-        return Slice(plane=plane, pixels=pixels, instance_number=None)
+        plane = SlicePlane(origin, LEFT, POSTERIOR, crop.mm, crop.mm, (rows, columns))
+        return Slice(plane=plane, pixels=mirrored.astype(np.float32), instance_number=None)
 
     return slice_at(0), slice_at(1), slice_at(2)
 
@@ -220,31 +211,31 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
 
     Three times the same slice, since the pack has one; the scale comes from the mean step between discs.
     """
-    pack, view = data / "sudirman_sagittal", VIEWS["sagittal_t2"]
-    geometry = view.geometry
-    boxes, table = (pd.read_csv(pack / f"{name}.csv") for name in ("boxes", "points"))
-    narrow = dict(iter(boxes[boxes["finding"] == "stenosis"].groupby("image")))
-    annotated, by_image = set(boxes["image"]), dict(iter(table[table["weighting"] == "t2"].groupby("image")))
-    crops, levels, groups, folds, boxed = [], [], [], [], []
-    for path, picture in pictures(pack):
-        name = Path(path).name
-        if name not in annotated or name not in by_image:
+    view = VIEWS["sagittal_t2"]
+    boxes = pd.read_csv(data / "sudirman_sagittal" / "boxes.csv")
+    annotated, narrow = set(boxes["image"]), rows_by(boxes[boxes["finding"] == "stenosis"], "image")
+    crops: list[Stack] = []
+    levels, groups, folds, boxed = [], [], [], []
+    for mark in marked_slices(data, "sudirman_sagittal"):
+        if mark.weighting != "t2" or mark.name not in annotated:
             continue
-        rows = by_image[name].sort_values("level")
-        places = rows[["y_rel", "x_rel"]].to_numpy() * picture.shape
+        marked = np.flatnonzero(~np.isnan(mark.discs[:, 0]))
+        places = mark.discs[marked] * mark.picture.shape
         mm = STEP_MM / np.linalg.norm(np.diff(places, axis=0), axis=1).mean()
-        marks = narrow.get(name, boxes.iloc[:0])[["y_centre_rel", "x_centre_rel"]].to_numpy() * picture.shape
-        for level, place in zip(rows["level"].map(LEVEL_INDEX), places, strict=True):
+        found = narrow.get(mark.name, boxes.iloc[:0])[["y_centre_rel", "x_centre_rel"]].to_numpy() * mark.picture.shape
+        for level, place in zip(marked, places, strict=True):
             centre = (place[0] - 0.5, place[1] - 0.5 + CANAL_BEHIND_MARGIN_MM / mm)
-            cut = _cut(picture, centre=centre, mm_per_pixel=mm, view=view)
-            crops.append(np.stack([cut] * geometry.slices))
-            levels.append(level)
-            groups.append(f"sudirman-{rows['patient'].iloc[0]}")
-            folds.append(rows["fold"].iloc[0])
-            boxed.append(bool((np.linalg.norm(marks - place, axis=1) * mm < BOX_REACH_MM).any()))
-    labels, ids = [[-1]] * len(crops), [[""]] * len(crops)
-    shown = [[True] * geometry.slices] * len(crops)
-    return _grades(crops, labels, levels, ids, groups, folds, shown=shown, source="sudirman_sagittal"), np.array(boxed)
+            cut = _cut(mark.picture, centre=centre, mm_per_pixel=mm, view=view)
+            crops.append((np.stack([cut] * view.geometry.slices), np.ones(view.geometry.slices, bool)))
+            levels.append(int(level))
+            groups.append(mark.group)
+            folds.append(mark.fold)
+            boxed.append(bool((np.linalg.norm(found - place, axis=1) * mm < BOX_REACH_MM).any()))
+    labels, rows = [[-1]] * len(crops), [[""]] * len(crops)
+    examples = _grades(
+        crops, labels=labels, levels=levels, rows=rows, groups=groups, folds=folds, source="sudirman_sagittal"
+    )
+    return examples, np.array(boxed)
 
 
 def canal(data: Path) -> GradeExamples:
@@ -298,14 +289,23 @@ def _cut(
     return cut
 
 
-def _grades(images, labels, levels, ids, groups, folds, *, shown, source: str) -> GradeExamples:
+def _grades(
+    stacks: Sequence[Stack],
+    *,
+    labels: Sequence[Sequence[int]],
+    levels: Sequence[int],
+    rows: Sequence[Sequence[str]],
+    groups: Sequence[str],
+    folds: Sequence[int],
+    source: str,
+) -> GradeExamples:
     return GradeExamples(
-        images=np.stack(images),
-        shown=np.array(shown, bool),
+        images=np.stack([images for images, _ in stacks]),
+        shown=np.array([shown for _, shown in stacks], bool),
         labels=np.array(labels, np.int8),
         level=np.array(levels, np.int8),
-        row_id=np.array(ids),
+        row_id=np.array(rows),
         group=np.array(groups),
         fold=np.array(folds, np.int8),
-        source=np.full(len(images), source),
+        source=np.full(len(stacks), source),
     )

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from evaluation.array_rows import select
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.localisation.axial import AxialView, axial_views
@@ -28,11 +28,10 @@ from lumbar_kernel.views import VIEWS
 from training import train_grader, train_landmarks
 from training.evaluate import locations, print_locations, print_losses
 from training.evaluation_metrics import GradedRows, loss_metric
-from training.examples import select
 from training.fold_checkpoints import FoldCheckpoints
 from training.member_predictions import CropSet, axial_set, foraminal_sets
 from training.predictions import rows_of_head, window_grades
-from training.trainer import averaged_weights
+from training.trainer import Net, averaged_weights
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,9 @@ class Nets:
 
 def load_nets(runs: Path) -> Nets:
     """The averaged weights of the finished runs; raises SystemExit without any."""
-    localisers, graders, mixed = {}, {}, []
+    localisers: dict[str, HeatmapNet] = {}
+    graders: dict[str, GradeNet] = {}
+    mixed: list[str] = []
     for name, task in LOCALISERS.items():
         if settings := _settings(runs / f"{name}_0"):
             points = train_landmarks.TASKS[task].points
@@ -85,7 +86,7 @@ def _only_phantoms(settings: dict[str, str]) -> bool:
     return settings.get("sources") == str(["phantoms"]) and settings.get("start", "None") == "None"
 
 
-def _load(net: torch.nn.Module, run: Path) -> torch.nn.Module:
+def _load(net: Net, run: Path) -> Net:
     net.load_state_dict(averaged_weights(run))
     return net.eval()
 
@@ -188,7 +189,8 @@ def main() -> None:
     rows = grade_packs(arguments.data, nets, arguments.fold)
     losses = {name: loss_metric(graded_rows) for name, (_, graded_rows) in rows.items()}
     print_losses(arguments.data, rows, losses)
-    places, found = {}, []
+    places: dict[str, dict[str, float]] = {}
+    found: list[LandmarkError] = []
     if "sagittal" in nets.localisers:
         localiser = ((0 if arguments.fold is None else arguments.fold, nets.localisers["sagittal"]),)
         places, _ = locations(arguments.data, FoldCheckpoints(localiser, out_of_fold=arguments.fold is not None))

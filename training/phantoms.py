@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from evaluation.array_rows import concatenate
 from evaluation.study_truth import StudyTruth
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import CONTRASTS, PhantomTruth, make_phantom
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
-from training.examples import FOLDS, Examples, concatenate, save
+from training.examples import FOLDS, Examples, save
 from training.studies import LANDMARK_KINDS, Origin, examples_of, kinds
 
 FIRST_SEED = 1_000_000

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from evaluation import real_slices
+from evaluation.array_rows import select
 from lumbar_kernel.grading.grader import grade_crops
+from lumbar_kernel.localisation.slice_maps import MARGINS
 from lumbar_kernel.models.checkpoints import load_member
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.views import VIEWS
-from training import pack_crops, packs
+from training import pack_crops
 from training.evaluation_metrics import GradedRows, LocatedPoints, RankedLevels
-from training.examples import GradeExamples, select, windows
+from training.examples import GradeExamples, windows
 from training.fold_checkpoints import FoldCheckpoints
+from training.marked_pictures import marked_slices
 from training.single_slice import levels_on, sagittal_slice
-
-MARGINS = range(5)
-"""Channels of the sagittal localiser."""
 
 
 def window_grades(nets: Sequence[GradeNet], examples: GradeExamples, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -69,96 +66,23 @@ def boxed_canals(manifest: Manifest, data: Path, *, out_of_fold: bool) -> Ranked
 def midsagittal_by_kernel(
     data: Path, pack: str, weighting: str, checkpoints: FoldCheckpoints[HeatmapNet]
 ) -> LocatedPoints | None:
-    """Disc margins of a pack of mid-sagittal slices found by the kernel; None when the pack does not exist."""
+    """Disc margins of a pack of mid-sagittal slices found by the kernel; None when the pack does not exist.
+
+    Where the pack marks the middle of each disc, heights alone are compared.
+    """
     if not (data / pack).is_dir():
         return None
-    marks = PACK_READERS[pack](data, pack, weighting)
+    marks = [mark for mark in marked_slices(data, pack) if mark.weighting == weighting]
     fold = np.array([entry.fold for entry in marks], np.int8)
     group, distance, right = [], [], []
     for chosen, nets in checkpoints.of_rows(fold):
         slices = [sagittal_slice(marks[k].picture, rows=marks[k].rows, columns=marks[k].columns) for k in chosen]
         for index, levels in zip(chosen, levels_on(slices, nets, channels=MARGINS), strict=True):
             mark = marks[index]
-            for level in np.flatnonzero(~np.isnan(mark.points[:, 0])):
-                offset = np.full((5, 2), np.inf) if levels is None else levels.points - mark.points[level]
-                off = np.abs(offset[:, 0]) if mark.height_only else np.linalg.norm(offset, axis=1)
+            for level in np.flatnonzero(~np.isnan(mark.discs[:, 0])):
+                offset = np.full((5, 2), np.inf) if levels is None else levels.points - mark.discs[level]
+                off = np.abs(offset[:, 0]) if mark.centres else np.linalg.norm(offset, axis=1)
                 group.append(mark.group)
                 distance.append(float(off[level]))
                 right.append(levels is not None and int(off.argmin()) == level)
     return LocatedPoints(np.array(group), np.array(distance), np.array(right)) if group else None
-
-
-@dataclass(frozen=True, eq=False)
-class MarkedSlice:
-    """A mid-sagittal picture with marked discs.
-
-    Attributes:
-        picture: grey pixels.
-        rows: height of the original in square pixels.
-        columns: its width.
-        points: (5, 2) relative row and column, NaN where not marked.
-        group: patient.
-        fold: of the patient.
-        height_only: whether the marks show another point of the disc, so that only heights can be compared.
-    """
-
-    picture: NDArray[np.uint8]
-    rows: float
-    columns: float
-    points: NDArray[np.float64]
-    group: str
-    fold: int
-    height_only: bool = False
-
-
-def _read_margins(data: Path, pack: str, weighting: str) -> list[MarkedSlice]:
-    table = pd.read_csv(data / pack / "points.csv")
-    by_image = dict(iter(table[table["weighting"] == weighting].groupby("image")))
-    marks = []
-    for name, picture in real_slices.pictures(data / pack):
-        rows = by_image.get(Path(name).name)
-        if rows is not None:
-            first = rows.iloc[0]
-            points = _by_level(rows["level"], rows["y_rel"], rows["x_rel"])
-            size = real_slices.true_size(picture, pack)
-            marks.append(MarkedSlice(picture, *size, points, f"{pack}-{first['patient']}", int(first["fold"])))
-    return marks
-
-
-def _read_tianchi(data: Path, pack: str, weighting: str) -> list[MarkedSlice]:
-    table = pd.read_csv(data / pack / "points.csv")
-    discs = table[(table["kind"] == "disc") & table["level"].isin(packs.LEVEL_INDEX)]
-    by_image = dict(iter(discs.groupby("image")))
-    marks = []
-    for name, picture in real_slices.pictures(data / pack):
-        rows = by_image.get(Path(name).name)
-        if rows is not None and weighting == "t2":
-            first = rows.iloc[0]
-            height, width = float(first["rows"]), float(first["columns"])
-            points = _by_level(rows["level"], (rows["y"] + 0.5) / height, (rows["x"] + 0.5) / width)
-            marks.append(MarkedSlice(picture, height, width, points, name, int(first["fold"]), height_only=True))
-    return marks
-
-
-def _read_space(data: Path, _pack: str, weighting: str) -> list[MarkedSlice]:
-    if weighting != "t2":
-        return []
-    return [
-        MarkedSlice(s.picture, *s.picture.shape, (s.margins + 0.5) / np.array(s.picture.shape), s.group, s.fold)
-        for s in packs.space_slices(data)
-    ]
-
-
-def _by_level(levels: pd.Series, row: pd.Series, column: pd.Series) -> NDArray[np.float64]:
-    points = np.full((5, 2), np.nan)
-    points[levels.map(packs.LEVEL_INDEX)] = np.stack([row, column], axis=1)
-    return points
-
-
-PACK_READERS = {
-    "spider_midsagittal": _read_margins,
-    "sudirman_sagittal": _read_margins,
-    "tianchi_t2": _read_tianchi,
-    "spider_t2": _read_space,
-}
-"""The packs with marked discs, and the function that reads each."""

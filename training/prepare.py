@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
+from evaluation.array_rows import concatenate
 from training import pack_crops, packs
-from training.examples import concatenate, save, without_held_out
+from training.examples import Examples, save, without_held_out
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ def main() -> None:
     parser.add_argument("cache", type=Path, help="folder for the prepared examples")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    jobs = {
+    jobs: dict[str, Callable[[], Examples]] = {
         "sagittal": lambda: concatenate(packs.landmark_packs(arguments.data)),
         "foramina": lambda: pack_crops.foramina(arguments.data),
         "canal": lambda: pack_crops.canal(arguments.data),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lumbar_kernel.models.compact_cnn import COMPACT_CNN
-from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 
 MOBILENET, LITE, TINY = "mobilenetv3_small_100", "tf_efficientnet_lite0", "mobilenetv3_small_050"
 TWO, FOUR, ALL_FOLDS = (0, 1), (0, 1, 2, 3), (0, 1, 2, 3, 4)
@@ -52,6 +51,8 @@ class Localiser(Network):
 
     role: str
     points: int
+    command: str = "train_landmarks"
+    batch: int = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +61,13 @@ class Member(Network):
 
     Attributes:
         member: the name under which it is exported.
-        weight: for each condition, before fitting.
+        weight: for each condition that its view shows, before fitting.
         taught: whether it learns from the predictions of other models too, where there are any.
     """
 
     member: str
-    weight: tuple[tuple[str, float], ...]
+    weight: float
+    command: str = "train_grader"
     taught: bool = True
 
 
@@ -85,46 +87,43 @@ class Preset:
 
 
 def localisers(
-    *, folds: tuple[int, ...], axial_folds: tuple[int, ...], epochs: float = 11, **changes
+    *,
+    folds: tuple[int, ...],
+    axial_folds: tuple[int, ...],
+    epochs: float = 11,
+    steps: int | None = None,
+    backbone: str = MOBILENET,
 ) -> tuple[Localiser, ...]:
     """The localiser of the levels and that of the recesses, the second with half the epochs."""
-    sagittal = {"role": "sagittal", "points": 10, "name": "sagittal", "task": "sagittal"}
-    axial = {"role": "axial", "points": 2, "name": "axial_points", "task": "axial"}
-    common = {"command": "train_landmarks", "batch": 32, **changes}
-    return (
-        Localiser(**sagittal, folds=folds, epochs=epochs, **common),
-        Localiser(**axial, folds=axial_folds, epochs=epochs / 2, **common),
-    )
-
-
-def member(
-    name: str, task: str, *, folds: tuple[int, ...], epochs: float, weight: float, run: str = "", **changes
-) -> Member:
-    """A grader; `weight` counts for every condition that its view shows."""
-    groups = {"foraminal": (FORAMINAL,), "axial": (CANAL, SUBARTICULAR), "canal": (CANAL,)}[task.partition("_")[0]]
-    return Member(
-        name=run or name,
-        member=name,
-        command="train_grader",
-        task=task,
+    sagittal = Localiser(
+        name="sagittal",
+        role="sagittal",
+        task="sagittal",
+        points=10,
         folds=folds,
         epochs=epochs,
-        weight=tuple((group, weight) for group in groups),
-        **changes,
+        steps=steps,
+        backbone=backbone,
     )
+    axial = replace(
+        sagittal, name="axial_points", role="axial", task="axial", points=2, folds=axial_folds, epochs=epochs / 2
+    )
+    return sagittal, axial
 
 
 # The sagittal T2 member of the packs was never trained on a reader's grade: its small weight counts only where there is
 # no axial slice.
-FEW = {"folds": TWO, "epochs": 1, "backbone": TINY, "steps": 20}
 SMOKE = Preset(
     name="smoke",
     phantoms=10,
     localisers=localisers(folds=TWO, axial_folds=TWO, epochs=1, backbone=TINY, steps=100),
-    members=(
-        member("foraminal_t1", "foraminal", weight=1.0, run="foraminal", **FEW),
-        member("axial_t2", "axial", weight=1.0, run="axial", **FEW),
-        member("canal_t2", "canal", weight=0.15, run="canal", **FEW),
+    members=tuple(
+        Member(name=task, member=member, task=task, folds=TWO, epochs=1, steps=20, backbone=TINY, weight=weight)
+        for member, task, weight in (
+            ("foraminal_t1", "foraminal", 1.0),
+            ("axial_t2", "axial", 1.0),
+            ("canal_t2", "canal", 0.15),
+        )
     ),
 )
 """Minutes on two cores, whatever the data: enough to find levels in most studies, not to grade them."""
@@ -135,49 +134,49 @@ SMALL = Preset(
     phantoms=400,
     localisers=localisers(folds=TWO, axial_folds=FOUR),
     members=(
-        member(
-            "foraminal_t1_lite",
-            "foraminal",
+        Member(
+            name="foraminal_lite",
+            member="foraminal_t1_lite",
+            task="foraminal",
             folds=FOUR,
             epochs=8,
             weight=0.5,
-            run="foraminal_lite",
             backbone=LITE,
             taught=False,
             batch=128,
             options=("--pretrained", "--lr", "1.2e-3", "--mixed", "0.3", "--drop-rate", "0.4"),
         ),
-        member(
-            "foraminal_t1_compact",
-            "foraminal",
+        Member(
+            name="foraminal_compact",
+            member="foraminal_t1_compact",
+            task="foraminal",
             folds=FOUR,
             epochs=14,
             weight=0.5,
-            run="foraminal_compact",
             backbone=COMPACT_CNN,
             taught=False,
             options=("--lr", "2e-3", "--mixed", "0.3", "--drop-rate", "0.5"),
         ),
-        member(
-            "axial_t2",
-            "axial",
+        Member(
+            name="axial",
+            member="axial_t2",
+            task="axial",
             folds=FOUR,
             epochs=10,
             weight=0.5,
-            run="axial",
             options=("--mixed", "0.2"),
         ),
-        member(
-            "axial_t2_lite",
-            "axial",
+        Member(
+            name="axial_lite",
+            member="axial_t2_lite",
+            task="axial",
             folds=FOUR,
             epochs=5,
             weight=0.5,
-            run="axial_lite",
             backbone=LITE,
             options=("--pretrained", "--lr", "8e-4", "--mixed", "0.4", "--drop-rate", "0.4"),
         ),
-        member("canal_t2", "canal", folds=(0,), epochs=17, weight=0.15, run="canal"),
+        Member(name="canal", member="canal_t2", task="canal", folds=(0,), epochs=17, weight=0.15),
     ),
 )
 
@@ -188,9 +187,10 @@ STRONG = Preset(
     phantoms=400,
     localisers=localisers(folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, backbone="mobilenetv4_conv_small"),
     members=tuple(
-        member(
-            f"{task}_{short}",
-            f"{task}_fine",
+        Member(
+            name=f"{task}_{short}",
+            member=f"{task}_{short}",
+            task=f"{task}_fine",
             folds=ALL_FOLDS,
             epochs=12,
             weight=0.5,

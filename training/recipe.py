@@ -103,14 +103,14 @@ def steps(settings: Settings) -> Iterator[Step]:
     folds = ("--folds", settings.folds) if settings.folds else ()
     if settings.competition:
         yield step("prepare studies", "competition", settings.competition, cache, *folds, "--views", *views)
-    for network in preset.localisers:
-        yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
+    for localiser in preset.localisers:
+        yield from (_run(settings, localiser, fold) for fold in settings.folds_of(localiser))
     if settings.packs:
         points = next(item for item in preset.localisers if item.role == "axial")
         found = [runs / f"{points.name}_{fold}" for fold in settings.folds_of(points)]
         yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *found)
-    for network in preset.members:
-        yield from (_run(settings, network, fold) for fold in settings.folds_of(network))
+    for member in preset.members:
+        yield from (_run(settings, member, fold) for fold in settings.folds_of(member))
     only = ("--folds", *settings.train_folds) if settings.train_folds else ()
     yield step("export", "export", runs, settings.weights, "--preset", preset.name, *only)
     if settings.competition:

@@ -113,4 +113,5 @@ def _visible_step(points: NDArray[np.float64], evidence: NDArray[np.float64]) ->
 def _scaled(maps: SliceMaps, scale: float) -> SliceMaps:
     """The same maps on a slice that is larger by a factor."""
     grid = maps.grid
-    return SliceMaps(replace(grid, corner=grid.corner * scale, spacing=grid.spacing * scale), maps.maps)
+    spacing = grid.row_spacing * scale
+    return SliceMaps(replace(grid, origin=grid.origin * scale, row_spacing=spacing, column_spacing=spacing), maps.maps)

@@ -47,7 +47,7 @@ def targets_of(
     Returns:
         (n, heads, 3), each row summing to one; zeros where there is neither a grade nor a prediction.
     """
-    targets = (examples.labels[..., None] == np.arange(len(SEVERITIES))).astype(np.float32)
+    targets: NDArray[np.float32] = (examples.labels[..., None] == np.arange(len(SEVERITIES))).astype(np.float32)
     if not predictions:
         return targets
     for index in np.ndindex(examples.labels.shape):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from evaluation.study_truth import StudyTruth
 from lumbar_kernel.geometry import LEFT
 from lumbar_kernel.grading.crops import Crops, cut_crops
-from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, nearest_slice, window_of
-from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM, POINTS, Landmarks
-from lumbar_kernel.localisation.slice_maps import frame_of
-from lumbar_kernel.resampling import centred_grid, sample, to_bytes
+from lumbar_kernel.grids import upright_grid
+from lumbar_kernel.intensities import to_bytes
+from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, window_of
+from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM, Landmarks
+from lumbar_kernel.localisation.slice_maps import POINTS, frame_of
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
+from lumbar_kernel.slice_choice import axial_showing
 from lumbar_kernel.study import Slice, Study
 from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, FORAMINA, VIEWS, level_and_side
 from training.examples import WIDER, Examples, GradeExamples, LandmarkExamples
@@ -128,13 +131,13 @@ def true_views(study: Study, truth: StudyTruth) -> tuple[AxialView | None, ...]:
     for level, canal in enumerate(truth.canal):
         recesses = truth.recesses[level]
         seen = not np.isnan(canal).any() and not np.isnan(recesses[:, 0]).all()
-        index = nearest_slice(slices, canal, normal=truth.disc_normal[level]) if seen else None
-        if index is None:
+        item = axial_showing(slices, canal, normal=truth.disc_normal[level]) if seen else None
+        if item is None:
             views.append(None)
             continue
         both = np.where(np.isnan(recesses), 2 * canal - recesses[::-1], recesses)
         both[:, 1:] = np.where(np.isnan(recesses[:, 1:]), recesses[::-1, 1:], both[:, 1:])
-        views.append(AxialView(slices[index], window_of(slices[index], canal), both, np.ones(2)))
+        views.append(AxialView(item, window_of(item, canal), both, np.ones(2)))
     return tuple(views)
 
 
@@ -152,7 +155,7 @@ def _sagittal(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Ge
     return _landmarks(frames, points, known, weighting, origin)
 
 
-def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray, NDArray]:
+def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Where a slice shows each landmark, (POINTS, 3) mm with NaN where it does not, and whether that is known."""
     place, known = np.full((POINTS, 3), np.nan), np.ones(POINTS, bool)
     for level in range(len(LEVELS)):
@@ -174,17 +177,21 @@ def _axial_points(views: tuple[AxialView | None, ...], origin: Origin) -> Landma
     for view in views:
         if view is None:
             continue
-        middle = view.grid.to_mm((np.array(view.grid.shape) - 1) / 2)
-        grid = centred_grid(
-            middle, down=view.grid.down, right=view.grid.right, spacing=WINDOW_SPACING_MM, shape=POINTS_SHAPE
-        )
+        plane, middle = view.item.plane, view.grid.centre
+        grid = upright_grid(plane, middle, sagittal=False, spacing=WINDOW_SPACING_MM, shape=POINTS_SHAPE)
         frames.append(to_bytes(sample(view.item, grid)))
         points.append(grid.to_pixel(view.recesses))
         known.append(np.ones(2, bool))
     return _landmarks(frames, points, known, ["t2"] * len(frames), origin)
 
 
-def _landmarks(frames: list, points: list, known: list, weighting: list[str], origin: Origin) -> LandmarkExamples:
+def _landmarks(
+    frames: Sequence[NDArray[np.uint8]],
+    points: Sequence[NDArray[np.float64]],
+    known: Sequence[NDArray[np.bool_]],
+    weighting: Sequence[str],
+    origin: Origin,
+) -> LandmarkExamples:
     n = len(frames)
     return LandmarkExamples(
         images=np.stack(frames),
@@ -197,7 +204,7 @@ def _landmarks(frames: list, points: list, known: list, weighting: list[str], or
     )
 
 
-def _grades(crops: Crops, present: NDArray, view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:
+def _grades(crops: Crops, present: NDArray[np.bool_], view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:
     groups = VIEWS[view].groups
     order = [place for place, exists in zip(level_and_side(VIEWS[view]), present, strict=True) if exists]
     rows = [[row_index(g, level, None if g == CANAL else side) for g in groups] for level, side in order]

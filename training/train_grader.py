@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evaluation.array_rows import concatenate, select
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 from lumbar_kernel.views import VIEWS
 from training.augment import Spatial
-from training.examples import GradeExamples, concatenate, load_grades, select
+from training.examples import GradeExamples, load
 from training.grade_batches import BatchMaker, Draws, Sampler, Variation
 from training.predictions import window_grades
 from training.pretrained import start_from_grader, start_from_pretrained
@@ -96,7 +97,8 @@ TASKS |= {
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """Cross-entropy with the metric's weights 1/2/4, per head divided by the sum of the weights used."""
     images, level, shown, targets = batch
-    entropy = -targets * targets.new_tensor(SEVERITY_WEIGHTS) * model(images, level, shown).float().log_softmax(dim=2)
+    predicted: Tensor = model(images, level, shown).float().log_softmax(dim=2)
+    entropy = -targets * targets.new_tensor(SEVERITY_WEIGHTS) * predicted
     weight = targets @ targets.new_tensor(SEVERITY_WEIGHTS)
     return (entropy.sum(dim=(0, 2)) / weight.sum(dim=0).clamp(min=1e-6)).mean()
 
@@ -129,7 +131,7 @@ def main() -> None:
     torch.manual_seed(seed)
     task = TASKS[arguments.task]
     files = example_files(arguments.cache, task.files, arguments.sources)
-    examples = concatenate([load_grades(path) for path in files])
+    examples = concatenate([load(path, GradeExamples) for path in files])
     heads = len(VIEWS[task.view].groups)
     model = GradeNet(
         arguments.backbone,

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet
-from lumbar_kernel.resampling import normalise
+from evaluation.array_rows import concatenate, select
+from lumbar_kernel.intensities import normalise
+from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet, cells_at, pixels_at
 from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
-from training.examples import LandmarkExamples, concatenate, load_landmarks, select
+from training.examples import LandmarkExamples, load
 from training.pretrained import start_from_pretrained
 from training.trainer import (
     Pools,
@@ -74,15 +75,14 @@ TASKS = {
 }
 
 
-def targets(points: NDArray, shape: tuple[int, int], *, sigma: float) -> NDArray[np.float32]:
+def targets(points: NDArray[np.float64], shape: tuple[int, int], *, sigma: float) -> NDArray[np.float32]:
     """Target distributions: (landmarks, 2) rows and columns → (landmarks, cells + 1), each summing to 1.
 
     A Gaussian over the cells around the point; all on the last entry, absence, where the point is NaN or outside.
     """
     rows, columns = shape[0] // STRIDE, shape[1] // STRIDE
     target = np.zeros((len(points), rows * columns + 1), np.float32)
-    cells = (points + 0.5) / STRIDE - 0.5
-    for index, (row, column) in enumerate(cells):
+    for index, (row, column) in enumerate(cells_at(points)):
         if not (-0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5):  # NaN compares false
             target[index, -1] = 1
             continue
@@ -111,7 +111,9 @@ class Sampler:
             torch.from_numpy(np.stack(known)),
         )
 
-    def _example(self, index: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
+    def _example(
+        self, index: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         task, picture = self.task, self.examples.images[index]
         matrix = draw_matrix(rng, task.spatial, picture.shape, task.shape)
         moved = warp(picture, matrix, task.shape, border=task.spatial.border).astype(np.float32)
@@ -126,7 +128,8 @@ class Sampler:
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """Cross-entropy between target and predicted distributions, averaged over the known landmarks."""
     pictures, target, known = batch
-    entropy = -(target * model(pictures)).sum(dim=2)
+    predicted: Tensor = model(pictures)
+    entropy = -(target * predicted).sum(dim=2)
     return (entropy * known).sum() / known.sum().clamp(min=1)
 
 
@@ -145,7 +148,7 @@ def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[st
     cells = (task.shape[0] // STRIDE, task.shape[1] // STRIDE)
     best = np.stack(np.unravel_index(maps[:, :, :-1].argmax(2), cells), axis=2)
     offset = (np.array(task.shape) - examples.images.shape[1:]) / 2
-    distance = np.linalg.norm((best + 0.5) * STRIDE - 0.5 - (examples.points + offset), axis=2) / task.shape[0]
+    distance = np.linalg.norm(pixels_at(best) - (examples.points + offset), axis=2) / task.shape[0]
     visible = ~np.isnan(distance)
     metrics = {}
     for source in np.unique(examples.source):
@@ -166,7 +169,7 @@ def main() -> None:
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
     files = example_files(arguments.cache, task.files, arguments.sources)
-    examples = concatenate([load_landmarks(path) for path in files])
+    examples = concatenate([load(path, LandmarkExamples) for path in files])
     model = HeatmapNet(arguments.backbone, points=task.points)
     if arguments.pretrained:
         start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=1, features_only=True)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from training.pretrained import FROM_PACKAGE
 logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
+Net = TypeVar("Net", bound=nn.Module)
 
 SOURCES = {"packs": "", "competition": "rsna_", "phantoms": "phantom_"}
 """Kind of training data → how the names of its example files begin."""
@@ -69,7 +71,8 @@ def steps_of(arguments: argparse.Namespace, examples: int) -> int:
     """The steps of a run: as given, or those of its epochs of so many examples, at least one."""
     if arguments.steps is not None:
         return int(arguments.steps)
-    return max(1, math.ceil(arguments.epochs * examples / arguments.batch))
+    batches: float = arguments.epochs * examples / arguments.batch
+    return max(1, math.ceil(batches))
 
 
 def example_files(cache: Path, names: Iterable[str], sources: Collection[str]) -> list[Path]:
@@ -119,7 +122,9 @@ class Pools:
         fold: left out.
     """
 
-    def __init__(self, sources: NDArray, folds: NDArray, weights: Mapping[str, float], *, fold: int) -> None:
+    def __init__(
+        self, sources: NDArray[np.str_], folds: NDArray[np.int8], weights: Mapping[str, float], *, fold: int
+    ) -> None:
         found = {name: np.flatnonzero((folds != fold) & (sources == name)) for name in weights}
         self.pools = {name: pool for name, pool in found.items() if len(pool)}
         if not self.pools:
@@ -140,7 +145,7 @@ class Pools:
         return np.array([rng.choice(self.pools[name]) for name in names])
 
 
-def validation_indices(folds: NDArray, fold: int, *, most: int | None = None) -> NDArray[np.intp]:
+def validation_indices(folds: NDArray[np.int8], fold: int, *, most: int | None = None) -> NDArray[np.intp]:
     """Examples to measure a run on: those of the fold left out, or of any where that fold has none.
 
     Args:
@@ -178,7 +183,7 @@ def _one_thread(_worker: int) -> None:
     cv2.setNumThreads(1)
 
 
-class Trainer:
+class Trainer(Generic[Net]):
     """AdamW with a one-cycle schedule, an exponential moving average of the weights, and resumable checkpoints.
 
     Args:
@@ -195,7 +200,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Net,
         run: Path,
         *,
         steps: int,
@@ -207,7 +212,7 @@ class Trainer:
         compiled: nn.Module | None = None,
     ) -> None:
         self.device = pick_device()
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval()
         if compiled is not None:
             compiled.compile()  # in place, after the copy
@@ -263,9 +268,9 @@ class Trainer:
     def fit(
         self,
         batch: Callable[[int], Batch],
-        loss: Callable[[nn.Module, Batch], Tensor],
+        loss: Callable[[Net, Batch], Tensor],
         *,
-        measure: Callable[[nn.Module], dict[str, float]],
+        measure: Callable[[Net], dict[str, float]],
         measure_every: int,
     ) -> dict[str, float]:
         """Run the remaining steps.

@@ -22,11 +22,12 @@ from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.kernel import locate
 from lumbar_kernel.models.checkpoints import LoadedModels, load_networks
-from lumbar_kernel.models.manifest import Manifest, WeightsFile, read_manifest
+from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.schema import ROWS
-from lumbar_kernel.study import Study
+from lumbar_kernel.study import Study, StudyFiles
 from training.competition import fold_of, labelled_studies, read_folds
+from training.examples import write_npz
 from training.trainer import pick_device
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class StudyPredictions:
         """Write the predictions into a file of the folder."""
         partial = folder / f"{self.study_id}.partial.npz"
         members = {f"member_{name}": own for name, own in self.predictions.items()}
-        np.savez(partial, fold=self.fold, weight=self.weight, **members)
+        write_npz(partial, {"fold": self.fold, "weight": self.weight, **members})
         partial.replace(folder / f"{self.study_id}.npz")
 
     @classmethod
@@ -65,7 +66,7 @@ class StudyPredictions:
 
 def weights_key(manifest: Manifest) -> str:
     """A name for the checkpoints of a manifest, whatever their weights in the ensemble and their calibration."""
-    specs = (manifest.sagittal, manifest.axial, *manifest.members)
+    specs: tuple[LocaliserSpec | MemberSpec, ...] = (manifest.sagittal, manifest.axial, *manifest.members)
     return hashlib.sha256(" ".join(item.sha256 for spec in specs for item in spec.files).encode()).hexdigest()[:16]
 
 
@@ -108,7 +109,7 @@ def predict_all(
     """
     kept = folder / weights_key(manifest)
     kept.mkdir(parents=True, exist_ok=True)
-    by_fold: dict[int, list] = {}
+    by_fold: dict[int, list[StudyFiles]] = {}
     for files in labelled_studies(data):
         by_fold.setdefault(fold_of(files.study_id, folds), []).append(files)
     for fold, studies in sorted(by_fold.items()):

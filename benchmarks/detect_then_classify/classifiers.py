@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.detect_then_classify.packs import Pack, crops
 from benchmarks.detect_then_classify.splits import is_checked
+from evaluation.array_rows import select
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import SEVERITY_WEIGHTS
 
@@ -75,7 +76,7 @@ class Samples:
 
 def samples(pack: Pack, group: str, *, fold: int) -> Samples:
     """The crops of one condition in all folds but one, at the marked points, or at the usual place without a mark."""
-    rows = pack.rows.select((pack.rows.group == group) & (pack.fold[pack.rows.picture] != fold))
+    rows = select(pack.rows, (pack.rows.group == group) & (pack.fold[pack.rows.picture] != fold))
     usual = np.stack(
         [
             np.nanmean(rows.point[rows.target == target], axis=0) if target in rows.target else np.full(2, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from pathlib import Path
@@ -39,8 +40,7 @@ def ultralytics(settings: Path) -> ModuleType:
     if not (own / "Arial.ttf").exists():
         shutil.copy(font_manager.findfont("DejaVu Sans"), own / "Arial.ttf")
     os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": str(settings)}
-    import ultralytics as package
-
+    package = importlib.import_module("ultralytics")
     package.settings.update({"sync": False})
     return package
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.held_out_studies import HELD_OUT_STUDIES
-from evaluation.real_slices import pictures
+from evaluation.real_slices import pictures, rows_by
 from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SEVERITY_NAMES, SIDES, SUBARTICULAR
 
 GRADE = {name: index for index, name in enumerate(SEVERITY_NAMES)}
@@ -44,10 +43,6 @@ class Rows:
     row_id: NDArray[np.str_]
     stratum: NDArray[np.str_]
     group: NDArray[np.str_]
-
-    def select(self, chosen: NDArray) -> Rows:
-        """The chosen rows, by mask or index."""
-        return Rows(**{item.name: getattr(self, item.name)[chosen] for item in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +94,7 @@ def _foramina(data: Path) -> Pack:
     A slice shows more foramina than were marked on it, which the detector learns as background, as the entries do.
     """
     table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str, "series_id": str})
-    by_image = dict(iter(table[~table["study_id"].isin(HELD_OUT_STUDIES)].groupby("image")))
+    by_image = rows_by(table[~table["study_id"].isin(HELD_OUT_STUDIES)], "image")
     images = [(name, picture) for name, picture in pictures(data / "sagittal_t1") if name in by_image]
     marks = [by_image[name] for name, _ in images]
     first = pd.DataFrame([rows.iloc[0] for rows in marks])
@@ -163,20 +158,23 @@ def _axial(data: Path) -> Pack:
     )
 
 
+Row = tuple[int, int, tuple[float, float], int, str, str, str]
+"""The fields of one of `Rows`."""
+
 READERS = {"sagittal_t1": _foramina, "axial_t2_crops": _axial}
 
 
-def _axial_points(row: Mapping[str, float], shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _axial_points(row: pd.Series, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Relative row and column of left recess, canal and right recess, NaN where a recess has no mark."""
     left, right = ((np.array([row[f"{side}_y"], row[f"{side}_x"]], float) + 0.5) / shape for side in SIDES)
     return np.stack([left, (left + right) / 2, right])
 
 
-def _row(picture: int, target: int, point: tuple[float, float], label: str, row_id: str, group: str) -> tuple:
+def _row(picture: int, target: int, point: tuple[float, float], label: str, row_id: str, group: str) -> Row:
     return picture, target, point, GRADE[label], row_id, f"{group}_{row_id[-len(LEVELS[0]) :]}", group
 
 
-def _table(rows: list[tuple]) -> Rows:
+def _table(rows: list[Row]) -> Rows:
     picture, target, point, label, row_id, stratum, group = zip(*rows, strict=True)
     return Rows(
         np.array(picture, int),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmarks.detect_then_classify.classifiers import PIXELS, classify
 from benchmarks.detect_then_classify.packs import Pack, Rows, crops
+from evaluation.array_rows import select
 from evaluation.row_loss import row_loss
 from lumbar_kernel.schema import CANAL, SEVERITY_WEIGHTS, SUBARTICULAR
 
@@ -70,7 +71,7 @@ def places(
     """
     on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
     on_all[pictures] = found
-    rows = pack.rows.select(np.isin(pack.rows.picture, pictures))
+    rows = select(pack.rows, np.isin(pack.rows.picture, pictures))
     own = [pack.pictures[index] for index in rows.picture]
     at_rows = on_all[rows.picture, rows.target, :2]
     if pack.name == "sagittal_t1":
@@ -88,7 +89,7 @@ def places(
     ):
         for name, group in (("canal_axial", CANAL), ("subarticular_axial", SUBARTICULAR)):
             chosen = np.flatnonzero(rows.group == group)
-            yield Places(name + ending, rows.select(chosen), [sources[k] for k in chosen], detected[chosen])
+            yield Places(name + ending, select(rows, chosen), [sources[k] for k in chosen], detected[chosen])
 
 
 def marked_places(pack: Pack, *, fold: int) -> Iterator[Places]:
@@ -116,7 +117,7 @@ def _most_confident(pack: Pack, rows: Rows, found: NDArray[np.float64]) -> NDArr
 
 def training_prior(pack: Pack, fold: int) -> dict[str, NDArray[np.float64]]:
     """The best constant of each condition and level on all folds but one."""
-    rows = pack.rows.select(pack.fold[pack.rows.picture] != fold)
+    rows = select(pack.rows, pack.fold[pack.rows.picture] != fold)
     constants = {}
     for stratum in np.unique(rows.stratum):
         weight = np.bincount(rows.label[rows.stratum == stratum], minlength=3) * np.array(SEVERITY_WEIGHTS)
@@ -125,7 +126,12 @@ def training_prior(pack: Pack, fold: int) -> dict[str, NDArray[np.float64]]:
 
 
 def grade(
-    item: Places, pack: Pack, nets: Mapping[str, nn.Module], *, constants: Mapping[str, NDArray], device: str
+    item: Places,
+    pack: Pack,
+    nets: Mapping[str, nn.Module],
+    *,
+    constants: Mapping[str, NDArray[np.float64]],
+    device: str,
 ) -> Graded:
     """Grade the rows of a figure; rows without a place get the prior, pictures of the same row are averaged.
 
@@ -153,20 +159,13 @@ def grade(
     )
 
 
-def together(parts: Sequence[Graded]) -> Graded:
-    """The rows of several folds."""
-    return Graded(
-        **{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Graded)}
-    )
-
-
 def loss_figure(rows: Graded) -> dict[str, float]:
     """The loss of rows with its interval, as `evaluation.row_loss` gives it, and the share of rows with a place."""
     figure = row_loss(rows.labels, rows.probabilities, row_id=rows.row_id, study=rows.study)
     return figure | {"found": float(rows.found.mean())}
 
 
-def found_figure(pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64]) -> dict[str, NDArray]:
+def found_figure(pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     """For each marked row whether the detector found its level on its picture, and near its mark."""
     on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
     on_all[pictures] = found

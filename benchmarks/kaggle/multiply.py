@@ -6,6 +6,7 @@ import csv
 import itertools
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.kaggle.check import study_ids
@@ -60,7 +61,7 @@ def _link(source: str, target: str) -> None:
         Path(target).symlink_to(Path(source).resolve())
 
 
-def _write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)

@@ -72,7 +72,8 @@ def install(folder: Path, wheel: Path) -> None:
     if found := imported_from(folder):
         msg = f"{PACKAGE} comes from {found} before the wheel is installed; take that copy off the path"
         raise RuntimeError(msg)
-    call = [python_of(folder), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel.absolute()]
+    options = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps")
+    call: list[str | Path] = [python_of(folder), *options, wheel.absolute()]
     subprocess.run(without_network(call), check=True, cwd=folder, env=environment())
     found = imported_from(folder)
     if not found.startswith((str(folder.absolute()), str(folder.resolve()))):
@@ -83,7 +84,7 @@ def install(folder: Path, wheel: Path) -> None:
 def imported_from(folder: Path) -> str:
     """The file that the package comes from in a wheel-only environment, empty when it cannot be imported there."""
     code = f"import {PACKAGE}; print({PACKAGE}.__file__)"
-    call = [python_of(folder), "-c", code]
+    call: list[str | Path] = [python_of(folder), "-c", code]
     return subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True).stdout.strip()
 
 

@@ -173,11 +173,11 @@ def replay(
         status = _wait(process, cap)
         seconds = time.monotonic() - began
         log.seek(0)
-        log = log.read()[-4000:]
+        end = log.read()[-4000:]
     if status is None:
-        raise ReplayError(TIMEOUT, f"the notebook was killed after {cap:.0f} s:\n{log}")
+        raise ReplayError(TIMEOUT, f"the notebook was killed after {cap:.0f} s:\n{end}")
     if status != 0:
-        raise ReplayError(THREW, f"the notebook failed with exit code {status}:\n{log}")
+        raise ReplayError(THREW, f"the notebook failed with exit code {status}:\n{end}")
     return Replay(working=working, notebook=executed, seconds=seconds)
 
 
@@ -234,7 +234,7 @@ def keep_outputs(scratch: Path, folder: Path) -> None:
     shutil.copyfile(scratch / "log.txt", folder / "log.txt")
     executed = folder / EXECUTED
     if executed.is_file():
-        page, _ = HTMLExporter(embed_images=True).from_filename(executed)
+        page, _ = HTMLExporter(embed_images=True).from_filename(str(executed))
         (folder / "notebook.html").write_text(page, encoding="utf-8")
         executed.rename(folder / "notebook.ipynb")
 

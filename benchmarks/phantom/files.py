@@ -67,9 +67,12 @@ def _step(header: pydicom.Dataset) -> float:
 
 def _landmark(truth: PhantomTruth, condition: str, level: int) -> NDArray[np.float64]:
     side = int(condition.startswith(SIDES[1]))
+    point: NDArray[np.float64] = truth.canal[level]
     if FORAMINAL in condition:
-        return truth.foramina[level, side]
-    return truth.recesses[level, side] if SUBARTICULAR in condition else truth.canal[level]
+        point = truth.foramina[level, side]
+    elif SUBARTICULAR in condition:
+        point = truth.recesses[level, side]
+    return point
 
 
 def geometry(trips: Sequence[RoundTrip], studies: int) -> Section:
@@ -115,7 +118,8 @@ def acquisition(folder: Path, role: str, *, suppressed: bool) -> Acquisition:
     paths = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem))
     headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
     first, last = headers[0], headers[-1]
-    normals = [np.cross(*np.split(np.array(h.ImageOrientationPatient, dtype=float), 2)) for h in headers]
+    axes = [np.array(header.ImageOrientationPatient, dtype=float).reshape(2, 3) for header in headers]
+    normals = [np.cross(along, down) for along, down in axes]
     blocks: list[NDArray[np.float64]] = []
     for normal in normals:
         if not any(abs(normal @ other) > np.cos(np.radians(TURN_DEGREES)) for other in blocks):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.phantom.findings import Finding, Section, at_least, near, unknown
 from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM
@@ -55,9 +55,9 @@ class Expected:
     source: str
 
 
-def _expected(name: str, places: tuple[str, ...], mean: Sequence[float], spread: object, source: str) -> Expected:
-    spreads = np.broadcast_to(np.asarray(spread, dtype=float), len(places))
-    return Expected(name, places, tuple(float(x) for x in mean), tuple(spreads.tolist()), source)
+def _expected(name: str, places: tuple[str, ...], mean: ArrayLike, spread: ArrayLike, source: str) -> Expected:
+    means, spreads = np.asarray(mean, dtype=float), np.broadcast_to(np.asarray(spread, dtype=float), len(places))
+    return Expected(name, places, tuple(means.tolist()), tuple(spreads.tolist()), source)
 
 
 def _degenerated(young: Sequence[float]) -> NDArray[np.float64]:

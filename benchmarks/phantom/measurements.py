@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, read_
 from lumbar_kernel.phantom.write import coordinate_rows
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import SAGITTAL_T2
+
+Result = TypeVar("Result")
 
 YOUNG = 0.75
 """Signal of a nucleus, 0 to 1, from which it counts as healthy: Pfirrmann I and II."""
@@ -89,7 +91,7 @@ def measure_phantom(index: int, *, seed: int) -> MeasuredPhantom:
     )
 
 
-def each(job: partial, count: int, *, workers: int) -> Iterator:
+def each(job: Callable[[int], Result], count: int, *, workers: int) -> Iterator[Result]:
     """The results of a job on 0 … count - 1, in order, over processes."""
     if workers <= 1:
         yield from map(job, range(count))

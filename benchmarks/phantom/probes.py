@@ -19,11 +19,13 @@ from benchmarks.phantom.findings import Finding, Section, at_most
 from benchmarks.phantom.labels import columns
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
-from lumbar_kernel.localisation.axial import nearest_slice
+from lumbar_kernel.grids import centred_grid, upright_grid
+from lumbar_kernel.intensities import normalise
 from lumbar_kernel.phantom import PhantomTruth
-from lumbar_kernel.resampling import centred_grid, nearest_sagittal, normalise, sample, upright_axes
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
 from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_WEIGHTS
+from lumbar_kernel.slice_choice import axial_showing, nearest_sagittal
 from lumbar_kernel.study import Slice, Study
 
 MAX_GAIN = 0.02
@@ -114,24 +116,21 @@ def _histogram(study: Study, role: str) -> NDArray[np.float32]:
 
 def _off_spine(study: Study, truth: PhantomTruth, level: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """A patch of the level's axial slice at a random place lateral of the spine."""
-    slices = study.slices(AXIAL_T2)
-    index = nearest_slice(slices, truth.canal[level], normal=truth.disc_normal[level])
+    item = axial_showing(study.slices(AXIAL_T2), truth.canal[level], normal=truth.disc_normal[level])
     side, shift = rng.choice((-1.0, 1.0)), rng.uniform(-25, 25)
-    if index is None:
+    if item is None:
         return np.zeros(PATCH_PIXELS**2, np.float32)
-    down, right = upright_axes(slices[index].plane, sagittal=False)
     centre = truth.canal[level] + side * PATCH_BESIDE_MM * LEFT + shift * POSTERIOR
     spacing, shape = PATCH_MM / PATCH_PIXELS, (PATCH_PIXELS, PATCH_PIXELS)
-    grid = centred_grid(centre, down=down, right=right, spacing=spacing, shape=shape)
-    return normalise(sample(slices[index], grid)).ravel()
+    grid = upright_grid(item.plane, centre, sagittal=False, spacing=spacing, shape=shape)
+    return normalise(sample(item, grid)).ravel()
 
 
 def _masked(study: Study, truth: PhantomTruth, level: int) -> NDArray[np.float32]:
     """The level's axial slice and the middle T2 slice with the spine hidden."""
-    axial, sagittal = study.slices(AXIAL_T2), study.slices(SAGITTAL_T2) or study.slices(SAGITTAL_T1)
+    sagittal = study.slices(SAGITTAL_T2) or study.slices(SAGITTAL_T1)
     canal, middle = truth.canal[level], truth.canal.mean(axis=0)
-    index = nearest_slice(axial, canal, normal=truth.disc_normal[level])
-    item = axial[index] if index is not None else None
+    item = axial_showing(study.slices(AXIAL_T2), canal, normal=truth.disc_normal[level])
     lateral = nearest_sagittal(sagittal, middle) if sagittal else None
     everywhere = (-np.inf, np.inf)
     return np.concatenate(
@@ -228,7 +227,8 @@ def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[n
         return weighted_log_loss(labels, constant[chosen]) - weighted_log_loss(labels, followed[chosen])
 
     every = np.arange(len(rows.labels))
-    low, high = study_interval(rows.study, gain, draws=300)
+    names = np.array([f"{number:06}" for number in rows.study])  # in the order of the numbers
+    low, high = study_interval(names, gain, draws=300)
     level = weighted_log_loss(rows.labels, constant)
     note = f"95 % interval {low:.3f} to {high:.3f}; constant {level:.3f}; n {len(every)}"
     return at_most(f"{name}: {group.replace('_', ' ')}", gain(every), MAX_GAIN, note)
@@ -241,7 +241,8 @@ def _constant(rows: _Rows, train: NDArray[np.bool_]) -> FloatArray:
     np.add.at(counts, (rows.level[train], rows.labels[train]), 1)
     pooled = (counts.sum(axis=0) + 0.5) / (counts.sum() + 1.5)
     weighted = (counts + 2 * pooled) * weight
-    return weighted / weighted.sum(axis=1, keepdims=True)
+    constant: FloatArray = weighted / weighted.sum(axis=1, keepdims=True)
+    return constant
 
 
 def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced: bool) -> FloatArray:
@@ -260,7 +261,8 @@ def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced
     model.fit(features[train], rows.labels[train], sample_weight=weight)
     predicted = np.full((int((~train).sum()), 3), MIN_PROBABILITY)
     predicted[:, model.classes_] = model.predict_proba(features[~train])
-    return predicted / predicted.sum(axis=1, keepdims=True)
+    shares: FloatArray = predicted / predicted.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _shrunk(rows: _Rows, constant: FloatArray, predicted: FloatArray) -> FloatArray:
@@ -278,5 +280,6 @@ def _shrunk(rows: _Rows, constant: FloatArray, predicted: FloatArray) -> FloatAr
 
 def _towards(constant: FloatArray, predicted: FloatArray, share: float) -> FloatArray:
     logits = (1 - share) * np.log(constant) + share * np.log(predicted)
-    moved = np.exp(logits)
-    return moved / moved.sum(axis=1, keepdims=True)
+    likely = np.exp(logits)
+    moved: FloatArray = likely / likely.sum(axis=1, keepdims=True)
+    return moved

@@ -14,11 +14,13 @@ from scipy.stats import wasserstein_distance
 
 from benchmarks.phantom.findings import Finding, Section, at_most
 from evaluation import real_slices
-from lumbar_kernel.localisation.axial import nearest_slice
+from lumbar_kernel.grids import upright_grid
+from lumbar_kernel.intensities import normalise
 from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.phantom import PhantomTruth
-from lumbar_kernel.resampling import centred_grid, nearest_sagittal, normalise, sample, upright_axes
+from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.slice_choice import axial_showing, nearest_sagittal
 from lumbar_kernel.study import Slice, Study
 
 Picture = NDArray[np.uint8]
@@ -93,7 +95,8 @@ def _spectrum(image: NDArray[np.float32], rings: int = 16) -> NDArray[np.float64
     frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(size) for size in image.shape), indexing="ij"))
     ring = np.minimum((frequency / 0.5 * rings).astype(int), rings)
     total = np.bincount(ring.ravel(), power.ravel(), minlength=rings + 1)[:rings]
-    return np.log(total / max(total.sum(), 1e-9) + 1e-9)
+    fractions: NDArray[np.float64] = np.log(total / max(total.sum(), 1e-9) + 1e-9)
+    return fractions
 
 
 def phantom_pictures(study: Study, truth: PhantomTruth, *, suppressed: bool) -> Iterator[tuple[str, Picture]]:
@@ -107,21 +110,18 @@ def phantom_pictures(study: Study, truth: PhantomTruth, *, suppressed: bool) -> 
         yield MIDDLE_T2, _framed(nearest_sagittal(t2, middle), None)
     axial = study.slices(AXIAL_T2)
     for level in range(len(LEVELS)):
-        index = nearest_slice(axial, truth.canal[level], normal=truth.disc_normal[level])
-        if index is not None:
-            down, right = upright_axes(axial[index].plane, sagittal=False)
-            centre = truth.recesses[level].mean(axis=0)
-            spacing = CROP_MM / CROP_SHAPE[1]
-            grid = centred_grid(centre, down=down, right=right, spacing=spacing, shape=CROP_SHAPE)
-            yield AXIAL, _stored(sample(axial[index], grid))
+        item = axial_showing(axial, truth.canal[level], normal=truth.disc_normal[level])
+        if item is not None:
+            centre, spacing = truth.recesses[level].mean(axis=0), CROP_MM / CROP_SHAPE[1]
+            grid = upright_grid(item.plane, centre, sagittal=False, spacing=spacing, shape=CROP_SHAPE)
+            yield AXIAL, _stored(sample(item, grid))
 
 
 def _stored(image: NDArray[np.float32]) -> Picture:
     """Grey bytes that went through JPEG."""
     grey = np.clip(image / max(float(np.percentile(image, 99.5)), 1e-6) * 255, 0, 255).astype(np.uint8)
     _, coded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    picture: Picture = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
-    return picture
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def _framed(item: Slice, squashed: int | None) -> Picture:
@@ -137,11 +137,11 @@ def _framed(item: Slice, squashed: int | None) -> Picture:
 def real_pictures(data: Path) -> Iterator[tuple[str, str, str, Picture]]:
     """View, group, pack and picture of the real packs that are there, at most `MAX_PICTURES` of each pack and view."""
     if (data / "sagittal_t1").is_dir():
-        table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str}).drop_duplicates("image")
-        rows = table.set_index("image")
+        table = pd.read_csv(data / "sagittal_t1" / "points.csv", dtype={"study_id": str})
+        rows = real_slices.rows_by(table, "image")
         for name, picture in list(real_slices.pictures(data / "sagittal_t1"))[:: _stride(len(rows))]:
-            if name in rows.index:
-                row = rows.loc[name]
+            if name in rows:
+                row = rows[name].iloc[0]
                 frame = real_slices.letterbox(picture, rows=row["rows"], columns=row["columns"])[0]
                 yield FORAMINA_T1, row["study_id"], "sagittal_t1", frame
     for pack in ("sudirman_sagittal", "spider_midsagittal"):

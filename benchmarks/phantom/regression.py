@@ -103,7 +103,8 @@ def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64])
             model.fit(np.concatenate(features[train]), grades, logisticregression__sample_weight=weight)
             probabilities = model.predict_proba(np.concatenate(features[test])).reshape(len(test), len(rows), -1)
             predicted[np.ix_(test, rows, model.classes_)] = np.maximum(probabilities, MIN_PROBABILITY)
-    return predicted / predicted.sum(axis=-1, keepdims=True)
+    shares: NDArray[np.float64] = predicted / predicted.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def _features(measures: Measures, level: int, *, sides: int) -> FloatArray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.phantom import contrast, cost, files, labels, literature, probes, realism
 from benchmarks.phantom.findings import Section, count_passed
-from benchmarks.phantom.measurements import Geometry, MeasuredPhantom, each, geometry, measure_phantom
+from benchmarks.phantom.measurements import Geometry, MeasuredPhantom, Result, each, geometry, measure_phantom
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.phantom import dataset_study
 from lumbar_kernel.results.gallery import draw_gallery
@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    def measure_all(job: object, count: int, unit: str) -> list:
+    def measure_all(job: Callable[..., Result], count: int, unit: str) -> list[Result]:
         return list(
             tqdm(each(partial(job, seed=arguments.seed), count, workers=arguments.workers), total=count, unit=unit)
         )
@@ -77,7 +77,7 @@ def main() -> int:
         phantoms = (dataset_study(arguments.seed, index) for index in range(GALLERY_PHANTOMS))
         real = complete_studies(arguments.data) if arguments.data else ()
         draw_gallery((*real, *((item.study, item.truth) for item in phantoms)), arguments.gallery)
-    sections = []
+    sections: list[Section] = []
     if arguments.truths:
         sections += geometry_sections(measure_all(geometry, arguments.truths, "truth"))
     if arguments.studies:

@@ -216,7 +216,8 @@ def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, see
 
     What was on disk when it was killed must stay as it is.
     """
-    rng, began, started, kept = random.Random(seed), time.monotonic(), 0, {}
+    rng, began, started = random.Random(seed), time.monotonic(), 0
+    kept: dict[Path, int] = {}
     faults: list[str] = []
     while True:
         started += 1

@@ -90,7 +90,8 @@ def graded(kernel: Kernel, study: Study) -> FloatArray:
 
 def measure(what: str, *, studies: int, seed: int = SEED) -> dict[str, StudyTerms]:
     """The terms of the metric, study by study, by name of the way; `prior` stands for no reading at all."""
-    kernel, solution = Kernel(), {}
+    kernel = Kernel()
+    solution: dict[str, int] = {}
     submissions: dict[str, dict[str, FloatArray]] = {}
     for number in tqdm(range(studies), unit="study"):
         ways, truth = WAYS[what](seed + number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -90,7 +92,7 @@ def write_stack(
     positions: list[tuple[float, ...]],
     *,
     orientation: tuple[float, ...] = SAGITTAL,
-    **tags: object,
+    **tags: Any,
 ) -> list[Path]:
     """Write one slice per position, instance numbers and file names counting from 1."""
     return [
@@ -99,7 +101,7 @@ def write_stack(
     ]
 
 
-def write_enhanced(path: Path, frames: NDArray[np.uint16], *, positions: list[tuple[float, ...]]) -> Path:
+def write_enhanced(path: Path, frames: NDArray[np.uint16], *, positions: Iterable[tuple[float, ...]]) -> Path:
     """Write an enhanced multi-frame file: orientation and spacing shared, positions and rescale per frame."""
     shared = Dataset()
     shared.PlaneOrientationSequence = Sequence([_item(ImageOrientationPatient=list(AXIAL))])

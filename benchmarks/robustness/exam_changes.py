@@ -22,7 +22,8 @@ Change = Callable[[Exam], Exam]
 
 def inverted(pixels: Float32) -> Float32:
     """Another contrast: what was bright is dark."""
-    return pixels.max() - pixels
+    dark: Float32 = pixels.max() - pixels
+    return dark
 
 
 def fat_suppressed(pixels: Float32) -> Float32:
@@ -32,7 +33,8 @@ def fat_suppressed(pixels: Float32) -> Float32:
 
 def enhanced(pixels: Float32) -> Float32:
     """Another contrast: medium signals raised, as by a contrast agent."""
-    return pixels + 0.5 * cv2.GaussianBlur(pixels, (0, 0), 3)
+    raised: Float32 = pixels + 0.5 * cv2.GaussianBlur(pixels, (0, 0), 3)
+    return raised
 
 
 def moved(pixels: Float32) -> Float32:

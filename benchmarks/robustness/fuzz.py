@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -171,7 +171,7 @@ def _serve_checks(pipe: Connection) -> None:
     logging.disable(logging.WARNING)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_LIMIT, size + MEMORY_LIMIT))
-    judges = {"file": check_file, "study": check_study}
+    judges: dict[str, Callable[..., tuple[str, str]]] = {"file": check_file, "study": check_study}
     pipe.send(None)
     while True:
         what, arguments = pipe.recv()

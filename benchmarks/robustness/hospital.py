@@ -168,5 +168,5 @@ def write_exam(exam: Exam, folder: Path, *, encode: Encode | None = None) -> Non
             data = dataset(image)
             path = folder / series / f"{index}.dcm"
             if encode is not None and isinstance(changed := encode(data), pydicom.Dataset):
-                data = changed  # type: ignore[assignment]
+                data = changed
             save(data, path)

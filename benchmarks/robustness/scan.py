@@ -128,7 +128,8 @@ def scan_seconds(data: Path) -> tuple[float, float, int]:
 def growth(data: Path, folder: Path, seconds: float) -> list[str]:
     """When each submission of a run of `predict` appeared, counted from the start of the process, and its rows."""
     out = folder / "out"
-    began, seen, states = time.perf_counter(), 0, []
+    began, seen = time.perf_counter(), 0
+    states: list[tuple[float, int]] = []
     with subprocess.Popen(command(data, out, "--seconds", f"{seconds:g}"), stderr=subprocess.DEVNULL) as run:
         while run.poll() is None:
             file = out / "submission.csv"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.robustness.exam_changes import all_images
+from benchmarks.robustness.exam_changes import Change, all_images
 from benchmarks.robustness.hospital import Exam, Image
 
 
@@ -81,7 +81,7 @@ def no_patient(exam: Exam) -> Exam:
     return all_images(exam, lambda image: image.with_tags(**dict.fromkeys(gone)))
 
 
-RENUMBERED = {
+RENUMBERED: dict[str, Change] = {
     "instance numbers shuffled": shuffled,
     "slices backwards": backwards,
     "images flipped": flipped,

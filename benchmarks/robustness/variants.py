@@ -142,7 +142,10 @@ class Bench:
         self._count = 0
         write_exam(exam_of(study, VENDORS["siemens"]), work / "plain")
         (grades, self.plain_messages) = self._graded(work / "plain")
-        self.baseline: FloatArray = grades[0].probabilities
+        if (own := grades[0]) is None:
+            msg = f"{study.study_id} cannot be graded as it is"
+            raise ValueError(msg)
+        self.baseline = own.probabilities
 
     def run(self, variant: Variant) -> Result:
         """Write and grade one variant."""

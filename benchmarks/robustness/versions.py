@@ -79,7 +79,7 @@ def install(folder: Path, interpreter: str, pins: Mapping[str, str], wheel: Path
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
     constraints = folder / "constraints.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()), encoding="utf-8")
-    call = [python_of(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    call: list[str | Path] = [python_of(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*call, "-c", constraints, f"{wheel}[runtime]"], check=True)
     subprocess.run([*call, "--force-reinstall", "--no-deps", wheel], check=True)
 

@@ -1,0 +1,79 @@
+"""The manifest of a weights folder as training writes it; `lumbar_kernel.models.manifest` reads and checks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from lumbar_kernel.models.calibration import Calibration
+from lumbar_kernel.models.manifest import FORMAT_VERSION, MANIFEST
+
+
+class FileEntry(TypedDict):
+    """One checkpoint."""
+
+    file: str
+    sha256: str
+    bytes: int
+    fold: int
+
+
+class LocaliserEntry(TypedDict):
+    """A localiser."""
+
+    points: int
+    architecture: str
+    files: list[FileEntry]
+
+
+class _Measured(TypedDict, total=False):
+    gain: float
+
+
+class MemberEntry(_Measured):
+    """An ensemble member; `gain` is known once it is calibrated."""
+
+    view: str
+    in_chans: int
+    ensemble_weight: dict[str, float]
+    seconds_per_study: float
+    architecture: str
+    files: list[FileEntry]
+
+
+class _Timed(TypedDict, total=False):
+    stage_seconds: dict[str, float]
+
+
+class ManifestEntries(_Timed):
+    """The whole manifest; without `stage_seconds` the kernel expects the usual ones."""
+
+    format_version: int
+    licence: str
+    localisers: dict[str, LocaliserEntry]
+    members: dict[str, MemberEntry]
+    calibration: Mapping[str, object]
+
+
+def empty() -> ManifestEntries:
+    """A manifest without networks and calibration."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "licence": "CC-BY-NC-4.0",
+        "localisers": {},
+        "members": {},
+        "calibration": Calibration().to_dict(),
+    }
+
+
+def read(weights: Path) -> ManifestEntries:
+    """The entries of a weights folder."""
+    entries: ManifestEntries = json.loads((weights / MANIFEST).read_text())
+    return entries
+
+
+def write(weights: Path, entries: ManifestEntries) -> None:
+    """Replace the manifest of a weights folder."""
+    (weights / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n")
