@@ -17,7 +17,7 @@ from lumbar_kernel.models.folding import batch_norm_pairs, fold
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
-from lumbar_kernel.models.pointwise import prepare_for_accelerator
+from lumbar_kernel.models.pointwise import prepare_for_accelerator, prepare_for_processor
 from lumbar_kernel.models.replicas import replicator
 from lumbar_kernel.models.same_padding import without_copies
 from lumbar_kernel.models.storage import from_bytes
@@ -159,6 +159,7 @@ def _load_all(
             fold(net, pairs)
     for net in nets:
         without_copies(net)
+        prepare_for_processor(net)
     return [net.to(memory_format=torch.channels_last) for net in nets]
 
 

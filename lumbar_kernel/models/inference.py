@@ -8,23 +8,19 @@ import torch
 from torch import Tensor, nn
 
 PIXELS_AT_ONCE = {"cpu": 1 << 19}
-"""Pixels of a batch on a processor: the layers of larger ones leave its caches."""
+"""Pixels of a batch on a processor: the layers of larger ones leave its caches and fill its memory."""
 
 ACCELERATOR_PIXELS_AT_ONCE = 1 << 23
 
 LAYOUTS = {"cpu": torch.channels_last}
 """Of pictures by device; `pointwise` says why accelerators have channels first."""
 
-MIN_PICTURES = 16
-"""On one thread torch computes 1×1 convolutions of fewer pictures without oneDNN, which takes half as long again."""
-
 
 def batches(count: int, *, pixels: int, net: nn.Module, pictures: int = 1) -> list[slice]:
     """Equal slices of `count` items, in which they go through a net; an item has `pictures` of so many pixels each."""
     device = next(net.parameters()).device.type
-    least = math.ceil(MIN_PICTURES / pictures)
-    most = max(least, PIXELS_AT_ONCE.get(device, ACCELERATOR_PIXELS_AT_ONCE) // (pixels * pictures))
-    number = min(math.ceil(count / most), max(1, count // least))
+    most = max(1, PIXELS_AT_ONCE.get(device, ACCELERATOR_PIXELS_AT_ONCE) // (pixels * pictures))
+    number = math.ceil(count / most)
     ends = [count * (k + 1) // number for k in range(number)]
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 

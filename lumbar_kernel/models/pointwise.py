@@ -1,8 +1,11 @@
-"""1×1 convolutions as matrix products, for networks on an accelerator.
+"""How 1×1 convolutions are computed: as matrix products on an accelerator, by oneDNN on a processor.
 
 cuDNN plans every convolution again for each number of pictures: on an H200 20 s for the seven kinds of network in two
 numbers. Matrix products need no plan, and torch has its own depthwise kernels for pictures with channels first, so that
 1 s is left. Computing is slower by up to two thirds.
+
+On one thread of a processor torch leaves 1×1 convolutions of fewer than 16 pictures to code of its own, which takes
+half as long again on some machines, unless they are dilated, which means nothing for a single weight.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lumbar_kernel.models.folding import put_submodule
+
+DILATED = (2, 2)
+"""Any but (1, 1) makes torch leave a convolution to oneDNN."""
 
 
 class PointwiseConv(nn.Module):
@@ -30,12 +36,22 @@ class PointwiseConv(nn.Module):
 
 def prepare_for_accelerator(net: nn.Module) -> None:
     """Give a trained network matrix products for 1×1 convolutions and put channels first, in place."""
-    for name, module in list(net.named_modules()):
-        if type(module) is nn.Conv2d and _is_pointwise(module):
-            put_submodule(net, name, PointwiseConv(module))
+    for name, convolution in _pointwise(net):
+        put_submodule(net, name, PointwiseConv(convolution))
     net.to(memory_format=torch.contiguous_format)
 
 
-def _is_pointwise(convolution: nn.Conv2d) -> bool:
-    plain = convolution.stride == (1, 1) and convolution.padding == (0, 0) and convolution.groups == 1
-    return plain and convolution.kernel_size == (1, 1)
+def prepare_for_processor(net: nn.Module) -> None:
+    """Let torch compute the 1×1 convolutions of a network alike for any number of pictures, in place."""
+    for _, convolution in _pointwise(net):
+        convolution.dilation = DILATED
+
+
+def _pointwise(net: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    """The 1×1 convolutions of a network and their names."""
+    return [
+        (name, module)
+        for name, module in net.named_modules()
+        if type(module) is nn.Conv2d
+        and (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
+    ]

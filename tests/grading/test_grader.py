@@ -38,7 +38,6 @@ def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
 
 
 def test_studies_are_graded_alike_alone_and_together(monkeypatch):
-    monkeypatch.setattr(inference, "MIN_PICTURES", 1)
     monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 7 * 64 * 96)  # batches end within a study
     view = VIEWS["axial_t2"]
     several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
@@ -116,7 +115,6 @@ class SmallMemory(Knows):
 
 def test_a_view_is_graded_in_batches_of_limited_size(monkeypatch):
     view, net = VIEWS["axial_t2"], SmallMemory()
-    monkeypatch.setattr(inference, "MIN_PICTURES", 1)
     monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * math.prod(view.geometry.shape))
     grade([make_crops(view)], [net], view=view)
     assert net.sizes == (3, 3, 4)

@@ -29,7 +29,6 @@ def test_cell_centres_lie_on_the_slice_where_the_cells_are(phantom):
 
 
 def test_networks_are_averaged_and_absence_is_left_out(phantom, monkeypatch):
-    monkeypatch.setattr(inference, "MIN_PICTURES", 1)
     monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 2 * FRAME**2)  # two batches
 
     class Constant(nn.Module):
