@@ -88,6 +88,7 @@ ROOMS = {
             "workers",
             "persistent_worker",
             "outputs",
+            "study_search",
             "supervisor",
         ),
     ),

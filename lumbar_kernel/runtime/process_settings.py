@@ -9,8 +9,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import cv2
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of the GNU C library's mallopt(3)."""
 
@@ -80,6 +78,7 @@ def one_thread() -> Iterator[None]:
     Several workers of one thread use the cores better than one worker of several, whose threads wait for one another
     and for the readers. And grades are the same to the last bit whatever the number of cores.
     """
+    import cv2
     import torch
 
     before = torch.get_num_threads(), cv2.getNumThreads()

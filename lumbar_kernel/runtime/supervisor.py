@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.cpu_count import usable_cpus
-from lumbar_kernel.dicom.discovery import Scan
-from lumbar_kernel.dicom.overrides import read_overrides
-from lumbar_kernel.dicom.unpacking import unpacked
-from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.errors import KernelError
 from lumbar_kernel.results.report import Failure, Report
 from lumbar_kernel.results.submission import write_submission
-from lumbar_kernel.results.tables import write_study_table, write_tables
+from lumbar_kernel.results.tables import write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
-from lumbar_kernel.runtime.first_grades import (
-    earlier_members,
-    first_grades,
-    first_report,
-    previous_grades,
-    submission_order,
-)
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
 from lumbar_kernel.runtime.messages import Message, Progress, Shard
 from lumbar_kernel.runtime.outputs import (
     grade_pictures,
-    remove_earlier_run,
     remove_journals,
     try_to_write,
     with_failures,
@@ -54,16 +39,7 @@ logger = logging.getLogger(__name__)
 PUBLISH_EVERY_SECONDS = 5.0
 """Longest time before new grades are written to the file."""
 
-FIRST_SUBMISSION_SECONDS = 0.3
-"""Search before the studies found so far are written; later at every doubling, so that writing never takes long."""
-
-SCAN_SHARE = 0.5
-"""Most of the time left that the search for studies may take; the rest is for grading those that it found. Unpacking a
-compressed tar may take as much of the time before that."""
-
 POLL_SECONDS = 0.5
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 ENDING_SHARE = 0.7
 """Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
@@ -95,18 +71,11 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     """
     budget = Budget(config.seconds, reserve=config.reserve, clock=clock, started=started)
     config = _without_children(config) if multiprocessing.current_process().daemon else config
-    overrides = read_overrides(config.roles, config.series)
-    starting, until = budget.elapsed(), _end_of_search(config, budget)
-    with (
-        _loading(config, budget) as server,
-        unpacked(config.data, stop=lambda: budget.elapsed() > until) as (data, left_out),
-    ):
-        found, state = _find_studies(config, data, budget, until=_end_of_search(config, budget))
-        state.first_file_seconds += starting
-        studies = overrides.applied_to(found)
-        if left_out:
-            state.failures.append(Failure("find studies", "LeftOut", left_out))
-        return _grade(config, studies, state, budget, server)
+    with _loading(config, budget) as server:
+        from lumbar_kernel.runtime.study_search import found_studies  # brings pydicom, while the server imports torch
+
+        with found_studies(config, budget) as (studies, state):
+            return _grade(config, studies, state, budget, server)
 
 
 def _without_children(config: Config) -> Config:
@@ -114,11 +83,6 @@ def _without_children(config: Config) -> Config:
     if config.workers != 0:
         logger.warning("this process is a daemonic one, which may start no others: it does everything by itself")
     return replace(config, workers=0)
-
-
-def _end_of_search(config: Config, budget: Budget) -> float:
-    """When a search that begins now must end, in seconds of the run; without time for anything else it may go on."""
-    return math.inf if config.seconds == 0 else budget.elapsed() + SCAN_SHARE * budget.remaining()
 
 
 def _loading(config: Config, budget: Budget) -> AbstractContextManager[ForkServer | None]:
@@ -150,67 +114,6 @@ def _grade(
         msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
         raise KernelError(msg)
     return report
-
-
-def _find_studies(
-    config: Config, data: Path, budget: Budget, *, until: float
-) -> tuple[tuple[StudyFiles, ...], RunState]:
-    """The studies of a run and its first submission, which is written early and grows while the scan finds more.
-
-    A scan that lasts longer than it may is cut short: the studies known by then are graded.
-    """
-    scan, previous = Scan(data, split=config.split), previous_grades(config)
-    began = budget.elapsed()
-    write_at = began + FIRST_SUBMISSION_SECONDS
-    for _ in scan:
-        if (now := budget.elapsed()) > min(write_at, until) and (known := scan.known_studies()):
-            if now > until:
-                break
-            _write_first(config, _first_state(scan, known, previous))
-            write_at = began + 2 * (budget.elapsed() - began)
-            logger.info("a first submission of %d studies is on disk, the search for more goes on", len(known))
-    studies = scan.studies()
-    if not studies:
-        msg = f"no study found in {str(config.data)!r}; it must hold DICOM files or {config.split}_images/"
-        raise ConfigError(msg)
-    state = _first_state(scan, studies, previous)
-    state.notes += scan.notes
-    if not scan.complete:
-        text = f"the time was up; not searched to the end: {scan.rest}"
-        logger.warning("%s", text)
-        state.failures.append(Failure("find studies", "TimeUp", text))
-    writing = budget.elapsed()
-    _write_first(config, state)
-    state.first_file_seconds = budget.elapsed() - writing
-    logger.info("a first submission of %d studies is on disk", len(studies))
-    if not config.resume:
-        state.failures += try_to_write("over earlier files", partial(_remove_earlier_run, config, state))
-    state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
-    return studies, state
-
-
-def _remove_earlier_run(config: Config, state: RunState) -> None:
-    if left := remove_earlier_run(config, state.grades):
-        state.notes.append(left)
-
-
-def _first_state(scan: Scan, studies: Sequence[StudyFiles], previous: Mapping[str, FloatArray]) -> RunState:
-    grades = first_grades(submission_order(scan.sample, studies), previous)
-    members = {key: earlier_members(values) for key, values in grades.items()} if previous else {}
-    reports = {key: first_report(key, members.get(key, ())) for key in grades}
-    return RunState(grades=grades, reports=reports, row_members=members)
-
-
-def _write_first(config: Config, state: RunState) -> None:
-    """Write the first submission; raises ConfigError where no file can be written, OSError where the disk is full."""
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
-        write_submission(state.grades, config.submission_path)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-        msg = f"output {str(config.output)!r} cannot be written: {error.strerror}; name another folder"
-        raise ConfigError(msg) from error
 
 
 def _write_report(config: Config, state: RunState, budget: Budget) -> Report:

@@ -1,4 +1,8 @@
-"""What a worker does: load networks or get them, grade its shard, send messages to the supervisor."""
+"""What a worker does: load networks or get them, grade its shard, send messages to the supervisor.
+
+What takes long to import, torch and pydicom, is imported where it is needed: the supervisor names these functions to
+the server that loads the networks, and starts that first of all.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,12 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import CPU
 from lumbar_kernel.runtime.messages import Done, Message, Shard
 from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
-from lumbar_kernel.runtime.reader_process import ReaderProcess, forked_readers
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.study_loader import StudyLoader
 
 if TYPE_CHECKING:
     from lumbar_kernel.runtime.pipeline import Loaded
+    from lumbar_kernel.runtime.reader_process import ReaderProcess
+    from lumbar_kernel.runtime.study_loader import StudyLoader
 
 
 def networks_to_share(config: Config) -> tuple[Recorder, Loaded | None]:
@@ -85,6 +89,8 @@ def with_loader(
         recorder: gets the error.
         spare: readers that wait for studies.
     """
+    from lumbar_kernel.runtime.study_loader import StudyLoader  # brings pydicom
+
     outer, done = Recorder(), Done(recorder=recorder)
     with outer.guard(None, "grading"), StudyLoader.of(config, shard.studies, spare=spare) as loader:
         if not (config.resume or shard.resume):  # else the journal decides first which studies are left
@@ -114,6 +120,8 @@ def worker_process(
     if shared is None:
         sender.send(grade_shard(config, shard, budget, sender.send))
         return
+    from lumbar_kernel.runtime.reader_process import forked_readers  # brings pydicom
+
     recorder, loaded = shared
     spare = forked_readers(min(config.readers, len(shard.studies)), foreign=(sender,))
     first = recorder if shard.number == 0 else None  # what was spent for all counts once

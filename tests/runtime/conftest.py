@@ -1,7 +1,8 @@
-"""Small studies on disk, shared by the tests of the loader and its parts."""
+"""Small studies on disk and runs without grading, shared by several modules of tests."""
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import os
 from pathlib import Path
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.robustness.dicom_files import write_stack
+from lumbar_kernel.runtime import supervisor
+from lumbar_kernel.runtime.messages import Done
+from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.study import SeriesFiles, Study, StudyFiles
 
 LATERAL = [(float(x), 0.0, 0.0) for x in (-4, 0, 4)]
@@ -44,3 +48,33 @@ def _nothing_is_left_behind():
     yield
     assert multiprocessing.active_children() == []
     assert list(Path("/dev/shm").glob(f"lumbar_{os.getpid()}_*")) == []
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Nine studies without a table."""
+    for study in range(9):
+        uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.1"}
+        write_stack(tmp_path / "data" / f"s{study}", [(float(x), 0.0, 0.0) for x in range(40)], **uids)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def ungraded(monkeypatch):
+    """Lets one process grade nothing at once; the messages that close its shards, and how often it was asked to."""
+    ends, asked = [], []
+
+    def grade_shard(*_):
+        asked.append(1)
+        return ends.pop() if ends else Done(Recorder())
+
+    monkeypatch.setattr(supervisor, "grade_shard", grade_shard)
+    return ends, asked
+
+
+def grades_of(path):
+    with path.open(newline="") as file:
+        return {
+            row["row_id"]: [float(row[k]) for k in ("normal_mild", "moderate", "severe")]
+            for row in csv.DictReader(file)
+        }

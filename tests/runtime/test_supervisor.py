@@ -1,6 +1,5 @@
 import csv
 import dataclasses
-import itertools
 import json
 import multiprocessing
 import os
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +16,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel import Config, predict
 from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.errors import ConfigError, KernelError
@@ -26,20 +23,13 @@ from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import submission_text
-from lumbar_kernel.runtime import supervisor
+from lumbar_kernel.runtime import study_search, supervisor
 from lumbar_kernel.runtime.first_grades import EARLIER
 from lumbar_kernel.runtime.messages import Done
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.schema import ROWS, prior
 from tests.conftest import ROOT, FakeClock, refused_by_schema
-
-
-def grades_of(path):
-    with path.open(newline="") as file:
-        return {
-            row["row_id"]: [float(row[k]) for k in ("normal_mild", "moderate", "severe")]
-            for row in csv.DictReader(file)
-        }
+from tests.runtime.conftest import grades_of
 
 
 @pytest.fixture(scope="module")
@@ -259,58 +249,10 @@ def test_archives_give_the_bytes_of_their_folder(run, tmp_path):
         assert (packed.output / "studies.csv").read_bytes() == (config.output / "studies.csv").read_bytes()
 
 
-@pytest.fixture
-def archive(tmp_path):
-    """Nine studies without a table."""
-    for study in range(9):
-        uids = {"StudyInstanceUID": f"1.{study}", "SeriesInstanceUID": f"1.{study}.1"}
-        write_stack(tmp_path / "data" / f"s{study}", [(float(x), 0.0, 0.0) for x in range(40)], **uids)
-    return tmp_path / "data"
-
-
-def _ticking(step):
-    """A clock that advances by a step whenever it is read."""
-    ticks = itertools.count()
-    return lambda: step * next(ticks)
-
-
-def test_the_first_submission_grows_with_the_search(archive, tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr(
-        "lumbar_kernel.runtime.supervisor.write_submission", lambda grades, path: written.append(len(grades))
-    )
-    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=0, workers=0)
-    predict(config, clock=_ticking(0.1))
-    assert written == sorted(written)
-    assert written[0] < written[-1] == 9
-    assert (tmp_path / "out" / "studies.csv").read_text().splitlines()[1] == "s0,1.0,s0"
-
-
-def test_a_search_that_takes_too_long_is_cut_short_and_what_it_left_is_named(archive, tmp_path):
-    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=10, workers=0)
-    report = predict(config, clock=_ticking(0.25))
-    assert 0 < len(report.studies) <= 9
-    assert report.exit_code == EXIT_DEGRADED
-    (failure,) = [item for item in report.failures if item.stage == "find studies"]
-    assert failure.type == "TimeUp"
-    assert "not searched to the end: s" in failure.message
-
-
-def test_a_resumed_run_keeps_grades_while_its_first_submission_grows(archive, tmp_path):
-    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=0, workers=0)
-    predict(config)
-    text = config.submission_path.read_text()
-    line = next(line for line in text.splitlines() if line.startswith("s8_"))
-    changed = f"{line.split(',')[0]},0.2,0.3,0.5"
-    config.submission_path.write_text(text.replace(line, changed))
-    config.journal_of(0).touch()  # as an interrupted run leaves it
-    predict(dataclasses.replace(config, resume=True), clock=_ticking(0.1))
-    assert grades_of(config.submission_path)[line.split(",")[0]] == [0.2, 0.3, 0.5]
-
-
 def test_one_process_writes_grades_as_they_come(dataset, trained, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(supervisor, "write_submission", lambda grades, _: written.append(dict(grades)))
+    for module in (supervisor, study_search):
+        monkeypatch.setattr(module, "write_submission", lambda grades, _: written.append(dict(grades)))
     monkeypatch.setattr(supervisor, "PUBLISH_EVERY_SECONDS", 0.0)
     predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, workers=0))
     changed = [sum(not np.array_equal(grades[key], prior()) for key in grades) for grades in written]
@@ -328,35 +270,6 @@ def test_a_device_that_is_lost_in_one_process_ends_the_run_with_a_report(dataset
     assert report.exit_code == EXIT_DEGRADED
     assert "cuda:0 has stopped working" in report.failures[0].message
     assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
-
-
-@pytest.fixture
-def ungraded(monkeypatch):
-    """Lets one process grade nothing at once; the messages that close its shards, and how often it was asked to."""
-    ends, asked = [], []
-
-    def grade_shard(*_):
-        asked.append(1)
-        return ends.pop() if ends else Done(Recorder())
-
-    monkeypatch.setattr(supervisor, "grade_shard", grade_shard)
-    return ends, asked
-
-
-def test_all_studies_that_were_unpacked_are_found_however_long_that_took(archive, tmp_path, monkeypatch, ungraded):
-    clock = FakeClock()
-
-    @contextmanager
-    def slow(data, *, stop):
-        while not stop():
-            clock.now += 1
-        yield data, "files were left out"
-
-    monkeypatch.setattr(supervisor, "unpacked", slow)
-    config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=100, workers=0)
-    report = predict(config, clock=clock)
-    assert len(report.studies) == 9
-    assert [item.type for item in report.failures] == ["LeftOut"]
 
 
 def test_a_long_search_does_not_bring_the_ending_forward_but_a_slow_start_does(archive, tmp_path, monkeypatch):
