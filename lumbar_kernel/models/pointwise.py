@@ -42,8 +42,8 @@ def prepare_for_accelerator(net: nn.Module) -> None:
 
 
 def prepare_for_processor(net: nn.Module) -> None:
-    """Let torch compute the 1×1 convolutions of a network alike for any number of pictures, in place."""
-    for _, convolution in _pointwise(net):
+    """Let oneDNN compute the 1×1 convolutions of a network for any number of pictures, in place."""
+    for _, convolution in _pointwise(net) if torch.backends.mkldnn.is_available() else ():
         convolution.dilation = DILATED
 
 

@@ -110,8 +110,7 @@ def _grade(
         state.failures += try_to_write("journals", partial(remove_journals, config))  # of shards that it did not have
     report = _write_report(config, state, budget)
     if config.strict and report.failures:
-        first = report.failures[0]
-        msg = f"strict run stopped in {first.stage}: {first.type}: {first.message}"
+        msg = f"strict run stopped in {report.failures[0].sentence}"
         raise KernelError(msg)
     return report
 
