@@ -15,11 +15,10 @@ from pathlib import Path
 
 from lumbar_kernel.archive.storage import Folder, is_url, stays_below
 from lumbar_kernel.archive.study_table import TableRow, is_table, read_rows
-from lumbar_kernel.config import SPLITS
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
 from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.folders import Layout, ignored, layout_of, natural, top_folder, walk
-from lumbar_kernel.dicom.tables import Roles, read_roles, sample_studies
+from lumbar_kernel.dicom.tables import Roles, read_tables
 from lumbar_kernel.errors import ConfigError, DicomError
 
 logger = logging.getLogger(__name__)
@@ -65,10 +64,14 @@ class Source:
     layout: Layout | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
-    @cached_property
+    @property
     def roles(self) -> Roles:
         """What the competition's table beside the studies says of their series; none behind a URL or with a table."""
-        return {} if self.layout is None else read_roles(self.layout.tables / f"{self.split}_series_descriptions.csv")
+        return self._tables[0]
+
+    @cached_property
+    def _tables(self) -> tuple[Roles, list[str]]:
+        return ({}, []) if self.layout is None else read_tables(self.layout.tables, split=self.split)
 
     def listings(self) -> Iterator[Listing]:
         """All folders with files, in a fixed order."""
@@ -87,11 +90,11 @@ class Source:
             yield from (Listing(_relative(folder, root), tuple(names)) for folder, names in files.items())
             return
         base, competition = layout.images, layout.is_competition
-        sample = sample_studies(layout.tables) if self.split == SPLITS[0] else []
-        yield from (Listing("", (), study=study) for study in dict.fromkeys([*self.roles, *sample]))
+        roles, sample = self._tables
+        yield from (Listing("", (), study=study) for study in dict.fromkeys([*roles, *sample]))
         for folder, names in self._folders(base):
             parts = folder.relative_to(base).parts
-            placed = len(parts) == 2 and bool(competition or self.roles)  # where the competition's layout has a series
+            placed = len(parts) == 2 and bool(competition or roles)  # where the competition's layout has a series
             study = parts[0] if placed or (competition and parts) else ""
             yield Listing(_relative(folder, root), tuple(names), study, parts[1] if placed else "")
 

@@ -27,7 +27,7 @@ from lumbar_kernel.dicom.identity import FileIdentity, identify
 from lumbar_kernel.dicom.packed_files import ArchiveError, archive_of
 from lumbar_kernel.dicom.persons import Warn
 from lumbar_kernel.dicom.safe_open import looks_like_dicom
-from lumbar_kernel.dicom.tables import read_roles, role_of, sample_studies
+from lumbar_kernel.dicom.tables import read_tables, role_of
 from lumbar_kernel.errors import ConfigError, DicomError
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
@@ -83,8 +83,7 @@ class Scan:
         indexed = self._indexed is not None  # then what lies beside its files does not matter
         layout = Layout.ordinary(self._data) if indexed else layout_of(self._data, split=split)
         self._images, self._competition = layout.images, layout.is_competition
-        self._roles = read_roles(layout.tables / f"{split}_series_descriptions.csv")
-        self.sample = sample_studies(layout.tables) if split == "test" else []
+        self._roles, self.sample = read_tables(layout.tables, split=split)
         self._settled = self._competition or bool(self._roles)
         self._by_path: dict[Path, list[str]] = {}
         self._by_header: FoundFiles = {}

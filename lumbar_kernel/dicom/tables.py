@@ -9,6 +9,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+from lumbar_kernel.config import SPLITS
 from lumbar_kernel.dicom.packed_files import archive_of
 from lumbar_kernel.schema import ROW_ID, SAGITTAL_T2, SERIES_DESCRIPTIONS, split_row_id
 
@@ -24,6 +25,15 @@ MAX_BYTES = 1 << 28
 
 Roles = dict[str, dict[str, str | None]]
 """Study id → series id → role, from a descriptions table."""
+
+
+def read_tables(folder: Path, *, split: str) -> tuple[Roles, list[str]]:
+    """What the competition's tables in a folder say of one half: roles, and the studies of the sample submission.
+
+    The sample submission lists those of the test half.
+    """
+    roles = read_roles(folder / f"{split}_series_descriptions.csv")
+    return roles, sample_studies(folder) if split == SPLITS[0] else []
 
 
 def sample_studies(folder: Path) -> list[str]:
