@@ -58,6 +58,11 @@ class Target:
     level: str
 
     @property
+    def level_name(self) -> str:
+        """The level as in `LEVEL_NAMES`."""
+        return LEVEL_NAMES[LEVELS.index(self.level)]
+
+    @property
     def condition(self) -> str:
         """Group and side, as the keys of `CONDITION_NAMES` are spelled."""
         return f"{self.side}_{self.group}" if self.side else self.group

@@ -73,15 +73,16 @@ def group_by_header(
         warn: logs a message with its arguments.
         shared: whether a folder is known to hold several studies, for callers that group a large archive in parts.
     """
-    studies = _divided(found, study_keys(_counts(found), root, warn=warn))
+    counts = _counts(found)
+    studies = _divided(found, counts, study_keys(counts, root, warn=warn))
     _adopt_orphans(found, studies, warn=warn)
     return _named(studies, root, shared)
 
 
 def series_of(study_id: str, found: Found) -> Series:
     """The series of a study whose files its folder or a table gives, told apart and named as by `group_by_header`."""
-    key = StudyKey("", None, ())
-    series = _divided(found, dict.fromkeys(_counts(found), key))[key]
+    key, counts = StudyKey("", None, ()), _counts(found)
+    series = _divided(found, counts, dict.fromkeys(counts, key))[key]
     for folder, names in _orphans(found):
         series[str(folder)][folder] += names
     above = set.intersection(*({folder, *folder.parents} for folder in found))
@@ -99,9 +100,9 @@ def _counts(found: Found) -> dict[Place, int]:
     }
 
 
-def _divided(found: Found, keys: Mapping[Place, StudyKey]) -> dict[StudyKey, Series]:
+def _divided(found: Found, counts: Mapping[Place, int], keys: Mapping[Place, StudyKey]) -> dict[StudyKey, Series]:
     """The studies of these keys by series, without the folders where nothing can be read."""
-    single = _single_file_series(_counts(found), keys)
+    single = _single_file_series(counts, keys)
     studies: dict[StudyKey, Series] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for folder, of_folder in found.items():
         known = next(filter(None, of_folder), None)

@@ -81,8 +81,9 @@ def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | Dic
             dataset = open_whole(path)
             _prepare(dataset, path)
     except DicomError:
-        with suppress(DicomError), reading(path, failure):
-            return _frames_before_end(headers, failure)
+        if headers[0].frame is not None:
+            with suppress(DicomError), reading(path, failure):
+                return _frames_before_end(headers, failure)
         raise
     try:
         with reading(path, failure):

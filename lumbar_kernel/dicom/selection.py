@@ -44,8 +44,8 @@ reformatted series are often two or three times as wide as the series that the s
 COMPLETE_SHARE = 0.6
 """Share of the widest extent, or of the needed one where that is less, from which on a series counts as complete."""
 
-ENOUGH_MM = {SAGITTAL_T1: 36.0, SAGITTAL_T2: 36.0, AXIAL_T2: 60.0}
-"""Extent that counts as complete beside a wider series of another kind: both foramina, three of the discs. Recesses are
+ENOUGH_MM = 60.0
+"""Extent that counts as complete beside a wider series of another kind: axial slices of three discs. Recesses are
 graded better where three levels have plain slices and two the prior than on water images of all five."""
 
 REMNANT_SHARE = 1 / 3
@@ -194,7 +194,7 @@ def _rank(
         Ranked(together < REMNANT_SHARE * of_words, f"a remnant that covers {together:.0f} of {of_words:.0f} mm"),
         *own[WORDS:STANDING],
         Ranked(
-            together < min(ENOUGH_MM[role], COMPLETE_SHARE * of_standing),
+            together < min(ENOUGH_MM, COMPLETE_SHARE * of_standing),
             f"it covers {together:.0f} of {of_standing:.0f} mm",
         ),
         *own[STANDING:],

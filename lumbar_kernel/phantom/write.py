@@ -175,7 +175,7 @@ def coordinate_rows(phantom: PhantomStudy) -> tuple[Row, ...]:
 
 def _names(target: schema.Target) -> tuple[str, str]:
     """Condition and level as `train_label_coordinates.csv` spells them."""
-    return schema.CONDITION_NAMES[target.condition], schema.LEVEL_NAMES[schema.LEVELS.index(target.level)]
+    return schema.CONDITION_NAMES[target.condition], target.level_name
 
 
 def study_rows(phantom: PhantomStudy) -> StudyRows:

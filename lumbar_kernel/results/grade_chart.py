@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import BACKGROUND, FAINT, SEVERITY_COLOURS, SURFACE, Colour, Picture
+from lumbar_kernel.results.tables import PLACES
 from lumbar_kernel.schema import (
     CANAL,
     FORAMINAL,
@@ -16,18 +17,19 @@ from lumbar_kernel.schema import (
     LEVELS,
     SEVERITY_NAMES,
     SUBARTICULAR,
+    TARGETS,
+    Target,
     frequencies,
-    row_index,
 )
 
 COLUMNS = (
-    (CANAL, None, ("canal", "")),
-    (FORAMINAL, 1, ("foramen", "right")),
-    (FORAMINAL, 0, ("foramen", "left")),
-    (SUBARTICULAR, 1, ("recess", "right")),
-    (SUBARTICULAR, 0, ("recess", "left")),
+    (CANAL, ""),
+    (FORAMINAL, "right"),
+    (FORAMINAL, "left"),
+    (SUBARTICULAR, "right"),
+    (SUBARTICULAR, "left"),
 )
-"""Condition, side and heading of each column; the patient's right is left, as in an axial picture."""
+"""Condition and side of each column; the patient's right is left, as in an axial picture."""
 
 TINT = 0.34
 """Share of the grades' colours in a cell, so that its small text keeps a contrast of 4.5."""
@@ -50,12 +52,12 @@ def draw_grades(chart: Picture, probabilities: FloatArray, graded: NDArray[np.bo
     chart[:] = BACKGROUND
     rows, columns = chart.shape[:2]
     height, width = (rows - HEADING) // len(LEVELS), (columns - LABELS) // len(COLUMNS)
-    for column, (group, side, heading) in enumerate(COLUMNS):
+    for column, (group, side) in enumerate(COLUMNS):
         left = LABELS + column * width
-        for line, words in enumerate(heading):
+        for line, words in enumerate((PLACES[group], side)):
             drawing.text(chart, words, (left + 4, 16 + 17 * line), FAINT, size=0.42, edge=False)
-        for level in range(len(LEVELS)):
-            row = row_index(group, level, side)
+        for level, name in enumerate(LEVELS):
+            row = TARGETS.index(Target(group, side, name))
             cell = chart[HEADING + level * height :, left:][: height - 4, : width - 4]
             _draw_cell(cell, probabilities[row], by_kernel=bool(graded[row]))
     for level, name in enumerate(LEVEL_NAMES):

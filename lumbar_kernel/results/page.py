@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.atomic import write_atomic
+from lumbar_kernel.results.grade_chart import COLUMNS
 from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
 from lumbar_kernel.results.report import VERDICTS, Report
 from lumbar_kernel.results.run_files import GradedStudy, RunFiles, read_run
@@ -25,14 +26,12 @@ from lumbar_kernel.results.tables import PLACES, Point
 from lumbar_kernel.results.wording import without_paths
 from lumbar_kernel.schema import (
     CANAL,
-    FORAMINAL,
     LEVEL_NAMES,
     LEVELS,
     ROWS,
     SEVERITIES,
     SEVERITY_NAMES,
     SEVERITY_WEIGHTS,
-    SUBARTICULAR,
     TARGETS,
     Target,
     frequencies,
@@ -48,15 +47,6 @@ THUMBNAIL = 72
 
 REDUCED = 4
 """Thumbnails are decoded at a quarter of the size, in a fifth of the time."""
-
-COLUMNS = (
-    (CANAL, ""),
-    (FORAMINAL, "right"),
-    (FORAMINAL, "left"),
-    (SUBARTICULAR, "right"),
-    (SUBARTICULAR, "left"),
-)
-"""Condition and side of each column of the tiny pictures; the patient's right is left, as in an axial picture."""
 
 UNSURE = 0.5
 """Confidence below which a point is named."""
@@ -188,7 +178,7 @@ def _unsure(points: Mapping[Target, Point]) -> list[str]:
 
 def _place(target: Target) -> str:
     """Where a target is graded, in words; a level's canal point stands for the level."""
-    level = LEVEL_NAMES[LEVELS.index(target.level)]
+    level = target.level_name
     return f"{target.side} {PLACES[target.group]} of {level}" if target.side else level
 
 

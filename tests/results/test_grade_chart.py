@@ -3,7 +3,7 @@ import pytest
 
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.grade_chart import COLUMNS, HEADING, LABELS, draw_grades, mixed_colour
-from lumbar_kernel.schema import CANAL, ROWS, row_index
+from lumbar_kernel.schema import CANAL, LEVELS, ROWS, TARGETS, Target, row_index
 
 SHAPE = (650, 500)
 
@@ -14,9 +14,9 @@ def cell_of(chart, column, level):
 
 
 def test_each_grade_stands_in_the_cell_of_its_level_condition_and_side():
-    for column, (group, side, _) in enumerate(COLUMNS):
+    for column, (group, side) in enumerate(COLUMNS):
         grades = np.tile([0.98, 0.01, 0.01], (25, 1))
-        grades[row_index(group, 3, side)] = [0.0, 0.0, 1.0]
+        grades[TARGETS.index(Target(group, side, LEVELS[3]))] = [0.0, 0.0, 1.0]
         chart = drawing.blank(*SHAPE)
         draw_grades(chart, grades, np.ones(len(ROWS), bool))
         red = np.array([[cell_of(chart, k, level)[2, 2, 2] for level in range(5)] for k in range(len(COLUMNS))])
