@@ -14,7 +14,6 @@ from jsonschema import Draft202012Validator
 
 import build_wheel
 from lumbar_kernel.geometry import SlicePlane
-from lumbar_kernel.localisation.axial import axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -23,6 +22,8 @@ from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.results.report import report_schema
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
 from lumbar_kernel.study import Slice
+from training.phantoms import truth_of
+from training.studies import true_views
 
 BACKBONE = "mobilenetv3_small_050"
 
@@ -42,10 +43,9 @@ def landmarks(phantom):
 
 
 @pytest.fixture(scope="session")
-def views(phantom, landmarks):
-    """Its axial views by true geometry and an untrained net."""
-    torch.manual_seed(0)
-    return axial_views(phantom.study, landmarks, [HeatmapNet(BACKBONE, points=2).eval()])
+def views(phantom):
+    """Its axial views by true geometry."""
+    return true_views(phantom.study, truth_of(phantom.truth))
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +62,13 @@ def _write(net, folder, name):
     return {"file": name, "sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw), "fold": 0}
 
 
+def _sure(net, factor):
+    """The net with steeper maps: an axial one must point somewhere, or no slice shows a spine."""
+    with torch.no_grad():
+        net.head.weight *= factor
+    return net
+
+
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """A weights folder of tiny untrained nets, every view once, so that tests do not hang on what training found."""
@@ -71,9 +78,9 @@ def untrained(tmp_path_factory):
         name: {
             "architecture": BACKBONE,
             "points": points,
-            "files": [_write(HeatmapNet(BACKBONE, points=points), folder, f"{name}.safetensors")],
+            "files": [_write(_sure(HeatmapNet(BACKBONE, points=points), sure), folder, f"{name}.safetensors")],
         }
-        for name, points in (("sagittal", 10), ("axial", 2))
+        for name, points, sure in (("sagittal", 10, 1.0), ("axial", 2, 3000.0))
     }
     members = {}
     views = {"sagittal_t1": (1, (FORAMINAL,)), "axial_t2": (3, (CANAL, SUBARTICULAR)), "sagittal_t2": (3, (CANAL,))}

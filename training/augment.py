@@ -101,6 +101,52 @@ def hide(
     return covered
 
 
+def without_anatomy(
+    picture: NDArray[np.uint8], rng: np.random.Generator, *, kind: str | None = None
+) -> NDArray[np.uint8]:
+    """A picture that shows no anatomy, with grey values from black to white.
+
+    Args:
+        picture: (rows, columns), whose size, or whose parts or spectrum, it takes over.
+        rng: draws what is random in it, and the kind unless it is given.
+        kind: one of `NOTHING`.
+    """
+    made = NOTHING[kind or str(rng.choice([*NOTHING]))](picture, rng)
+    low, high = np.percentile(made, [1, 99])
+    scaled: NDArray[np.uint8] = np.clip((made - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
+    return scaled
+
+
+def _noise(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Noise of some grain on a coarse background, or that background alone."""
+    made = rng.normal(size=picture.shape) * rng.choice([0.0, 1.0], p=[0.2, 0.8])
+    if (grain := rng.uniform(0, 8)) > 0.5:
+        made = cv2.GaussianBlur(made, (0, 0), grain) * grain
+    coarse = cv2.resize(rng.normal(size=(4, 4)), picture.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(made + rng.uniform(0, 1) * coarse)
+
+
+def _shuffled(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float64]:
+    """The picture cut into 3 × 3 to 8 × 8 square tiles, which change places and are turned."""
+    count = int(rng.integers(3, 9))
+    side = min(picture.shape) // count
+    grid = picture[: side * count, : side * count].reshape(count, side, count, side).swapaxes(1, 2)
+    tiles = rng.permutation(grid.reshape(-1, side, side))
+    turned = np.stack([np.rot90(tile, int(rng.integers(4))) for tile in tiles]).reshape(count, count, side, side)
+    joined = turned.swapaxes(1, 2).reshape(side * count, side * count)
+    return np.asarray(cv2.resize(joined, picture.shape[::-1]), np.float64)
+
+
+def _scrambled(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A picture with the spectrum of this one and random phases."""
+    phases = np.angle(np.fft.fft2(rng.normal(size=picture.shape)))
+    return np.asarray(np.real(np.fft.ifft2(np.abs(np.fft.fft2(picture)) * np.exp(1j * phases))))
+
+
+NOTHING = {"noise": _noise, "shuffled tiles": _shuffled, "scrambled phases": _scrambled}
+"""Kinds of pictures without anatomy."""
+
+
 def _filling(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Contents of a covered half-plane: black, an even grey or blotches of a random size."""
     if rng.random() < 0.5:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from evaluation.array_rows import concatenate, select
 from lumbar_kernel.intensities import normalise
 from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet, cells_at, pixels_at
-from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
+from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp, without_anatomy
 from training.examples import LandmarkExamples, load
 from training.pretrained import start_from_pretrained
 from training.trainer import (
@@ -41,6 +41,7 @@ class Task:
     draw: dict[str, float]  # weight of each source in a batch
     sigma: float = 1.0  # of the target, in heatmap cells
     hidden: float = 0.0  # fraction of pictures with parts hidden away from the points
+    empty: float = 0.0  # fraction of pictures that show no anatomy, so that every landmark is absent
 
 
 ROOM = 9.0
@@ -71,6 +72,7 @@ TASKS = {
         points=2,
         spatial=Spatial(shift=0.14, degrees=10, scale=1.25, aspect=1.1, border=cv2.BORDER_REFLECT_101),
         draw={"axial_t2_crops": 0.7, "rsna": 0.7, "phantom": 0.3},
+        empty=0.15,
     ),
 }
 
@@ -116,13 +118,16 @@ class Sampler:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         task, picture = self.task, self.examples.images[index]
         matrix = draw_matrix(rng, task.spatial, picture.shape, task.shape)
-        moved = warp(picture, matrix, task.shape, border=task.spatial.border).astype(np.float32)
+        moved = warp(picture, matrix, task.shape, border=task.spatial.border)
         points = move_points(self.examples.points[index].astype(np.float64), matrix)
-        signal = normalise(moved)
+        known = self.examples.known[index]
+        if task.empty and rng.random() < task.empty:
+            moved, points, known = without_anatomy(moved, rng), np.full_like(points, np.nan), np.ones_like(known)
+        signal = normalise(moved.astype(np.float32))
         if rng.random() < task.hidden:
             signal = hide(signal, points, rng, room=ROOM)
         signal = vary_signal(signal, rng)
-        return signal, targets(points, task.shape, sigma=task.sigma), self.examples.known[index]
+        return signal, targets(points, task.shape, sigma=task.sigma), known
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:

@@ -1,9 +1,9 @@
-"""Rules of reading by their grades on phantoms: `python -m benchmarks.robustness.choices axials|dixon --studies 60`.
+"""Rules of reading by grades on phantoms: `python -m benchmarks.robustness.choices axials|dixon|noise --studies 60`.
 
 `axials`: sagittal T2 as a volume of cubic voxels, with axial series, with axial slices reformatted from the volume, and
-without any. `dixon`: each role as the in-phase and as the water image of a Dixon sequence. Studies are written as
-DICOM, read by their headers and graded; the table has the official losses and, study by study, their differences from
-the first line with 95 % intervals.
+without any. `dixon`: each role as the in-phase and as the water image of a Dixon sequence. `noise`: noise on some or
+all axial slices. Studies are written as DICOM, read by their headers and graded; the table has the official losses and,
+study by study, their differences from the first line with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lumbar_kernel.kernel import Kernel
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.results.metric import TERMS, StudyTerms, study_terms
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS, prior, row_ids
-from lumbar_kernel.study import Study
+from lumbar_kernel.study import Slice, Study
 
 SEED = 45_000_000
 """Of the first phantom; none of those that networks were trained on."""
@@ -77,7 +77,39 @@ def dixon_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
     return ways | {"water in all": read_back(water)}, plain.truth.grades.tolist()
 
 
-WAYS: Mapping[str, Callable[[int], tuple[dict[str, Study], list[int]]]] = {"axials": axial_ways, "dixon": dixon_ways}
+def noise_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
+    """One patient's study with noise on every third or on all axial slices, and its true grades."""
+    plain = make_phantom(seed, study_id="1", balanced=True)
+    return {
+        "axial series": read_back(plain.study),
+        "noise on every third axial slice": read_back(with_noise(plain.study, every=3)),
+        "noise on all axial slices": read_back(with_noise(plain.study, every=1)),
+        "no axials": read_back(without_axials(plain.study)),
+    }, plain.truth.grades.tolist()
+
+
+def with_noise(study: Study, *, every: int) -> Study:
+    """The study with noise in place of every so many axial slices."""
+    rng = np.random.default_rng(0)
+
+    def lost(item: Slice) -> Slice:
+        noise = np.abs(rng.normal(0, item.pixels.std() + 1, item.pixels.shape))
+        return replace(item, pixels=noise.astype(np.float32))
+
+    series = (
+        replace(each, slices=tuple(item if k % every else lost(item) for k, item in enumerate(each.slices)))
+        if each.role == AXIAL_T2
+        else each
+        for each in study.series
+    )
+    return replace(study, series=tuple(series))
+
+
+WAYS: Mapping[str, Callable[[int], tuple[dict[str, Study], list[int]]]] = {
+    "axials": axial_ways,
+    "dixon": dixon_ways,
+    "noise": noise_ways,
+}
 
 
 def graded(kernel: Kernel, study: Study) -> FloatArray:

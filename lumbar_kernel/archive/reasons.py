@@ -55,6 +55,7 @@ PHRASES: dict[str, str] = {
     "no disc was seen": r"no sagittal slice shows a lumbar disc|no decoded disc",
     "no plausible row of five discs": r"no five discs",
     "no memory": r"no memory|out of memory|continues on the processor|skipped from here on",
+    "another axial slice is graded": r"no spine on the axial slice nearest",
     "numbers are not finite": r"are not finite|no finite prediction",
 }
 """Phrase → pattern of the sentences that it stands for; the first that matches counts."""
@@ -64,8 +65,19 @@ PATTERNS = {phrase: re.compile(pattern) for phrase, pattern in PHRASES.items()}
 FIXED = frozenset(
     [f"no {role} series" for role in SERIES_DESCRIPTIONS]
     + [f"no axial slice at {name}" for name in LEVEL_NAMES]
-    + [f"no sagittal T1 slice at the {side} foramen of {name}" for name in LEVEL_NAMES for side in SIDES]
-    + [f"no sagittal T2 slice at the canal of {name}" for name in LEVEL_NAMES]
+    + [f"no spine on the axial slice at {name}" for name in LEVEL_NAMES]
+    + [f"nothing on the axial slice at {name}" for name in LEVEL_NAMES]
+    + [
+        f"{nothing} sagittal T1 slice at the {side} foramen of {name}"
+        for nothing in ("no", "nothing on the")
+        for name in LEVEL_NAMES
+        for side in SIDES
+    ]
+    + [
+        f"{nothing} sagittal T2 slice at the canal of {name}"
+        for nothing in ("no", "nothing on the")
+        for name in LEVEL_NAMES
+    ]
 )
 """Sentences that are kept as they are."""
 

@@ -23,7 +23,7 @@ BESIDE_MM = 6.0
 
 LEVEL = (-0.58, 1.99, 2.77, 0.80)
 FORAMEN = (-7.21, 7.83, 1.50, 4.41)
-RECESS = (0.48, 3.66)
+RECESS = (2.28, 1.89)
 """Intercept and slopes of the logistic models of a level, a foramen and a recess, none falling; the output of
 `python -m training.calibrate_confidence DATA_DIR`, fitted on marks that the localisers had not seen."""
 

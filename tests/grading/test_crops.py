@@ -17,13 +17,6 @@ from lumbar_kernel.grading.crops import (
 from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2, SIDES
 from lumbar_kernel.study import Series, Study
 from lumbar_kernel.views import VIEWS, level_and_side
-from training.phantoms import truth_of
-from training.studies import true_views
-
-
-@pytest.fixture(scope="module")
-def views(phantom):
-    return true_views(phantom.study, truth_of(phantom.truth))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +44,17 @@ def test_a_level_without_axial_slice_is_not_present(phantom, landmarks, views):
     assert not crops.present[:2].any()
     assert not crops.images[:2].any()
     assert crops.present[2:].tolist() == [view is not None for view in views[1:] for _ in range(2)]
+
+
+def test_a_level_whose_axial_slice_shows_no_spine_is_not_present(phantom, landmarks, views):
+    unseen = tuple(
+        view and replace(view, evidence=view.evidence * share)
+        for view, share in zip(views, (0, 0.4, 1, 1, 1), strict=True)
+    )
+    crops = cut_crops(phantom.study, landmarks, unseen)["axial_t2"]
+    assert not crops.present[:4].any()
+    assert not crops.images[:4].any()
+    assert crops.present[4:].tolist() == [view is not None for view in views[2:] for _ in range(2)]
 
 
 def test_foramina_beyond_the_slices_and_canals_outside_the_frame_are_not_present(phantom, landmarks, views):

@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.localisation.axial import WINDOW_SHAPE, axial_views, window_of
+from lumbar_kernel.localisation.axial import TRIES, WINDOW_SHAPE, axial_views, views_on, window_of
+from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import STRIDE
+from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import AXIAL_T2
-from lumbar_kernel.study import Study
+from lumbar_kernel.study import Series, Study
 from tests.conftest import make_slice
 
 TILTED = (np.array([1.0, 0, 0]), np.array([0.0, np.cos(0.5), np.sin(0.5)]))
@@ -67,3 +71,71 @@ def test_recesses_without_maps_are_placed_around_the_canal(phantom, landmarks):
 def test_without_axial_series_there_are_no_views(phantom, landmarks, roles):
     study = Study("1", tuple(series for series in phantom.study.series if series.role in roles))
     assert axial_views(study, landmarks, [Says([])]) == (None,) * 5
+
+
+class SeesContrast(Says):
+    """A net that points at two places of pictures that are not even, and at none of those that are."""
+
+    def forward(self, pictures):
+        even = (pictures.amax(dim=(1, 2, 3)) - pictures.amin(dim=(1, 2, 3)) < 1e-3)[:, None, None]
+        return torch.where(even, Says([])(pictures), super().forward(pictures))
+
+
+def with_blank(study, blank):
+    """The study with even pixels in those axial slices for which `blank` holds."""
+    series = tuple(
+        Series(each.series_id, each.role, tuple(_blanked(item) if blank(item) else item for item in each.slices))
+        if each.role == AXIAL_T2
+        else each
+        for each in study.series
+    )
+    return replace(study, series=series)
+
+
+def _blanked(item):
+    return replace(item, pixels=np.zeros_like(item.pixels))
+
+
+def test_a_slice_without_a_spine_gives_way_to_the_next_one(phantom, landmarks):
+    net = SeesContrast([(16, 20), (16, 11)])
+    before = axial_views(phantom.study, landmarks, [net])
+    assert all(view is None or (view.shows_spine and not view.passed_over) for view in before)
+    nearest = {id(view.item) for view in before if view is not None}
+    after = axial_views(with_blank(phantom.study, lambda item: id(item) in nearest), landmarks, [net])
+    assert [view is None for view in after] == [view is None for view in before]
+    for one, other in zip(before, after, strict=True):
+        if other is not None and other.shows_spine:
+            assert other.passed_over >= 1
+            assert 0 < np.linalg.norm(other.item.plane.centre - one.item.plane.centre) < 20
+    assert any(view is not None and view.shows_spine for view in after)
+
+
+def test_where_no_slice_shows_a_spine_the_nearest_stays(phantom, landmarks):
+    calls = []
+
+    class Counted(Says):
+        def forward(self, pictures):
+            calls.append(len(pictures))
+            return super().forward(pictures)
+
+    views = axial_views(phantom.study, landmarks, [Counted([])])
+    nearest = axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])
+    assert [None if view is None else id(view.item) for view in views] == [
+        None if view is None else id(view.item) for view in nearest
+    ]
+    assert not any(view.shows_spine or view.passed_over for view in views if view is not None)
+    assert len(calls) <= TRIES
+
+
+def test_the_shipped_networks_tell_a_spine_from_noise_and_other_pictures(phantom, landmarks):
+    manifest = read_manifest()
+    nets = load_localiser(manifest.axial, manifest.folder)
+    views = [view for view in axial_views(phantom.study, landmarks, nets) if view is not None]
+    assert all(view.shows_spine for view in views)
+    rng = np.random.default_rng(0)
+    items = [view.item for view in views]
+    centres = np.array([view.centre for view in views])
+    noise = [replace(item, pixels=rng.normal(100, 30, item.pixels.shape).astype(np.float32)) for item in items]
+    gradient = [replace(item, pixels=np.indices(item.pixels.shape).sum(axis=0).astype(np.float32)) for item in items]
+    for others in (noise, gradient, [_blanked(item) for item in items]):
+        assert not any(view.shows_spine for view in views_on(others, centres, nets))

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp
+from training.augment import NOTHING, Spatial, draw_matrix, hide, move_points, vary_signal, warp, without_anatomy
 
 
 def test_points_move_with_the_picture():
@@ -37,3 +38,22 @@ def test_hiding_spares_the_points_and_covers_much_of_the_rest():
     assert np.mean(covered) > 0.1
     nothing = np.full((5, 2), np.nan)
     assert np.array_equal(hide(picture, nothing, rng, room=9.0), picture)
+
+
+@pytest.mark.parametrize("kind", [None, *NOTHING])
+def test_pictures_without_anatomy_have_its_size_and_all_grey_values_but_not_its_shapes(kind):
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:90, :110]
+    picture = (np.hypot(rows - 40, columns - 60) < 25).astype(np.uint8) * 200
+    for _ in range(10):
+        made = without_anatomy(picture, rng, kind=kind)
+        assert made.shape == picture.shape
+        assert made.dtype == np.uint8
+        assert made.min() == 0
+        assert made.max() >= 254
+        assert abs(np.corrcoef(made.ravel(), picture.ravel())[0, 1]) < 0.7
+
+
+def test_an_even_picture_has_nothing_to_shuffle():
+    made = without_anatomy(np.full((30, 40), 7, np.uint8), np.random.default_rng(0), kind="shuffled tiles")
+    assert not made.any()
