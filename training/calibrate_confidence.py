@@ -182,7 +182,7 @@ def found_in_studies(
         t1, t2 = study.slices(SAGITTAL_T1), study.slices(SAGITTAL_T2)
         maps = slice_maps((*t1, *t2), sagittal)
         found = decode(maps[: len(t1)], maps[len(t1) :])
-        views = axial_views(study, found, axial)
+        _, views = axial_views(study, found, axial)
         off = np.linalg.norm((found.disc_margin - truth.disc_margin)[:, 1:], axis=1)
         aside = np.linalg.norm(found.foramina - truth.foramina, axis=2)
         for level in range(len(LEVELS)):

@@ -102,7 +102,7 @@ def _stages_of(
 
     study = lap(read_study(files))
     landmarks = lap(localise(study, sagittal))
-    views = lap(axial_views(study, landmarks, axial))
+    study, views = lap(axial_views(study, landmarks, axial))
     lap(cut_crops(study, landmarks, views, views=needed))
     return dict(zip(STAGES, np.diff(began).tolist(), strict=True))
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from evaluation.array_rows import select
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.localisation.axial import AxialView, axial_views
+from lumbar_kernel.localisation.axial import NO_VIEWS, axial_views
 from lumbar_kernel.localisation.landmarks import localise
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -137,9 +137,9 @@ def landmark_errors(data: Path, nets: Nets) -> Iterator[LandmarkError]:
         except LocalisationError as error:
             logger.warning("%s", error)
             continue
-        views: tuple[AxialView | None, ...] = (None,) * len(LEVEL_NAMES)
+        views = NO_VIEWS
         if "axial_points" in nets.localisers:
-            views = axial_views(study, found, [nets.localisers["axial_points"]])
+            _, views = axial_views(study, found, [nets.localisers["axial_points"]])
         for level, name in enumerate(LEVEL_NAMES):
             yield _landmark_error(
                 study.study_id, "canal", name, found.canal[level] - truth.canal[level], sagittal_normal

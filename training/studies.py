@@ -13,7 +13,7 @@ from lumbar_kernel.geometry import LEFT
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.intensities import to_bytes
-from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, window_of
+from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, Views, window_of
 from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM, Landmarks
 from lumbar_kernel.localisation.slice_maps import POINTS, frame_of
 from lumbar_kernel.resampling import sample
@@ -124,7 +124,7 @@ def _along_the_spine(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(known[:, None], points, line)
 
 
-def true_views(study: Study, truth: StudyTruth) -> tuple[AxialView | None, ...]:
+def true_views(study: Study, truth: StudyTruth) -> Views:
     """The axial evidence of each level with the true recesses; an unlabelled recess mirrors the other."""
     slices = study.slices(AXIAL_T2)
     views: list[AxialView | None] = []
@@ -172,7 +172,7 @@ def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray[np.float64], NDArray
     return place, known
 
 
-def _axial_points(views: tuple[AxialView | None, ...], origin: Origin) -> LandmarkExamples:
+def _axial_points(views: Views, origin: Origin) -> LandmarkExamples:
     frames, points, known = [], [], []
     for view in views:
         if view is None:

@@ -2,8 +2,8 @@
 
 `axials`: sagittal T2 as a volume of cubic voxels, with axial series, with axial slices reformatted from the volume, and
 without any. `dixon`: each role as the in-phase and as the water image of a Dixon sequence. `noise`: noise on some or
-all axial slices. Studies are written as DICOM, read by their headers and graded; the table has the official losses and,
-study by study, their differences from the first line with 95 % intervals.
+all slices of each role. Studies are written as DICOM, read by their headers and graded; the table has the official
+losses and, study by study, their differences from the first line with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def axial_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
     """One patient's study by name of the way in which it has axial slices, and its true grades."""
     plain = make_phantom(seed, study_id="1", balanced=True)
     volume = make_phantom(seed, study_id="1", balanced=True, volume=True).study
-    lone = read_back(without_axials(volume))
+    lone = read_back(without(volume, AXIAL_T2))
     assert lone.volume is not None
     thin = tuple(replace(s, slices=lone.volume.slices) if s.role == SAGITTAL_T2 else s for s in lone.series)
     return {
@@ -56,13 +56,13 @@ def axial_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
         "volume, axials reformatted, thin sagittal slices": replace(lone, series=thin),
         "volume, no axials": replace(lone, volume=None),
         "slices, axial series": read_back(plain.study),
-        "slices, no axials": read_back(without_axials(plain.study)),
+        "slices, no axials": read_back(without(plain.study, AXIAL_T2)),
     }, plain.truth.grades.tolist()
 
 
-def without_axials(study: Study) -> Study:
-    """The study without its axial series."""
-    return replace(study, series=tuple(series for series in study.series if series.role != AXIAL_T2))
+def without(study: Study, role: str) -> Study:
+    """The study without the series of a role."""
+    return replace(study, series=tuple(series for series in study.series if series.role != role))
 
 
 def dixon_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
@@ -78,18 +78,20 @@ def dixon_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
 
 
 def noise_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
-    """One patient's study with noise on every third or on all axial slices, and its true grades."""
+    """One patient's study with noise on every third and on all slices of each role, and without the role."""
     plain = make_phantom(seed, study_id="1", balanced=True)
-    return {
-        "axial series": read_back(plain.study),
-        "noise on every third axial slice": read_back(with_noise(plain.study, every=3)),
-        "noise on all axial slices": read_back(with_noise(plain.study, every=1)),
-        "no axials": read_back(without_axials(plain.study)),
-    }, plain.truth.grades.tolist()
+    ways = {"as scanned": plain.study}
+    for role in SERIES_DESCRIPTIONS:
+        ways |= {
+            f"noise on every third slice of {role}": with_noise(plain.study, role, every=3),
+            f"noise on all slices of {role}": with_noise(plain.study, role, every=1),
+            f"no {role}": without(plain.study, role),
+        }
+    return {name: read_back(study) for name, study in ways.items()}, plain.truth.grades.tolist()
 
 
-def with_noise(study: Study, *, every: int) -> Study:
-    """The study with noise in place of every so many axial slices."""
+def with_noise(study: Study, role: str, *, every: int) -> Study:
+    """The study with noise in place of every so many slices of a role."""
     rng = np.random.default_rng(0)
 
     def lost(item: Slice) -> Slice:
@@ -98,7 +100,7 @@ def with_noise(study: Study, *, every: int) -> Study:
 
     series = (
         replace(each, slices=tuple(item if k % every else lost(item) for k, item in enumerate(each.slices)))
-        if each.role == AXIAL_T2
+        if each.role == role
         else each
         for each in study.series
     )

@@ -18,7 +18,7 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.grading.crops import cut_crops
 from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade
-from lumbar_kernel.localisation.axial import AxialView, axial_views
+from lumbar_kernel.localisation.axial import Views, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, decode
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.grade_net import GradeNet
@@ -30,7 +30,6 @@ from lumbar_kernel.study import Study, StudyFiles
 from lumbar_kernel.views import VIEWS
 
 Net = TypeVar("Net", bound=nn.Module)
-Views = tuple[AxialView | None, ...]
 
 
 def plain_loop(studies: Sequence[StudyFiles], manifest: Manifest) -> dict[str, FloatArray]:
@@ -69,7 +68,7 @@ def _mean(maps: Sequence[SliceMaps]) -> SliceMaps:
 
 def _views(studies: Sequence[StudyFiles], manifest: Manifest, landmarks: Mapping[str, Landmarks]) -> dict[str, Views]:
     nets = [_localiser(manifest, manifest.axial, item) for item in manifest.axial.files]
-    return {files.study_id: axial_views(_by_pydicom(files), landmarks[files.study_id], nets) for files in studies}
+    return {files.study_id: axial_views(_by_pydicom(files), landmarks[files.study_id], nets)[1] for files in studies}
 
 
 def _graded(

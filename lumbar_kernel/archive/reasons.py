@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import product
 
 from lumbar_kernel.schema import LEVEL_NAMES, SERIES_DESCRIPTIONS, SIDES
 
@@ -55,7 +56,7 @@ PHRASES: dict[str, str] = {
     "no disc was seen": r"no sagittal slice shows a lumbar disc|no decoded disc",
     "no plausible row of five discs": r"no five discs",
     "no memory": r"no memory|out of memory|continues on the processor|skipped from here on",
-    "another axial slice is graded": r"no spine on the axial slice nearest",
+    "axial slices without a spine": r"axial slices at the discs show no spine",
     "numbers are not finite": r"are not finite|no finite prediction",
 }
 """Phrase → pattern of the sentences that it stands for; the first that matches counts."""
@@ -64,19 +65,17 @@ PATTERNS = {phrase: re.compile(pattern) for phrase, pattern in PHRASES.items()}
 
 FIXED = frozenset(
     [f"no {role} series" for role in SERIES_DESCRIPTIONS]
-    + [f"no axial slice at {name}" for name in LEVEL_NAMES]
-    + [f"no spine on the axial slice at {name}" for name in LEVEL_NAMES]
-    + [f"nothing on the axial slice at {name}" for name in LEVEL_NAMES]
     + [
-        f"{nothing} sagittal T1 slice at the {side} foramen of {name}"
-        for nothing in ("no", "nothing on the")
+        f"{nothing} {place}"
         for name in LEVEL_NAMES
-        for side in SIDES
-    ]
-    + [
-        f"{nothing} sagittal T2 slice at the canal of {name}"
-        for nothing in ("no", "nothing on the")
-        for name in LEVEL_NAMES
+        for nothing, place in product(
+            ("no", "nothing on the"),
+            (
+                f"axial slice at {name}",
+                f"sagittal T2 slice at the canal of {name}",
+                *(f"sagittal T1 slice at the {side} foramen of {name}" for side in SIDES),
+            ),
+        )
     ]
 )
 """Sentences that are kept as they are."""

@@ -203,10 +203,10 @@ def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count
 
 
 def _cut_axial(series: Sequence[Series], axial: Sequence[AxialView | None], view: View, *, wider: float) -> Crops:
-    """A stack around the axial slice of each level that shows one, for the left side and mirrored for the right one."""
+    """A stack around the axial slice of each level, for the left side and mirrored for the right one."""
     crops = blank_crops(view, wider=wider)
     for level, evidence in enumerate(axial):
-        if evidence is None or not evidence.shows_spine:
+        if evidence is None:
             continue
         stack = _stack_of(series, evidence.item, evidence.centre, count=view.geometry.slices)
         window = axial_window(evidence, level, view, wider=wider)

@@ -16,7 +16,7 @@ from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.localisation.slice_maps import heatmaps
 from lumbar_kernel.models.heatmap_net import HeatmapNet, pixels_at
 from lumbar_kernel.schema import AXIAL_T2, LEVELS
-from lumbar_kernel.slice_choice import axial_showing
+from lumbar_kernel.slice_choice import AXIAL_CAP_MM, axial_showing
 from lumbar_kernel.study import Slice, Study
 
 WINDOW_SPACING_MM = 0.625
@@ -31,9 +31,6 @@ SHOWS_SPINE = 0.5
 beside them have it, noise never, and 1 to 4 % of shuffled, overturned or sagittal pictures: `python -m
 training.spineless DATA_DIR`."""
 
-TRIES = 3
-"""Slices of a level that are looked at, the nearest first: at usual steps no more lie within reach of its disc."""
-
 RECESS_OFFSET_MM = (7.5, 2.5)
 """Default place of a recess: lateral of the canal point (half the mean labelled distance), and anterior of it."""
 
@@ -47,14 +44,12 @@ class AxialView:
         grid: upright window on the nearest slice, centred on the canal.
         recesses: (2, 3) left and right subarticular points, mm LPS.
         evidence: (2,) heatmap probability of each recess; 0 means placed by geometry.
-        passed_over: nearer slices that were left out because they show no spine.
     """
 
     item: Slice
     grid: SlicePlane
     recesses: FloatArray
     evidence: FloatArray
-    passed_over: int = 0
 
     @property
     def shows_spine(self) -> bool:
@@ -64,7 +59,7 @@ class AxialView:
     @property
     def confidence(self) -> FloatArray:
         """Estimated probability (2,) that a recess lies within reach of a reader's mark, if the level is right."""
-        return recess_confidence(self.evidence * self.shows_spine)
+        return recess_confidence(self.evidence)
 
     @property
     def centre(self) -> FloatArray:
@@ -72,26 +67,51 @@ class AxialView:
         return np.asarray(self.recesses.mean(axis=0))
 
 
-def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[AxialView | None, ...]:
-    """One view per level, None where no axial slice crosses the canal near the disc; none at all without nets.
+Views = tuple[AxialView | None, ...]
+"""Of the five levels; None where no axial slice crosses the canal near the disc."""
 
-    A slice that shows no spine gives way to the next one that does; where none of `TRIES` does, the first one stays.
+NO_VIEWS: Views = (None,) * len(LEVELS)
+
+
+def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[Study, Views]:
+    """The view of each level, and the study that they are of: without axial slices that show no spine.
+
+    All slices at the discs are looked at only where one of the nearest shows none; without nets there are no views.
     """
-    found: dict[int, AxialView] = {}
-    left, wanted = list(study.slices(AXIAL_T2)), list(range(len(LEVELS)))
-    for passed_over in range(TRIES if nets else 0):
-        nearest = {k: axial_showing(left, landmarks.canal[k], normal=landmarks.disc_normal[k]) for k in wanted}
-        chosen = {level: item for level, item in nearest.items() if item is not None}
-        if not chosen:
-            break
-        views = dict(zip(chosen, views_on([*chosen.values()], landmarks.canal[[*chosen]], nets), strict=True))
-        for level, view in views.items():
-            if view.shows_spine or level not in found:
-                found[level] = replace(view, passed_over=passed_over)
-        wanted = [level for level, view in views.items() if not view.shows_spine]
-        refused = {id(views[level].item) for level in wanted}
-        left = [item for item in left if id(item) not in refused]
-    return tuple(found.get(level) for level in range(len(LEVELS)))
+    views = _nearest_views(study.slices(AXIAL_T2), landmarks, nets)
+    if all(view is None or view.shows_spine for view in views):
+        return study, views
+    study = _with_spine(study, landmarks, nets)
+    views = _nearest_views(study.slices(AXIAL_T2), landmarks, nets)
+    return study, tuple(view if view is not None and view.shows_spine else None for view in views)
+
+
+def _nearest_views(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> Views:
+    places = enumerate(zip(landmarks.canal, landmarks.disc_normal, strict=True))
+    nearest = {level: axial_showing(slices, canal, normal=normal) for level, (canal, normal) in places}
+    chosen = {level: item for level, item in nearest.items() if item is not None}
+    if not chosen or not nets:
+        return NO_VIEWS
+    views = views_on([*chosen.values()], landmarks.canal[[*chosen]], nets)
+    by_level = dict(zip(chosen, views, strict=True))
+    return tuple(by_level.get(level) for level in range(len(LEVELS)))
+
+
+def _with_spine(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> Study:
+    """The study without those axial slices that show no spine where the canal of a disc nearby crosses them."""
+    slices = study.slices(AXIAL_T2)
+    apart = np.abs([[item.plane.distance(canal) for canal in landmarks.canal] for item in slices])
+    near = np.flatnonzero(apart.min(axis=1) <= AXIAL_CAP_MM)
+    views = views_on([slices[index] for index in near], landmarks.canal[apart[near].argmin(axis=1)], nets)
+    lost = {id(view.item) for view in views if not view.shows_spine}
+    series = tuple(
+        replace(each, slices=tuple(item for item in each.slices if id(item) not in lost))
+        if each.role == AXIAL_T2
+        else each
+        for each in study.series
+    )
+    problem = f"{len(lost)} of {len(near)} axial slices at the discs show no spine and are left out"
+    return replace(study, series=series, problems=(*study.problems, problem))
 
 
 def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialView]:

@@ -151,8 +151,7 @@ def _axial(landmarks: Landmarks, level: int, view: AxialView, size: int) -> Pict
     tilt = np.degrees(np.arccos(min(1.0, abs(float(normal @ landmarks.disc_normal[level])))))
     distance = float(view.item.plane.distance(landmarks.canal[level])) * np.sign(float(normal @ CRANIAL))
     where = "below" if distance > 0 else "above"
-    place = f"{abs(distance):.0f} mm {where} the disc, tilted {tilt:.0f} deg"
-    drawing.text(panel, place if view.shows_spine else f"{place}, no spine", (10, 42), FAINT, size=0.4)
+    drawing.text(panel, f"{abs(distance):.0f} mm {where} the disc, tilted {tilt:.0f} deg", (10, 42), FAINT, size=0.4)
     for side, point in enumerate(view.recesses):
         mark = drawing.dot if view.evidence[side] > 0 else drawing.ring  # a ring: placed by geometry alone
         mark(panel, drawing.place_of(grid, point), SIDE_COLOURS[side])

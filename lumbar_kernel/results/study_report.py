@@ -43,11 +43,9 @@ def study_report(
     """
     missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
     if landmarks is not None and study.slices(AXIAL_T2):
-        missing += [
-            sentence
-            for name, view in zip(LEVEL_NAMES, views, strict=True)
-            if (sentence := _without_axial(name, view)) is not None
-        ]
+        missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
+        found = [(name, view) for name, view in zip(LEVEL_NAMES, views, strict=True) if view is not None]
+        missing += [f"nothing on the axial slice at {name}" for name, view in found if _is_blank(view.item)]
     if landmarks is not None:
         missing += _not_shown(study, landmarks)
         unsure = doubt_of_count((*study.slices(SAGITTAL_T1), *study.slices(SAGITTAL_T2)), landmarks.disc_margin)
@@ -69,17 +67,6 @@ def study_report(
         confidence=None if landmarks is None else float(landmarks.confidence.mean()),
         landmarks=None if landmarks is None else _as_table(landmarks, views, study, moves or {}),
     )
-
-
-def _without_axial(name: str, view: AxialView | None) -> str | None:
-    """Why a level is not graded on its nearest axial slice, None where it is."""
-    if view is None:
-        return f"no axial slice at {name}"
-    if _is_blank(view.item):
-        return f"nothing on the axial slice at {name}"
-    if not view.shows_spine:
-        return f"no spine on the axial slice at {name}"
-    return f"no spine on the axial slice nearest to {name}, the next one is graded" if view.passed_over else None
 
 
 def _not_shown(study: Study, landmarks: Landmarks) -> list[str]:

@@ -16,7 +16,7 @@ from lumbar_kernel.checks import require_finite
 from lumbar_kernel.errors import DicomError, LocalisationError, StudyError
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import row_weights
-from lumbar_kernel.localisation.axial import AxialView, axial_views
+from lumbar_kernel.localisation.axial import NO_VIEWS, Views, axial_views
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.localisation.reformat import with_reformatted_axials
 from lumbar_kernel.localisation.series_shift import Alignment, align_series
@@ -32,7 +32,7 @@ from lumbar_kernel.runtime.messages import Message, Note, Shard, Step
 from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import Scheduler
-from lumbar_kernel.schema import AXIAL_T2, LEVELS, ROWS
+from lumbar_kernel.schema import AXIAL_T2, ROWS
 from lumbar_kernel.study import Study
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ def prepare(
         recorder.note(study_id, "read", StudyError(nothing_usable(study)))
     state = StudyState(StudyReport(study_id=study_id), reduced=stride > 1)
     landmarks: Landmarks | None = None
-    views: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
+    views = NO_VIEWS
     alignment = None
     if study.series:
         alignment = runner.run("align", [study_id], lambda: align_series(study), check=_require_finite_places)
@@ -206,7 +206,7 @@ def prepare(
         landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
         state.row_weights = row_weights(landmarks)
         aligned = _with_axials(aligned, landmarks, runner)
-        views = _crop(aligned, landmarks, state, runner, models)
+        aligned, views = _crop(aligned, landmarks, state, runner, models)
     report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks, moves=moves)
     if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
         _draw(aligned, landmarks, views, state, runner, pictures, missing=report.missing)
@@ -241,21 +241,20 @@ def _with_axials(study: Study, landmarks: Landmarks, runner: StageRunner) -> Stu
 
 def _crop(
     study: Study, landmarks: Landmarks, state: StudyState, runner: StageRunner, models: LoadedModels
-) -> tuple[AxialView | None, ...]:
-    """Find the axial views, cut the crops of all views into the state, and return the axial views."""
-    none_found: tuple[AxialView | None, ...] = (None,) * len(LEVELS)
+) -> tuple[Study, Views]:
+    """Find the axial views, cut the crops of all views into the state, and return the axial views and their study."""
     ids = [study.study_id]
-    views = runner.run("axial", ids, lambda: axial_views(study, landmarks, models.axial), nets=models.axial)
-    found = views or none_found
+    found = runner.run("axial", ids, lambda: axial_views(study, landmarks, models.axial), nets=models.axial)
+    of_spine, views = found or (study, NO_VIEWS)
     needed = models.manifest.views
-    state.crops = runner.run("crop", ids, lambda: cut_crops(study, landmarks, found, views=needed)) or {}
-    return found
+    state.crops = runner.run("crop", ids, lambda: cut_crops(of_spine, landmarks, views, views=needed)) or {}
+    return of_spine, views
 
 
 def _draw(
     study: Study,
     landmarks: Landmarks,
-    views: tuple[AxialView | None, ...],
+    views: Views,
     state: StudyState,
     runner: StageRunner,
     folder: Path,

@@ -46,17 +46,6 @@ def test_a_level_without_axial_slice_is_not_present(phantom, landmarks, views):
     assert crops.present[2:].tolist() == [view is not None for view in views[1:] for _ in range(2)]
 
 
-def test_a_level_whose_axial_slice_shows_no_spine_is_not_present(phantom, landmarks, views):
-    unseen = tuple(
-        view and replace(view, evidence=view.evidence * share)
-        for view, share in zip(views, (0, 0.4, 1, 1, 1), strict=True)
-    )
-    crops = cut_crops(phantom.study, landmarks, unseen)["axial_t2"]
-    assert not crops.present[:4].any()
-    assert not crops.images[:4].any()
-    assert crops.present[4:].tolist() == [view is not None for view in views[2:] for _ in range(2)]
-
-
 def test_foramina_beyond_the_slices_and_canals_outside_the_frame_are_not_present(phantom, landmarks, views):
     left = [item for item in phantom.study.slices(SAGITTAL_T1) if item.plane.centre @ LEFT > 8.0]
     high = [

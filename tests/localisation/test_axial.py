@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -5,15 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.localisation.axial import TRIES, WINDOW_SHAPE, axial_views, views_on, window_of
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE, axial_views, views_on, window_of
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import STRIDE
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.schema import AXIAL_T2
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.slice_choice import AXIAL_CAP_MM
 from lumbar_kernel.study import Series, Study
 from tests.conftest import make_slice
 
 TILTED = (np.array([1.0, 0, 0]), np.array([0.0, np.cos(0.5), np.sin(0.5)]))
+
+
+SAGITTAL = (SAGITTAL_T1, SAGITTAL_T2)
 
 
 class Says(nn.Module):
@@ -43,7 +48,7 @@ def test_the_window_is_upright_and_centred():
 
 
 def test_every_level_of_a_phantom_gets_the_slice_through_its_disc(phantom, landmarks):
-    views = axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])
+    _, views = axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])
     slices = phantom.study.slices(AXIAL_T2)
     for level, view in enumerate(views):
         nearest = min(abs(float(item.plane.distance(landmarks.canal[level]))) for item in slices)
@@ -54,23 +59,28 @@ def test_every_level_of_a_phantom_gets_the_slice_through_its_disc(phantom, landm
 
 
 def test_recesses_come_from_the_maps_left_on_the_left(phantom, landmarks):
-    view = next(v for v in axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])]) if v)
+    view = next(v for v in axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])[1] if v)
     assert view.recesses[0, 0] > view.recesses[1, 0]
     assert np.allclose(view.grid.to_pixel(view.recesses[0]), (16.5 * STRIDE - 0.5, 20.5 * STRIDE - 0.5), atol=0.1)
     assert view.evidence.min() > 0.9
 
 
-def test_recesses_without_maps_are_placed_around_the_canal(phantom, landmarks):
-    views = axial_views(phantom.study, landmarks, [Says([])])
-    view, canal = next((v, c) for v, c in zip(views, landmarks.canal, strict=True) if v)
+def test_a_recess_without_a_map_is_placed_beside_the_canal(phantom, landmarks):
+    item = phantom.study.slices(AXIAL_T2)[0]
+    (view,) = views_on([item], landmarks.canal[:1], [Says([])])
     assert not view.evidence.any()
-    assert np.linalg.norm(view.centre - canal) < 12
+    assert not view.shows_spine
+    assert np.linalg.norm(view.centre - item.plane.projected(landmarks.canal[0])) < 12
 
 
 @pytest.mark.parametrize("roles", [(), ("Sagittal T1",)])
 def test_without_axial_series_there_are_no_views(phantom, landmarks, roles):
     study = Study("1", tuple(series for series in phantom.study.series if series.role in roles))
-    assert axial_views(study, landmarks, [Says([])]) == (None,) * 5
+    assert axial_views(study, landmarks, [Says([])]) == (study, (None,) * 5)
+
+
+def test_without_nets_there_are_no_views(phantom, landmarks):
+    assert axial_views(phantom.study, landmarks, []) == (phantom.study, (None,) * 5)
 
 
 class SeesContrast(Says):
@@ -96,42 +106,54 @@ def _blanked(item):
     return replace(item, pixels=np.zeros_like(item.pixels))
 
 
-def test_a_slice_without_a_spine_gives_way_to_the_next_one(phantom, landmarks):
-    net = SeesContrast([(16, 20), (16, 11)])
-    before = axial_views(phantom.study, landmarks, [net])
-    assert all(view is None or (view.shows_spine and not view.passed_over) for view in before)
-    nearest = {id(view.item) for view in before if view is not None}
-    after = axial_views(with_blank(phantom.study, lambda item: id(item) in nearest), landmarks, [net])
-    assert [view is None for view in after] == [view is None for view in before]
-    for one, other in zip(before, after, strict=True):
-        if other is not None and other.shows_spine:
-            assert other.passed_over >= 1
-            assert 0 < np.linalg.norm(other.item.plane.centre - one.item.plane.centre) < 20
-    assert any(view is not None and view.shows_spine for view in after)
+def test_slices_that_show_a_spine_are_all_kept_after_one_look(phantom, landmarks):
+    looked_at = []
 
-
-def test_where_no_slice_shows_a_spine_the_nearest_stays(phantom, landmarks):
-    calls = []
-
-    class Counted(Says):
+    class Counts(Says):
         def forward(self, pictures):
-            calls.append(len(pictures))
+            looked_at.append(len(pictures))
             return super().forward(pictures)
 
-    views = axial_views(phantom.study, landmarks, [Counted([])])
-    nearest = axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])
-    assert [None if view is None else id(view.item) for view in views] == [
-        None if view is None else id(view.item) for view in nearest
+    study, _ = axial_views(phantom.study, landmarks, [Counts([(16, 20), (16, 11)])])
+    assert study is phantom.study
+    assert sum(looked_at) <= 5
+
+
+def test_a_slice_without_a_spine_gives_way_to_the_next_one(phantom, landmarks):
+    net = SeesContrast([(16, 20), (16, 11)])
+    _, before = axial_views(phantom.study, landmarks, [net])
+    nearest = {id(view.item) for view in before if view is not None}
+    blank = with_blank(phantom.study, lambda item: id(item) in nearest)
+    study, after = axial_views(blank, landmarks, [net])
+    assert all(np.ptp(item.pixels) > 0 for item in study.slices(AXIAL_T2))
+    assert len(study.slices(AXIAL_T2)) == len(blank.slices(AXIAL_T2)) - len(nearest)
+    (problem,) = study.problems
+    assert re.fullmatch(rf"{len(nearest)} of \d+ axial slices at the discs show no spine and are left out", problem)
+    assert [len(study.slices(role)) for role in SAGITTAL] == [len(blank.slices(role)) for role in SAGITTAL]
+    moved = [np.linalg.norm(b.item.plane.centre - a.item.plane.centre) for a, b in zip(before, after, strict=True) if b]
+    assert moved
+    assert all(0 < distance < 20 for distance in moved)
+
+
+def test_where_no_slice_shows_a_spine_there_is_no_view(phantom, landmarks):
+    study, views = axial_views(phantom.study, landmarks, [Says([])])
+    assert views == (None,) * 5
+    far = [
+        item
+        for item in phantom.study.slices(AXIAL_T2)
+        if min(abs(float(item.plane.distance(canal))) for canal in landmarks.canal) > AXIAL_CAP_MM
     ]
-    assert not any(view.shows_spine or view.passed_over for view in views if view is not None)
-    assert len(calls) <= TRIES
+    assert list(map(id, study.slices(AXIAL_T2))) == list(map(id, far))
+    count = len(phantom.study.slices(AXIAL_T2)) - len(far)
+    assert study.problems == (f"{count} of {count} axial slices at the discs show no spine and are left out",)
 
 
 def test_the_shipped_networks_tell_a_spine_from_noise_and_other_pictures(phantom, landmarks):
     manifest = read_manifest()
     nets = load_localiser(manifest.axial, manifest.folder)
-    views = [view for view in axial_views(phantom.study, landmarks, nets) if view is not None]
-    assert all(view.shows_spine for view in views)
+    study, found = axial_views(phantom.study, landmarks, nets)
+    assert study is phantom.study
+    views = [view for view in found if view is not None]
     rng = np.random.default_rng(0)
     items = [view.item for view in views]
     centres = np.array([view.centre for view in views])

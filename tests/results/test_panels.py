@@ -61,12 +61,6 @@ def test_a_level_without_axial_slice_is_shown_from_the_side(phantom, landmarks, 
     assert len(coloured(panels[0], drawing.CANAL_COLOUR)) > 20
 
 
-def test_an_axial_slice_without_a_spine_is_named(phantom, landmarks, views, words):
-    unseen = [replace(view, evidence=np.zeros(2)) for view in views]
-    assert len([*axial_panels(phantom.study, landmarks, unseen, size=SIZE)]) == 5
-    assert sum(text.endswith(", no spine") for text in words) == 5
-
-
 def test_recesses_lie_on_their_sides(phantom, landmarks, views):
     """The patient's left is on the right of an axial panel, as radiologists view it."""
     for panel in axial_panels(phantom.study, landmarks, views, size=SIZE):

@@ -57,14 +57,6 @@ def test_blank_slices_are_listed(phantom, landmarks, views):
     assert missing[0] == "nothing on the sagittal T1 slice at the left foramen of L1/L2"
 
 
-def test_axial_slices_without_a_spine_are_listed(phantom, landmarks, views):
-    unseen = (replace(views[0], evidence=np.zeros(2)), replace(views[1], passed_over=1), *views[2:])
-    assert study_report(phantom.study, unseen, (), landmarks=landmarks).missing == (
-        "no spine on the axial slice at L1/L2",
-        "no spine on the axial slice nearest to L2/L3, the next one is graded",
-    )
-
-
 def test_points_are_given_where_the_files_of_their_series_have_them(phantom, landmarks, views):
     moves = {AXIAL_T2: np.array([0.0, 0.0, 33.0]), SAGITTAL_T1: np.array([5.0, 0.0, 0.0])}
     table = study_report(phantom.study, views, (), landmarks=landmarks, moves=moves).landmarks
