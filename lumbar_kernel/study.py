@@ -57,6 +57,11 @@ class Slice:
     pixels: NDArray[np.float32]
     instance_number: int | None
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether all its pixels are alike, as in frames that were blanked."""
+        return bool(self.pixels.min() == self.pixels.max())
+
 
 @dataclass(frozen=True, eq=False)
 class Series:

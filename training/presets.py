@@ -91,10 +91,11 @@ def localisers(
     folds: tuple[int, ...],
     axial_folds: tuple[int, ...],
     epochs: float = 11,
+    axial_epochs: float = 17,
     steps: int | None = None,
     backbone: str = MOBILENET,
 ) -> tuple[Localiser, ...]:
-    """The localiser of the levels and that of the recesses, the second with half the epochs."""
+    """The localiser of the levels and that of the recesses, of which the packs have fewer examples."""
     sagittal = Localiser(
         name="sagittal",
         role="sagittal",
@@ -106,7 +107,7 @@ def localisers(
         backbone=backbone,
     )
     axial = replace(
-        sagittal, name="axial_points", role="axial", task="axial", points=2, folds=axial_folds, epochs=epochs / 2
+        sagittal, name="axial_points", role="axial", task="axial", points=2, folds=axial_folds, epochs=axial_epochs
     )
     return sagittal, axial
 
@@ -116,7 +117,7 @@ def localisers(
 SMOKE = Preset(
     name="smoke",
     phantoms=10,
-    localisers=localisers(folds=TWO, axial_folds=TWO, epochs=1, backbone=TINY, steps=100),
+    localisers=localisers(folds=TWO, axial_folds=TWO, backbone=TINY, steps=100),
     members=tuple(
         Member(name=task, member=member, task=task, folds=TWO, epochs=1, steps=20, backbone=TINY, weight=weight)
         for member, task, weight in (
@@ -185,7 +186,9 @@ STRONG_BACKBONES = (("convnext", "convnext_tiny"), ("effnetv2", "tf_efficientnet
 STRONG = Preset(
     name="strong",
     phantoms=400,
-    localisers=localisers(folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, backbone="mobilenetv4_conv_small"),
+    localisers=localisers(
+        folds=ALL_FOLDS, axial_folds=ALL_FOLDS, epochs=15, axial_epochs=7.5, backbone="mobilenetv4_conv_small"
+    ),
     members=tuple(
         Member(
             name=f"{task}_{short}",

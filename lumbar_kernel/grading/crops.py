@@ -192,14 +192,18 @@ def _cut_sagittal(
 
 
 def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count: int) -> tuple[Slice | None, ...]:
-    """The stack around a slice: of its own series, continued by slices of others whose frame contains the point."""
+    """The stack around a slice: of its own series, continued by slices of others whose frame contains the point.
+
+    A neighbour without any signal is missing.
+    """
     own, others = [], []
     for each in series:
         if any(other is item for other in each.slices):
             own = list(each.slices)
         else:
             others += [other for other in each.slices if other.plane.shows(point)]
-    return stack_around(own, item, count=count, others=others)
+    stack = stack_around(own, item, count=count, others=others)
+    return tuple(None if other is None or (other is not item and other.is_blank) else other for other in stack)
 
 
 def _cut_axial(series: Sequence[Series], axial: Sequence[AxialView | None], view: View, *, wider: float) -> Crops:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,16 +74,19 @@ NO_VIEWS: Views = (None,) * len(LEVELS)
 
 
 def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[Study, Views]:
-    """The view of each level, and the study that they are of: without axial slices that show no spine.
+    """The view of each level, and the study that they are of, with nothing on axial slices that show no spine.
 
     All slices at the discs are looked at only where one of the nearest shows none; without nets there are no views.
     """
-    views = _nearest_views(study.slices(AXIAL_T2), landmarks, nets)
+    slices = study.slices(AXIAL_T2)
+    views = _nearest_views(slices, landmarks, nets)
     if all(view is None or view.shows_spine for view in views):
         return study, views
-    study = _with_spine(study, landmarks, nets)
-    views = _nearest_views(study.slices(AXIAL_T2), landmarks, nets)
-    return study, tuple(view if view is not None and view.shows_spine else None for view in views)
+    at_discs = _views_at_discs(slices, landmarks, nets)
+    lost = {id(view.item) for view in (*views, *at_discs) if view and not view.shows_spine}
+    views = _nearest_views([item for item in slices if id(item) not in lost], landmarks, nets)
+    problem = f"{len(lost)} of {len(at_discs)} axial slices at the discs show no spine and are left out"
+    return _emptied(study, lost, problem), tuple(view if view and view.shows_spine else None for view in views)
 
 
 def _nearest_views(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> Views:
@@ -97,21 +100,30 @@ def _nearest_views(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence
     return tuple(by_level.get(level) for level in range(len(LEVELS)))
 
 
-def _with_spine(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> Study:
-    """The study without those axial slices that show no spine where the canal of a disc nearby crosses them."""
-    slices = study.slices(AXIAL_T2)
+def _views_at_discs(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> list[AxialView]:
+    """The views of all slices near a disc, each where they cross the canal of the nearest one."""
     apart = np.abs([[item.plane.distance(canal) for canal in landmarks.canal] for item in slices])
     near = np.flatnonzero(apart.min(axis=1) <= AXIAL_CAP_MM)
-    views = views_on([slices[index] for index in near], landmarks.canal[apart[near].argmin(axis=1)], nets)
-    lost = {id(view.item) for view in views if not view.shows_spine}
-    series = tuple(
-        replace(each, slices=tuple(item for item in each.slices if id(item) not in lost))
-        if each.role == AXIAL_T2
-        else each
+    return views_on([slices[int(index)] for index in near], landmarks.canal[apart[near].argmin(axis=1)], nets)
+
+
+def _emptied(study: Study, lost: Collection[int], problem: str) -> Study:
+    """The study with nothing on some axial slices: they keep their places, so that those beside them lack a neighbour.
+
+    Args:
+        study: whose slices are meant.
+        lost: `id` of these slices.
+        problem: what is wrong with them.
+    """
+
+    def left(item: Slice) -> Slice:
+        return replace(item, pixels=np.zeros_like(item.pixels)) if id(item) in lost else item
+
+    series = (
+        replace(each, slices=tuple(left(item) for item in each.slices)) if each.role == AXIAL_T2 else each
         for each in study.series
     )
-    problem = f"{len(lost)} of {len(near)} axial slices at the discs show no spine and are left out"
-    return replace(study, series=series, problems=(*study.problems, problem))
+    return replace(study, series=tuple(series), problems=(*study.problems, problem))
 
 
 def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialView]:

@@ -21,7 +21,7 @@ from lumbar_kernel.schema import (
     SIDES,
 )
 from lumbar_kernel.slice_choice import sagittal_showing
-from lumbar_kernel.study import Slice, Study
+from lumbar_kernel.study import Study
 
 
 def study_report(
@@ -45,7 +45,7 @@ def study_report(
     if landmarks is not None and study.slices(AXIAL_T2):
         missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
         found = [(name, view) for name, view in zip(LEVEL_NAMES, views, strict=True) if view is not None]
-        missing += [f"nothing on the axial slice at {name}" for name, view in found if _is_blank(view.item)]
+        missing += [f"nothing on the axial slice at {name}" for name, view in found if view.item.is_blank]
     if landmarks is not None:
         missing += _not_shown(study, landmarks)
         unsure = doubt_of_count((*study.slices(SAGITTAL_T1), *study.slices(SAGITTAL_T2)), landmarks.disc_margin)
@@ -85,13 +85,9 @@ def _not_shown(study: Study, landmarks: Landmarks) -> list[str]:
     for slices, what, point in places:
         if slices and (item := sagittal_showing(slices, point)) is None:
             missing.append(f"no {what}")
-        elif slices and item is not None and _is_blank(item):
+        elif slices and item is not None and item.is_blank:
             missing.append(f"nothing on the {what}")
     return missing
-
-
-def _is_blank(item: Slice) -> bool:
-    return bool(item.pixels.min() == item.pixels.max())
 
 
 def _as_table(

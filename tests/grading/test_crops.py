@@ -14,7 +14,7 @@ from lumbar_kernel.grading.crops import (
     foraminal_scale,
     sagittal_window,
 )
-from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2, SIDES
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SIDES
 from lumbar_kernel.study import Series, Study
 from lumbar_kernel.views import VIEWS, level_and_side
 
@@ -73,6 +73,22 @@ def test_what_a_blank_slice_would_show_is_not_present(phantom, landmarks, views)
     assert not found["sagittal_t1"].present.any()
     assert found["sagittal_t2"].present.all()
     assert found["axial_t2"].present.tolist() == [level != 2 for level in range(5) for _ in SIDES]
+
+
+def test_an_empty_neighbour_is_a_missing_one(phantom, landmarks, views):
+    middles = {id(view.item) for view in views if view}
+
+    def left(item):
+        return item if id(item) in middles else replace(item, pixels=np.zeros_like(item.pixels))
+
+    series = tuple(
+        replace(each, slices=tuple(map(left, each.slices))) if each.role == AXIAL_T2 else each
+        for each in phantom.study.series
+    )
+    crops = cut_crops(replace(phantom.study, series=series), landmarks, views)["axial_t2"]
+    assert crops.shown[crops.present].any(axis=1).all()
+    assert not crops.shown[crops.present][:, [0, 2]].any()
+    assert all(np.array_equal(crop[0], crop[1]) for crop in crops.images[crops.present])
 
 
 def test_a_stack_keeps_to_its_series_where_another_lies_between(phantom, landmarks, views):
