@@ -68,7 +68,7 @@ class AxialView:
 
 
 Views = tuple[AxialView | None, ...]
-"""Of the five levels; None where no axial slice crosses the canal near the disc."""
+"""Of the five levels; None where no axial slice crosses the canal near the disc, or none that does shows a spine."""
 
 NO_VIEWS: Views = (None,) * len(LEVELS)
 
