@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,14 @@ class Study:
     def series_of(self, role: str) -> tuple[Series, ...]:
         """All series that play a role."""
         return tuple(series for series in self.series if series.role == role)
+
+    def with_slices(self, role: str, change: Callable[[Slice], Slice]) -> Study:
+        """The study with every slice that plays a role changed."""
+        series = (
+            replace(each, slices=tuple(map(change, each.slices))) if each.role == role else each for each in self.series
+        )
+        return replace(self, series=tuple(series))
+
+    def without(self, role: str) -> Study:
+        """The study without the series that play a role."""
+        return replace(self, series=tuple(series for series in self.series if series.role != role))

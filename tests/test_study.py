@@ -19,3 +19,11 @@ def test_slices_of_a_role_come_series_after_series():
 def test_a_study_cannot_be_changed_on_the_way():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Study("7", ()).study_id = "8"
+
+
+def test_slices_of_one_role_are_changed_and_left_out(phantom):
+    study = phantom.study
+    changed = study.with_slices(AXIAL_T2, lambda item: dataclasses.replace(item, instance_number=7))
+    assert {item.instance_number for item in changed.slices(AXIAL_T2)} == {7}
+    assert changed.series_of(SAGITTAL_T1) == study.series_of(SAGITTAL_T1)
+    assert study.without(AXIAL_T2).series == tuple(item for item in study.series if item.role != AXIAL_T2)

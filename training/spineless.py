@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.real_slices import pictures
-from lumbar_kernel.geometry import LEFT, POSTERIOR, SlicePlane
+from lumbar_kernel.geometry import LEFT, POSTERIOR
+from lumbar_kernel.grids import centred_grid
 from lumbar_kernel.localisation.axial import WINDOW_SHAPE, WINDOW_SPACING_MM, views_on
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import read_manifest
@@ -35,22 +36,18 @@ SAGITTAL = 1000
 def as_axial(picture: NDArray[np.uint8], *, mm: float) -> Slice:
     """A picture as an axial slice around the patient's origin, with pixels of so many millimetres."""
     rows, columns = picture.shape
-    origin = -(columns - 1) / 2 * mm * LEFT - (rows - 1) / 2 * mm * POSTERIOR
-    return Slice(SlicePlane(origin, LEFT, POSTERIOR, mm, mm, picture.shape), picture.astype(np.float32), None)
+    plane = centred_grid(np.zeros(3), down=POSTERIOR, right=LEFT, spacing=mm, shape=(rows, columns))
+    return Slice(plane, picture.astype(np.float32), None)
 
 
-def spines(crop: AxialCrop) -> Iterator[tuple[str, Slice]]:
-    """The marked slice of a crop and its neighbours."""
-    yield from zip(("the slice below", "the marked slice", "the slice above"), axial_slices(crop), strict=True)
-
-
-def other_pictures(crop: AxialCrop, rng: np.random.Generator) -> Iterator[tuple[str, Slice]]:
-    """What a crop becomes without its anatomy, and upside down."""
-    middle = axial_slices(crop)[1]
+def versions(crop: AxialCrop, rng: np.random.Generator) -> Iterator[tuple[str, Slice]]:
+    """The slices of a crop, and what the marked one becomes without its anatomy and upside down."""
+    below, marked, above = axial_slices(crop)
+    yield from (("the slice below", below), ("the marked slice", marked), ("the slice above", above))
     for kind in NOTHING:
-        made = without_anatomy(middle.pixels.astype(np.uint8), rng, kind=kind)
-        yield kind, replace(middle, pixels=made.astype(np.float32))
-    yield "upside down", replace(middle, pixels=np.ascontiguousarray(middle.pixels[::-1, ::-1]))
+        made = without_anatomy(marked.pixels.astype(np.uint8), rng, kind=kind)
+        yield kind, replace(marked, pixels=made.astype(np.float32))
+    yield "upside down", replace(marked, pixels=np.ascontiguousarray(marked.pixels[::-1, ::-1]))
 
 
 def sagittal_pictures(data: Path) -> Iterator[tuple[str, Slice]]:
@@ -73,18 +70,18 @@ def measure(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> dict[str, d
     crops = list(axial_crops(data))
     passed: dict[str, list[bool]] = {}
     for chosen, nets in checkpoints.of_rows(np.array([crop.fold for crop in crops], np.int8)):
-        by_kind: dict[str, list[Slice]] = {}
-        for index in chosen:
-            for kind, item in (*spines(crops[index]), *other_pictures(crops[index], rng)):
-                by_kind.setdefault(kind, []).append(item)
-        for kind, slices in by_kind.items():
+        for kind, slices in _by_kind(item for index in chosen for item in versions(crops[index], rng)).items():
             passed.setdefault(kind, []).extend(passing(slices, nets))
-    by_kind = {}
-    for kind, item in sagittal_pictures(data):
-        by_kind.setdefault(kind, []).append(item)
-    for kind, slices in by_kind.items():  # none of the networks has seen any
+    for kind, slices in _by_kind(sagittal_pictures(data)).items():  # none of the networks has seen any
         passed[kind] = passing(slices, [net for _, net in checkpoints.nets])
     return {kind: {"passing": float(np.mean(found)), "n": len(found)} for kind, found in passed.items()}
+
+
+def _by_kind(named: Iterable[tuple[str, Slice]]) -> dict[str, list[Slice]]:
+    found: dict[str, list[Slice]] = {}
+    for kind, item in named:
+        found.setdefault(kind, []).append(item)
+    return found
 
 
 def main() -> None:

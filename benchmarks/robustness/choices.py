@@ -47,7 +47,7 @@ def axial_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
     """One patient's study by name of the way in which it has axial slices, and its true grades."""
     plain = make_phantom(seed, study_id="1", balanced=True)
     volume = make_phantom(seed, study_id="1", balanced=True, volume=True).study
-    lone = read_back(without(volume, AXIAL_T2))
+    lone = read_back(volume.without(AXIAL_T2))
     assert lone.volume is not None
     thin = tuple(replace(s, slices=lone.volume.slices) if s.role == SAGITTAL_T2 else s for s in lone.series)
     return {
@@ -56,13 +56,8 @@ def axial_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
         "volume, axials reformatted, thin sagittal slices": replace(lone, series=thin),
         "volume, no axials": replace(lone, volume=None),
         "slices, axial series": read_back(plain.study),
-        "slices, no axials": read_back(without(plain.study, AXIAL_T2)),
+        "slices, no axials": read_back(plain.study.without(AXIAL_T2)),
     }, plain.truth.grades.tolist()
-
-
-def without(study: Study, role: str) -> Study:
-    """The study without the series of a role."""
-    return replace(study, series=tuple(series for series in study.series if series.role != role))
 
 
 def dixon_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
@@ -85,7 +80,7 @@ def noise_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
         ways |= {
             f"noise on every third slice of {role}": with_noise(plain.study, role, every=3),
             f"noise on all slices of {role}": with_noise(plain.study, role, every=1),
-            f"no {role}": without(plain.study, role),
+            f"no {role}": plain.study.without(role),
         }
     return {name: read_back(study) for name, study in ways.items()}, plain.truth.grades.tolist()
 
@@ -93,18 +88,15 @@ def noise_ways(seed: int) -> tuple[dict[str, Study], list[int]]:
 def with_noise(study: Study, role: str, *, every: int) -> Study:
     """The study with noise in place of every so many slices of a role."""
     rng = np.random.default_rng(0)
+    lost = {id(item) for each in study.series_of(role) for item in each.slices[::every]}
 
-    def lost(item: Slice) -> Slice:
+    def scanned(item: Slice) -> Slice:
+        if id(item) not in lost:
+            return item
         noise = np.abs(rng.normal(0, item.pixels.std() + 1, item.pixels.shape))
         return replace(item, pixels=noise.astype(np.float32))
 
-    series = (
-        replace(each, slices=tuple(item if k % every else lost(item) for k, item in enumerate(each.slices)))
-        if each.role == role
-        else each
-        for each in study.series
-    )
-    return replace(study, series=tuple(series))
+    return study.with_slices(role, scanned)
 
 
 WAYS: Mapping[str, Callable[[int], tuple[dict[str, Study], list[int]]]] = {

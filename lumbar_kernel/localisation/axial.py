@@ -119,11 +119,7 @@ def _emptied(study: Study, lost: Collection[int], problem: str) -> Study:
     def left(item: Slice) -> Slice:
         return replace(item, pixels=np.zeros_like(item.pixels)) if id(item) in lost else item
 
-    series = (
-        replace(each, slices=tuple(left(item) for item in each.slices)) if each.role == AXIAL_T2 else each
-        for each in study.series
-    )
-    return replace(study, series=tuple(series), problems=(*study.problems, problem))
+    return replace(study.with_slices(AXIAL_T2, left), problems=(*study.problems, problem))
 
 
 def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialView]:

@@ -140,11 +140,8 @@ def _moved(study: Study, role: str, move: FloatArray) -> Study:
         f"{abs(mm):.0f} mm {words[int(mm < 0)]}" for mm, words in zip(move, _DIRECTIONS, strict=True) if abs(mm) > 1
     )
     text = f"the patient moved: {role} fits the other series {where} of where it lies, and is read there"
-    series = tuple(
-        replace(item, slices=tuple(_moved_slice(each, move) for each in item.slices)) if item.role == role else item
-        for item in study.series
-    )
-    return replace(study, series=series, problems=(*study.problems, text))
+    moved = study.with_slices(role, lambda item: _moved_slice(item, move))
+    return replace(moved, problems=(*study.problems, text))
 
 
 _DIRECTIONS = (("left", "right"), ("behind", "in front"), ("above", "below"))

@@ -11,8 +11,8 @@ from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import STRIDE
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from lumbar_kernel.slice_choice import AXIAL_CAP_MM
-from lumbar_kernel.study import Series, Study
+from lumbar_kernel.slice_choice import AXIAL_CAP_MM, axial_showing
+from lumbar_kernel.study import Study
 from tests.conftest import make_slice
 
 TILTED = (np.array([1.0, 0, 0]), np.array([0.0, np.cos(0.5), np.sin(0.5)]))
@@ -65,12 +65,13 @@ def test_recesses_come_from_the_maps_left_on_the_left(phantom, landmarks):
     assert view.evidence.min() > 0.9
 
 
-def test_a_recess_without_a_map_is_placed_beside_the_canal(phantom, landmarks):
-    item = phantom.study.slices(AXIAL_T2)[0]
-    (view,) = views_on([item], landmarks.canal[:1], [Says([])])
+def test_recesses_without_maps_are_placed_around_the_canal(phantom, landmarks):
+    canal = landmarks.canal[2]
+    item = axial_showing(phantom.study.slices(AXIAL_T2), canal, normal=landmarks.disc_normal[2])
+    (view,) = views_on([item], canal[None], [Says([])])
     assert not view.evidence.any()
     assert not view.shows_spine
-    assert np.linalg.norm(view.centre - item.plane.projected(landmarks.canal[0])) < 12
+    assert np.linalg.norm(view.centre - canal) < 12
 
 
 @pytest.mark.parametrize("roles", [(), ("Sagittal T1",)])
@@ -93,13 +94,7 @@ class SeesContrast(Says):
 
 def with_blank(study, blank):
     """The study with even pixels in those axial slices for which `blank` holds."""
-    series = tuple(
-        Series(each.series_id, each.role, tuple(_blanked(item) if blank(item) else item for item in each.slices))
-        if each.role == AXIAL_T2
-        else each
-        for each in study.series
-    )
-    return replace(study, series=series)
+    return study.with_slices(AXIAL_T2, lambda item: _blanked(item) if blank(item) else item)
 
 
 def _blanked(item):
