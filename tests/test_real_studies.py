@@ -95,7 +95,7 @@ def test_all_rows_of_all_three_are_graded(graded):
 
 def test_canal_points_lie_within_six_millimetres(studies, graded, labels):
     errors = {
-        name: np.linalg.norm(np.array(entry["canal"]) - point)
+        name: np.linalg.norm(np.array(entry.canal) - point)
         for point, _, _, entry, _, name in labelled(studies, graded, labels, CANAL)
     }
     assert len(errors) == 10
@@ -107,7 +107,7 @@ def foramen_errors(studies, graded, labels):
     """Name of each labelled foramen → mm in the plane and slices off."""
     errors = {}
     for point, slices, index, entry, side, name in labelled(studies, graded, labels, FORAMINAL):
-        found, plane = np.array(entry["foramina"][SIDES[side]]), slices[index].plane
+        found, plane = np.array(entry.foramina[SIDES[side]]), slices[index].plane
         nearest = int(np.argmin([abs(float(item.plane.distance(found))) for item in slices]))
         offset = found - point
         in_plane = np.linalg.norm(offset - (offset @ plane.normal) * plane.normal)
@@ -126,8 +126,8 @@ def test_foramina_lie_within_eight_millimetres_in_the_plane_and_one_slice(forame
 def test_recesses_lie_within_six_millimetres_and_one_slice(studies, graded, labels):
     errors = {}
     for point, slices, index, entry, side, name in labelled(studies, graded, labels, SUBARTICULAR):
-        found, plane = np.array(entry["recesses"][SIDES[side]]), slices[index].plane
-        chosen = next(k for k, item in enumerate(slices) if item.instance_number == entry["axial_instance_number"])
+        found, plane = np.array(entry.recesses[SIDES[side]]), slices[index].plane
+        chosen = next(k for k, item in enumerate(slices) if item.instance_number == entry.axial_instance_number)
         offset = found - point
         in_plane = np.linalg.norm(offset - (offset @ plane.normal) * plane.normal)
         errors[name] = (round(float(in_plane), 1), chosen - index)
@@ -138,7 +138,7 @@ def test_recesses_lie_within_six_millimetres_and_one_slice(studies, graded, labe
 def test_the_scoliotic_operated_spine_has_five_levels_in_order(graded):
     _, report = graded
     landmarks = next(s.landmarks for s in report.studies if s.study_id == POST_OPERATIVE)
-    canal = np.array([entry["canal"] for entry in landmarks.values()])
+    canal = np.array([entry.canal for entry in landmarks.values()])
     steps = np.linalg.norm(np.diff(canal, axis=0), axis=1)
     assert (np.diff(canal[:, 2]) < 0).all()
     assert ((steps > 18) & (steps < 50)).all(), steps

@@ -68,6 +68,31 @@ class UnusedSeries:
 
 
 @dataclass(frozen=True)
+class LevelReport:
+    """The points of one level, mm LPS in the coordinates of the files that show them, and the confidence in each.
+
+    Attributes:
+        canal: middle of the dural sac at the disc.
+        foramina: by side.
+        recesses: by side, None without an axial slice.
+        axial_series_id: of the axial slice, None without one.
+        axial_instance_number: of the axial slice, None without one.
+        confidence: in the canal point, 0 to 1.
+        foramen_confidence: in both foramina, in the order of `schema.SIDES`.
+        recess_confidence: in both recesses, None without an axial slice.
+    """
+
+    canal: list[float]
+    foramina: dict[str, list[float]]
+    recesses: dict[str, list[float]] | None
+    axial_series_id: str | None
+    axial_instance_number: int | None
+    confidence: float
+    foramen_confidence: list[float]
+    recess_confidence: list[float] | None
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """What happened to one study.
 
@@ -79,7 +104,7 @@ class StudyReport:
         missing: a sentence for each thing that was not there or was refused.
         failures: exceptions survived.
         confidence: of the five levels, 0 to 1, None when they were not located.
-        landmarks: points in mm LPS, ready for JSON, None when there are none.
+        landmarks: by level, None when there are none.
         graded_rows: how many of the 25 rows at least one member graded; the others hold the prior.
     """
 
@@ -90,7 +115,7 @@ class StudyReport:
     missing: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     confidence: float | None = None
-    landmarks: dict[str, Any] | None = None
+    landmarks: dict[str, LevelReport] | None = None
     graded_rows: int = 0
 
 
@@ -199,6 +224,7 @@ def study_report_from(entry: Mapping[str, Any]) -> StudyReport:
         "failures": tuple(Failure(**failure) for failure in entry["failures"]),
         "members": tuple(entry["members"]),
         "missing": tuple(entry["missing"]),
+        "landmarks": entry["landmarks"] and {key: LevelReport(**level) for key, level in entry["landmarks"].items()},
     }
     return StudyReport(**{**entry, **rebuilt})
 

@@ -10,7 +10,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.coverage import doubt_of_count
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport, UnusedSeries
+from lumbar_kernel.results.report import Failure, LevelReport, SeriesReport, StudyReport, UnusedSeries
 from lumbar_kernel.schema import (
     AXIAL_T2,
     LEVEL_NAMES,
@@ -65,7 +65,7 @@ def study_report(
         missing=(*missing, *study.problems),
         failures=failures,
         confidence=None if landmarks is None else float(landmarks.confidence.mean()),
-        landmarks=None if landmarks is None else _as_table(landmarks, views, study, moves or {}),
+        landmarks=None if landmarks is None else _by_level(landmarks, views, study, moves or {}),
     )
 
 
@@ -90,32 +90,30 @@ def _not_shown(study: Study, landmarks: Landmarks) -> list[str]:
     return missing
 
 
-def _as_table(
+def _by_level(
     landmarks: Landmarks, views: Sequence[AxialView | None], study: Study, moves: Mapping[str, FloatArray]
-) -> dict[str, object]:
-    """Landmarks by level for the report, mm LPS to a hundredth, each in the coordinates of the files that show it."""
+) -> dict[str, LevelReport]:
+    """Landmarks for the report, mm LPS to a hundredth, each in the coordinates of the files that show it."""
     sagittal = SAGITTAL_T1 if study.slices(SAGITTAL_T1) else SAGITTAL_T2
 
-    def by_side(points: FloatArray, role: str) -> dict[str, object]:
+    def by_side(points: FloatArray, role: str) -> dict[str, list[float]]:
         return dict(zip(SIDES, np.round(points - moves.get(role, 0.0), 2).tolist(), strict=True))
 
     series_of = {id(item): series.series_id for series in study.series for item in series.slices}
-    table: dict[str, object] = {}
-    for index, level in enumerate(LEVELS):
-        view = views[index]
-        table[level] = {
-            "canal": np.round(landmarks.canal[index], 2).tolist(),
-            "foramina": by_side(landmarks.foramina[index], sagittal),
-            "recesses": None if view is None else by_side(view.recesses, AXIAL_T2),
-            "axial_series_id": None if view is None else series_of.get(id(view.item)),
-            "axial_instance_number": None if view is None else view.item.instance_number,
-            "confidence": round(float(landmarks.confidence[index]), 3),
-            "foramen_confidence": np.round(landmarks.foramen_confidence[index], 3).tolist(),
-            "recess_confidence": None
-            if view is None
-            else np.round(landmarks.confidence[index] * view.confidence, 3).tolist(),
-        }
-    return table
+    found = {}
+    for index, (level, view) in enumerate(zip(LEVELS, views, strict=True)):
+        confidence = landmarks.confidence[index]
+        found[level] = LevelReport(
+            canal=np.round(landmarks.canal[index], 2).tolist(),
+            foramina=by_side(landmarks.foramina[index], sagittal),
+            recesses=None if view is None else by_side(view.recesses, AXIAL_T2),
+            axial_series_id=None if view is None else series_of.get(id(view.item)),
+            axial_instance_number=None if view is None else view.item.instance_number,
+            confidence=round(float(confidence), 3),
+            foramen_confidence=np.round(landmarks.foramen_confidence[index], 3).tolist(),
+            recess_confidence=None if view is None else np.round(confidence * view.confidence, 3).tolist(),
+        )
+    return found
 
 
 def nothing_usable(study: Study) -> str:

@@ -79,13 +79,13 @@ class GradeRecord:
 def points_of(report: StudyReport) -> dict[Target, Point]:
     """The points of a study by what is graded there, level by level: canal, foramina, and recesses where found."""
     points: dict[Target, Point] = {}
-    for level, entry in (report.landmarks or {}).items():
-        points[Target(CANAL, "", level)] = Point(tuple(entry["canal"]), entry["confidence"])
+    for level, found in (report.landmarks or {}).items():
+        points[Target(CANAL, "", level)] = Point(tuple(found.canal), found.confidence)
         for group, places, confidences in (
-            (FORAMINAL, entry["foramina"], entry["foramen_confidence"]),
-            (SUBARTICULAR, entry["recesses"], entry["recess_confidence"]),
+            (FORAMINAL, found.foramina, found.foramen_confidence),
+            (SUBARTICULAR, found.recesses or {}, found.recess_confidence or ()),
         ):
-            for side, place in (places or {}).items():
+            for side, place in places.items():
                 points[Target(group, side, level)] = Point(tuple(place), confidences[SIDES.index(side)])
     return points
 

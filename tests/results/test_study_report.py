@@ -10,13 +10,13 @@ from lumbar_kernel.study import Series, SeriesDecision, Study
 
 
 def test_landmarks_are_listed_by_level_and_side(phantom, landmarks, views):
-    table = study_report(phantom.study, views, (), landmarks=landmarks).landmarks
-    assert list(table) == list(LEVELS)
+    found = study_report(phantom.study, views, (), landmarks=landmarks).landmarks
+    assert list(found) == list(LEVELS)
     for k, level in enumerate(LEVELS):
-        assert np.allclose(table[level]["canal"], landmarks.canal[k], atol=0.01)
-        assert table[level]["foramina"]["left"][0] > table[level]["foramina"]["right"][0]
-        assert table[level]["axial_instance_number"] == views[k].item.instance_number
-        series = next(item for item in phantom.study.series if item.series_id == table[level]["axial_series_id"])
+        assert np.allclose(found[level].canal, landmarks.canal[k], atol=0.01)
+        assert found[level].foramina["left"][0] > found[level].foramina["right"][0]
+        assert found[level].axial_instance_number == views[k].item.instance_number
+        series = next(item for item in phantom.study.series if item.series_id == found[level].axial_series_id)
         assert any(item is views[k].item for item in series.slices)
 
 
@@ -59,11 +59,11 @@ def test_blank_slices_are_listed(phantom, landmarks, views):
 
 def test_points_are_given_where_the_files_of_their_series_have_them(phantom, landmarks, views):
     moves = {AXIAL_T2: np.array([0.0, 0.0, 33.0]), SAGITTAL_T1: np.array([5.0, 0.0, 0.0])}
-    table = study_report(phantom.study, views, (), landmarks=landmarks, moves=moves).landmarks
+    found = study_report(phantom.study, views, (), landmarks=landmarks, moves=moves).landmarks
     for k, level in enumerate(LEVELS):
-        assert np.allclose(table[level]["canal"], landmarks.canal[k], atol=0.01)
-        assert np.allclose(table[level]["recesses"]["left"], views[k].recesses[0] - moves[AXIAL_T2], atol=0.01)
-        assert np.allclose(table[level]["foramina"]["right"], landmarks.foramina[k, 1] - moves[SAGITTAL_T1], atol=0.01)
+        assert np.allclose(found[level].canal, landmarks.canal[k], atol=0.01)
+        assert np.allclose(found[level].recesses["left"], views[k].recesses[0] - moves[AXIAL_T2], atol=0.01)
+        assert np.allclose(found[level].foramina["right"], landmarks.foramina[k, 1] - moves[SAGITTAL_T1], atol=0.01)
 
 
 def test_decisions_are_reported_with_their_reasons(phantom):

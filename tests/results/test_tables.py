@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.results.report import LevelReport, StudyReport
 from lumbar_kernel.results.tables import (
     GRADE_COLUMNS,
     LANDMARK_COLUMNS,
@@ -18,15 +18,16 @@ from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SEVERITIES, SEVERITY_
 from lumbar_kernel.study import StudyFiles
 
 LANDMARKS = {
-    level: {
-        "canal": [0.0, float(k), -30.0 * k],
-        "foramina": {"left": [20.0, 0.0, 0.0], "right": [-20.0, 0.0, 0.0]},
-        "recesses": {"left": [8.0, 0.0, 0.0], "right": [-8.0, 0.0, 0.0]} if k else None,
-        "axial_instance_number": None,
-        "confidence": 0.9 - 0.1 * k,
-        "foramen_confidence": [0.25, 0.5],
-        "recess_confidence": [0.125, 0.375] if k else None,
-    }
+    level: LevelReport(
+        canal=[0.0, float(k), -30.0 * k],
+        foramina={"left": [20.0, 0.0, 0.0], "right": [-20.0, 0.0, 0.0]},
+        recesses={"left": [8.0, 0.0, 0.0], "right": [-8.0, 0.0, 0.0]} if k else None,
+        axial_series_id=None,
+        axial_instance_number=None,
+        confidence=0.9 - 0.1 * k,
+        foramen_confidence=[0.25, 0.5],
+        recess_confidence=[0.125, 0.375] if k else None,
+    )
     for k, level in enumerate(LEVELS)
 }
 

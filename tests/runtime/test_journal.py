@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.results.report import Failure, SeriesReport, StudyReport
+from lumbar_kernel.results.report import Failure, LevelReport, SeriesReport, StudyReport
 from lumbar_kernel.runtime.journal import Journal, run_key
 
+POINT = [1.0, 2.0, 3.0]
 REPORT = StudyReport(
     study_id="7",
     series=(SeriesReport("1", "Axial T2", 30),),
     missing=("no Sagittal T1 series",),
     failures=(Failure("crop", "ValueError", "odd"),),
     confidence=0.5,
-    landmarks={"l1_l2": {"canal": [1.0, 2.0, 3.0]}},
+    landmarks={"l1_l2": LevelReport(POINT, {"left": POINT, "right": POINT}, None, None, None, 0.5, [0.5, 0.5], None)},
 )
 
 
