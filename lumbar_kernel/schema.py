@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ SEVERITIES = ("normal_mild", "moderate", "severe")
 
 SEVERITY_NAMES = ("Normal/Mild", "Moderate", "Severe")
 """The same grades as `train.csv` spells them."""
+
+SEVERE = len(SEVERITIES) - 1
+"""Index of the worst grade."""
 
 SEVERITY_WEIGHTS = (1.0, 2.0, 4.0)
 """Sample weight of each grade in the competition's metric."""
@@ -86,6 +90,12 @@ TARGETS = tuple(
 )
 """The 25 targets of a study in the order of the sample submission."""
 
+SIDED = frozenset(target.group for target in TARGETS if target.side)
+"""The conditions that are graded on both sides."""
+
+PLACES = {CANAL: "canal", FORAMINAL: "foramen", SUBARTICULAR: "recess"}
+"""What each condition narrows, the point at which it is graded."""
+
 ROWS = tuple(target.row for target in TARGETS)
 """Their names, in the same order."""
 
@@ -98,13 +108,16 @@ AXIAL_T2 = "Axial T2"
 SERIES_DESCRIPTIONS = (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2)
 """The three roles of a series as `*_series_descriptions.csv` spells them."""
 
+MARKED_ON = {CANAL: SAGITTAL_T2, FORAMINAL: SAGITTAL_T1, SUBARTICULAR: AXIAL_T2}
+"""The role of the series on which each condition is marked in `train_label_coordinates.csv`."""
+
 NO_ROLE = "none"
 """What a table of roles says of a series that is not to be read."""
 
 
 def row_index(group: str, level: int, side: int | None = None) -> int:
-    """Row of `ROWS` for a metric group, a level index and, except for the canal, a side index."""
-    return TARGETS.index(Target(group, "" if side is None else SIDES[side], LEVELS[level]))
+    """Row of `ROWS` for a metric group, a level index and a side index, which counts for `SIDED` groups only."""
+    return TARGETS.index(Target(group, SIDES[side] if group in SIDED and side is not None else "", LEVELS[level]))
 
 
 def group_of(row: str) -> str:
@@ -126,14 +139,25 @@ def split_row_id(row_id: str) -> tuple[str, str]:
     for row in ROWS:
         if row_id.endswith(f"_{row}"):
             return row_id.removesuffix(f"_{row}"), row
-    msg = f"row id {row_id!r} does not end in one of the 25 targets, as in 44036939_{ROWS[0]}"
+    msg = f"row id {row_id!r} does not end in one of the {len(ROWS)} targets, as in 44036939_{ROWS[0]}"
     raise ValueError(msg)
 
 
+Value = TypeVar("Value")
+
+
+def per_level(*values: Value) -> tuple[Value, ...]:
+    """A constant for each level, cranial to caudal; raises ValueError unless there are as many as `LEVELS`."""
+    if len(values) != len(LEVELS):
+        msg = f"{len(values)} values for {len(LEVELS)} levels: {values}"
+        raise ValueError(msg)
+    return values
+
+
 LABEL_COUNTS = {
-    CANAL: ((1506, 55, 16), (1410, 123, 44), (1293, 177, 107), (1188, 191, 198), (1517, 43, 17)),
-    FORAMINAL: ((3040, 93, 15), (2863, 271, 14), (2428, 656, 64), (1945, 996, 207), (2017, 814, 317)),
-    SUBARTICULAR: ((2688, 167, 40), (2503, 395, 124), (2109, 719, 325), (1432, 974, 745), (2228, 664, 251)),
+    CANAL: per_level((1506, 55, 16), (1410, 123, 44), (1293, 177, 107), (1188, 191, 198), (1517, 43, 17)),
+    FORAMINAL: per_level((3040, 93, 15), (2863, 271, 14), (2428, 656, 64), (1945, 996, 207), (2017, 814, 317)),
+    SUBARTICULAR: per_level((2688, 167, 40), (2503, 395, 124), (2109, 719, 325), (1432, 974, 745), (2228, 664, 251)),
 }
 """How often each grade occurs in the training table, per group, level and grade (both sides pooled).
 

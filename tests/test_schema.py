@@ -37,6 +37,23 @@ def test_row_index_names_the_side_and_level():
     assert schema.ROWS[schema.row_index(schema.SUBARTICULAR, 4, 1)] == "right_subarticular_stenosis_l5_s1"
 
 
+def test_a_condition_without_sides_has_one_row_whatever_the_side():
+    assert {schema.CANAL} == set(schema.GROUPS) - schema.SIDED
+    assert schema.row_index(schema.CANAL, 4, 1) == schema.row_index(schema.CANAL, 4)
+
+
+def test_constants_of_other_levels_are_refused():
+    assert schema.per_level(*range(5)) == tuple(range(5))
+    with pytest.raises(ValueError, match="6 values for 5 levels"):
+        schema.per_level(*range(6))
+
+
+def test_what_is_known_of_a_condition_is_known_of_all():
+    for table in (schema.PLACES, schema.MARKED_ON, schema.LABEL_COUNTS):
+        assert tuple(table) == schema.GROUPS
+    assert set(schema.MARKED_ON.values()) <= set(schema.SERIES_DESCRIPTIONS)
+
+
 def test_group_of_refuses_a_row_without_a_condition():
     with pytest.raises(ValueError, match="'kyphosis_l1_l2'"):
         schema.group_of("kyphosis_l1_l2")

@@ -15,10 +15,10 @@ from lumbar_kernel.intensities import to_bytes
 from lumbar_kernel.localisation.axial import AxialView
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.resampling import sample
-from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
+from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES, per_level
 from lumbar_kernel.slice_choice import sagittal_showing, stack_around
 from lumbar_kernel.study import Series, Slice, Study
-from lumbar_kernel.views import BASIC_VIEWS, DISCS, FORAMINA, VIEWS, View, level_and_side
+from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, FORAMINA, VIEWS, View, level_and_side
 
 FORAMEN_STEP_MM = 30.0
 """Mean cranio-caudal distance of neighbouring foramina in every foraminal crop: each study is scaled to it, since the
@@ -27,7 +27,7 @@ public slices to train on have no pixel spacing. 29.6 and 26.3 mm in the two lab
 FORAMEN_SCALE = (0.7, 1.5)
 """Range of that scale; a step outside of it is a wrong level rather than a short or tall patient."""
 
-RECESS_DISTANCE_MM = (17.1, 16.0, 15.1, 14.0, 14.8)
+RECESS_DISTANCE_MM = per_level(17.1, 16.0, 15.1, 14.0, 14.8)
 """Distance of the two recess points in every axial crop, L1/L2 first: the mean of 883 marked pairs of public crops."""
 
 RECESS_SCALE = (0.75, 1.33)
@@ -42,7 +42,7 @@ class Crops:
     """The crops of one study in one view, in order of level and, where the view is sided, side.
 
     Attributes:
-        images: (n, slices, rows, columns) uint8, n = 5 or 10, canonical side; zero where there is nothing to cut.
+        images: (n, slices, rows, columns) uint8, canonical side; zero where there is nothing to cut.
         present: (n,) bool, False where the view does not show the level, or its slice holds nothing there.
         shown: (n, slices) bool, False for a missing slice, whose place in `images` the middle slice takes.
     """
@@ -78,6 +78,9 @@ def cut_crops(
         axial: evidence of each level, None where there is none.
         views: keys of `views.VIEWS`.
         wider: factor on the members' windows, for training.
+
+    Raises:
+        ValueError: a view has a centre that nothing is cut around here.
     """
     crops = {}
     for name in views:
@@ -91,8 +94,13 @@ def cut_crops(
                 crops[name] = _cut_sagittal(
                     series, points, view, scale=foraminal_scale(landmarks.foramina), wider=wider
                 )
-        elif series := study.series_of(SAGITTAL_T2):
-            crops[name] = _cut_sagittal(series, list(landmarks.canal), view, scale=1.0, wider=wider)
+        elif view.centred_on == CANALS:
+            if series := study.series_of(SAGITTAL_T2):
+                points = [landmarks.canal[level] for level, _ in level_and_side(view)]
+                crops[name] = _cut_sagittal(series, points, view, scale=1.0, wider=wider)
+        else:
+            msg = f"no crops are centred on {view.centred_on!r}"
+            raise ValueError(msg)
     return crops
 
 
@@ -207,19 +215,19 @@ def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count
 
 
 def _cut_axial(series: Sequence[Series], axial: Sequence[AxialView | None], view: View, *, wider: float) -> Crops:
-    """A stack around the axial slice of each level, for the left side and mirrored for the right one."""
+    """A stack around the axial slice of each level, mirrored for the right side."""
     crops = blank_crops(view, wider=wider)
+    cut: dict[int, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
     for level, evidence in enumerate(axial):
-        if evidence is None:
-            continue
-        stack = _stack_of(series, evidence.item, evidence.centre, count=view.geometry.slices)
-        window = axial_window(evidence, level, view, wider=wider)
-        cut, shown = cut_stack(stack, window, resolution=view.geometry.resolution)
-        something = _holds_something(cut)
-        for side, name in enumerate(SIDES):
-            index = len(SIDES) * level + side
-            crops.images[index] = cut if name == "left" else cut[:, :, ::-1]
-            crops.shown[index], crops.present[index] = shown, something
+        if evidence is not None:
+            stack = _stack_of(series, evidence.item, evidence.centre, count=view.geometry.slices)
+            window = axial_window(evidence, level, view, wider=wider)
+            cut[level] = cut_stack(stack, window, resolution=view.geometry.resolution)
+    for index, (level, side) in enumerate(level_and_side(view)):
+        if level in cut:
+            images, crops.shown[index] = cut[level]
+            crops.images[index] = images[:, :, ::-1] if side == SIDES.index("right") else images
+            crops.present[index] = _holds_something(images)
     return crops
 
 

@@ -12,12 +12,11 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.calibration import normalise_rows
 from lumbar_kernel.models.manifest import Manifest
-from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, ROWS, SEVERITIES, SIDES, TARGETS, prior
+from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, ROWS, SEVERE, SEVERITIES, SIDES, TARGETS, prior
 
 SHAPE = (len(ROWS), len(SEVERITIES))
 
 CANAL_ROWS = np.array([index for index, target in enumerate(TARGETS) if target.group == CANAL])
-SEVERE = SEVERITIES.index("severe")
 
 SUM_TOLERANCE = 1e-4
 """A softmax in single precision sums to one within a few millionths."""
@@ -146,5 +145,5 @@ def _require_probabilities(rows: FloatArray, chosen: NDArray[np.bool_]) -> None:
     wrong = chosen & ~(proper & (np.abs(np.where(proper[:, None], rows, 0.0).sum(axis=1) - 1) <= SUM_TOLERANCE))
     if wrong.any():
         row = int(np.argmax(wrong))
-        msg = f"{ROWS[row]} must hold three probabilities that sum to one, not {rows[row].tolist()}"
+        msg = f"{ROWS[row]} must hold {len(SEVERITIES)} probabilities that sum to one, not {rows[row].tolist()}"
         raise ValueError(msg)

@@ -16,7 +16,7 @@ from lumbar_kernel.grading.crops import Crops
 from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.grade_net import GradeNet, to_input
 from lumbar_kernel.models.inference import batches, run_batch
-from lumbar_kernel.schema import CANAL, ROWS, SEVERITIES, row_index
+from lumbar_kernel.schema import ROWS, SEVERITIES, row_index
 from lumbar_kernel.views import VIEWS, View, level_and_side
 
 
@@ -105,13 +105,13 @@ def require_graded(probabilities: NDArray[np.float64], crops: Crops, view: View)
 
 
 def _to_rows(probabilities: NDArray[np.float64], present: NDArray[np.bool_], view: View) -> NDArray[np.float64]:
-    """Crop-wise grades (n, heads, 3) as the 25 rows of a study; a canal seen from both sides is averaged."""
+    """Crop-wise grades (n, heads, 3) as the 25 rows of a study; what has no side but is seen from both is averaged."""
     total, count = np.zeros((len(ROWS), len(SEVERITIES))), np.zeros((len(ROWS), 1))
     for index, (level, side) in enumerate(level_and_side(view)):
         if not present[index]:
             continue
         for head, group in enumerate(view.groups):
-            row = row_index(group, level, None if group == CANAL else side)
+            row = row_index(group, level, side)
             total[row] += probabilities[index, head]
             count[row] += 1
     with np.errstate(invalid="ignore"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL
+from lumbar_kernel.schema import LEVEL_NAMES
 from lumbar_kernel.study import Slice
 
 MIN_BELOW, MIN_ABOVE = 0.8, 0.6
@@ -29,7 +30,7 @@ def doubt_of_count(slices: Sequence[Slice], margin: FloatArray) -> str | None:
     step = float(-np.diff(height).mean())
     lowest, highest = np.array([item.plane.heights for item in slices]).T
     if height[-1] - lowest.min() < MIN_BELOW * step:
-        return "the sagittal slices end near L5/S1: levels may be counted wrongly"
+        return f"the sagittal slices end near {LEVEL_NAMES[-1]}: levels may be counted wrongly"
     if highest.max() - height[0] < MIN_ABOVE * step:
-        return "the sagittal slices begin near L1/L2: levels may be counted wrongly"
+        return f"the sagittal slices begin near {LEVEL_NAMES[0]}: levels may be counted wrongly"
     return None

@@ -15,7 +15,7 @@ from lumbar_kernel.localisation.coverage import DOUBT, doubt_of_count
 from lumbar_kernel.localisation.level_decoding import REACH_MM, Evidence, decode_levels, gather
 from lumbar_kernel.localisation.slice_maps import FORAMINA, MARGINS, SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, per_level
 from lumbar_kernel.study import Study
 
 CANAL_BEHIND_MARGIN_MM = 5.4
@@ -30,7 +30,7 @@ FORAMEN_REACH_MM = 20.0
 MIN_EVIDENCE = 0.01
 """Squared probability below which a foramen counts as not visible: about one slice with a probability of a quarter."""
 
-FORAMEN_LATERAL_MM = (14.7, 15.5, 16.4, 17.6, 18.8)
+FORAMEN_LATERAL_MM = per_level(14.7, 15.5, 16.4, 17.6, 18.8)
 """Usual distance of a foraminal slice from the canal, L1/L2 first: half the mean distance between the slices that
 readers marked left and right in 490 studies of the challenge whose ImagePositionPatient is known."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.localisation.slice_maps import SliceMaps
+from lumbar_kernel.schema import LEVELS
 
 CELL_MM = 2.0
 """Cell size of the sagittal grid on which the evidence of all slices is summed."""
@@ -37,7 +38,7 @@ REACH_MM = 8.0
 
 CANDIDATES = 24
 
-MAX_BRIDGED = 4
+MAX_BRIDGED = len(LEVELS) - 1
 """Largest number of consecutive hidden levels."""
 
 NEAR_PEAK_MM = 4.0

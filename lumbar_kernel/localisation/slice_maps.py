@@ -15,6 +15,7 @@ from lumbar_kernel.grids import upright_frame
 from lumbar_kernel.intensities import normalise
 from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet, pixels_at
 from lumbar_kernel.models.inference import batches, run_batch
+from lumbar_kernel.models.manifest import LANDMARKS
 from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.study import Slice
@@ -22,11 +23,11 @@ from lumbar_kernel.study import Slice
 FRAME = 256
 """Rows and columns of the square frame that every sagittal slice is brought to."""
 
-POINTS = 2 * len(LEVELS)
+POINTS = LANDMARKS["sagittal"]
 """Landmarks of sagittal slices."""
 
 MARGINS, FORAMINA = range(len(LEVELS)), range(len(LEVELS), POINTS)
-"""Their channels: the posterior disc margin of the five levels, then the foramen of the five levels."""
+"""Their channels: the posterior disc margin of each level, then the foramen of each level."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ class Calibration:
             temperature.append(_number(values.get("temperature", 1.0), f"temperature of {group}", positive=True))
             shifts = values.get("bias", (0.0,) * len(SEVERITIES))
             if not isinstance(shifts, list | tuple) or len(shifts) != len(SEVERITIES):
-                msg = f"bias of {group} must be three numbers, not {shifts!r}; export the weights again"
+                msg = f"bias of {group} must be {len(SEVERITIES)} numbers, not {shifts!r}; export the weights again"
                 raise WeightsError(msg)
             bias.append(tuple(_number(shift, f"bias of {group}") for shift in shifts))
         factor = _number(entry.get("max_severe_factor", 1.0), "max_severe_factor", positive=True)

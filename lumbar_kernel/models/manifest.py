@@ -13,13 +13,16 @@ from typing import Any
 
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.calibration import Calibration
-from lumbar_kernel.schema import GROUPS
+from lumbar_kernel.schema import GROUPS, LEVELS, SIDES
 from lumbar_kernel.views import VIEWS
 
 FORMAT_VERSION = 3
 """Since version 3 weights may be stored as 8-bit integers."""
 
 MANIFEST = "manifest.json"
+
+LANDMARKS = {"sagittal": 2 * len(LEVELS), "axial": len(SIDES)}
+"""What each localiser finds: disc margin and foramen of every level, and the recess of both sides."""
 
 WAITING = "wait for reading"
 """The stage in which a worker waits for the study loader, which has time limits of its own."""
@@ -162,7 +165,11 @@ def _files(entries: Any) -> tuple[WeightsFile, ...]:
 
 
 def _localiser(name: str, entry: Mapping[str, Any]) -> LocaliserSpec:
-    return LocaliserSpec(name, str(entry["architecture"]), int(entry["points"]), _files(entry["files"]))
+    points = int(entry["points"])
+    if points != LANDMARKS[name]:
+        msg = f"the {name} localiser finds {points} points instead of {LANDMARKS[name]}: it was made for others"
+        raise ValueError(msg)
+    return LocaliserSpec(name, str(entry["architecture"]), points, _files(entry["files"]))
 
 
 def _member(name: str, entry: Mapping[str, Any]) -> MemberSpec:

@@ -33,7 +33,7 @@ def severity(scores: FloatArray) -> FloatArray:
 
 
 def _thresholds() -> FloatArray:
-    return np.stack([severity(THRESHOLDS[:, grade]) for grade in range(2)], axis=-1)
+    return np.stack([severity(THRESHOLDS[:, grade]) for grade in range(THRESHOLDS.shape[1])], axis=-1)
 
 
 def read_grades(scores: FloatArray, rng: np.random.Generator, *, noise: float = 1.0) -> NDArray[np.int64]:
@@ -80,5 +80,6 @@ def grade_probabilities(scores: FloatArray, *, noise: float = 1.0) -> FloatArray
     sigma = np.maximum(noise * _ROW_SIGMA, 1e-9)[:, None]
     thresholds = _thresholds() * np.sqrt(1 + sigma**2)
     above = 0.5 * (1 + _ERF((severity(scores)[..., None] - thresholds) / (sigma * math.sqrt(2))))
-    one, two = above[..., :1], above[..., 1:]
-    return np.concatenate([1 - one, one - two, two], axis=-1)
+    ends = np.ones((*above.shape[:-1], 1))
+    probabilities: FloatArray = -np.diff(np.concatenate([ends, above, 0 * ends], axis=-1), axis=-1)
+    return probabilities

@@ -158,15 +158,15 @@ def _marked(phantom: PhantomStudy, role: str, point: np.ndarray[tuple[int], np.d
 def coordinate_rows(phantom: PhantomStudy) -> tuple[Row, ...]:
     """Rows of train_label_coordinates.csv: canal on sagittal T2, foramina on sagittal T1, recesses on axial T2."""
     truth, rows = phantom.truth, []
-    role_and_points = {
-        schema.CANAL: (schema.SAGITTAL_T2, truth.canal),
-        schema.FORAMINAL: (schema.SAGITTAL_T1, truth.foramina),
-        schema.SUBARTICULAR: (schema.AXIAL_T2, truth.recesses),
+    points = {
+        schema.CANAL: truth.canal,
+        schema.FORAMINAL: truth.foramina,
+        schema.SUBARTICULAR: truth.recesses,
     }
     for target in TRAIN_TARGETS:
-        role, points = role_and_points[target.group]
-        of_level = points[schema.LEVELS.index(target.level)]
-        marked = _marked(phantom, role, of_level[schema.SIDES.index(target.side)] if target.side else of_level)
+        of_level = points[target.group][schema.LEVELS.index(target.level)]
+        point = of_level[schema.SIDES.index(target.side)] if target.side else of_level
+        marked = _marked(phantom, schema.MARKED_ON[target.group], point)
         if marked is not None:
             series_id, instance, x, y = marked
             rows.append((phantom.study.study_id, series_id, instance, *_names(target), x, y))
@@ -266,8 +266,8 @@ def write_dataset(
     names = ("train.csv", "train_label_coordinates.csv")
     if split == "test":
         names = ("truth.csv", "truth_label_coordinates.csv")
-        third = 1 / 3
-        blank = ((row_id, third, third, third) for item in rows for row_id in schema.row_ids(item.study_id))
+        even = (1 / len(schema.SEVERITIES),) * len(schema.SEVERITIES)
+        blank: Iterator[Row] = ((row_id, *even) for item in rows for row_id in schema.row_ids(item.study_id))
         _write_csv(out / "sample_submission.csv", schema.SUBMISSION_COLUMNS, blank)
     header = ("study_id", "series_id", "series_description")
     _write_csv(out / f"{split}_series_descriptions.csv", header, (row for item in rows for row in item.series))

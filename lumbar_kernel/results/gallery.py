@@ -71,7 +71,8 @@ def draw_gallery(studies: Iterable[tuple[Study, Truth]], path: Path) -> None:
     """Write a contact sheet: one row a study with its true points, coloured by grade.
 
     The panels of a row are sagittal T2 in the middle, sagittal T1 at the right and left foramina, the axial slice of
-    L4/L5 whole, and the level with the worst canal and recesses close up. A ring marks a point of another slice.
+    the last level but one whole, and the level with the worst canal and recesses close up. A ring marks a point of
+    another slice.
     """
     rows = [_truth_row(study, truth) for study, truth in studies]
     drawing.save(np.concatenate([_legend(rows[0].shape[1]), *rows]), path)
@@ -99,7 +100,7 @@ def _truth_row(study: Study, truth: Truth) -> Picture:
     grades = np.concatenate([canal[:, None], subarticular], axis=1)
     narrowing = grades.sum(axis=1)
     worst = int(len(LEVELS) - 1 - narrowing[::-1].argmax())  # the lowest of equals, where discs wear most
-    for level, whole in ((LEVELS.index("l4_l5"), True), (worst, False)):
+    for level, whole in ((len(LEVELS) - 2, True), (worst, False)):
         panels.append(_graded_axial(study, truth, points[level], grades[level], level=level, whole=whole))
     return np.concatenate(panels, axis=1)
 

@@ -9,26 +9,19 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import BACKGROUND, FAINT, SEVERITY_COLOURS, SURFACE, Colour, Picture
-from lumbar_kernel.results.tables import PLACES
 from lumbar_kernel.schema import (
-    CANAL,
-    FORAMINAL,
+    GROUPS,
     LEVEL_NAMES,
     LEVELS,
+    PLACES,
     SEVERITY_NAMES,
-    SUBARTICULAR,
+    SIDED,
     TARGETS,
     Target,
     frequencies,
 )
 
-COLUMNS = (
-    (CANAL, ""),
-    (FORAMINAL, "right"),
-    (FORAMINAL, "left"),
-    (SUBARTICULAR, "right"),
-    (SUBARTICULAR, "left"),
-)
+COLUMNS = tuple((group, side) for group in GROUPS for side in (("right", "left") if group in SIDED else ("",)))
 """Condition and side of each column; the patient's right is left, as in an axial picture."""
 
 TINT = 0.34

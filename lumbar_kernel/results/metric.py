@@ -15,11 +15,13 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import SubmissionError, TruthError
 from lumbar_kernel.schema import (
     CANAL,
+    FORAMINAL,
     GROUPS,
     ROWS,
-    SEVERITIES,
+    SEVERE,
     SEVERITY_NAMES,
     SEVERITY_WEIGHTS,
+    SUBARTICULAR,
     group_of,
     prior,
     split_row_id,
@@ -27,10 +29,13 @@ from lumbar_kernel.schema import (
 
 STUDY_ID = "study_id"
 TERMS = (*GROUPS, "any_severe")
-PARTS = ("canal", "foraminal", "subarticular", "any_severe", "mean")
+PARTS = (
+    *({CANAL: "canal", FORAMINAL: "foraminal", SUBARTICULAR: "subarticular"}[group] for group in GROUPS),
+    "any_severe",
+    "mean",
+)
 """The losses of a `Score`, in the order of `TERMS`, and their mean."""
 
-SEVERE = SEVERITIES.index("severe")
 EPSILON = float(np.finfo(np.float64).eps)
 """Where scikit-learn's log_loss cuts probabilities off: the precision of float64."""
 
@@ -73,8 +78,8 @@ def score(
     """
     terms = study_terms(solution, submission, groups=groups)
     values = _divide(terms.losses.sum(axis=0), terms.weights.sum(axis=0))
-    canal, foraminal, subarticular, any_severe = values.tolist()
-    return Score(canal, foraminal, subarticular, any_severe, mean=float(values.mean()), counts=terms.counts)
+    parts = dict(zip(PARTS, (*values.tolist(), float(values.mean())), strict=True))
+    return Score(**parts, counts=terms.counts)
 
 
 def bootstrap_interval(
@@ -122,7 +127,7 @@ def load_solution(path: Path) -> dict[str, int]:
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != {STUDY_ID, *ROWS}:
-            msg = f"{path} must have the columns study_id and the 25 of train.csv, not {reader.fieldnames}"
+            msg = f"{path} must have the columns study_id and the {len(ROWS)} of train.csv, not {reader.fieldnames}"
             raise TruthError(msg)
         for line in reader:
             for row in ROWS:

@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.atomic import write_atomic
+from lumbar_kernel.results.drawing import SEVERITY_COLOURS
 from lumbar_kernel.results.grade_chart import COLUMNS
 from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
 from lumbar_kernel.results.report import VERDICTS, Report
 from lumbar_kernel.results.run_files import GradedStudy, RunFiles, read_run
-from lumbar_kernel.results.tables import PLACES, Point
+from lumbar_kernel.results.tables import Point
 from lumbar_kernel.results.wording import without_paths
 from lumbar_kernel.schema import (
     CANAL,
     LEVEL_NAMES,
     LEVELS,
+    PLACES,
     ROWS,
+    SEVERE,
     SEVERITIES,
     SEVERITY_NAMES,
     SEVERITY_WEIGHTS,
@@ -51,7 +54,10 @@ REDUCED = 4
 UNSURE = 0.5
 """Confidence below which a point is named."""
 
-MODERATE, SEVERE = SEVERITIES.index("moderate"), SEVERITIES.index("severe")
+MODERATE = SEVERE - 1
+
+SQUARES = (*SEVERITIES, "ungraded")
+"""Classes of the squares of a study's small heat map."""
 
 
 def write_page(folder: Path) -> Path:
@@ -86,13 +92,15 @@ def page(run: RunFiles, pictures: Path) -> str:
         entries.append(_entry(study, picture="none" if raw is None else "inside" if inside else "beside"))
         rows.append(_row(study, entries[-1], raw))
     assets = files("lumbar_kernel.results") / "assets"
+    style = (assets / "page.css").read_text(encoding="utf-8")
     data = {"run": _about(run.report), "studies": entries, "picture": _picture_layout(), "names": _names()}
     return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
-        style=(assets / "page.css").read_text(encoding="utf-8"),
+        style=_colours() + style,
         script=(assets / "page.js").read_text(encoding="utf-8"),
         data=_json(data),
         rows="\n".join(rows),
         pictures="\n".join(embedded),
+        row_count=str(len(ROWS)),
         **{name: escape(value) for name, value in _headline(run).items()},
     )
 
@@ -112,7 +120,27 @@ def _picture(folder: Path, study_id: str) -> bytes | None:
 
 
 def _names() -> dict[str, Any]:
-    return {"rows": ROWS, "levels": LEVEL_NAMES, "grades": SEVERITY_NAMES, "weights": SEVERITY_WEIGHTS}
+    columns = [
+        {
+            "name": ", ".join(filter(None, (PLACES[group].capitalize(), side))),
+            "rows": [TARGETS.index(Target(group, side, level)) for level in LEVELS],
+        }
+        for group, side in COLUMNS
+    ]
+    return {
+        "rows": ROWS,
+        "levels": LEVEL_NAMES,
+        "columns": columns,
+        "grades": SEVERITY_NAMES,
+        "weights": SEVERITY_WEIGHTS,
+        "colours": [colour[::-1] for colour in SEVERITY_COLOURS],
+    }
+
+
+def _colours() -> str:
+    """Style rules for the squares of each grade."""
+    colours = zip(SQUARES, SEVERITY_COLOURS, strict=False)  # the last one is not a grade
+    return "".join(f".{name} {{ fill: rgb({red} {green} {blue}); }}\n" for name, (blue, green, red) in colours)
 
 
 def _picture_layout() -> dict[str, Any]:
@@ -223,11 +251,12 @@ def _heat_map(study: GradedStudy) -> str:
     counts = [int((likeliest == grade).sum()) for grade in range(len(SEVERITIES))]
     label = ", ".join(f"{count} {name}" for count, name in zip(counts, SEVERITY_NAMES, strict=True))
     paths = "".join(
-        f'<path class="g{grade}" d="{"".join(_squares(likeliest == grade))}"/>'
-        for grade in range(len(SEVERITIES) + 1)
+        f'<path class="{name}" d="{"".join(_squares(likeliest == grade))}"/>'
+        for grade, name in enumerate(SQUARES)
         if (likeliest == grade).any()
     )
-    return f'<svg class="mini" viewBox="0 0 5 5" role="img" aria-label="{label}">{paths}</svg>'
+    box = f"0 0 {len(COLUMNS)} {len(LEVELS)}"
+    return f'<svg class="mini" viewBox="{box}" role="img" aria-label="{label}">{paths}</svg>'
 
 
 def _squares(chosen: NDArray[np.bool_]) -> Iterator[str]:

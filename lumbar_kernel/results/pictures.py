@@ -24,8 +24,11 @@ if TYPE_CHECKING:  # they bring torch, which would delay the grades that a run d
     from lumbar_kernel.localisation.axial import AxialView
     from lumbar_kernel.localisation.landmarks import Landmarks
 
-SAGITTAL, TILE = 480, 384
-"""Pixels of a sagittal panel, four in a row, and of an axial or crop panel, five in a row."""
+TILE = 384
+"""Pixels of an axial or crop panel, one a level in a row."""
+
+SAGITTAL = len(LEVELS) * TILE // 4
+"""Pixels of a sagittal panel, four in a row of the same length."""
 
 IMAGES = (SAGITTAL + 2 * TILE, len(LEVELS) * TILE)
 """Rows and columns of all panels."""

@@ -61,7 +61,7 @@ def _stack(grades: Mapping[str, FloatArray]) -> tuple[list[str], FloatArray]:
         raise SubmissionError(msg)
     for study_id, values in grades.items():
         if np.shape(values) != (len(ROWS), len(SEVERITIES)):
-            msg = f"grades of study {study_id!r} must have shape (25, 3), not {np.shape(values)}"
+            msg = f"grades of study {study_id!r} must have shape {(len(ROWS), len(SEVERITIES))}, not {np.shape(values)}"
             raise SubmissionError(msg)
     identifiers = [identifier for study_id in grades for identifier in row_ids(study_id)]
     stacked = np.concatenate([np.asarray(values, dtype=np.float64) for values in grades.values()])
@@ -113,6 +113,6 @@ def load_submission(path: Path) -> dict[str, FloatArray]:
             try:
                 submission[row] = np.array([float(line[severity]) for severity in SEVERITIES])
             except (TypeError, ValueError) as error:
-                msg = f"{path}: row {row} must hold three numbers: {error}"
+                msg = f"{path}: row {row} must hold {len(SEVERITIES)} numbers: {error}"
                 raise SubmissionError(msg) from error
     return submission

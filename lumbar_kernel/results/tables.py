@@ -15,6 +15,7 @@ from lumbar_kernel.results.submission import as_written
 from lumbar_kernel.schema import (
     CANAL,
     FORAMINAL,
+    PLACES,
     SEVERITIES,
     SIDES,
     SUBARTICULAR,
@@ -30,9 +31,6 @@ LANDMARK_COLUMNS = ("study_id", "level", "point", "x_mm", "y_mm", "z_mm", "confi
 
 KERNEL, PRIOR = "kernel", "prior"
 """Where a row's probabilities come from."""
-
-PLACES = {CANAL: "canal", FORAMINAL: "foramen", SUBARTICULAR: "recess"}
-"""The point at which each condition is graded."""
 
 SEPARATOR = ";"
 """Between the names of members."""

@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from lumbar_kernel.schema import LEVEL_NAMES, SERIES_DESCRIPTIONS, SEVERITY_NAMES
+
 FROM_ROOT = re.compile(r"(?<![\w/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":;,]+[/\\])+[^\s'\":;,]*")
 DICOM_FILE = re.compile(r"(?:[^\s/\\'\":;]+[/\\])*[^\s/\\'\":;]+\.(?:dcm|dicom|ima)\b", re.IGNORECASE)
 SUBJECT = re.compile(r"(?:^|(?<=: )|(?<=; ))([^:;]*[/\\][^:;]*)(?=: )")
 """What a part of a sentence is about, where it has a slash: `folder/file` in `folder/file: reason`."""
-OUR_SLASHES = re.compile(r"T2/STIR|L\d/[LS]\d|Normal/Mild")
+OUR_SLASHES = re.compile("|".join(map(re.escape, (*LEVEL_NAMES, *SEVERITY_NAMES, *SERIES_DESCRIPTIONS))))
 
 A_FILE = "a file"
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.geometry import CRANIAL, LEFT
+from lumbar_kernel.grading import crops as crops_module
 from lumbar_kernel.grading.crops import (
     FORAMEN_STEP_MM,
     RECESS_DISTANCE_MM,
@@ -32,6 +33,21 @@ def test_every_view_is_cut_in_its_window(crops):
         assert crops[name].images.dtype == np.uint8
         assert crops[name].shown.shape == (count, view.geometry.slices)
         assert crops[name].shown[:, view.geometry.slices // 2].all()
+
+
+def test_sides_of_a_view_follow_from_the_view_whatever_it_is_centred_on(phantom, landmarks, views, crops, monkeypatch):
+    changed = {name: replace(VIEWS[name], sided=not VIEWS[name].sided) for name in ("axial_t2", "sagittal_t2")}
+    monkeypatch.setattr(crops_module, "VIEWS", changed)
+    others = cut_crops(phantom.study, landmarks, views, views=changed)
+    assert np.array_equal(others["axial_t2"].images, crops["axial_t2"].images[0::2])
+    for side in range(2):
+        assert np.array_equal(others["sagittal_t2"].images[side::2], crops["sagittal_t2"].images)
+
+
+def test_a_view_with_an_unknown_centre_is_refused(phantom, landmarks, views, monkeypatch):
+    monkeypatch.setattr(crops_module, "VIEWS", {"new": replace(VIEWS["sagittal_t2"], centred_on="vertebrae")})
+    with pytest.raises(ValueError, match="vertebrae"):
+        cut_crops(phantom.study, landmarks, views, views=("new",))
 
 
 def test_a_missing_role_is_a_missing_view(phantom, landmarks):

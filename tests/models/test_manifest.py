@@ -31,6 +31,7 @@ def change(folder, edit):
         lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"spinal_canal_stenosis": float("inf")}),
         lambda m: m["localisers"].pop("axial"),
         lambda m: m["localisers"]["axial"].update(points="two"),
+        lambda m: m["localisers"]["sagittal"].update(points=12),
         lambda m: m["members"]["tiny_axial_t2"].update(files=[]),
         lambda m: m["members"]["tiny_axial_t2"]["files"][0].update(file="../outside"),
         lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"spinal_canal_stenosis": -1}),

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results import drawing
+from lumbar_kernel.schema import SEVERITIES
 
 
 def test_lines_are_as_wide_as_asked_and_lose_no_word():
@@ -11,6 +12,10 @@ def test_lines_are_as_wide_as_asked_and_lose_no_word():
     assert len(lines) > 2
     assert " ".join(lines) == words
     assert max(map(drawing.width_of, lines)) <= 200
+
+
+def test_each_grade_has_its_colour():
+    assert len(set(drawing.SEVERITY_COLOURS)) == len(SEVERITIES)
 
 
 def test_a_word_wider_than_its_line_is_cut():

@@ -168,8 +168,8 @@ def test_a_grade_in_another_spelling_is_refused(tmp_path, grade):
     [
         ("row,a\n", "must have the columns"),
         ("row_id,normal_mild,moderate,severe\na,1,0,0\na,1,0,0\n", "a more than once"),
-        ("row_id,normal_mild,moderate,severe\na,1,0\n", "a must hold three numbers"),
-        ("row_id,normal_mild,moderate,severe\na,1,0,x\n", "a must hold three numbers"),
+        ("row_id,normal_mild,moderate,severe\na,1,0\n", "a must hold 3 numbers"),
+        ("row_id,normal_mild,moderate,severe\na,1,0,x\n", "a must hold 3 numbers"),
     ],
 )
 def test_a_submission_file_in_another_layout_is_refused(tmp_path, text, message):

@@ -18,7 +18,7 @@ from lumbar_kernel.results.report import (
     report_from,
     report_schema,
 )
-from lumbar_kernel.schema import LEVELS
+from lumbar_kernel.schema import LEVELS, ROWS, SERIES_DESCRIPTIONS
 from tests.conftest import refused_by_schema
 
 POINT = [1.0, 2.0, 3.0]
@@ -124,6 +124,13 @@ def test_the_schema_describes_every_field_and_no_other():
         assert list(part["properties"]) == names
         assert part["required"] == names
     assert schema["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_the_schema_knows_the_levels_rows_and_roles():
+    definitions = report_schema()["$defs"]
+    assert tuple(definitions["landmarks"]["properties"]) == LEVELS
+    assert definitions["study"]["properties"]["graded_rows"]["maximum"] == len(ROWS)
+    assert tuple(definitions["series"]["properties"]["role"]["enum"]) == SERIES_DESCRIPTIONS
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,6 @@ const byId = (id) => document.getElementById(id);
 const table = byId("table");
 const rows = [...table.tBodies[0].rows];
 const numberOf = new Map(studies.map((study, number) => [study.id, number]));
-const COLOURS = [[60, 190, 170], [245, 184, 60], [240, 72, 96]];
-const COLUMNS = [
-  ["Canal", "spinal_canal_stenosis"],
-  ["Foramen, right", "right_neural_foraminal_narrowing"],
-  ["Foramen, left", "left_neural_foraminal_narrowing"],
-  ["Recess, right", "right_subarticular_stenosis"],
-  ["Recess, left", "left_subarticular_stenosis"],
-];
 let shown = studies.map((_, number) => number);
 let asFrequencies = false;
 let blobUrl = null;
@@ -113,8 +105,8 @@ function gradeCell(study, row) {
   const values = asFrequencies ? share : study.p[row];
   const likeliest = share.indexOf(Math.max(...share));
   const byKernel = study.graded[row] === 1;
-  const mixed = [0, 1, 2].map((channel) => Math.round(share.reduce((sum, value, grade) => sum + value * COLOURS[grade][channel], 0)));
-  const bar = values.map((value, grade) => make("span", { style: { width: `${100 * value}%`, background: `rgb(${COLOURS[grade].join()})` } }));
+  const mixed = [0, 1, 2].map((channel) => Math.round(share.reduce((sum, value, grade) => sum + value * names.colours[grade][channel], 0)));
+  const bar = values.map((value, grade) => make("span", { style: { width: `${100 * value}%`, background: `rgb(${names.colours[grade].join()})` } }));
   const numbers = values.map((value) => make("span", {}, value.toFixed(2)));
   const style = byKernel ? { background: `color-mix(in srgb, rgb(${mixed.join()}) var(--tint), var(--surface))` } : {};
   const title = names.grades.map((name, grade) => `${name} ${values[grade].toFixed(3)}`).join(", ");
@@ -123,12 +115,12 @@ function gradeCell(study, row) {
 }
 
 function gradeTable(study) {
-  const head = make("tr", {}, make("td"), ...COLUMNS.map(([name]) => make("th", { scope: "col" }, name)));
+  const head = make("tr", {}, make("td"), ...names.columns.map(({ name }) => make("th", { scope: "col" }, name)));
   const body = names.levels.map((level, index) =>
     make("tr", {}, make("th", { scope: "row" }, level),
-      ...COLUMNS.map(([, condition]) => gradeCell(study, names.rows.findIndex((row) => row.startsWith(condition)) + index))));
+      ...names.columns.map(({ rows: targets }) => gradeCell(study, targets[index]))));
   return make("table", { className: "grades" },
-    make("caption", { className: "hidden" }, "Likeliest grade and the probabilities of Normal/Mild, Moderate and Severe"),
+    make("caption", { className: "hidden" }, `Likeliest grade and the probabilities of ${names.grades.join(", ")}`),
     make("thead", {}, head), make("tbody", {}, ...body));
 }
 
