@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import ray
-import ray.exceptions
 
 from lumbar_kernel.errors import ConfigError
 
@@ -51,31 +50,31 @@ def connected(address: str | None, *, cores: int | None = None) -> Iterator[None
         ray.shutdown()
 
 
-def slots(cores_each: float, gpus_each: float) -> int:
-    """How many tasks of a size the cluster can run at the moment, at least one."""
-    total = ray.cluster_resources()
-    fitting = [total.get("CPU", 0.0) / cores_each] if cores_each else []
-    fitting += [total.get("GPU", 0.0) / gpus_each] if gpus_each else []
-    return max(1, int(min(fitting, default=1)))
-
-
 def in_flight(
-    submit: Callable[[Item], ray.ObjectRef], items: Iterable[Item], most: Callable[[], int]
+    submit: Callable[[Item], ray.ObjectRef], items: Iterable[Item], *, cores: float = 1, gpus: float = 0
 ) -> Iterator[tuple[Item, ray.ObjectRef]]:
-    """Submit tasks while so many are under way, and give back those that ended, as they end.
+    """Submit tasks while the cluster has room for them or soon will, and give back those that ended, as they end.
 
     Args:
         submit: starts a task.
         items: one task each; taken as tasks are started, never all at once.
-        most: how many may be under way, asked before each.
+        cores: that a task takes.
+        gpus: that a task takes, 0 for none.
     """
     waiting: dict[ray.ObjectRef, Item] = {}
     for item in items:
-        while len(waiting) >= max(MIN_IN_FLIGHT, most()):
+        while len(waiting) >= max(MIN_IN_FLIGHT, AHEAD * _slots(cores, gpus)):  # nodes come and go
             yield from _ended(waiting)
         waiting[submit(item)] = item
     while waiting:
         yield from _ended(waiting)
+
+
+def _slots(cores: float, gpus: float) -> int:
+    """How many tasks of a size the cluster can run at the moment, at least one."""
+    total = ray.cluster_resources()
+    fitting = [total.get("CPU", 0.0) / cores] + ([total.get("GPU", 0.0) / gpus] if gpus else [])
+    return max(1, int(min(fitting)))
 
 
 def _ended(waiting: dict[ray.ObjectRef, Item]) -> Iterator[tuple[Item, ray.ObjectRef]]:

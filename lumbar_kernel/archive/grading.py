@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 import ray.exceptions
 
-from lumbar_kernel.archive.cluster import AHEAD, MAX_RETRIES, connected, in_flight, slots
+from lumbar_kernel.archive.cluster import MAX_RETRIES, connected, in_flight
 from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index import Index, IndexOptions, build_index
 from lumbar_kernel.archive.result_schema import INDEX_FOLDER
@@ -24,16 +24,18 @@ from lumbar_kernel.config import STUDY_SECONDS
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.runtime.devices import AUTO, CPU
 from lumbar_kernel.runtime.persistent_worker import WorkerStartError
 
 logger = logging.getLogger(__name__)
 
 SHARD_STUDIES = 64
+"""What is graded again when a node is lost, and what one file of results holds."""
 
 GPU_SHARE, GPU_CORES = 0.25, 2
 """Share of an accelerator and cores of a task that uses one, as for the workers of a run on one machine."""
 
-AUTO, CPU, CUDA = "auto", "cpu", "cuda"
+CUDA = "cuda"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +139,7 @@ def grade_archive(options: ArchiveOptions) -> Outcome:
         done = results.done()
         outcome = Outcome(index, results, before=len(done & index.study_ids()))
         device = _device(options)
-        study_seconds = options.study_seconds
-        work = Work(run, index.folder, index.root, results, options.weights, device, study_seconds)
+        work = Work(run, index.folder, index.root, results, options.weights, device, options.study_seconds)
         for tally in _graded(work, shards(index, done, studies=options.shard_studies)):
             outcome.take(tally)
     return outcome
@@ -167,7 +168,7 @@ def _graded(work: Work, planned: Iterable[Shard]) -> Iterator[Tally]:
     common = ray.put(work)
     while True:
         again: list[Shard] = []
-        tasks = in_flight(lambda shard: remote.remote(common, shard), planned, lambda: AHEAD * slots(cores, gpus))
+        tasks = in_flight(lambda shard: remote.remote(common, shard), planned, cores=cores, gpus=gpus)
         for shard, reference in tasks:
             try:
                 tally: Tally = ray.get(reference)

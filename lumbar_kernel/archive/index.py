@@ -13,7 +13,6 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 import ray
 
 from lumbar_kernel.archive import header_chunks
-from lumbar_kernel.archive.cluster import AHEAD, MAX_RETRIES, in_flight, slots
+from lumbar_kernel.archive.cluster import MAX_RETRIES, in_flight
 from lumbar_kernel.archive.header_chunks import SEVERAL, chunk_name, chunks, read_chunk
 from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids, IdSet, hash64
 from lumbar_kernel.archive.index_schema import ROWS_A_GROUP, VERSION
@@ -34,7 +33,7 @@ from lumbar_kernel.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-ABOUT, BEGUN, PLAN, SECRET = "index.json", "begun.json", "plan.json", "secret"
+ABOUT, BEGUN, PLAN, SECRET, REPEATED = "index.json", "begun.json", "plan.json", "secret", "repeated.json"
 HEADERS, OWNERS, STUDIES = "headers", "owners", "studies"
 
 RESCAN = "rescan"
@@ -107,8 +106,12 @@ def finished_index(folder: Folder, options: IndexOptions | None = None) -> Index
     if options is not None and (differing := [key for key, value in options.about().items() if about[key] != value]):
         msg = f"{folder.text} is an index of other {', '.join(differing)}; name another output folder, or --rescan"
         raise ConfigError(msg)
-    counts = {name: int(about[name]) for name in ("studies", "files", "bytes")}
-    return Index(folder, Folder(str(about["root"])), skipped=dict(about["skipped"]), **counts)
+    return _index(folder, about)
+
+
+def _index(folder: Folder, about: dict[str, Any]) -> Index:
+    root = Folder(about["root"])
+    return Index(folder, root, about["studies"], about["files"], about["bytes"], about["skipped"])
 
 
 def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) -> Index:
@@ -127,17 +130,23 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
     _second_pass(folder, source, int(plan["ranges"]), options.ids)
     skipped = Counter(plan["skipped"]) + _skipped(folder / STUDIES)
     _drop_named(folder / STUDIES)
-    studies = _rename_repeated(folder / STUDIES)
-    counts = {"studies": studies, "files": int(plan["files"]), "bytes": int(plan["bytes"])}
-    about = {**options.about(), **counts, "root": source.root.text, "skipped": dict(+skipped)}
+    studies = _rename_repeated(folder)
     if studies == 0:
         _clear(folder)  # the next attempt must look again: there may be studies then
         msg = f"no study found in {options.data!r}"
         raise ConfigError(msg)
+    about = {
+        **options.about(),
+        "studies": studies,
+        "files": plan["files"],
+        "bytes": plan["bytes"],
+        "root": source.root.text,
+        "skipped": dict(+skipped),
+    }
     folder.write_json(ABOUT, about)
-    for name in (HEADERS, OWNERS, PLAN, SECRET, BEGUN):
+    for name in (HEADERS, OWNERS, PLAN, SECRET, REPEATED, BEGUN):
         folder.remove(name)
-    return Index(folder, source.root, skipped=dict(+skipped), **counts)
+    return _index(folder, about)
 
 
 def _goes_on(folder: Folder, options: IndexOptions, *, rescan: bool) -> bool:
@@ -150,8 +159,8 @@ def _goes_on(folder: Folder, options: IndexOptions, *, rescan: bool) -> bool:
 
 
 def _clear(folder: Folder) -> None:
-    """Remove an index, finished or not."""
-    for name in (BEGUN, ABOUT, PLAN, HEADERS, OWNERS, STUDIES, SECRET):  # what says that it can be used goes first
+    """Remove an index, finished or not; what says that it can be used goes first."""
+    for name in (BEGUN, ABOUT, PLAN, HEADERS, OWNERS, STUDIES, SECRET, REPEATED):
         folder.remove(name)
 
 
@@ -169,9 +178,7 @@ def _first_pass(folder: Folder, source: Source) -> dict[str, Any]:
             if name not in known:
                 yield listings
 
-    tasks = in_flight(
-        lambda item: read.remote(folder, source.root, item, secret), missing(), lambda: AHEAD * slots(1, 0)
-    )
+    tasks = in_flight(lambda item: read.remote(folder, source.root, item, secret), missing())
     for count, (_, reference) in enumerate(tasks, start=1):
         ray.get(reference)
         logger.info("chunks of headers read: %d", count)
@@ -227,8 +234,7 @@ def _second_pass(folder: Folder, source: Source, ranges: int, ids: Ids) -> None:
     make = ray.remote(max_retries=MAX_RETRIES, num_cpus=1)(_make_part)
     missing = (number for number in range(ranges) if _part_name(number) not in known)
     root, roles = source.root, ray.put(source.roles)
-    tasks = in_flight(lambda k: make.remote(folder, root, k, ranges, ids, roles), missing, lambda: AHEAD * slots(1, 0))
-    for number, reference in tasks:
+    for number, reference in in_flight(lambda k: make.remote(folder, root, k, ranges, ids, roles), missing):
         ray.get(reference)
         logger.info("part %d of %d of the index is written", number + 1, ranges)
 
@@ -241,15 +247,10 @@ def _make_part(folder: Folder, root: Folder, number: int, ranges: int, ids: Ids,
     """Task of the second pass."""
     logging.disable(logging.CRITICAL)
     first, last = number * KEYS // ranges, (number + 1) * KEYS // ranges - 1
-    rows = [row for name in (folder / HEADERS).names() for row in _rows_between(folder / HEADERS, name, first, last)]
-    with (folder / OWNERS).parquet("shared") as file:
-        shared = IdSet(file.read().column("folder").to_numpy())
-    base = Path(root.local or f"/{root.path.lstrip('/')}")
-
-    def is_shared(place: Path) -> bool:
-        return ("" if place == base else place.relative_to(base).as_posix()) in shared
-
-    part = study_part(root, rows, ids=ids, shared=is_shared, roles=roles)
+    headers = folder / HEADERS
+    rows = [row for name in headers.names() for row in headers.rows_between(name, first, last)]
+    shared = IdSet((folder / OWNERS).read_table("shared").column("folder").to_numpy())
+    part = study_part(root, rows, ids=ids, shared=shared, roles=roles)
     table = part.table.replace_schema_metadata({SKIPPED: json.dumps(part.skipped)})
     (folder / STUDIES).write_table(_part_name(number), table, row_group=ROWS_A_GROUP)
 
@@ -261,24 +262,6 @@ def _skipped(studies: Folder) -> Counter[str]:
         with studies.parquet(name) as file:
             skipped += Counter(json.loads(file.schema_arrow.metadata[SKIPPED]))
     return skipped
-
-
-def _rows_between(headers: Folder, name: str, first: int, last: int) -> Iterator[dict[str, object]]:
-    """The rows of a chunk with keys in a range; its groups of rows are sorted by key, so few of them are read."""
-    with headers.parquet(name) as file:
-        for group in range(file.num_row_groups):
-            keys = file.metadata.row_group(group).column(0).statistics
-            if keys is None:  # a chunk without any DICOM file
-                continue
-            if keys.max < first or keys.min > last:
-                continue
-            table = file.read_row_group(group)
-            column = table.column("key")
-            chosen = pc.and_(
-                pc.greater_equal(column, pa.scalar(first, pa.uint32())),
-                pc.less_equal(column, pa.scalar(last, pa.uint32())),
-            )
-            yield from table.filter(chosen).to_pylist()
 
 
 def _drop_named(studies: Folder) -> None:
@@ -293,31 +276,34 @@ def _drop_named(studies: Folder) -> None:
         if again := found.rows_of(batch.filter(pc.equal(batch["files"], 0)))["study_id"].to_pylist():
             named.setdefault(name, []).extend(again)
     for name, again in named.items():
-        with studies.parquet(name) as file:
-            table = file.read()
+        table = studies.read_table(name)
         elsewhere = pc.is_in(table["study_id"], pa.array(again, pa.string()))
         kept = pc.or_(pc.greater(table["files"], 0), pc.invert(elsewhere))
         studies.write_table(name, table.filter(kept), row_group=ROWS_A_GROUP)
 
 
-def _rename_repeated(studies: Folder) -> int:
-    """Give studies of different parts that came to the same id their UIDs as ids; returns the number of studies."""
+def _rename_repeated(folder: Folder) -> int:
+    """Give studies of different parts that came to the same id their UIDs as ids; returns the number of studies.
+
+    The ids are noted before any is replaced, since an attempt that is interrupted leaves some of them only once.
+    """
+    studies = folder / STUDIES
     hashes = [np.empty(0, np.uint64)]
     for name in studies.names():
         hashes.append(np.array([hash64(study_id) for study_id, _ in study_names(studies, name)], np.uint64))
     values, counts = np.unique(np.concatenate(hashes), return_counts=True)
-    repeated = set(values[counts > 1].tolist())
+    if (noted := folder.read_json(REPEATED)) is None:
+        noted = {"hashes": values[counts > 1].tolist()}
+        folder.write_json(REPEATED, noted)
+    repeated = set(noted["hashes"])
     for name in studies.names() if repeated else ():
         if any(hash64(study_id) in repeated for study_id, _ in study_names(studies, name)):
-            with studies.parquet(name) as file:
-                table = file.read()
-            studies.write_table(name, renamed(table, repeated.__contains__), row_group=ROWS_A_GROUP)
+            table = renamed(studies.read_table(name), repeated.__contains__)
+            studies.write_table(name, table, row_group=ROWS_A_GROUP)
     return int(counts.sum())
 
 
 def study_names(studies: Folder, part: str) -> list[tuple[str, int]]:
     """Id and number of each study in a file of the index, in its order."""
-    with studies.parquet(part) as file:
-        table = file.read(columns=["study_id", "study_number"])
-    columns = (table.column(name).to_pylist() for name in ("study_id", "study_number"))
-    return list(dict.fromkeys(zip(*columns, strict=True)))
+    table = studies.read_table(part, columns=["study_id", "study_number"])
+    return list(dict.fromkeys(zip(table["study_id"].to_pylist(), table["study_number"].to_pylist(), strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 VERSION = 1
+"""Of this layout; an index of another one is not used."""
 
 SERIES = pa.schema(
     [
@@ -31,3 +32,4 @@ SERIES = pa.schema(
 A study without files has one row without a series."""
 
 ROWS_A_GROUP = 1024
+"""Few, since a task reads the groups that hold rows of its studies."""

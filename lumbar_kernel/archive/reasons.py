@@ -61,8 +61,6 @@ PHRASES: dict[str, str] = {
 }
 """Phrase → pattern of the sentences that it stands for; the first that matches counts."""
 
-PATTERNS = {phrase: re.compile(pattern) for phrase, pattern in PHRASES.items()}
-
 FIXED = frozenset(
     [f"no {role} series" for role in SERIES_DESCRIPTIONS]
     + [
@@ -85,7 +83,7 @@ def plain_reason(sentence: str) -> str:
     """The phrase for a sentence, `OTHER` for one that is not known."""
     if sentence in FIXED:
         return sentence
-    return next((phrase for phrase, pattern in PATTERNS.items() if pattern.search(sentence)), OTHER)
+    return next((phrase for phrase, pattern in PHRASES.items() if re.search(pattern, sentence)), OTHER)
 
 
 def plain_reasons(sentences: Iterable[str]) -> list[str]:

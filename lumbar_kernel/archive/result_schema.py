@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from lumbar_kernel import __version__
+from lumbar_kernel.schema import SEVERITIES
 
 GRADES_FOLDER, STUDIES_FOLDER, INDEX_FOLDER = "grades", "studies", "index"
 
@@ -18,9 +18,7 @@ GRADES = pa.schema(
         ("condition", pa.string()),
         ("side", pa.string()),
         ("level", pa.string()),
-        ("normal_mild", pa.float64()),
-        ("moderate", pa.float64()),
-        ("severe", pa.float64()),
+        *((severity, pa.float64()) for severity in SEVERITIES),
         ("grade", pa.string()),
         ("source", pa.string()),
         ("members", pa.list_(pa.string())),
@@ -53,8 +51,3 @@ STUDIES = pa.schema(
         ("shard", pa.string()),
     ]
 )
-
-
-def result_set(weights_sha256: str) -> str:
-    """The partition of the results that one version with one set of weights makes."""
-    return f"result_set={__version__}-{weights_sha256[:12]}"

@@ -18,22 +18,13 @@ import pyarrow.compute as pc
 from lumbar_kernel import __version__
 from lumbar_kernel.archive.ids import IdSet
 from lumbar_kernel.archive.reasons import failure_type, plain_reason, plain_reasons
-from lumbar_kernel.archive.result_schema import (
-    FAILED,
-    GRADED,
-    GRADES,
-    GRADES_FOLDER,
-    PARTLY,
-    STUDIES,
-    STUDIES_FOLDER,
-    result_set,
-)
+from lumbar_kernel.archive.result_schema import FAILED, GRADED, GRADES, GRADES_FOLDER, PARTLY, STUDIES, STUDIES_FOLDER
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.results.tables import grade_records, landmark_rows, points_of
 from lumbar_kernel.runtime.messages import Update
 from lumbar_kernel.runtime.persistent_worker import ShardOutcome
-from lumbar_kernel.schema import ROWS, SEVERITIES, prior
+from lumbar_kernel.schema import ROWS, SEVERITIES, SUBMISSION_COLUMNS, prior
 
 Row = dict[str, Any]
 
@@ -53,18 +44,23 @@ class ResultSet:
     weights_sha256: str
 
     @property
+    def name(self) -> str:
+        """Of its folders, a partition of the tables."""
+        return f"result_set={__version__}-{self.weights_sha256[:12]}"
+
+    @property
     def grades(self) -> Folder:
         """Folder of the grades."""
-        return self.out / GRADES_FOLDER / result_set(self.weights_sha256)
+        return self.out / GRADES_FOLDER / self.name
 
     @property
     def studies(self) -> Folder:
         """Folder of the studies."""
-        return self.out / STUDIES_FOLDER / result_set(self.weights_sha256)
+        return self.out / STUDIES_FOLDER / self.name
 
     def shard_name(self, study_ids: Sequence[str]) -> str:
         """The name of the files of a shard, which follows from its studies."""
-        text = "\n".join([result_set(self.weights_sha256), *study_ids])
+        text = "\n".join([self.name, *study_ids])
         return f"part-{hashlib.sha256(text.encode()).hexdigest()[:20]}.parquet"
 
     def write(self, study_ids: Sequence[str], outcome: ShardOutcome) -> list[Row]:
@@ -100,11 +96,8 @@ class ResultSet:
         return sum(map(len, failed.values()))
 
     def _forget(self, name: str, study_ids: pa.Array) -> None:
-        with self.studies.parquet(name) as of_studies, self.grades.parquet(name) as of_grades:
-            studies, grades = (
-                table.filter(pc.invert(pc.is_in(table["study_id"], study_ids)))
-                for table in (of_studies.read(), of_grades.read())
-            )
+        tables = (folder.read_table(name) for folder in (self.studies, self.grades))
+        studies, grades = (table.filter(pc.invert(pc.is_in(table["study_id"], study_ids))) for table in tables)
         if not studies.num_rows:
             self.studies.remove(name)
             self.grades.remove(name)
@@ -118,11 +111,11 @@ class ResultSet:
 
     def submission_lines(self, among: IdSet) -> Iterator[str]:
         """The lines of a `submission.csv` of all grades of some studies."""
-        yield ",".join(("row_id", *SEVERITIES))
-        for _, batch in self.grades.tables(["study_id", "row_id", *SEVERITIES]):
+        yield ",".join(SUBMISSION_COLUMNS)
+        for _, batch in self.grades.tables(["study_id", *SUBMISSION_COLUMNS]):
             rows = among.rows_of(batch)
-            columns = (rows.column(name).to_pylist() for name in ("row_id", *SEVERITIES))
-            yield from (f"{row_id},{a!r},{b!r},{c!r}" for row_id, a, b, c in zip(*columns, strict=True))
+            columns = (rows.column(name).to_pylist() for name in SUBMISSION_COLUMNS)
+            yield from (",".join((row_id, *map(repr, values))) for row_id, *values in zip(*columns, strict=True))
 
 
 def _study_row(study_id: str, outcome: ShardOutcome, weights_sha256: str, shard: str) -> Row:
@@ -168,12 +161,8 @@ def _grade_rows(study_id: str, outcome: ShardOutcome) -> Iterator[Row]:
         yield {
             "study_id": study_id,
             "row_id": f"{study_id}_{record.target.row}",
-            "condition": record.target.group,
-            "side": record.target.side,
-            "level": record.target.level,
+            **record.columns,
             **dict(zip(SEVERITIES, map(float, probabilities), strict=True)),
-            "grade": record.grade,
-            "source": record.source,
             "members": list(record.members),
             "confidence": record.confidence,
         }

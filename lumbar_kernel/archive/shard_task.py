@@ -57,16 +57,8 @@ class Tally:
     failed: Counter[str]
 
 
-@dataclass(eq=False)
-class _Kept:
-    """The worker of this process, with what it was made for."""
-
-    key: tuple[str | None, str, float, str]
-    worker: PersistentWorker
-
-
-_kept: list[_Kept] = []
-"""At most one entry; a list so that it can be replaced without a global statement."""
+_kept: dict[tuple[Path | None, str, float, str], PersistentWorker] = {}
+"""The worker of this process by what it was made for: one entry at most."""
 
 
 def grade_shard(work: Work, shard: Shard) -> Tally:
@@ -113,18 +105,15 @@ def reason_of(row: Row) -> str:
 
 def _worker(work: Work) -> PersistentWorker:
     """The worker of this process; a new one where weights, device, limit or the lent accelerator changed."""
-    weights = None if work.weights is None else str(work.weights)
-    key = (weights, work.device, work.study_seconds, os.environ.get(VISIBLE, ""))
-    if _kept and _kept[0].key == key:
-        return _kept[0].worker
-    stop_worker()
-    atexit.register(stop_worker)
-    worker = PersistentWorker(weights=work.weights, device=work.device, study_seconds=work.study_seconds)
-    _kept.append(_Kept(key, worker))
-    return worker
+    key = (work.weights, work.device, work.study_seconds, os.environ.get(VISIBLE, ""))
+    if key not in _kept:
+        stop_worker()
+        atexit.register(stop_worker)
+        _kept[key] = PersistentWorker(weights=work.weights, device=work.device, study_seconds=work.study_seconds)
+    return _kept[key]
 
 
 def stop_worker() -> None:
     """End the worker of this process, if there is one."""
     while _kept:
-        _kept.pop().worker.stop()
+        _kept.popitem()[1].stop()

@@ -52,13 +52,6 @@ def shards(index: Index, done: IdSet, *, studies: int) -> Iterator[Shard]:
 
 def read_shard(index: Folder, shard: Shard) -> tuple[StudyFiles, ...]:
     """The studies of a shard with their files, relative to the root of the archive."""
-    with (index / STUDIES).parquet(shard.part) as file:
-        groups = [
-            group
-            for group in range(file.num_row_groups)
-            if (found := file.metadata.row_group(group).column(0).statistics).max >= shard.numbers[0]
-            and found.min <= shard.numbers[-1]
-        ]
-        rows = file.read_row_groups(groups).to_pylist()
+    rows = (index / STUDIES).rows_between(shard.part, shard.numbers[0], shard.numbers[-1])
     wanted = set(shard.numbers)
     return tuple(studies_of([row for row in rows if row["study_number"] in wanted]))

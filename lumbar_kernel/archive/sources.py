@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 from lumbar_kernel.archive.storage import Folder, is_url, stays_below
@@ -78,7 +79,7 @@ class Source:
         if is_table(self.data):
             yield from self._of_table()
         elif self.layout is None:
-            yield from self._of_url()
+            yield from (Listing(folder, names) for folder, names in self._remote_folders(self.root.path))
         else:
             yield from self._of_path(Path(self.data), self.layout)
 
@@ -114,10 +115,6 @@ class Source:
                 yield from walk(folder / name, closed)
         self.skipped["folders that cannot be listed"] += len(closed)
 
-    def _of_url(self) -> Iterator[Listing]:
-        for folder, names in self._remote_folders(self.root.path):
-            yield Listing(folder, names)
-
     def _remote_folders(self, top: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Folders behind a URL, relative to the root, with the names of their files."""
         for folder, _, files in self.root.system.walk(top):
@@ -129,16 +126,10 @@ class Source:
                 yield inner, tuple(names)
 
     def _of_table(self) -> Iterator[Listing]:
-        waiting: list[TableRow] = []
-        for row in read_rows(self.data):
-            if waiting and row.place != waiting[0].place:
-                yield from self._of_rows(waiting)
-                waiting = []
-            waiting.append(row)
-        if waiting:
-            yield from self._of_rows(waiting)
+        for _, rows in groupby(read_rows(self.data), key=lambda row: row.place):
+            yield from self._of_rows(list(rows))
 
-    def _of_rows(self, rows: list[TableRow]) -> Iterator[Listing]:
+    def _of_rows(self, rows: Sequence[TableRow]) -> Iterator[Listing]:
         """The files of rows that lie in one folder; a row may also name a folder or an archive of a study."""
         first, names = rows[0], []
         inside = [row for row in rows if self.root.local is not None or stays_below(row.path)]
@@ -146,23 +137,22 @@ class Source:
             self.skipped[LEADS_OUT] += outside
             yield Listing("", (), first.study)  # a study of the table still, even if nothing is left of it
         for row in inside:
-            place = None if self.root.local is None else Path(self.root.text, row.path)
-            holds_more = (
-                self.root.system.isdir(f"{self.root.path}/{row.path}")
-                if place is None
-                else (place.is_dir() or container_kind(place) in (ZIP, TAR))
-            )
-            if not holds_more:
+            if (folders := self._inside(row.path)) is None:
                 names.append(row.name)
-            elif place is None:
-                for inner, found in self._remote_folders(f"{self.root.path}/{row.path}"):
-                    yield Listing(inner, found, first.study, row.series, row.role)
             else:
-                for folder, files in self._folders(place):
-                    inner = _relative(folder, Path(self.root.text))
-                    yield Listing(inner, tuple(files), first.study, row.series, row.role)
+                yield from (Listing(folder, found, first.study, row.series, row.role) for folder, found in folders)
         if names:
             yield Listing(first.parent, tuple(natural(names)), first.study, first.series, first.role)
+
+    def _inside(self, path: str) -> Iterator[tuple[str, tuple[str, ...]]] | None:
+        """The folders with files of a folder or an archive that a table names, None of a file."""
+        place = f"{self.root.path}/{path}"
+        if self.root.local is None:
+            return self._remote_folders(place) if self.root.system.isdir(place) else None
+        local = self.root.local / path
+        if not (local.is_dir() or container_kind(local) in (ZIP, TAR)):
+            return None
+        return ((_relative(folder, self.root.local), tuple(names)) for folder, names in self._folders(local))
 
 
 def open_source(data: str, *, split: str) -> Source:

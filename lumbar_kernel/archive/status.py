@@ -77,8 +77,8 @@ def archive_status(out: Folder) -> Status:
         finished.update(int(at.timestamp()) for at in rows.column("finished").to_pylist())
         failed = rows.filter(pc.equal(rows.column("status"), FAILED)).to_pylist()
         reasons.update(reason_of(row) for row in failed)
-    name = results.studies.text.rpartition("/")[2]
-    return Status(index.studies, sum(by_status.values()), dict(by_status), dict(reasons), _rate(finished), name)
+    done = sum(by_status.values())
+    return Status(index.studies, done, dict(by_status), dict(reasons), _rate(finished), results.name)
 
 
 def _rate(finished: Counter[int]) -> float | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
@@ -87,14 +88,12 @@ class Folder:
     def names(self) -> list[str]:
         """Names of the files and folders in it, sorted, hidden ones left out; none where it does not exist."""
         try:
-            entries = self.system.ls(self.path, detail=False, refresh=True) if is_url(self.text) else self._listed()
+            local = self.local
+            entries = self.system.ls(self.path, detail=False, refresh=True) if local is None else [*local.iterdir()]
         except FileNotFoundError:
             return []
         names = (str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
         return sorted(name for name in names if name and not name.startswith("."))
-
-    def _listed(self) -> list[str]:
-        return [path.name for path in Path(self.text).iterdir()]
 
     def has(self, name: str) -> bool:
         """Whether it holds a file or folder of this name."""
@@ -147,6 +146,24 @@ class Folder:
             return pq.ParquetFile(folder / name)
         system = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self.system))
         return pq.ParquetFile(system.open_input_file(f"{self.path}/{name}"))
+
+    def read_table(self, name: str, *, columns: list[str] | None = None) -> pa.Table:
+        """The table in a Parquet file, with all columns or some."""
+        with self.parquet(name) as file:
+            return file.read(columns=columns)
+
+    def rows_between(self, name: str, first: int, last: int) -> Iterator[dict[str, Any]]:
+        """The rows of a Parquet file with a value of the first column in a range, by which its rows are sorted.
+
+        Only groups of rows that reach into the range are read.
+        """
+        with self.parquet(name) as file:
+            for group in range(file.num_row_groups):
+                found = file.metadata.row_group(group).column(0).statistics  # None where there are no rows
+                if found is not None and found.max >= first and found.min <= last:
+                    rows = file.read_row_group(group)
+                    inside = pc.and_(pc.greater_equal(rows[0], first), pc.less_equal(rows[0], last))
+                    yield from rows.filter(inside).to_pylist()
 
     def tables(self, columns: Sequence[str], *, batch: int = ROW_GROUP) -> Iterator[tuple[str, pa.RecordBatch]]:
         """The Parquet files in it, name after name, in batches of rows with some columns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from lumbar_kernel.archive.header_chunks import restored_text, stored_text
-from lumbar_kernel.archive.ids import Ids, hash64
+from lumbar_kernel.archive.ids import Ids, IdSet, hash64
 from lumbar_kernel.archive.index_schema import SERIES
 from lumbar_kernel.archive.reasons import plain_reason, plain_reasons
 from lumbar_kernel.archive.remote_files import local_files
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.dicom.folders import natural, natural_key
-from lumbar_kernel.dicom.grouping import Group, group_by_header, series_of
+from lumbar_kernel.dicom.grouping import group_by_header, series_of
 from lumbar_kernel.dicom.identity import FileIdentity
 from lumbar_kernel.dicom.inspection import UNDECIDED, Inspection, inspect_study
 from lumbar_kernel.dicom.tables import Roles, role_of
@@ -25,7 +25,6 @@ from lumbar_kernel.runtime.reader_process import STUDY_ERRORS
 from lumbar_kernel.study import SeriesDecision, SeriesFiles, StudyFiles
 
 Row = dict[str, Any]
-Sizes = dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +40,20 @@ class Part:
     skipped: Counter[str]
 
 
-def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[[Path], bool], roles: Roles) -> Part:
+def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: IdSet, roles: Roles) -> Part:
     """The studies of rows that hold all files of each of them.
 
     Args:
         root: folder that the rows are relative to.
         rows: of `header_chunks.ROWS`.
         ids: how ids are published.
-        shared: whether a folder, as an absolute path, holds several studies of the whole archive.
+        shared: folders, relative to the root, that hold several studies of the whole archive.
         roles: of series, by the competition's table.
     """
     skipped: Counter[str] = Counter()
+    sizes = {path: size for row in rows for path, size in zip(_paths(row), row["sizes"], strict=True)}
     base = Path(root.local or f"/{root.path.lstrip('/')}")
-    sizes: Sizes = {}
-    studies = (*_given(rows, sizes), *_grouped(rows, base, shared, skipped, sizes))
+    studies = (*_given(rows), *_grouped(rows, base, shared, skipped))
     entries: list[Row] = []
     for number, files in enumerate(_with_roles(study, roles) for study in studies):
         try:
@@ -66,7 +65,7 @@ def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: Callable[
     return Part(pa.Table.from_pylist(entries, schema=SERIES), skipped)
 
 
-def _given(rows: Sequence[Row], sizes: Sizes) -> Iterator[StudyFiles]:
+def _given(rows: Sequence[Row]) -> Iterator[StudyFiles]:
     """The studies that a table or the layout names, with series by these, else by header."""
     named: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     others: dict[str, dict[Path, dict[FileIdentity | None, list[str]]]] = defaultdict(lambda: defaultdict(dict))
@@ -74,7 +73,7 @@ def _given(rows: Sequence[Row], sizes: Sizes) -> Iterator[StudyFiles]:
     for row in rows:
         if not (study := restored_text(row["study"])):
             continue
-        series, paths = named[study], _paths(row, sizes)
+        series, paths = named[study], _paths(row)
         roles.update((path, row["role"]) for path in paths)
         if paths and row["series"]:
             series[restored_text(row["series"])] += paths
@@ -90,31 +89,26 @@ def _given(rows: Sequence[Row], sizes: Sizes) -> Iterator[StudyFiles]:
         yield StudyFiles(study, tuple(SeriesFiles(name, given[name], paths) for name, paths in ordered.items()))
 
 
-def _grouped(
-    rows: Sequence[Row], base: Path, shared: Callable[[Path], bool], skipped: Counter[str], sizes: Sizes
-) -> Iterator[StudyFiles]:
+def _grouped(rows: Sequence[Row], base: Path, shared: IdSet, skipped: Counter[str]) -> Iterator[StudyFiles]:
     """The studies that headers make, named as in a run of one machine."""
     found: dict[Path, dict[FileIdentity | None, list[str]]] = defaultdict(dict)
     for row in rows:
         if not row["study"]:
-            _paths(row, sizes)
             folder = base / restored_text(row["folder"])
             found[folder].setdefault(_identity(row), []).extend(map(restored_text, row["names"]))
 
     def count(sentence: str, *_: object) -> None:
         skipped[plain_reason(sentence)] += 1
 
-    groups: dict[str, Group] = group_by_header(found, base, warn=count, shared=shared)
+    def is_shared(folder: Path) -> bool:
+        return ("" if folder == base else folder.relative_to(base).as_posix()) in shared
+
+    groups = group_by_header(found, base, warn=count, shared=is_shared)
     for study_id in natural(groups):
-        group = groups[study_id]
-        series = (
-            SeriesFiles(
-                name,
-                None,
-                _in_order([folder.relative_to(base) / own for folder, names in files.items() for own in names]),
-            )
-            for name, files in ((name, group.series[name]) for name in natural(group.series))
-        )
+        group, series = groups[study_id], []
+        for name in natural(group.series):
+            paths = [folder.relative_to(base) / own for folder, names in group.series[name].items() for own in names]
+            series.append(SeriesFiles(name, None, _in_order(paths)))
         yield StudyFiles(study_id, tuple(series), study_uid=group.uid)
 
 
@@ -137,19 +131,17 @@ def _identity(row: Row) -> FileIdentity | None:
     )
 
 
-def _paths(row: Row, sizes: Sizes) -> list[Path]:
-    """The paths of a row, relative to the root; their sizes are noted."""
+def _paths(row: Row) -> list[Path]:
+    """The paths of a row, relative to the root."""
     folder = Path(restored_text(row["folder"]))
-    paths = [folder / restored_text(name) for name in row["names"]]
-    sizes.update(zip(map(str, paths), row["sizes"], strict=True))
-    return paths
+    return [folder / restored_text(name) for name in row["names"]]
 
 
 def _in_order(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(sorted(dict.fromkeys(paths), key=lambda path: (natural_key(str(path.parent)), natural_key(path.name))))
 
 
-def _entries(files: StudyFiles, found: Inspection, number: int, sizes: Sizes, ids: Ids) -> Iterator[Row]:
+def _entries(files: StudyFiles, found: Inspection, number: int, sizes: Mapping[Path, int], ids: Ids) -> Iterator[Row]:
     """The rows of a study, one for each series of its files; the decisions on parts of a series are put together."""
     common = {
         "study_number": number,
@@ -171,7 +163,7 @@ def _entries(files: StudyFiles, found: Inspection, number: int, sizes: Sizes, id
             "given_role": item.role,
             "slices": sum(decision.slices for decision in decisions),
             "files": len(item.paths),
-            "bytes": sum(sizes.get(str(path), 0) for path in item.paths),
+            "bytes": sum(sizes[path] for path in item.paths),
             "rows": shown.matrix[0],
             "columns": shown.matrix[1],
             "pixel_mm": shown.pixel_mm[0],

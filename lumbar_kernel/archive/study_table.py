@@ -32,9 +32,9 @@ class TableRow:
         return self.path.rpartition("/")[0]
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """What the rows of one folder have in common."""
-        return self.study, self.parent, self.series
+    def place(self) -> tuple[str, str, str, str | None]:
+        """What the rows of one folder that are listed together have in common."""
+        return self.study, self.parent, self.series, self.role
 
     @property
     def name(self) -> str:

@@ -69,6 +69,17 @@ class GradeRecord:
         return KERNEL if self.members else PRIOR
 
     @property
+    def columns(self) -> dict[str, object]:
+        """What every table says of it in the same words; they differ in how they write numbers, members and gaps."""
+        return {
+            "condition": self.target.group,
+            "side": self.target.side,
+            "level": self.target.level,
+            "grade": self.grade,
+            "source": self.source,
+        }
+
+    @property
     def confidence(self) -> float | None:
         """The confidence in the point, None without one."""
         return None if self.point is None else self.point.confidence
@@ -114,12 +125,8 @@ def grade_rows(
     return [
         {
             "study_id": study_id,
-            "condition": record.target.group,
-            "side": record.target.side,
-            "level": record.target.level,
+            **record.columns,
             **dict(zip(SEVERITIES, record.probabilities, strict=True)),
-            "grade": record.grade,
-            "source": record.source,
             "members": SEPARATOR.join(record.members),
             "confidence": "" if record.confidence is None else record.confidence,
         }

@@ -69,17 +69,12 @@ class Budget:
 
 
 class Estimate:
-    """Expected seconds per unit of work: an initial value, then the running mean with what was measured.
+    """Expected seconds per unit of work: the mean of a first value, which counts as one unit, and what was measured."""
 
-    Args:
-        seconds_per_unit: initial value, from the manifest.
-        units: how many measured units the initial value counts as, above zero.
-    """
-
-    def __init__(self, seconds_per_unit: float, *, units: float = 1.0) -> None:
+    def __init__(self, first: float) -> None:
         self._seconds = 0.0
         self._units = 0.0
-        self.add(seconds_per_unit * units, units=units)
+        self.add(first)
 
     def add(self, seconds: float, *, units: float = 1.0) -> None:
         """Add a measurement: so many units took so many seconds; raises ValueError for impossible numbers."""
@@ -89,9 +84,9 @@ class Estimate:
         self._seconds += seconds
         self._units += units
 
-    def seconds(self, units: float = 1.0) -> float:
-        """Expected seconds for so many units."""
-        return self._seconds / self._units * units
+    def seconds(self) -> float:
+        """Expected seconds for one unit."""
+        return self._seconds / self._units
 
 
 def process_started() -> float:

@@ -18,10 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Generic, TypeVar
+from typing import Any
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.processes import spawn_context
@@ -35,20 +35,16 @@ CAN_FORK = sys.platform == "linux"
 LEAVE_SECONDS = 3.0
 """Longest wait for a server that was killed."""
 
-T = TypeVar("T")
+Entry = Callable[[Config, Shard, Budget, Connection, Any], None]
+"""A worker's work: with a shard, what is left of the time, the end of its pipe, and what was loaded or None."""
 
 
 @dataclass(frozen=True, eq=False)
-class Fork(Generic[T]):
-    """What the server does.
+class Fork:
+    """What the server does: makes what the workers share, and lets each of those that it forks work with it."""
 
-    Attributes:
-        load: makes what the workers share.
-        entry: a worker's work with a shard, what is left of the time, the end of its pipe and what was loaded.
-    """
-
-    load: Callable[[Config], T]
-    entry: Callable[[Config, Shard, Budget, Connection, T | None], None]
+    load: Callable[[Config], Any]
+    entry: Entry
 
 
 class ForkServer:
@@ -63,7 +59,7 @@ class ForkServer:
         OSError: the system starts no process.
     """
 
-    def __init__(self, fork: Fork[T], config: Config, seconds: float | None) -> None:
+    def __init__(self, fork: Fork, config: Config, seconds: float | None) -> None:
         context = spawn_context()
         with ExitStack() as ends:  # closed where no process starts
             self._control, control = (ends.enter_context(end) for end in context.Pipe())
@@ -137,8 +133,8 @@ class ForkedWorker:
     """
 
     server: ForkServer
-    pid: int | None = field(default=None)
-    exitcode: int | None = field(default=None)
+    pid: int | None = None
+    exitcode: int | None = None
 
     def join(self, timeout: float) -> None:
         """Wait for its end for so many seconds."""
@@ -166,7 +162,7 @@ class ForkedWorker:
                 os.kill(self.pid, number)
 
 
-def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connection) -> None:
+def _serve(fork: Fork, config: Config, seconds: float | None, control: Connection) -> None:
     """Entry of the server: load, fork a worker for each task, report its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the supervisor, which stops the workers
     die_with_parent()
@@ -196,8 +192,8 @@ def _serve(fork: Fork[T], config: Config, seconds: float | None, control: Connec
 
 def _work(
     number: int,
-    entry: Callable[[Config, Shard, Budget, Connection, T | None], None],
-    task: tuple[Config, Shard, Budget, Connection, T | None],
+    entry: Entry,
+    task: tuple[Config, Shard, Budget, Connection, Any],
     control: Connection,
     others: Sequence[Connection],
 ) -> None:

@@ -12,8 +12,7 @@ from lumbar_kernel.grading.grader import grade, require_graded
 from lumbar_kernel.models.checkpoints import LoadedModels
 from lumbar_kernel.models.manifest import MemberSpec
 from lumbar_kernel.runtime.journal import Journal
-from lumbar_kernel.runtime.messages import Shard, Update
-from lumbar_kernel.runtime.recorder import Recorder
+from lumbar_kernel.runtime.messages import Update
 from lumbar_kernel.runtime.stages import StageRunner, StudyState
 from lumbar_kernel.views import VIEWS
 
@@ -23,16 +22,12 @@ class MemberGrading:
     """Lets members grade studies that are cropped, and knows what an interrupted run has graded.
 
     Attributes:
-        shard: whose studies are graded.
         models: loaded networks.
-        recorder: collects failures and seconds.
         journal: records finished work on disk.
         stages: runs every stage.
     """
 
-    shard: Shard
     models: LoadedModels
-    recorder: Recorder
     journal: Journal
     stages: StageRunner
 
@@ -74,7 +69,7 @@ class MemberGrading:
             for state, probabilities in zip(ungraded, found, strict=True):
                 state.predictions[spec.name] = probabilities
             return
-        if self.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded, size):
+        if self.stages.shard.one_at_a_time or len(ungraded) == 1 or not self._predict(spec, block, ungraded, size):
             for state in ungraded:
                 self._predict(spec, block, [state], size)
 
@@ -111,6 +106,6 @@ class MemberGrading:
             state.report,
             members=combined.members,
             graded_rows=int(combined.graded.sum()),
-            failures=self.recorder.failures(state.study_id) or state.report.failures,
+            failures=self.stages.recorder.failures(state.study_id) or state.report.failures,
         )
         return Update(grades=combined.grades, row_members=combined.row_members, report=report)

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import EXIT_DEGRADED, Failure, Report
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.schema import ROWS
 
 logger = logging.getLogger(__name__)
@@ -52,14 +51,11 @@ def with_failures(report: Report, failures: tuple[Failure, ...]) -> Report:
     return replace(report, failures=(*report.failures, *failures), exit_code=EXIT_DEGRADED)
 
 
-def remove_earlier_run(config: Config, study_ids: Iterable[str]) -> str | None:
-    """Remove what an earlier run left beside the submission that this one has replaced.
+def remove_earlier_run(config: Config, state: RunState) -> None:
+    """Remove what an earlier run left beside the submission that this one has replaced; a note says what stays.
 
     Only files of the package: report, page, tables, journals, and pictures of the studies of this run or of those in
     `studies.csv`, which is still the earlier run's.
-
-    Returns:
-        A sentence on what stays although it is not of this run.
 
     Raises:
         OSError: a file cannot be removed.
@@ -68,15 +64,14 @@ def remove_earlier_run(config: Config, study_ids: Iterable[str]) -> str | None:
     if config.pictures_path.is_dir():
         from lumbar_kernel.results.pictures import picture_path  # only where there are some
 
-        drawn = {*study_ids, *_studies_of_earlier_run(config)}
+        drawn = {*state.grades, *_studies_of_earlier_run(config)}
         files += [picture_path(config.pictures_path, study_id) for study_id in drawn]
     for path in files:
         if path.is_file():
             path.unlink()
     remove_journals(config)
     if (config.output / STRUCTURED_REPORTS).is_dir():
-        return f"{STRUCTURED_REPORTS}/ is of an earlier run; `lumbar-kernel sr` writes that of this one"
-    return None
+        state.notes.append(f"{STRUCTURED_REPORTS}/ is of an earlier run; `lumbar-kernel sr` writes that of this one")
 
 
 def remove_journals(config: Config) -> None:
@@ -92,29 +87,24 @@ def _studies_of_earlier_run(config: Config) -> list[str]:
     return []
 
 
-def grade_pictures(
-    config: Config, grades: Mapping[str, FloatArray], graded: Mapping[str, NDArray[np.bool_]], budget: Budget
-) -> str | None:
-    """Draw the final grades into the pictures of this run, and of the one that it resumes.
-
-    Returns:
-        A sentence where time was short.
+def grade_pictures(config: Config, state: RunState, budget: Budget) -> None:
+    """Draw the final grades into the pictures of this run, and of the one that it resumes; a note where time is short.
 
     Raises:
         OSError: a picture cannot be read or written.
     """
     if not config.pictures_path.is_dir():
-        return None
+        return
     from lumbar_kernel.results.pictures import add_grades, picture_path  # only where there are some
 
-    nothing = np.zeros(len(ROWS), dtype=bool)
-    for study_id, values in grades.items():
+    graded, nothing = state.graded, np.zeros(len(ROWS), dtype=bool)
+    for study_id, values in state.grades.items():
         if budget.margin() < PAGE_SHARE * config.reserve:
-            return "no time to draw the grades of all studies into their pictures"
+            state.notes.append("no time to draw the grades of all studies into their pictures")
+            return
         path = picture_path(config.pictures_path, study_id)
         if path.is_file():
             add_grades(path, values, graded.get(study_id, nothing))
-    return None
 
 
 def write_page(config: Config, studies: int, budget: Budget) -> None:

@@ -48,7 +48,6 @@ MAX_LOST = 3
 """A study that has ended so many workers in one stage is graded without that stage; so often may a worker fail to
 start."""
 
-
 Entry = Callable[[Config, str, Connection], None]
 
 
@@ -108,8 +107,7 @@ class PersistentWorker:
             study_seconds=study_seconds,
         )
         self._clock, self._entry = clock, entry or persistent_worker_process
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._running: tuple[BaseProcess, Connection] | None = None
         self._ready: Ready | None = None
 
     def grade(self, studies: Sequence[StudyFiles]) -> ShardOutcome:
@@ -134,28 +132,24 @@ class PersistentWorker:
 
     def stop(self) -> None:
         """End the process with its readers; the next shard starts another one."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        end_with_readers(process)
-        if self._pipe is not None:
-            self._pipe.close()
+        if self._running is not None:
+            process, pipe = self._running
+            self._running = None
+            end_with_readers(process)
+            pipe.close()
 
     def _attempt(self, shard: Shard, outcome: ShardOutcome) -> tuple[Step, Failure] | None:
         """Let the worker grade a shard; returns where and how it was lost, None when it finished."""
         began = self._clock()
+        process, pipe = self._running or self._start()
         step = Step(LOADING if self._ready else STARTING, (), {})
-        if self._process is None:
-            self._start()
-            step = Step(STARTING, (), {})
-        assert self._pipe is not None
         try:
-            self._pipe.send(shard)
+            pipe.send(shard)
             while True:
-                if not self._pipe.poll(self._patience(step)):
+                if not pipe.poll(self._patience(step)):
                     text = f"no end after {self._clock() - began:.0f} s, the process was stopped"
                     return step, Failure(step.stage, "ProcessHung", text)
-                message: Message = self._pipe.recv()
+                message: Message = pipe.recv()
                 now = self._clock()
                 _add_seconds(outcome, step, now - began)
                 began = now
@@ -169,9 +163,8 @@ class PersistentWorker:
                     outcome.failures += message.recorder.failures(None)
                     return None
         except (EOFError, OSError):
-            assert self._process is not None
-            self._process.join(STOP_SECONDS)
-            text = f"the process ended with exit code {self._process.exitcode}"
+            process.join(STOP_SECONDS)
+            text = f"the process ended with exit code {process.exitcode}"
             return step, Failure(step.stage, "ProcessDied", text)
 
     def _patience(self, step: Step) -> float | None:
@@ -181,14 +174,14 @@ class PersistentWorker:
         limit = self._config.study_seconds
         return max(limit, START_SECONDS) if step.stage in (STARTING, LOADING) else limit
 
-    def _start(self) -> None:
+    def _start(self) -> tuple[BaseProcess, Connection]:
         context = spawn_context()
-        self._pipe, remote_end = context.Pipe()
+        pipe, remote_end = context.Pipe()
         process = context.Process(target=self._entry, args=(self._config, self.device, remote_end))
         process.start()
-        self._process = process
         remote_end.close()
-        self._ready = None
+        self._running, self._ready = (process, pipe), None
+        return self._running
 
     def _after_loss(
         self,

@@ -125,10 +125,9 @@ class GradingRun:
     _warned_of_shortage: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        device = str(self.models.device)
         self.scheduler = Scheduler(self.models.manifest, self.budget)
-        self.stages = StageRunner(self.shard, device, self.recorder, self.budget, self.scheduler, self.emit)
-        self.grading = MemberGrading(self.shard, self.models, self.recorder, self.journal, self.stages)
+        self.stages = StageRunner(self.shard, self.recorder, self.budget, self.scheduler, self.emit)
+        self.grading = MemberGrading(self.models, self.journal, self.stages)
 
     @property
     def block(self) -> int:

@@ -165,8 +165,13 @@ def forked_readers(count: int, *, foreign: Sequence[Connection]) -> list[ReaderP
     readers: list[ReaderProcess] = []
     with suppress(ReaderLostError):
         for _ in range(count):
-            readers.append(ReaderProcess(fork=True, foreign=(*foreign, *(reader.pipe for reader in readers))))
-            readers[-1].await_ready()
+            reader = ReaderProcess(fork=True, foreign=(*foreign, *(other.pipe for other in readers)))
+            try:
+                reader.await_ready()
+            except ReaderLostError:
+                reader.stop()  # else its late greeting would be taken for the answer on a study
+                raise
+            readers.append(reader)
     return readers
 
 

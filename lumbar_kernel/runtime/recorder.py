@@ -21,14 +21,14 @@ class Recorder:
         clock: returns seconds that never run backwards.
 
     Attributes:
-        last: the last failure, with the study in its message; in a strict run it is the one that ended the run.
+        fatal: the failure that ended a strict run, with the study in its message.
     """
 
     def __init__(self, *, strict: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._strict = strict
         self._clock = clock
         self._failures: dict[str | None, list[Failure]] = {}
-        self.last: Failure | None = None
+        self.fatal: Failure | None = None
         self._stages: dict[str, float] = {}
 
     @contextmanager
@@ -46,6 +46,8 @@ class Recorder:
             logger.exception("%s failed in %s", "run" if study_id is None else f"study {study_id}", stage)
             self.note(study_id, stage, error)
             if self._strict:
+                failure = self._failures[study_id][-1]
+                self.fatal = replace(failure, message=f"study {study_id}: {failure.message}") if study_id else failure
                 raise
 
     def note(self, study_id: str | None, stage: str, error: BaseException) -> None:
@@ -55,7 +57,6 @@ class Recorder:
     def add(self, study_id: str | None, failure: Failure) -> None:
         """Record a failure."""
         self._failures.setdefault(study_id, []).append(failure)
-        self.last = replace(failure, message=f"study {study_id}: {failure.message}") if study_id else failure
 
     def failures(self, study_id: str | None) -> tuple[Failure, ...]:
         """Failures of a study, or of no particular study, in order."""

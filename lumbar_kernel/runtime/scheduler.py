@@ -15,7 +15,6 @@ REDUCED_STRIDE = 2
 """A reduced pass localises the levels on every second sagittal slice: less than half the time, and landmarks that move
 by 2 mm (canal) and 4 mm (foramina), means of the largest shift in eight phantoms. Every third slice would cost 7 mm."""
 
-
 AMPLE = 1.5
 """Time is ample while it is enough for so many times the work that is left."""
 

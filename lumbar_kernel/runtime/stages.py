@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,8 +72,7 @@ class StageRunner:
     """Runs stages: announces each to the supervisor, times it, guards it, and checks its result.
 
     Attributes:
-        shard: the work of this process; its `given_up` stages are not tried.
-        device: name of the device that grades.
+        shard: the work of this process, and the device that grades; its `given_up` stages are not tried.
         recorder: collects failures and seconds.
         budget: measures how long a stage takes.
         scheduler: learns from the measured seconds.
@@ -81,7 +81,6 @@ class StageRunner:
     """
 
     shard: Shard
-    device: str
     recorder: Recorder
     budget: Budget
     scheduler: Scheduler
@@ -162,8 +161,9 @@ class StageRunner:
 
     def _require_device(self) -> None:
         """After an error: end this process if its accelerator no longer works, so that another device takes over."""
-        if self.device != CPU and (fault := device_fault(self.device)) is not None:
-            msg = f"{self.device} has stopped working: {fault}"
+        device = self.shard.device
+        if device != CPU and (fault := device_fault(device)) is not None:
+            msg = f"{device} has stopped working: {fault}"
             self.emit(Note(msg))
             raise SystemExit(msg)
 
@@ -188,28 +188,21 @@ def prepare(
     if not study.series:
         recorder.note(study_id, "read", StudyError(nothing_usable(study)))
     state = StudyState(StudyReport(study_id=study_id), reduced=stride > 1)
-    landmarks: Landmarks | None = None
-    views = NO_VIEWS
-    alignment = None
+    alignment, landmarks, views = Alignment(study, doubtful=False), None, NO_VIEWS
     if study.series:
-        alignment = runner.run("align", [study_id], lambda: align_series(study), check=_require_finite_places)
-    aligned, moves = (alignment.study, alignment.moves) if alignment is not None else (study, {})
-    if study.series:
-        landmarks = runner.run(
-            "localise",
-            [study_id],
-            lambda: _localise(aligned, runner, models, stride),
-            nets=models.sagittal,
-            effort=1 / stride,
-        )
+        call = partial(align_series, study)
+        alignment = runner.run("align", [study_id], call, check=_require_finite_places) or alignment
+        landmarks = _localise(alignment.study, runner, models, stride)
+    aligned = alignment.study
     if landmarks is not None:
-        landmarks = alignment.confidence_in(landmarks) if alignment is not None else landmarks
+        landmarks = alignment.confidence_in(landmarks)
         state.row_weights = row_weights(landmarks)
         aligned = _with_axials(aligned, landmarks, runner)
         aligned, views = _crop(aligned, landmarks, state, runner, models)
-    report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks, moves=moves)
+    report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks, moves=alignment.moves)
     if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
-        _draw(aligned, landmarks, views, state, runner, pictures, missing=report.missing)
+        draw = partial(draw_study, aligned, landmarks, views, state.crops, pictures, missing=report.missing)
+        runner.run("pictures", [study_id], draw)
         report = replace(report, failures=recorder.failures(study_id))
     if state.reduced:
         reason = f"levels localised on every {stride}nd sagittal slice only, for lack of time"
@@ -225,11 +218,15 @@ def _require_finite_places(alignment: Alignment) -> None:
 
 def _localise(study: Study, runner: StageRunner, models: LoadedModels, stride: int) -> Landmarks | None:
     """Landmarks, or None with a note: a study without visible levels is a finding, not a program error."""
-    try:
-        return localise(every_nth_slice(study, stride), models.sagittal)
-    except LocalisationError as error:
-        runner.recorder.note(study.study_id, "localise", error)
-        return None
+
+    def call() -> Landmarks | None:
+        try:
+            return localise(every_nth_slice(study, stride), models.sagittal)
+        except LocalisationError as error:
+            runner.recorder.note(study.study_id, "localise", error)
+            return None
+
+    return runner.run("localise", [study.study_id], call, nets=models.sagittal, effort=1 / stride)
 
 
 def _with_axials(study: Study, landmarks: Landmarks, runner: StageRunner) -> Study:
@@ -249,20 +246,6 @@ def _crop(
     needed = models.manifest.views
     state.crops = runner.run("crop", ids, lambda: cut_crops(of_spine, landmarks, views, views=needed)) or {}
     return of_spine, views
-
-
-def _draw(
-    study: Study,
-    landmarks: Landmarks,
-    views: Views,
-    state: StudyState,
-    runner: StageRunner,
-    folder: Path,
-    *,
-    missing: Sequence[str],
-) -> None:
-    ids = [study.study_id]
-    runner.run("pictures", ids, lambda: draw_study(study, landmarks, views, state.crops, folder, missing=missing))
 
 
 def every_nth_slice(study: Study, stride: int) -> Study:

@@ -111,10 +111,17 @@ class StudyLoader:
         """Begin to read before anybody asks; calling it again does nothing, nor does it without reader processes."""
         if self._threads or self._closed:
             return
-        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self._workers)]
-        self._serving = self._workers
-        for thread in self._threads:
-            thread.start()
+        with self._changed:  # so that none ends before all are counted
+            for _ in range(self._workers):
+                thread = threading.Thread(target=self._serve, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system allows no more of them; those that run read everything
+                    if not self._threads:
+                        raise
+                    return
+                self._threads.append(thread)
+                self._serving += 1
 
     def _result(self, index: int) -> ReadResult:
         with self._changed:
@@ -175,9 +182,11 @@ class StudyLoader:
             return (pause := next(pauses, None)) is not None and not self._changed.wait_for(lambda: self._closed, pause)
 
     def _new_reader(self) -> ReaderProcess:
-        kept = None
-        while self._spare and kept is None:
-            kept = waiting if (waiting := self._spare.pop()).process.is_alive() else None
+        """An idle reader that still runs, else one that is started."""
+        with self._changed:
+            while self._spare and not self._spare[-1].process.is_alive():
+                self._spare.pop()
+            kept = self._spare.pop() if self._spare else None
         reader = kept or ReaderProcess()
         with self._changed:
             self._processes.add(reader)

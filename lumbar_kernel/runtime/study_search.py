@@ -98,7 +98,7 @@ def _search(config: Config, data: Path, budget: Budget) -> tuple[tuple[StudyFile
     state.first_file_seconds = budget.elapsed() - writing
     logger.info("a first submission of %d studies is on disk", len(studies))
     if not config.resume:
-        state.failures += try_to_write("over earlier files", partial(_remove_earlier_run, config, state))
+        state.failures += try_to_write("over earlier files", partial(remove_earlier_run, config, state))
     state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
     return studies, state
 
@@ -120,8 +120,3 @@ def _write_first(config: Config, state: RunState) -> None:
             raise
         msg = f"output {str(config.output)!r} cannot be written: {error.strerror}; name another folder"
         raise ConfigError(msg) from error
-
-
-def _remove_earlier_run(config: Config, state: RunState) -> None:
-    if left := remove_earlier_run(config, state.grades):
-        state.notes.append(left)

@@ -6,9 +6,10 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from multiprocessing.process import BaseProcess
 
 from lumbar_kernel.results.report import Failure
+from lumbar_kernel.runtime.fork_server import ForkedWorker
 from lumbar_kernel.runtime.messages import Shard, Step
 from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 
@@ -21,21 +22,7 @@ STOP_SECONDS = 3.0
 STARTING = "start"
 
 
-class Watched(Protocol):
-    """What is needed of a process, forked or not."""
-
-    @property
-    def pid(self) -> int | None:
-        """None until it is started."""
-
-    def kill(self) -> None:
-        """End it."""
-
-    def join(self, timeout: float) -> object:
-        """Wait for its end for so many seconds."""
-
-
-def end_with_readers(process: Watched, *, seconds: float = STOP_SECONDS) -> None:
+def end_with_readers(process: BaseProcess | ForkedWorker, *, seconds: float = STOP_SECONDS) -> None:
     """End a worker and its readers, which may hang and outlive it, and free the memory that they share.
 
     Args:

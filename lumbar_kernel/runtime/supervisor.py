@@ -20,13 +20,7 @@ from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
 from lumbar_kernel.runtime.messages import Message, Progress, Shard
-from lumbar_kernel.runtime.outputs import (
-    grade_pictures,
-    remove_journals,
-    try_to_write,
-    with_failures,
-    write_page,
-)
+from lumbar_kernel.runtime.outputs import grade_pictures, remove_journals, try_to_write, with_failures, write_page
 from lumbar_kernel.runtime.progress import ProgressDisplay
 from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.runtime.sharding import studies_to_draw, worker_devices
@@ -40,6 +34,7 @@ PUBLISH_EVERY_SECONDS = 5.0
 """Longest time before new grades are written to the file."""
 
 POLL_SECONDS = 0.5
+"""Longest wait for a message before the clocks of run and workers are looked at."""
 
 ENDING_SHARE = 0.7
 """Fraction of the reserve kept for the supervisor's own ending; the rest is for the step that a worker may be in."""
@@ -117,28 +112,13 @@ def _grade(
 
 def _write_report(config: Config, state: RunState, budget: Budget) -> Report:
     """Write pictures, tables, report and page; what cannot be written becomes a failure of the report returned."""
-    unwritten = try_to_write("pictures", lambda: _grade_pictures(config, state, budget))
+    unwritten = try_to_write("pictures", partial(grade_pictures, config, state, budget))
     tables = partial(write_tables, state.grades, state.row_members, state.reports, config.output)
     unwritten += try_to_write("grades.csv or landmarks.csv", tables)
     report = with_failures(state.report(config, budget), unwritten)
     unwritten = try_to_write(config.report_path.name, partial(report.write, config.report_path))
     unwritten += try_to_write(config.page_path.name, partial(write_page, config, len(state.grades), budget))
     return with_failures(report, unwritten)
-
-
-def _grade_pictures(config: Config, state: RunState, budget: Budget) -> None:
-    if shortage := grade_pictures(config, state.grades, state.graded, budget):
-        state.notes.append(shortage)
-
-
-def _publish(config: Config, state: RunState) -> None:
-    """Write the present grades; if the disk refuses them, the last good file stays."""
-    try:
-        write_submission(state.grades, config.submission_path)
-        state.unwritten = ()
-    except OSError as error:
-        logger.warning("%s stays as it was: %s", config.submission_path, error)
-        state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
 
 
 @dataclass(eq=False)
@@ -150,11 +130,20 @@ class _Publisher:
     budget: Budget
     published: float = -PUBLISH_EVERY_SECONDS
 
+    def publish(self) -> None:
+        """Write the present grades; if the disk refuses them, the last good file stays."""
+        try:
+            write_submission(self.state.grades, self.config.submission_path)
+            self.state.unwritten = ()
+        except OSError as error:
+            logger.warning("%s stays as it was: %s", self.config.submission_path, error)
+            self.state.unwritten = (Failure("write submission", type(error).__name__, str(error)),)
+        self.state.dirty, self.published = False, self.budget.elapsed()
+
     def publish_if_due(self) -> None:
         """Write the grades if there are new ones and the last are old enough."""
         if self.state.dirty and self.budget.elapsed() - self.published > PUBLISH_EVERY_SECONDS:
-            _publish(self.config, self.state)
-            self.state.dirty, self.published = False, self.budget.elapsed()
+            self.publish()
 
 
 def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: RunState, budget: Budget) -> None:
@@ -179,7 +168,7 @@ def _run_in_this_process(config: Config, studies: Sequence[StudyFiles], state: R
             state.take(done)
             state.seconds = done.recorder.stages
         finally:
-            _publish(config, state)
+            publisher.publish()
 
 
 def _run_workers(
@@ -190,10 +179,7 @@ def _run_workers(
     ending = _ending(config, state)
     working = _devices(config, state, budget)
     devices = worker_devices(working, studies=len(studies), cores=usable_cpus())
-    with (
-        _display(config) as display,
-        WorkerPool(config, studies, devices, budget, server=server) as workers,
-    ):
+    with _display(config) as display, WorkerPool(config, studies, devices, budget, server=server) as workers:
         try:
             while workers.busy and (left := budget.margin() - ending) > 0:
                 if config.strict and (workers.failures or state.failed):
@@ -202,7 +188,7 @@ def _run_workers(
                     _take(message, state, display)
                 publisher.publish_if_due()
         finally:
-            _publish(config, state)
+            publisher.publish()
             state.notes += workers.unfinished
             state.cut_short = not workers.finished
             state.failures += workers.failures

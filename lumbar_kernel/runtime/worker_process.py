@@ -97,7 +97,7 @@ def with_loader(
             loader.start()
         done = grade(loader=loader)
     for failure in outer.failures(None):
-        recorder.add(None, recorder.last or failure)
+        recorder.add(None, recorder.fatal or failure)
     return done
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.models.manifest import WAITING
@@ -46,7 +45,7 @@ MIN_PATIENCE = 0.1
 MAX_LOST = 4
 """A stage that has ended or hung this many workers is skipped for all studies."""
 
-GRADING: Fork[Any] = Fork(load=networks_to_share, entry=worker_process)
+GRADING = Fork(load=networks_to_share, entry=worker_process)
 """What the workers of a run share and do."""
 
 
@@ -92,7 +91,7 @@ class WorkerPool:
         budget: Budget,
         *,
         clock: Callable[[], float] = time.monotonic,
-        fork: Fork[Any] = GRADING,
+        fork: Fork = GRADING,
         server: ForkServer | None = None,
     ) -> None:
         self._fork, self._server = fork, server

@@ -14,7 +14,7 @@ from lumbar_kernel.archive.header_chunks import chunks
 from lumbar_kernel.archive.ids import Ids
 from lumbar_kernel.archive.index import IndexOptions, build_index, finished_index
 from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.archive.study_parts import studies_of
+from lumbar_kernel.archive.study_parts import renamed, studies_of
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import ConfigError
 
@@ -120,6 +120,26 @@ def test_an_index_is_resumed_where_it_stopped(tree, tmp_path, ray_here, monkeypa
     assert len(parts) > 3
     for path in parts[1:]:
         assert path.stat().st_mtime_ns == kept[path] or "anna17" in repr(pq.read_table(path).to_pylist()), path
+
+
+def test_ids_that_two_parts_share_are_replaced_in_both_after_an_interruption_between_them(
+    tree, tmp_path, ray_here, monkeypatch
+):
+    monkeypatch.setattr(index_module, "FILES_A_PART", 3)
+    times, out = [], tmp_path / "index"
+
+    def stop_at_the_second(table, repeated):
+        times.append(1)
+        if len(times) == 2:
+            raise KeyboardInterrupt
+        return renamed(table, repeated)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_module, "renamed", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            built(tree, out)
+    _, _, found = built(tree, out)
+    assert found == found_by_predict(tree)
 
 
 def test_a_finished_index_is_used_again_until_a_rescan(tree, tmp_path, ray_here):

@@ -181,7 +181,7 @@ def test_a_worker_is_kept_for_the_next_shard_until_an_option_changes(work, monke
             made.append("stopped")
 
     monkeypatch.setattr(shard_task, "PersistentWorker", Worker)
-    monkeypatch.setattr(shard_task, "_kept", [])
+    monkeypatch.setattr(shard_task, "_kept", {})
     one, other = shard_task._worker(work), shard_task._worker(replace(work, **changed))
     assert (one is other) == (not changed)
     assert made[0] == {"weights": None, "device": "cpu", "study_seconds": 60.0}

@@ -6,6 +6,7 @@ import pytest
 from lumbar_kernel.archive.sources import LEADS_OUT, Listing, open_source
 from lumbar_kernel.dicom.folders import layout_of
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
 
 
 @pytest.fixture
@@ -56,3 +57,11 @@ def test_a_table_on_disk_may_name_files_elsewhere(tmp_path):
     (tmp_path / "table" / "list.csv").write_text(f"study_id,path\nA,../a/1.dcm\nB,{tmp_path}/b/2.dcm\n")
     listings = [Listing("../a", ("1.dcm",), "A"), Listing(f"{tmp_path}/b", ("2.dcm",), "B")]
     assert listed(str(tmp_path / "table" / "list.csv")) == (listings, 0)
+
+
+def test_files_of_one_folder_keep_the_roles_that_a_table_gives_each(tmp_path):
+    rows = ["A,flat/1.dcm,Sagittal T1", "A,flat/2.dcm,Sagittal T1", "A,flat/3.dcm,Axial T2", "A,flat/4.dcm,"]
+    (tmp_path / "list.csv").write_text("\n".join(["study_id,path,role", *rows]))
+    listings, _ = listed(str(tmp_path / "list.csv"))
+    roles = {name: item.role for item in listings for name in item.names}
+    assert roles == {"1.dcm": SAGITTAL_T1, "2.dcm": SAGITTAL_T1, "3.dcm": AXIAL_T2, "4.dcm": None}

@@ -72,7 +72,7 @@ def test_negative_times_are_refused(seconds, reserve):
 
 def test_an_estimate_starts_from_its_prior_and_ends_at_the_measurements():
     estimate = Estimate(10.0)
-    assert estimate.seconds(3) == 30
+    assert estimate.seconds() == 10
     estimate.add(2.0)
     assert estimate.seconds() == 6
     for _ in range(1000):

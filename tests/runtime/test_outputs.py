@@ -9,9 +9,14 @@ from lumbar_kernel.results import page, pictures
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Report
 from lumbar_kernel.runtime import outputs
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.run_state import RunState
 from tests.conftest import FakeClock
 
-GRADES = {str(number): np.full((25, 3), 1 / 3) for number in range(4)}
+
+def state_of(studies, **members):
+    """A run of so many studies, of which members graded some."""
+    grades = {str(number): np.full((25, 3), 1 / 3) for number in range(studies)}
+    return RunState(grades, {}, row_members=members)
 
 
 @pytest.fixture
@@ -33,7 +38,9 @@ def drawn(monkeypatch, tmp_path):
 def test_grades_are_drawn_into_the_pictures_that_exist(drawn):
     config, names, clock = drawn
     budget = Budget(100, reserve=config.reserve, clock=clock)
-    assert outputs.grade_pictures(config, GRADES, {"2": np.ones(25, bool)}, budget) is None
+    state = state_of(4, **{"2": (("canal_t2",),) * 25})
+    outputs.grade_pictures(config, state, budget)
+    assert state.notes == []
     assert names == [("0", 0), ("2", 25), ("3", 0)]
 
 
@@ -41,7 +48,7 @@ def test_pictures_of_a_run_that_is_resumed_without_drawing_any_get_its_grades(dr
     config, names, clock = drawn
     resumed = replace(config, html=False, resume=True)
     assert resumed.pictures_to_draw == 0
-    outputs.grade_pictures(resumed, GRADES, {}, Budget(100, reserve=config.reserve, clock=clock))
+    outputs.grade_pictures(resumed, state_of(4), Budget(100, reserve=config.reserve, clock=clock))
     assert [name for name, _ in names] == ["0", "2", "3"]
 
 
@@ -49,7 +56,9 @@ def test_pictures_end_before_the_time_of_the_other_files(drawn):
     config, names, clock = drawn
     budget = Budget(100, reserve=config.reserve, clock=clock)
     clock.now += 94
-    assert "no time" in outputs.grade_pictures(config, GRADES, {}, budget)
+    state = state_of(4)
+    outputs.grade_pictures(config, state, budget)
+    assert "no time" in state.notes[0]
     assert [name for name, _ in names] == ["0", "2"]
 
 
@@ -60,11 +69,14 @@ def test_files_of_an_earlier_run_are_removed_and_no_others(drawn):
     (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\n3,,\n../notes.txt,,\n")
     for name in (*own, *others):
         (config.output / name).write_text("")
-    assert outputs.remove_earlier_run(config, ["0", "1", "2"]) is None
+    state = state_of(3)
+    outputs.remove_earlier_run(config, state)
+    assert state.notes == []
     kept = {path.relative_to(config.output).as_posix() for path in config.output.rglob("*") if path.is_file()}
     assert kept == {*others, "studies.csv"}
     (config.output / "structured_reports").mkdir()
-    assert "structured_reports/ is of an earlier run" in outputs.remove_earlier_run(config, [])
+    outputs.remove_earlier_run(config, state)
+    assert "structured_reports/ is of an earlier run" in state.notes[0]
 
 
 @pytest.mark.parametrize("table", [None, b"\xff\x00", b"id\n3\n", b""])
@@ -72,7 +84,7 @@ def test_without_its_table_only_pictures_of_the_same_studies_are_known_to_be_of_
     config, *_ = drawn
     if table is not None:
         (config.output / "studies.csv").write_bytes(table)
-    outputs.remove_earlier_run(config, ["0", "1", "2"])
+    outputs.remove_earlier_run(config, state_of(3))
     assert [path.name for path in config.pictures_path.iterdir()] == ["3.jpg"]
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lumbar_kernel.runtime.reader_process import ReaderProcess, try_read_study
+from lumbar_kernel.runtime import reader_process
+from lumbar_kernel.runtime.reader_process import ReaderProcess, forked_readers, try_read_study
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
@@ -38,3 +39,8 @@ def test_a_reader_ends_quietly_with_a_worker_that_leaves_an_answer_unread():
     reader.pipe.close()
     reader.process.join(30)
     assert reader.process.exitcode == 0
+
+
+def test_a_forked_reader_that_is_not_ready_in_time_is_not_used(monkeypatch):
+    monkeypatch.setattr(reader_process, "START_SECONDS", 0.0)
+    assert forked_readers(2, foreign=()) == []

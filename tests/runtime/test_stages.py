@@ -20,10 +20,10 @@ STAGE = "grade tiny_axial_t2"
 def runner_with(untrained, *, seconds=None, given_up=None, device="cpu", strict=False):
     """A stage runner with a clock that stands still, and the list of messages that it emits."""
     manifest, budget = read_manifest(untrained), Budget(seconds, reserve=0.0, clock=FakeClock())
-    shard = Shard(0, (), "cpu", given_up=given_up or {})
+    shard = Shard(0, (), device, given_up=given_up or {})
     emitted = []
     recorder, scheduler = Recorder(strict=strict), Scheduler(manifest, budget)
-    return StageRunner(shard, device, recorder, budget, scheduler, emitted.append), emitted
+    return StageRunner(shard, recorder, budget, scheduler, emitted.append), emitted
 
 
 def out_of_memory(times):

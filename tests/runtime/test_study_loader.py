@@ -5,6 +5,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,6 +203,40 @@ def test_a_study_that_ends_its_thread_is_not_waited_for(studies, monkeypatch):
         results = list(loader)
     assert "the reader stopped" in results[0].error
     assert results[1].study is not None
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_where_the_system_starts_no_more_threads_those_that_run_read_everything(studies, monkeypatch, allowed):
+    real, left = threading.Thread.start, ["once"] * allowed
+
+    def start(thread):
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    expected = contextlib.nullcontext() if allowed else pytest.raises(RuntimeError, match="can't start new thread")
+    with expected, StudyLoader(studies, workers=2, ahead=2) as loader:
+        assert [result.error for result in loader] == [None] * len(studies)
+
+
+class SlowToCount(list):
+    """Gives other threads time between a look at how many there are and what is done about it."""
+
+    def __len__(self):
+        count = super().__len__()
+        time.sleep(0.2)
+        return count
+
+
+def test_an_idle_reader_is_taken_by_one_thread_alone(studies):
+    idle = SlowToCount([study_loader.ReaderProcess()])
+    idle[0].await_ready()
+    with StudyLoader(studies, workers=2, ahead=2, spare=idle) as loader:
+        assert [result.error for result in loader] == [None] * len(studies)
+    for reader in idle:
+        reader.stop()
 
 
 def test_no_pipe_for_a_reader_is_a_lost_reader(monkeypatch):

@@ -11,9 +11,9 @@ from lumbar_kernel import Config
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork
-from lumbar_kernel.runtime.messages import Done, Ready, Step, Update
+from lumbar_kernel.runtime.messages import Done, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.worker_process import networks_to_share
+from lumbar_kernel.runtime.worker_process import networks_to_share, with_loader
 from lumbar_kernel.runtime.workers import MAX_LOST, WorkerPool
 
 
@@ -248,3 +248,17 @@ def test_workers_start_one_by_one_where_processes_cannot_be_forked(tmp_path, mon
     found, done, failures = run(range(16), ("one", "two"), tmp_path)
     assert set(found.values()) == {"one", "two"}
     assert (len(found), len(done), failures) == (16, 2, [])
+
+
+@pytest.mark.parametrize(("strict", "reason"), [(False, "a bug"), (True, "study 7: on purpose")])
+def test_an_error_that_ends_a_shard_is_named_whatever_studies_had_failed_before(strict, reason, tmp_path):
+    recorder = Recorder(strict=strict)
+
+    def grade(loader):
+        with recorder.guard("7", "crop"):
+            raise ValueError("on purpose")
+        raise ValueError("a bug")
+
+    config = Config(data=tmp_path, output=tmp_path)
+    done = with_loader(config, Shard(0, (), "cpu"), grade, recorder=recorder, spare=None)
+    assert [failure.message for failure in done.recorder.failures(None)] == [reason]
