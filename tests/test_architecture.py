@@ -19,11 +19,10 @@ TOP = (
 
 ROOMS = {
     "dicom": (
-        *("packed_files", "safe_open", "elements", "element_walk", "rle", "ordinary", "headers"),
-        *("encoded_frames", "pixels", "ordering", "descriptions", "roles"),
-        *("pixel_weighting", "series_split", "stacks", "selection", "volumes"),
-        *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking"),
-        *("overrides", "discovery", "reader", "inspection"),
+        *("packed_files", "safe_open", "elements", "element_walk"),
+        *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking", "discovery", "overrides"),
+        *("encoded_frames", "rle", "ordinary", "headers", "pixels", "ordering", "descriptions", "roles"),
+        *("pixel_weighting", "series_split", "stacks", "selection", "volumes", "reader", "inspection"),
     ),
     "models": (
         *("heatmap_net", "compact_cnn", "grade_net", "inference", "folding", "same_padding"),

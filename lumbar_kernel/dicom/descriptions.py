@@ -68,7 +68,7 @@ _NO_ROLE_SEQUENCES = {
     "diffusion": re.compile(r"EP_?B\d|\bEP_B|DWI|EPI?2D.*B\d"),
     "a localiser": re.compile(r"TFI2D|FL2D1$.*LOC|SURVEY"),
 }
-"""The same in SequenceName."""
+"""Kinds of series that no role wants, with what their SequenceName holds."""
 
 _NAMED = {T1: re.compile(r"t1(?![0-9])"), T2: re.compile(r"t2(?![0-9])")}
 """A weighting that a description names outweighs the sequence that it names: `t2_fl2d` is T2."""

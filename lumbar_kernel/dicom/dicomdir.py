@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -55,4 +56,4 @@ def _existing(root: Path, parts: tuple[str, ...]) -> Path | None:
     if any(part in ("", ".", "..") or "/" in part or "\\" in part for part in parts):
         return None
     spellings = (root.joinpath(*parts), root.joinpath(*(part.lower() for part in parts)))
-    return next((path for path in spellings if path.is_file()), None)
+    return next((path for path in spellings if os.path.isfile(path)), None)  # noqa: PTH113 - `is_file` may raise

@@ -37,7 +37,10 @@ FoundFiles = dict[Path, dict[FileIdentity | None, list[str]]]
 """`Found`, while it is collected."""
 
 FILES_A_STEP = 64
-NAMED_FOLDERS = 5
+"""Headers read between two looks of the caller at the clock."""
+
+MOST_NAMED = 5
+"""Folders, or files, that a sentence names."""
 
 
 def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
@@ -147,9 +150,9 @@ class Scan:
     def rest(self) -> str:
         """The folders that have not been searched to the end, in words."""
         names = [folder.relative_to(self._data).as_posix() for folder, left in self.unread.items() if left]
-        more = f" and {len(names) - NAMED_FOLDERS} more folders" if len(names) > NAMED_FOLDERS else ""
+        more = f" and {len(names) - MOST_NAMED} more folders" if len(names) > MOST_NAMED else ""
         unlisted = [] if self.listed else ["folders that were not even listed"]
-        return ", ".join([*names[:NAMED_FOLDERS], *unlisted]) + more
+        return ", ".join([*names[:MOST_NAMED], *unlisted]) + more
 
     @property
     def complete(self) -> bool:
@@ -175,13 +178,14 @@ class Scan:
         found: dict[str, dict[str, FilesByFolder]] = defaultdict(dict)
         places: dict[str, tuple[str, Path]] = {}
         for folder, names in self._by_path.items():
-            found[folder.parent.name][folder.name] = {folder: names}
+            found[folder.parent.name][folder.name] = {folder: [*names]}  # a copy, to which closed folders are added
             places[folder.parent.name] = ("", folder.parent)
         for folder in self._closed:
             # listed among the files of its study, so that reading reports it there by name
             parts = folder.relative_to(self._images).parts
             if self._settled:
-                found[parts[0]].setdefault(parts[min(1, len(parts) - 1)], {})[folder.parent] = [folder.name]
+                series = found[parts[0]].setdefault(parts[min(1, len(parts) - 1)], {})
+                series.setdefault(folder.parent, []).append(folder.name)
             else:
                 warn("%s cannot be listed, its contents are not read", folder)
         by_study: dict[str, FoundFiles] = defaultdict(dict)  # with an empty id where headers tell the study
@@ -200,15 +204,13 @@ class Scan:
         """A sentence on files that would have to be unpacked, none where there are none."""
         if not paths:
             return []
-        names = [path.relative_to(self._data).as_posix() for path in paths[:NAMED_FOLDERS]]
+        names = [path.relative_to(self._data).as_posix() for path in paths[:MOST_NAMED]]
         more = f" and {len(paths) - len(names)} more" if len(paths) > len(names) else ""
         return [f"{kind} inside the data folder are not read: {', '.join(names)}{more}; {remedy}"]
 
     def _named(self) -> list[str]:
         """The studies that tables name, and in the competition's layout every folder of images."""
-        if not self._competition:
-            return [*self._roles, *self.sample]
-        return [*self._roles, *self.sample, *subfolders(self._images)]
+        return [*self._roles, *self.sample, *(subfolders(self._images) if self._competition else ())]
 
     def _look_at(self, folder: Path, names: list[str]) -> None:
         """Read the identities of some files; those that are no DICOM by name nor content are passed over."""

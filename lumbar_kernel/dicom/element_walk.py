@@ -76,8 +76,7 @@ def elements_before_pixels(content: bytes, wanted: Collection[int]) -> WalkedFil
     if content[PREFIX:META] != b"DICM":
         return None
     try:
-        meta, start = _meta(content)
-        explicit = meta[TRANSFER_SYNTAX][1].rstrip(b"\0 ") != IMPLICIT
+        meta, start, explicit = _meta(content)
         found, place = _walk(content, start, wanted, FLOAT_PIXELS - 1, explicit=explicit)
         tag, _, length, place = _header(content, place, explicit=explicit)
     except (UnusualError, struct.error):
@@ -99,15 +98,15 @@ def leading_elements(head: bytes, wanted: Collection[int], *, last: int) -> Elem
     if head[PREFIX:META] != b"DICM":
         return None
     try:
-        meta, start = _meta(head)
-        found, _ = _walk(head, start, wanted, last, explicit=meta[TRANSFER_SYNTAX][1].rstrip(b"\0 ") != IMPLICIT)
+        _, start, explicit = _meta(head)
+        found, _ = _walk(head, start, wanted, last, explicit=explicit)
     except (UnusualError, struct.error):
         return None
     return found if last in found else None
 
 
-def _meta(head: bytes) -> tuple[Elements, int]:
-    """Class and transfer syntax in the file meta information, and the place where the data set begins."""
+def _meta(head: bytes) -> tuple[Elements, int, bool]:
+    """Class and transfer syntax in the file meta information, where the data set begins, and whether it has VRs."""
     place, found = META, {}
     while head[place : place + 2] == b"\x02\x00":
         _, element, vr, length = _explicit_header(head, place)
@@ -123,7 +122,7 @@ def _meta(head: bytes) -> tuple[Elements, int]:
     syntax = found.get(TRANSFER_SYNTAX, (b"", b""))[1].rstrip(b"\0 ")
     if not syntax or syntax in OTHER_ENCODINGS:
         raise UnusualError
-    return found, place
+    return found, place, syntax != IMPLICIT
 
 
 def _walk(head: bytes, place: int, wanted: Collection[int], last: int, *, explicit: bool) -> tuple[Elements, int]:

@@ -39,13 +39,8 @@ def transfer_syntax(dataset: Any) -> str:
     return "unnamed" if uid is None else str(uid.name)
 
 
-def texts(dataset: Any, keyword: str) -> tuple[str, ...]:
-    """The values of a text element in upper case, empty ones left out."""
-    return upper_values(dataset.get(keyword))
-
-
 def upper_values(value: Any) -> tuple[str, ...]:
-    """Text values in upper case without blanks around them; one that holds backslashes counts as several."""
+    """Text values in upper case, without blanks around them and empty ones; one with backslashes counts as several."""
     if value is None:
         return ()
     many = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value

@@ -19,8 +19,21 @@ PICTURE_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
 PICTURE_END = b"\xff\xd9"
 """Last bytes of a picture in all three, before a zero that may make its length even."""
 
+MAX_SPARE = 1 << 16
+"""Bytes beyond twice its native size that an encoded image may have; longer ones are bombs."""
+
 JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
 JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xff]")
+
+
+def fragments(content: bytes, place: int) -> Iterator[tuple[int, bytes]]:
+    """Place and bytes of each fragment from a place on, up to what is no fragment or breaks off."""
+    while content.startswith(ITEM, place):
+        end = place + 8 + int.from_bytes(content[place + 4 : place + 8], "little")
+        if end > len(content):
+            return
+        yield place, content[place + 8 : end]
+        place = end
 
 
 def encoded_frames(content: bytes, count: int, path: Path) -> list[bytes]:
@@ -45,19 +58,14 @@ def frames_before_end(content: bytes, *, is_rle: bool) -> list[bytes]:
     table of offsets names; where the table is empty, with any fragment in RLE, which has one for each, else with one
     that begins a picture. Pictures also tell their end.
     """
-    first = place = 8 + int.from_bytes(content[4:8], "little")
+    first = 8 + int.from_bytes(content[4:8], "little")
     offsets = {offset for (offset,) in struct.iter_unpack("<L", content[8:first])}
     frames: list[list[bytes]] = []
-    while content[place : place + 4] == ITEM:
-        end = place + 8 + int.from_bytes(content[place + 4 : place + 8], "little")
-        if end > len(content):
-            break
-        fragment = content[place + 8 : end]
+    for place, fragment in fragments(content, first):
         if place - first in offsets if offsets else is_rle or fragment.startswith(PICTURE_STARTS):
             frames.append([])
         frames[-1].append(fragment)
-        place = end
-    whole = [b"".join(fragments) for fragments in frames]
+    whole = [b"".join(parts) for parts in frames]
     return [frame for frame in whole if is_rle or frame.rstrip(b"\0").endswith(PICTURE_END)]
 
 

@@ -89,8 +89,9 @@ def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
                 continue
             seen.add(number)
             inner = [Path(folder, name) for name in _shown(folders)]
-            starts += [path for path in inner if path.is_symlink()]
-            folders[:] = [path.name for path in inner if not path.is_symlink()]
+            links = [path for path in inner if os.path.islink(path)]  # noqa: PTH114 - `is_symlink` may raise
+            starts += links
+            folders[:] = [path.name for path in inner if path not in links]
             if shown := _shown(names):
                 yield Path(folder), shown
 

@@ -6,13 +6,13 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lumbar_kernel.containers import without_suffix
 from lumbar_kernel.dicom.identity import FileIdentity
-from lumbar_kernel.dicom.persons import MIN_ALONE, Place, StudyKey, Warn, study_keys
+from lumbar_kernel.dicom.persons import Place, StudyKey, Warn, single_files, study_keys
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,8 @@ def _counts(found: Found) -> dict[Place, int]:
 
 def _divided(found: Found, counts: Mapping[Place, int], keys: Mapping[Place, StudyKey]) -> dict[StudyKey, Series]:
     """The studies of these keys by series, without the folders where nothing can be read."""
-    single = _single_file_series(counts, keys)
+    # the series whose UID was made for each file
+    single = single_files(counts, lambda identity: identity.series_uid, keys.__getitem__)
     studies: dict[StudyKey, Series] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for folder, of_folder in found.items():
         known = next(filter(None, of_folder), None)
@@ -120,18 +121,6 @@ def _orphans(found: Found) -> Iterator[tuple[Path, list[str]]]:
     for folder, of_folder in found.items():
         if not any(of_folder):
             yield folder, [name for names in of_folder.values() for name in names]
-
-
-def _single_file_series(counts: Mapping[Place, int], keys: Mapping[Place, StudyKey]) -> set[Place]:
-    """The places whose SeriesInstanceUID was made for each file: single files, three or more of a study in a folder."""
-    files: Counter[str] = Counter()
-    for (_, identity), count in counts.items():
-        files[identity.series_uid] += count
-    alike: dict[tuple[Path, StudyKey], list[Place]] = defaultdict(list)
-    for place in counts:
-        if files[place[1].series_uid] == 1 and not place[1].multi_frame:
-            alike[place[0], keys[place]].append(place)
-    return {place for places in alike.values() if len(places) >= MIN_ALONE for place in places}
 
 
 def _adopt_orphans(found: Found, studies: dict[StudyKey, Series], *, warn: Warn) -> None:
@@ -163,9 +152,8 @@ def _named(studies: Mapping[StudyKey, Series], root: Path, shared: Callable[[Pat
     for key in sorted(studies, key=str):
         name = names.get(key, "")
         own = name if uses[name.casefold()] == 1 else _made_name(key, patients[key.uid, key.folder], root)
-        study_id = next(text for text in _numbered(own) if text not in groups)
         common = homes[key] or Path(os.path.commonpath(folders[key]))
-        groups[study_id] = Group(key.uid, common, _named_series(studies[key], homes[key], root))
+        groups[_unused(own, groups)] = Group(key.uid, common, _named_series(studies[key], homes[key], root))
     return groups
 
 
@@ -193,12 +181,13 @@ def _made_name(key: StudyKey, patients: Sequence[StudyKey], root: Path) -> str:
     return text if len(patients) == 1 else f"{text}.patient{patients.index(key) + 1}"
 
 
-def _numbered(text: str) -> Iterator[str]:
-    yield text
-    number = 2
-    while True:
-        yield f"{text}.{number}"
+def _unused(text: str, used: Container[str]) -> str:
+    """The text, numbered where it is used already."""
+    name, number = text, 1
+    while name in used:
         number += 1
+        name = f"{text}.{number}"
+    return name
 
 
 def _named_series(series: Series, home: Path | None, root: Path) -> Series:
@@ -211,7 +200,7 @@ def _named_series(series: Series, home: Path | None, root: Path) -> Series:
     for uid, files in series.items():
         name = names.get(uid, "")
         series_id = name if uses[name] == 1 else Path(uid).name
-        named[next(text for text in _numbered(series_id) if text not in named)] = files
+        named[_unused(series_id, named)] = files
     return named
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.dicom.elements import frame_count, number, text, texts, transfer_syntax, upper_values
+from lumbar_kernel.dicom.elements import frame_count, number, text, transfer_syntax, upper_values
 from lumbar_kernel.dicom.ordinary import ordinary_header
 from lumbar_kernel.dicom.safe_open import open_header, read_each, reading, refusal
 from lumbar_kernel.errors import DicomError
@@ -31,7 +31,6 @@ MIN_SPACING_MM = 0.01
 
 FARTHEST_MM = 10_000.0
 """Largest distance of a slice from the isocentre; no scanner's table moves as far."""
-
 
 FAILURE = "the header cannot be read"
 
@@ -128,16 +127,15 @@ def try_headers(path: Path) -> list[SliceHeader | DicomError]:
         _check_matrix(dataset, path)
         groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
         shared = dataset.get("SharedFunctionalGroupsSequence") or []
+        count = frame_count(dataset)
         if not groups and not shared:
-            if frame_count(dataset) > 1:
-                raise refusal(path, f"its {frame_count(dataset)} frames have no positions of their own")
+            if count > 1:
+                raise refusal(path, f"its {count} frames have no positions of their own")
             return [_header(dataset, path, None, ())]
-        common = tuple(shared[:1])
-        if len(groups) < frame_count(dataset) and frame_count(dataset) > 1:
-            raise refusal(path, f"it has {frame_count(dataset)} frames but functional groups for {len(groups)}")
+        if len(groups) < count and count > 1:
+            raise refusal(path, f"it has {count} frames but functional groups for {len(groups)}")
         frames = [
-            partial(_header, dataset, path, frame, (*groups[frame : frame + 1], *common))
-            for frame in range(frame_count(dataset))
+            partial(_header, dataset, path, frame, (*groups[frame : frame + 1], *shared[:1])) for frame in range(count)
         ]
     return read_each(path, FAILURE, enumerate(frames))
 
@@ -172,13 +170,13 @@ def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:
 
 
 def _check_matrix(dataset: Any, path: Path) -> None:
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    if frame_count(dataset) < 1:
-        raise refusal(path, f"NumberOfFrames is {frame_count(dataset)}, it must be at least 1")
+    rows, columns, frames = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0), frame_count(dataset)
+    if frames < 1:
+        raise refusal(path, f"NumberOfFrames is {frames}, it must be at least 1")
     if rows < 1 or columns < 1:
         raise refusal(path, f"the matrix is {rows} × {columns}, both must be at least 1")
-    if rows * columns > FRAME_LIMIT or rows * columns * frame_count(dataset) > FILE_LIMIT:
-        size = f"{rows} × {columns} × {frame_count(dataset)}"
+    if rows * columns > FRAME_LIMIT or rows * columns * frames > FILE_LIMIT:
+        size = f"{rows} × {columns} × {frames}"
         raise refusal(path, f"{size} pixels are over the limit of {FRAME_LIMIT} a frame and {FILE_LIMIT} a file")
     samples, photometric = int(dataset.get("SamplesPerPixel") or 1), text(dataset, "PhotometricInterpretation")
     if samples != 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
@@ -212,10 +210,12 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
         inversion_time=number(find("MRModifierSequence", "InversionTimes") or dataset.get("InversionTime")),
         scanning_sequence=text(dataset, "ScanningSequence") or text(dataset, "EchoPulseSequence"),
         transfer_syntax=transfer_syntax(dataset),
-        image_type=upper_values(find("MRImageFrameTypeSequence", "FrameType")) or texts(dataset, "ImageType"),
+        image_type=upper_values(find("MRImageFrameTypeSequence", "FrameType"))
+        or upper_values(dataset.get("ImageType")),
         diffusion_b_value=number(find("MRDiffusionSequence", "DiffusionBValue")),
         sequence_name=(text(dataset, "SequenceName") or text(dataset, "PulseSequenceName")).upper(),
-        scan_options=(*texts(dataset, "ScanOptions"), *(["FS"] if suppression not in ("", "NONE", "WATER") else [])),
+        scan_options=upper_values(dataset.get("ScanOptions"))
+        + (("FS",) if suppression not in ("", "NONE", "WATER") else ()),
         contrast_agent=text(dataset, "ContrastBolusAgent"),
         body_part=text(dataset, "BodyPartExamined").upper(),
         acquired=_acquired(dataset),

@@ -81,9 +81,8 @@ def inspect_study(files: StudyFiles, *, pixels: bool) -> Inspection:
         decisions, problems = study.decisions, study.problems
     else:
         found = stacks_of(files.series)
-        known = [(stack, role) for stack in found.stacks if (role := stack.role) is not None]
         undecided = [stack.decision(None, UNDECIDED) for stack in found.stacks if stack.role is None]
-        choices = choose(known)
+        choices = choose(found.stacks)
         source = source_of_axials(choices)
         reformatted = [] if source is None else [reformatted_decision(source)]
         decisions = (*map(decision_of, choices), *reformatted, *undecided, *found.refused)

@@ -1,8 +1,8 @@
-"""Slices of one series in anatomical order: by position along their normals, tilted blocks kept together."""
+"""Slices of one series in anatomical order, tilted blocks kept together, and how far slices lie from one another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.geometry import CRANIAL, LEFT, Plane, unit
+
+PARALLEL = float(np.cos(np.radians(5)))
+"""Cosine of the largest angle between slices that may show the same place."""
 
 BLOCK_DEGREES = 3.0
 """Slices whose normals differ by less belong to one block; blocks at neighbouring discs mostly differ by 5 or more."""
@@ -25,23 +28,20 @@ def ordered(headers: Sequence[SliceHeader], plane: Plane) -> tuple[SliceHeader, 
     their mean height and the slices of each along its normal, all rising towards the head.
     """
     axis = CRANIAL if plane is Plane.AXIAL else LEFT
-    groups = blocks(headers, axis=axis) if plane is Plane.AXIAL else [list(headers)]
-    height = {id(group): np.mean([header.plane.centre @ axis for header in group]) for group in groups}
-    return tuple(
-        header for group in sorted(groups, key=lambda group: height[id(group)]) for header in _sorted_block(group, axis)
-    )
+    groups = _blocks(headers, axis) if plane is Plane.AXIAL else [list(headers)]
+    groups.sort(key=lambda group: float(np.mean([header.plane.centre @ axis for header in group])))
+    return tuple(header for group in groups for header in _sorted_block(group, axis))
 
 
-def blocks(headers: Sequence[SliceHeader], *, axis: FloatArray) -> list[list[SliceHeader]]:
+def _blocks(headers: Sequence[SliceHeader], axis: FloatArray) -> list[list[SliceHeader]]:
     """The slices grouped by tilt, at most `BLOCK_DEGREES` from the first of their block."""
     by_height = sorted(headers, key=lambda header: (header.plane.centre @ axis, *_instance(header)))
     groups: list[list[SliceHeader]] = []
     for header in by_height:
         normal = _facing(header, axis)
-        fitting = [group for group in groups if _degrees(normal, _facing(group[0], axis)) < BLOCK_DEGREES]
-        if fitting:
-            nearest = min(fitting, key=lambda group: _degrees(normal, _facing(group[0], axis)))
-            nearest.append(header)
+        degrees = [_degrees(normal, _facing(group[0], axis)) for group in groups]
+        if min(degrees, default=BLOCK_DEGREES) < BLOCK_DEGREES:
+            groups[degrees.index(min(degrees))].append(header)
         else:
             groups.append([header])
     return groups
@@ -63,6 +63,21 @@ def without_duplicates(headers: Sequence[SliceHeader]) -> dict[SliceHeader, list
         else:
             kept[same].append(header)
     return kept
+
+
+def distances(headers: Sequence[SliceHeader], others: Sequence[SliceHeader]) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """For each slice how far it lies from each of others, mm, along their normals and within their planes.
+
+    Along the normal of a slice that is not about parallel the distance is infinite.
+    """
+    normals = np.array([other.plane.normal for other in others])
+    centres = np.array([other.plane.centre for other in others])
+    for header in headers:
+        apart = header.plane.centre - centres
+        along = np.sum(apart * normals, axis=1)
+        within = np.linalg.norm(apart - along[:, None] * normals, axis=1)
+        parallel = np.abs(normals @ header.plane.normal) >= PARALLEL
+        yield np.where(parallel, np.abs(along), np.inf), within
 
 
 def _sorted_block(group: Sequence[SliceHeader], axis: FloatArray) -> list[SliceHeader]:

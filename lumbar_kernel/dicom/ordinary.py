@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from lumbar_kernel.dicom.element_walk import (
     WalkedFile,
     elements_before_pixels,
 )
+from lumbar_kernel.dicom.encoded_frames import MAX_SPARE, fragments
 from lumbar_kernel.dicom.rle import decode_frame
-from lumbar_kernel.dicom.safe_open import ITEM, SIZE_LIMIT, read_part
+from lumbar_kernel.dicom.safe_open import SIZE_LIMIT, read_part
 
 LITTLE_ENDIAN = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1")
 RLE = b"1.2.840.10008.1.2.5"
@@ -48,8 +50,6 @@ ACCENTED = re.compile(rb"[ -\[\]-}\x80-\xff]*\0?")
 """The same texts with bytes above ASCII."""
 
 FRAGMENTS_END = b"\xfe\xff\xdd\xe0"
-MAX_SPARE = 1 << 16
-"""Bytes beyond twice its native size that an encoded image may have; longer ones are bombs."""
 
 PIXEL_KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
@@ -154,14 +154,11 @@ def _stored(content: bytes, walked: WalkedFile, header: OrdinaryHeader) -> NDArr
 
 def _only_fragment(content: bytes, place: int) -> bytes | None:
     """The one fragment of encapsulated pixels, behind the table of offsets (DICOM PS3.5, A.4); None for several."""
-    found: list[bytes] = []
-    while len(found) < 3 and content[place : place + 4] == ITEM:
-        length = int.from_bytes(content[place + 4 : place + 8], "little")
-        found.append(content[place + 8 : place + 8 + length])
-        place += 8 + length
-    if len(found) != 2 or content[place : place + 4] != FRAGMENTS_END:
+    found = [*islice(fragments(content, place), 3)]
+    if len(found) != 2:
         return None
-    return found[1]
+    start, fragment = found[1]
+    return fragment if content.startswith(FRAGMENTS_END, start + 8 + len(fragment)) else None
 
 
 @lru_cache(maxsize=16)

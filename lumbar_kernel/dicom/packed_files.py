@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from lumbar_kernel.containers import TAR, ZIP, container_kind
 
 BOMB_BYTES, BOMB_RATIO = 1 << 24, 250
-"""Larger members that unpack to more than so many times their size are no images."""
+"""Larger members, and compressed tars, that unpack to more than so many times their size hold no images."""
 
 ENCRYPTED = 0x1
 """Bit of the flags of a zip's member (APPNOTE 4.4.4)."""
@@ -179,9 +179,9 @@ def archive_of(path: Path) -> tuple[Archive, str] | None:
         status = found.stat()
     except OSError:
         return None
-    return (
-        None if container_kind(found) not in (ZIP, TAR) else (_index(found, status.st_mtime_ns, status.st_size), name)
-    )
+    if container_kind(found) not in (ZIP, TAR):
+        return None
+    return _index(found, status.st_mtime_ns, status.st_size), name
 
 
 @lru_cache(maxsize=4096)

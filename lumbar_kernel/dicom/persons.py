@@ -20,7 +20,7 @@ MAX_SCOUT = 5
 """Slices that a scout may have in each direction."""
 
 MIN_ALONE = 3
-"""Files of one folder that have to stand alone in their UID before the UID counts as made for each file."""
+"""Files that have to stand alone in a UID, or in another value, before it counts as made for each file."""
 
 
 class StudyKey(NamedTuple):
@@ -110,12 +110,24 @@ def single_file_studies(counts: Mapping[Place, int]) -> set[Place]:
     These are single files of one folder, three or more, that provably show one person in one examination: the same
     patient, and where the patient is unknown the same frame of reference or series.
     """
+
+    def owner_of(place: Place) -> object:
+        _, identity = place
+        return identity.study_uid and (identity.patient or identity.frame_of_reference or identity.series_uid)
+
+    return single_files(counts, lambda identity: identity.study_uid, owner_of)
+
+
+def single_files(
+    counts: Mapping[Place, int], uid_of: Callable[[FileIdentity], str], owner_of: Callable[[Place], object]
+) -> set[Place]:
+    """The places that are alone in a UID, one file of one frame each, where a folder has several of one owner."""
     files: Counter[str] = Counter()
     for (_, identity), count in counts.items():
-        files[identity.study_uid] += count
-    alike: dict[tuple[object, ...], list[Place]] = defaultdict(list)
-    for folder, identity in counts:
-        if identity.study_uid and files[identity.study_uid] == 1 and not identity.multi_frame:
-            same = identity.patient or identity.frame_of_reference or identity.series_uid
-            alike[folder, same].append((folder, identity))
-    return {place for (_, same), places in alike.items() if same and len(places) >= MIN_ALONE for place in places}
+        files[uid_of(identity)] += count
+    alike: dict[tuple[Path, object], list[Place]] = defaultdict(list)
+    for place in counts:
+        folder, identity = place
+        if files[uid_of(identity)] == 1 and not identity.multi_frame and (owner := owner_of(place)):
+            alike[folder, owner].append(place)
+    return {place for places in alike.values() if len(places) >= MIN_ALONE for place in places}

@@ -216,19 +216,12 @@ def axial_weightings(
         return [name or T2 for name in known]
     series = [_smoothed(slices) for slices in series]
     references = {name: _smoothed(references[name]) for name in (T1, T2)}
-    return [
-        name
-        or (
-            T1
-            if any(
-                _gap(other, own, references) > AXIAL_GAP
-                for other, weighting in zip(series, known, strict=True)
-                if other is not own and weighting != T1
-            )
-            else T2
-        )
-        for own, name in zip(series, known, strict=True)
-    ]
+    bright = [slices for slices, name in zip(series, known, strict=True) if name != T1]
+
+    def is_dark(own: Sequence[Slice]) -> bool:
+        return any(_gap(other, own, references) > AXIAL_GAP for other in bright if other is not own)
+
+    return [name or (T1 if is_dark(own) else T2) for own, name in zip(series, known, strict=True)]
 
 
 def _gap(one: Sequence[Slice], other: Sequence[Slice], references: Mapping[str, Sequence[Slice]]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,20 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import encaps
 from pydicom.dataset import FileDataset
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from lumbar_kernel.dicom.elements import frame_count, number
-from lumbar_kernel.dicom.encoded_frames import encoded_frames, frames_before_end, picture_shape
+from lumbar_kernel.dicom.encoded_frames import MAX_SPARE, encoded_frames, frames_before_end, picture_shape
 from lumbar_kernel.dicom.headers import SliceHeader
-from lumbar_kernel.dicom.ordinary import MAX_SPARE, ordinary_pixels
-from lumbar_kernel.dicom.safe_open import (
-    assume_transfer_syntax,
-    open_broken_off,
-    open_whole,
-    read_each,
-    reading,
-    refusal,
-)
+from lumbar_kernel.dicom.ordinary import ordinary_pixels
+from lumbar_kernel.dicom.safe_open import open_broken_off, open_whole, read_each, reading, refusal
 from lumbar_kernel.errors import DicomError
 
 ALWAYS_DECODED = ("RLE", "Explicit VR", "Implicit VR", "Deflated Explicit VR")
@@ -91,12 +84,9 @@ def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | Dic
     except DicomError:
         if frame_count(dataset) > 1:
             with suppress(DicomError), reading(path, failure):
-                return _frame_by_frame(dataset, _stored_frames(dataset, path), headers, failure)
+                return _each(headers, failure, partial(_lone_frame_pixels, dataset, _stored_frames(dataset, path)))
         raise
-    frames = stored[None] if stored.ndim == 2 else stored
-    return read_each(
-        path, failure, [(header.frame, partial(_frame_pixels, dataset, frames, header)) for header in headers]
-    )
+    return _each(headers, failure, partial(_frame_pixels, dataset, stored[None] if stored.ndim == 2 else stored))
 
 
 def _frames_before_end(headers: Sequence[SliceHeader], failure: str) -> list[NDArray[np.float32] | DicomError]:
@@ -108,17 +98,14 @@ def _frames_before_end(headers: Sequence[SliceHeader], failure: str) -> list[NDA
     if frame_count(dataset) == 1 or not syntax.is_compressed:
         raise refusal(path, failure)
     whole = frames_before_end(dataset.PixelData, is_rle=syntax == RLELossless)
-    return _frame_by_frame(dataset, whole, headers, failure)
+    return _each(headers, failure, partial(_lone_frame_pixels, dataset, whole))
 
 
-def _frame_by_frame(
-    dataset: Any, encoded: Sequence[bytes], headers: Sequence[SliceHeader], failure: str
+def _each(
+    headers: Sequence[SliceHeader], failure: str, read: Callable[[SliceHeader], NDArray[np.float32]]
 ) -> list[NDArray[np.float32] | DicomError]:
-    """The pixels of slices whose file cannot be decoded as a whole, so that a broken frame costs itself alone."""
-    path = headers[0].path
-    return read_each(
-        path, failure, [(header.frame, partial(_lone_frame_pixels, dataset, encoded, header)) for header in headers]
-    )
+    """What `read` gives for each slice of a file, so that a broken frame costs itself alone."""
+    return read_each(headers[0].path, failure, [(header.frame, partial(read, header)) for header in headers])
 
 
 def _ordinary(header: SliceHeader) -> NDArray[np.float32] | None:
@@ -144,9 +131,16 @@ def remedy(transfer_syntax: str) -> str:
 
 def _prepare(dataset: Any, path: Path) -> None:
     """Complete what a dataset says of its pixels, and refuse those that may not be decoded."""
-    assume_transfer_syntax(dataset)
+    _assume_transfer_syntax(dataset)
     _assume_plain_grey(dataset, path)
     _check_encoding(dataset, path)
+
+
+def _assume_transfer_syntax(dataset: Any) -> None:
+    """Give a file without file meta the encoding that it was read with, or pydicom refuses to decode it."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        little = ImplicitVRLittleEndian if dataset.is_implicit_VR else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = little if dataset.is_little_endian else ExplicitVRBigEndian
 
 
 def _assume_plain_grey(dataset: Any, path: Path) -> None:
@@ -217,7 +211,7 @@ def _stored_frames(dataset: Any, path: Path) -> list[bytes]:
 
 
 def _lone_frame_pixels(dataset: Any, encoded: Sequence[bytes], header: SliceHeader) -> NDArray[np.float32]:
-    """The pixels of one frame of several, decoded as a file of its own."""
+    """The pixels of one frame, decoded as a file of its own where the file cannot be decoded as a whole."""
     index, syntax = header.frame or 0, dataset.file_meta.TransferSyntaxUID
     if index >= len(encoded):
         raise refusal(header.path, "the pixels break off before its end")

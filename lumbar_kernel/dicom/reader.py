@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -44,7 +44,7 @@ def read_study(files: StudyFiles) -> Study:
     decoding = _Decoding(list(found.problems))
     stacks = _with_weightings_by_pixels(found.stacks, decoding)
     while True:
-        choices = choose([(stack, stack.role) for stack in decoding.intact(stacks) if stack.role])
+        choices = choose(decoding.intact(stacks))
         chosen = [choice.stack for choice in choices if choice.read]
         decoding.forget_all_but(chosen)
         if not decoding.decode(chosen):
@@ -98,10 +98,10 @@ class _Decoding:
         """Decode the slices of stacks that are not decoded yet; whether any of them failed."""
         spent = sum(image.size for image in self._pixels.values())
         wanted = self._missing(stacks)
-        fitting = _within_limit(wanted, limit=STUDY_LIMIT - spent)
-        for path in dict.fromkeys(header.path for header in wanted if header not in fitting):
+        left_out = _beyond_limit(wanted, limit=STUDY_LIMIT - spent)
+        for path in dict.fromkeys(header.path for header in wanted if header in left_out):
             self.problems.append(str(refusal(path, f"left out, the study has more than {STUDY_LIMIT} pixels")))
-        self._read(fitting, stacks)
+        self._read([header for header in wanted if header not in left_out], stacks)
         failed = self._missing(stacks)
         self._failed.update(failed)
         return bool(failed)
@@ -130,7 +130,7 @@ class _Decoding:
         known = {*self._pixels, *self._copies}
         return [header for stack in stacks for header in stack.headers if header not in known]
 
-    def _read(self, headers: Collection[SliceHeader], stacks: Iterable[Stack]) -> None:
+    def _read(self, headers: Sequence[SliceHeader], stacks: Iterable[Stack]) -> None:
         self._pixels |= _decode(headers, self.problems)
         copies = {header: same for stack in stacks for header, same in stack.copies.items()}
         self._decode_copies({header: list(copies[header]) for header in headers if header not in self._pixels})
@@ -180,17 +180,15 @@ def _with_weightings_by_pixels(stacks: Sequence[Stack], decoding: _Decoding) -> 
     names = sagittal_weightings([slices for _, slices in sagittal], known=known, axial=[slices for _, slices in axial])
     found = {stack.series_id: name for (stack, _), name in zip(sagittal, names, strict=True)}
     if Plane.AXIAL in unknown:
-        of_weighting = {
-            weighting: [slices for (_, slices), name in zip(sagittal, names, strict=True) if name == weighting]
-            for weighting in (T1, T2)
-        }
-        references = {weighting: max(several, key=len, default=()) for weighting, several in of_weighting.items()}
+        references: dict[str, tuple[Slice, ...]] = {T1: (), T2: ()}
+        for (_, slices), name in zip(sagittal, names, strict=True):
+            references[name] = max(references[name], slices, key=len)
         known = [stack.weighting.name for stack, _ in axial]
         names = axial_weightings([slices for _, slices in axial], references, known=known)
         found |= {stack.series_id: name for (stack, _), name in zip(axial, names, strict=True)}
     return [
-        replace(stack, weighting=Weighting(name, f"{name} by its pixels", by_pixels=True))
-        if stack.weighting.name is None and (name := found.get(stack.series_id))
+        replace(stack, weighting=Weighting(seen, f"{seen} by its pixels", by_pixels=True))
+        if stack.weighting.name is None and (seen := found.get(stack.series_id))
         else stack
         for stack in stacks
     ]
@@ -237,14 +235,14 @@ def _from_zero(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return pixels - lowest if lowest else pixels
 
 
-def _within_limit(headers: Sequence[SliceHeader], *, limit: int) -> dict[SliceHeader, None]:
-    """The slices that fit a number of pixels, in order; the largest are dropped first."""
-    total, too_many = 0, set()
+def _beyond_limit(headers: Sequence[SliceHeader], *, limit: int) -> set[SliceHeader]:
+    """The slices that do not fit a number of pixels, the largest of all."""
+    total, beyond = 0, set()
     for header in sorted(headers, key=lambda header: math.prod(header.plane.shape)):
         total += math.prod(header.plane.shape)
         if total > limit:
-            too_many.add(header)
-    return dict.fromkeys(header for header in headers if header not in too_many)
+            beyond.add(header)
+    return beyond
 
 
 def _decode(headers: Iterable[SliceHeader], problems: list[str]) -> dict[SliceHeader, NDArray[np.float32]]:

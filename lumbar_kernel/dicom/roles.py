@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lumbar_kernel.dicom.descriptions import (
@@ -19,6 +19,16 @@ from lumbar_kernel.dicom.descriptions import (
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.geometry import CRANIAL, Plane, SlicePlane, planes_near, posterior_direction
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+
+PLANE_AND_WEIGHTING = {
+    SAGITTAL_T1: (Plane.SAGITTAL, T1),
+    SAGITTAL_T2: (Plane.SAGITTAL, T2),
+    AXIAL_T2: (Plane.AXIAL, T2),
+}
+"""Of each role."""
+
+ROLES: Mapping[tuple[Plane, str | None], str] = {pair: role for role, pair in PLANE_AND_WEIGHTING.items()}
+"""The role of a plane and a weighting, where one has the pair."""
 
 PLANE_SHARE = 0.8
 """Share of its slices that must lie in one plane; scouts have three planes in about equal parts."""
@@ -39,24 +49,18 @@ class Weighting:
     by_pixels: bool = False
 
 
-def main_plane(headers: Sequence[SliceHeader], *, declared: Plane | None = None) -> Plane | None:
-    """The plane of at least `PLANE_SHARE` of the slices, None for scouts in several planes or oblique stacks.
-
-    Args:
-        headers: of one series.
-        declared: plane of the role that a table gives the series.
-    """
-    planes = slice_planes(headers, declared=declared)
+def main_plane(planes: Sequence[Plane | None]) -> Plane | None:
+    """The plane of at least `PLANE_SHARE` of a series' slices, None for scouts in several planes or oblique stacks."""
     plane, count = Counter(planes).most_common(1)[0]
-    return plane if count >= PLANE_SHARE * len(headers) else None
+    return plane if count >= PLANE_SHARE * len(planes) else None
 
 
-def slice_planes(headers: Sequence[SliceHeader], *, declared: Plane | None = None) -> list[Plane | None]:
+def slice_planes(headers: Sequence[SliceHeader], *, declared: Plane | None) -> list[Plane | None]:
     """The plane of each slice of a series, None for one that is too oblique.
 
-    Between 40 and 50 degrees a slice lies within the limit of two planes. The declared plane decides, then the one of
-    the series' other slices, then the tilt: axial slices through L5/S1 rise backwards, coronal ones along the sacrum
-    fall.
+    Between 40 and 50 degrees a slice lies within the limit of two planes. The plane of the role that a table declares
+    decides, then the one of the series' other slices, then the tilt: axial slices through L5/S1 rise backwards, coronal
+    ones along the sacrum fall.
     """
     near = [planes_near(header.plane.normal) for header in headers]
     sure = Counter(planes[0] for planes in near if len(planes) == 1)
@@ -85,22 +89,6 @@ def main_weighting(headers: Sequence[SliceHeader]) -> Weighting:
     name = Counter(weighting.name for weighting in found).most_common(1)[0][0]
     reasons = Counter(weighting.reason for weighting in found if weighting.name == name)
     return Weighting(name, reasons.most_common(1)[0][0])
-
-
-def plane_for(role: str) -> Plane:
-    """The plane of a role."""
-    return Plane.AXIAL if role == AXIAL_T2 else Plane.SAGITTAL
-
-
-def role_for(plane: Plane, weighting: str) -> str | None:
-    """The role of a plane and a weighting, None where no role has the pair."""
-    roles = {(Plane.SAGITTAL, T1): SAGITTAL_T1, (Plane.SAGITTAL, T2): SAGITTAL_T2, (Plane.AXIAL, T2): AXIAL_T2}
-    return roles.get((plane, weighting))
-
-
-def weighting_of_role(role: str) -> str:
-    """The weighting of a role."""
-    return T1 if role == SAGITTAL_T1 else T2
 
 
 def weighting_of(header: SliceHeader) -> Weighting:

@@ -169,9 +169,10 @@ def _opened(path: Path, *, limit: int) -> Iterator[IO[bytes]]:
     """The first bytes of a file, inflated if deflated; never blocks and uses limited memory."""
     opened, size = _beginning(path, limit)
     with opened as file:
-        if not starts_like_dicom(_head(file)):
+        head = file.read(META)
+        if not starts_like_dicom(head):
             raise refusal(path, "not a DICOM file" if size else "the file is empty")
-        yield _inflated(file, limit)
+        yield _inflated(file, head, limit)
 
 
 def _beginning(path: Path, limit: int) -> tuple[IO[bytes], int]:
@@ -230,34 +231,14 @@ def starts_like_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 
-def _head(file: IO[bytes]) -> bytes:
-    head = file.read(META)
-    file.seek(0)
-    return head
-
-
-def _inflated(file: IO[bytes], limit: int) -> IO[bytes]:
+def _inflated(file: IO[bytes], head: bytes, limit: int) -> IO[bytes]:
     """The file itself, or the beginning of a deflated one unpacked: pydicom would unpack a kilobyte to a gigabyte."""
-    file.seek(META if file.read(META)[128:] == b"DICM" else 0)
+    file.seek(META if head[128:] == b"DICM" else 0)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2)
     place = file.tell()
     file.seek(0)
     if meta.get("TransferSyntaxUID") != DEFLATED.decode():
         return file
-    head = file.read(place).replace(DEFLATED, INFLATED)
+    start = file.read(place).replace(DEFLATED, INFLATED)
     body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), limit - place)
-    return io.BytesIO(head + body)
-
-
-def assume_transfer_syntax(dataset: Any) -> None:
-    """Give a file without file meta the encoding that it was read with, or pydicom refuses to decode it."""
-    if "TransferSyntaxUID" in dataset.file_meta:
-        return
-    little, implicit = dataset.is_little_endian, dataset.is_implicit_VR
-    dataset.file_meta.TransferSyntaxUID = (
-        pydicom.uid.ExplicitVRBigEndian
-        if not little
-        else pydicom.uid.ImplicitVRLittleEndian
-        if implicit
-        else pydicom.uid.ExplicitVRLittleEndian
-    )
+    return io.BytesIO(start + body)

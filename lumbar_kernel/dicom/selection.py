@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lumbar_kernel.dicom.descriptions import (
     IN_PHASE,
@@ -27,8 +26,9 @@ from lumbar_kernel.dicom.descriptions import (
     is_single_shot,
 )
 from lumbar_kernel.dicom.headers import SliceHeader
+from lumbar_kernel.dicom.ordering import distances
 from lumbar_kernel.dicom.stacks import Stack, step_mm
-from lumbar_kernel.geometry import CRANIAL, LEFT, SlicePlane
+from lumbar_kernel.geometry import CRANIAL, LEFT
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS
 
 COARSE_MM = 1.6
@@ -57,7 +57,6 @@ NEW_SHARE = 1 / 3
 
 SUPPRESSED = "fat-suppressed"
 
-SAME_TILT = float(np.cos(np.radians(5)))
 APART_MM = 15.0
 """Distance between series of different contrast that are read together: no crop of neighbours reaches as far."""
 
@@ -94,13 +93,13 @@ class Ranked:
     words: str
 
 
-def choose(candidates: Sequence[tuple[Stack, str]]) -> tuple[Choice, ...]:
-    """Decide for stacks with their roles which are read, in the order given."""
+def choose(stacks: Sequence[Stack]) -> tuple[Choice, ...]:
+    """Decide which of the stacks that have a role are read, in the order given."""
     made: dict[Stack, Choice] = {}
     for role in SERIES_DESCRIPTIONS:
-        for choice in _choose_for(role, [stack for stack, own in candidates if own == role]):
+        for choice in _choose_for(role, [stack for stack in stacks if stack.role == role]):
             made[choice.stack] = choice
-    return tuple(made[stack] for stack, _ in candidates)
+    return tuple(made[stack] for stack in stacks if stack in made)
 
 
 def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
@@ -132,6 +131,8 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
     return choices
 
 
+_DIXON_RANK: dict[str | None, int] = {None: 0, IN_PHASE: 0, WATER: 1, OPPOSED: 2}
+
 WORDS, STANDING = 3, 5
 """How many numbers of a contrast say how it is known and no scout, and how many besides how its images were made."""
 
@@ -161,9 +162,6 @@ def _caution(stack: Stack, role: str, contrast: Sequence[Ranked]) -> str:
     """What to say of a series that is read for want of a better one; a table's word is taken as it is."""
     odd = [item.words for item in contrast[2:] if item.value and not (role == SAGITTAL_T2 and item.words == SUPPRESSED)]
     return "" if stack.from_table or not odd else f"{_called(stack)} is read as {role} although {', '.join(odd)}"
-
-
-_DIXON_RANK: dict[str | None, int] = {None: 0, IN_PHASE: 0, WATER: 1, OPPOSED: 2}
 
 
 def _rank(
@@ -260,23 +258,10 @@ def _shows_other_places(stack: Stack, read: Sequence[Stack], *, role: str, same_
     if role != AXIAL_T2 and not same_contrast:
         return False
     reach = 0.75 * max(step_mm(stack.headers), 1.0) if same_contrast else APART_MM
-    new = ~_same_places(stack.headers, [header for other in read for header in other.headers], reach)
-    return bool(new.all()) if not same_contrast else bool(new.sum() >= NEW_SHARE * len(new))
-
-
-def _same_places(headers: Sequence[SliceHeader], others: Sequence[SliceHeader], reach: float) -> NDArray[np.bool_]:
-    """Whether each slice is about parallel to another, at most `reach` mm apart, and shows the same part of it."""
-    normals = np.array([other.plane.normal for other in others])
-    centres = np.array([other.plane.centre for other in others])
-    halves = np.array([0.5 * min(other.plane.extent_mm) for other in others])
-
-    def is_near(plane: SlicePlane) -> bool:
-        apart = plane.centre - centres
-        along = np.sum(apart * normals, axis=1)
-        within = np.linalg.norm(apart - along[:, None] * normals, axis=1)
-        return bool(np.any((np.abs(normals @ plane.normal) >= SAME_TILT) & (np.abs(along) < reach) & (within < halves)))
-
-    return np.array([is_near(header.plane) for header in headers])
+    others = [header for other in read for header in other.headers]
+    halves = np.array([min(other.plane.extent_mm) / 2 for other in others])
+    new = [not np.any((along < reach) & (within < halves)) for along, within in distances(stack.headers, others)]
+    return sum(new) >= NEW_SHARE * len(new) if same_contrast else all(new)
 
 
 def _other_stations(stacks: Sequence[Stack], role: str) -> dict[Stack, str]:
@@ -289,7 +274,7 @@ def _other_stations(stacks: Sequence[Stack], role: str) -> dict[Stack, str]:
     for stack in free:
         better = [other for other in free if _are_apart(reach[stack], reach[other]) and ranks[other] < ranks[stack]]
         if better:
-            lumbar = min(better, key=lambda other: ranks[other])
+            lumbar = min(better, key=ranks.__getitem__)
             shift = reach[stack][0] - reach[lumbar][0]
             side = "above" if shift > 0 else "below"
             others[stack] = f"a station of the spine {abs(shift):.0f} mm {side} {_called(lumbar)}, which is read"

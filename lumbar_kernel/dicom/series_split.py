@@ -13,24 +13,22 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from lumbar_kernel.dicom.headers import SliceHeader
+from lumbar_kernel.dicom.ordering import distances
+from lumbar_kernel.dicom.persons import MAX_SCOUT, MIN_ALONE
 from lumbar_kernel.geometry import plane_of
 
 Part = tuple[str, list[SliceHeader]]
 """A label and slices; the label is empty for all slices together."""
 
 MIN_SLICES_APART = 3
-"""Fewer slices divide no series; so many that all stand alone in a value show that it was made for each file."""
+"""Fewer slices divide no series."""
 
 SAME_ORIENTATION = float(np.cos(np.radians(30)))
 """Cosine of the largest step of tilt within a stack; axial blocks follow the discs in steps of up to 20 degrees."""
 
-MAX_SCOUT = 5
-"""Slices in each plane up to which slices of several planes are a scout, which is left whole and refused as such."""
-
 MAX_ORIENTATIONS = 1000
 """Directions that are compared with each other."""
 
-PARALLEL = float(np.cos(np.radians(5)))
 SAME_PLACE_MM, SAME_PLACE_SHARE = 2.0, 0.5
 """Distance along the normal, and share of its slices, from which on a part shows the places of another one."""
 
@@ -50,8 +48,9 @@ def acquisitions(series_id: str, headers: Sequence[SliceHeader]) -> list[Part]:
 
 
 def _by_description(headers: list[SliceHeader]) -> list[Part]:
-    parts = _divided(headers, lambda header: (header.series_description, header.series_number), lambda *_: True)
-    return [(_described(members[0]) if len(parts) > 1 else "", members) for members in parts]
+    return _divided(
+        headers, lambda header: (header.series_description, header.series_number), lambda *_: True, _described
+    )
 
 
 def _described(header: SliceHeader) -> str:
@@ -60,8 +59,7 @@ def _described(header: SliceHeader) -> str:
 
 def _by_matrix_and_echo(headers: list[SliceHeader]) -> list[Part]:
     """Blocks of one series may differ in matrix, so that only parts that show the same places count as two."""
-    parts = _divided(headers, _matrix_and_echo, _shows_places_of)
-    return [(_named_by_matrix(members[0]) if len(parts) > 1 else "", members) for members in parts]
+    return _divided(headers, _matrix_and_echo, _shows_places_of, _named_by_matrix)
 
 
 def _matrix_and_echo(header: SliceHeader) -> Hashable:
@@ -76,7 +74,10 @@ def _named_by_matrix(header: SliceHeader) -> str:
 
 
 def _by_orientation(headers: list[SliceHeader]) -> list[Part]:
-    """The slices by direction, those of a stack whose tilt changes from block to block kept together."""
+    """The slices by direction, those of a stack whose tilt changes from block to block kept together.
+
+    A scout in several planes is left whole, and refused as such.
+    """
     rounded = np.round([header.plane.normal for header in headers], 2)
     normals, of_header = np.unique(rounded, axis=0, return_inverse=True)
     if len(normals) > MAX_ORIENTATIONS:
@@ -103,7 +104,8 @@ def _divided(
     headers: list[SliceHeader],
     value_of: Callable[[SliceHeader], Hashable],
     is_apart: Callable[[list[SliceHeader], list[SliceHeader]], bool],
-) -> list[list[SliceHeader]]:
+    name_of: Callable[[SliceHeader], str],
+) -> list[Part]:
     """The slices by a value, in order; groups that are small or not apart from the largest one join it."""
     groups = _grouped(headers, value_of)
     largest = max(groups.values(), key=len)
@@ -114,7 +116,7 @@ def _divided(
     parts: dict[int, list[SliceHeader]] = {}
     for header in headers:
         parts.setdefault(part_of.get(header, 0), []).append(header)
-    return [*parts.values()]
+    return [(name_of(members[0]) if len(parts) > 1 else "", members) for members in parts.values()]
 
 
 def _grouped(
@@ -125,20 +127,15 @@ def _grouped(
     for header in headers:
         groups.setdefault(value_of(header), []).append(header)
     alone = [value for value, members in groups.items() if len(members) == 1 and members[0].frame is None]
-    if len(alone) >= MIN_SLICES_APART:
+    if len(alone) >= MIN_ALONE:
         groups[None] = [groups.pop(value)[0] for value in alone]
     return groups
 
 
 def _shows_places_of(part: Sequence[SliceHeader], other: Sequence[SliceHeader]) -> bool:
     """Whether enough slices of a part lie in the plane of a slice of the other one, and show the same part of it."""
-    normals = np.array([header.plane.normal for header in other])
-    centres = np.array([header.plane.centre for header in other])
-    shared = 0
-    for header in part:
-        apart = header.plane.centre - centres
-        along = np.abs(np.sum(apart * normals, axis=1))
-        within = np.sqrt(np.maximum(np.sum(apart**2, axis=1) - along**2, 0))
-        parallel = np.abs(normals @ header.plane.normal) > PARALLEL
-        shared += bool(np.any(parallel & (along < SAME_PLACE_MM) & (within < min(header.plane.extent_mm) / 2)))
-    return shared >= SAME_PLACE_SHARE * len(part)
+    shared = [
+        bool(np.any((along < SAME_PLACE_MM) & (within < min(header.plane.extent_mm) / 2)))
+        for header, (along, within) in zip(part, distances(part, other), strict=True)
+    ]
+    return sum(shared) >= SAME_PLACE_SHARE * len(part)

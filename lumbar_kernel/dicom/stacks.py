@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -12,15 +12,7 @@ import numpy as np
 from lumbar_kernel.dicom.descriptions import dixon_image, other_region
 from lumbar_kernel.dicom.headers import SliceHeader, try_headers
 from lumbar_kernel.dicom.ordering import ordered, without_duplicates
-from lumbar_kernel.dicom.roles import (
-    Weighting,
-    main_plane,
-    main_weighting,
-    plane_for,
-    role_for,
-    slice_planes,
-    weighting_of_role,
-)
+from lumbar_kernel.dicom.roles import PLANE_AND_WEIGHTING, ROLES, Weighting, main_plane, main_weighting, slice_planes
 from lumbar_kernel.dicom.series_split import acquisitions
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import Plane
@@ -57,14 +49,14 @@ class Stack:
     @property
     def role(self) -> str | None:
         """The role that plane and weighting give; None where the headers name no weighting."""
-        return role_for(self.plane, self.weighting.name) if self.weighting.name else None
+        return ROLES.get((self.plane, self.weighting.name))
 
     @property
     def middle(self) -> SliceHeader:
         """Its middle slice."""
         return self.headers[len(self.headers) // 2]
 
-    def without(self, lost: frozenset[SliceHeader] | set[SliceHeader]) -> Stack:
+    def without(self, lost: Collection[SliceHeader]) -> Stack:
         """The stack without some of its slices."""
         return replace(self, headers=tuple(header for header in self.headers if header not in lost))
 
@@ -138,9 +130,9 @@ def _headers(series: SeriesFiles, problems: list[str]) -> list[SliceHeader]:
 
 def _contrasts(series: SeriesFiles, headers: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
     """The parts of a series that are series of their own: other acquisitions without a role, contrasts of one place."""
-    parts: list[tuple[str, list[SliceHeader]]] = []
     if not headers:
-        return parts
+        return []
+    parts: list[tuple[str, list[SliceHeader]]] = []
     apart = acquisitions(series.series_id, headers) if series.role is None else [(series.series_id, list(headers))]
     for series_id, members in apart:
         by_contrast = _by_contrast(members)
@@ -184,25 +176,24 @@ def _place(header: SliceHeader) -> tuple[float, ...]:
 
 def _stack(series_id: str, role: str | None, headers: list[SliceHeader], problems: list[str]) -> Stack | SeriesDecision:
     """One series with its plane and weighting, or why no role wants it."""
-    declared = plane_for(role) if role else None
-    plane = main_plane(headers, declared=declared)
-    if role is not None and plane not in (None, declared):
+    declared, name = PLANE_AND_WEIGHTING[role] if role else (None, None)
+    planes = slice_planes(headers, declared=declared)
+    plane = main_plane(planes)
+    if role and plane not in (None, declared):
         problems.append(
             f"series {series_id}: the table says {role} but its slices are {_name(plane)}; geometry decides"
         )
         role = None
-    elif role is not None:
-        plane = declared
-    weighting = (
-        Weighting(weighting_of_role(role), "the table of series descriptions") if role else main_weighting(headers)
-    )
-    if role is None and (region := _other_region(headers)) is not None:
+    if role:
+        plane, weighting = declared, Weighting(name, "the table of series descriptions")
+    elif region := _other_region(headers):
         return decision(series_id, headers, None, f"it shows {region}")
+    else:
+        weighting = main_weighting(headers)
     if plane in (None, Plane.CORONAL):
         return decision(series_id, headers, None, f"its slices are {_name(plane)}, no role wants it")
-    if weighting.name is not None and role_for(plane, weighting.name) is None:
+    if weighting.name and (plane, weighting.name) not in ROLES:
         return decision(series_id, headers, None, f"{plane.value}, {weighting.reason}, no role wants it")
-    planes = slice_planes(headers, declared=declared)
     fitting = [header for header, own in zip(headers, planes, strict=True) if own is plane]
     if len(fitting) < len(headers):
         problems.append(f"series {series_id}: {len(headers) - len(fitting)} slices are not {plane.value}, left out")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import lzma
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lumbar_kernel.containers import COMPRESSED_TAR, container_kind, without_suffix
-from lumbar_kernel.dicom.packed_files import plain_name
+from lumbar_kernel.dicom.packed_files import BOMB_RATIO, BROKEN, plain_name
 from lumbar_kernel.dicom.safe_open import SIZE_LIMIT
 from lumbar_kernel.errors import ConfigError
 
@@ -21,9 +19,6 @@ logger = logging.getLogger(__name__)
 
 SPARE_DISK = 0.1
 """Share of the disk's free space that stays free."""
-
-BOMB_RATIO = 250
-"""A tar that unpacks to more than so many times its size, and to more than the limit of one file, holds no images."""
 
 CHUNK = 1 << 20
 
@@ -73,7 +68,7 @@ def _unpack(data: Path, root: Path, stop: Callable[[], bool]) -> str | None:
                 _write(archive, member, root / name)
                 if stop():
                     return f"the time was up while {data.name} was unpacked; files after {name} are left out"
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+    except (*BROKEN, OSError) as error:
         if total == 0:
             msg = f"{data.name} cannot be read as a compressed tar: {error}"
             raise ConfigError(msg) from error

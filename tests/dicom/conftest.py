@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    AXIAL,
-    write_stack,
-)
+from benchmarks.robustness.dicom_files import AXIAL, write_stack
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.study import StudyFiles
+from tests.permissions import run_bound_by_permissions
 from tests.real_data import SHARED, unpack
 
 RAMP = np.arange(48, dtype=np.uint16).reshape(6, 8)
@@ -62,6 +60,37 @@ def competition(tmp_path):
     rows = [f"{study},2,Sagittal T2/STIR" for study in ("9", "10", "11")]
     write_table(tmp_path / "test_series_descriptions.csv", *rows)
     return tmp_path
+
+
+INSPECT = """
+import sys
+from pathlib import Path
+from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.reader import read_study
+for files in find_studies(Path(sys.argv[1])):
+    study = read_study(files)
+    print(study.study_id, [len(series.slices) for series in study.series], *study.problems, sep="|")
+"""
+
+
+def inspected(data):
+    done = run_bound_by_permissions("-c", INSPECT, str(data))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def close():
+    """Takes all permissions from a path but those left, until the test is over."""
+    closed = []
+
+    def take(path, *, left=0):
+        closed.append((path, path.stat().st_mode))
+        path.chmod(left)
+
+    yield take
+    for path, mode in closed:
+        path.chmod(mode)
 
 
 COUNTS = {

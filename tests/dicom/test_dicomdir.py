@@ -14,7 +14,7 @@ from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError, DicomError
-from tests.dicom.conftest import LATERAL, shape
+from tests.dicom.conftest import LATERAL, inspected, shape
 
 
 def write_index(path, *names, kind="IMAGE", undefined_length=False):
@@ -77,6 +77,12 @@ def test_names_in_another_case_are_found_and_absent_ones_named(medium, caplog):
     assert missing == ["PA0/ST0/SE0/IM5", "PA0/ST0/SE0/IM6", "../secret", "A/../B"]
     find_studies(index)
     assert "DICOMDIR lists 4 files that are absent, such as PA0/ST0/SE0/IM5" in caplog.text
+
+
+def test_files_in_a_folder_that_may_not_be_entered_count_as_absent(medium, close):
+    index = write_index(medium / "DICOMDIR", *(f"PA0/ST0/SE0/IM{k}" for k in range(5)), "OTHER/1/1.dcm")
+    close(medium / "OTHER" / "1")
+    assert inspected(index) == ["1.2|[5]"]
 
 
 def test_an_index_of_other_things_is_refused(medium):

@@ -9,14 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    AXIAL,
-    SAGITTAL,
-    dataset_of,
-    save,
-    write_enhanced,
-    write_slice,
-)
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, dataset_of, save, write_enhanced, write_slice
 from lumbar_kernel.dicom.headers import FRAME_LIMIT, read_headers
 from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.errors import DicomError

@@ -6,13 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    AXIAL,
-    SAGITTAL,
-    tilted_axial,
-    write_slice,
-    write_stack,
-)
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, tilted_axial, write_slice, write_stack
 from lumbar_kernel.dicom.ordering import without_duplicates
 from tests.dicom.conftest import LATERAL, UPWARD, only, only_study, xs
 

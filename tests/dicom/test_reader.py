@@ -6,13 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    CORONAL,
-    SAGITTAL,
-    write_enhanced,
-    write_slice,
-    write_stack,
-)
+from benchmarks.robustness.dicom_files import CORONAL, SAGITTAL, write_enhanced, write_slice, write_stack
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2

@@ -6,14 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    AXIAL,
-    CORONAL,
-    SAGITTAL,
-    tilted_axial,
-    write_slice,
-    write_stack,
-)
+from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, tilted_axial, write_slice, write_stack
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only_study, real_roles, write_table, xs
 

@@ -9,12 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import (
-    AXIAL,
-    dataset_of,
-    save,
-    write_slice,
-)
+from benchmarks.robustness.dicom_files import AXIAL, dataset_of, save, write_slice
 from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.identity import read_identity
 from lumbar_kernel.dicom.pixels import read_frames
