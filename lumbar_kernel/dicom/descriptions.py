@@ -116,18 +116,27 @@ _DIXON_NAMES = {
     FAT: re.compile(r"^ ?fat ?:|fat.?only|(?<![a-z])fett(bild)?$"),
 }
 
-_LUMBAR = re.compile(
-    r"lumb|lomb|(?<![a-z])(lws|lwk|lsp|ls|lwz|l5|s1|l ?spine|l[ /]?s[ /]?spine|lendenwirbel|lwervel)(?![a-z])"
-    r"|(?<![a-z])(l[1-5]|(th?|d)1[0-2])[^a-z]*(to|bis|à|al)?[^a-z]*(sa[ck]r|co[ck]|stei|kreuzb)|sacroil.*lumb|腰"
-)
+_CERVICAL, _THORACIC, _LUMBAR = "the cervical spine", "the thoracic spine", "the lumbar spine"
 _PELVIS, _ABDOMEN = "the pelvis or sacrum", "the abdomen"
-"""The regions that lumbar slices show in part, so that BodyPartExamined may name them for the lumbar spine."""
 
-_CERVICAL, _THORACIC = "the cervical spine", "the thoracic spine"
-_LETTERS = {_CERVICAL: re.compile(r"(?<![a-z])c(?![a-z])"), _THORACIC: re.compile(r"(?<![a-z])[dt](?![a-z])")}
-"""What names the other stations of the spine in a list such as `C/T/L spine`."""
+EXAMINED = _LUMBAR
+"""The region that is read; slices of others are refused."""
+
+_SHOWN_IN_PART = (_PELVIS, _ABDOMEN)
+"""The regions that its slices show too, so that BodyPartExamined may name them instead."""
+
+_LETTERS = {
+    _CERVICAL: re.compile(r"(?<![a-z])c(?![a-z])"),
+    _THORACIC: re.compile(r"(?<![a-z])[dt](?![a-z])"),
+    _LUMBAR: re.compile(r"(?<![a-z])l(?![a-z])"),
+}
+"""What names the stations of the spine in a list such as `C/T/L spine`."""
 
 _REGIONS = {
+    _LUMBAR: re.compile(
+        r"lumb|lomb|(?<![a-z])(lws|lwk|lsp|ls|lwz|l5|s1|l ?spine|l[ /]?s[ /]?spine|lendenwirbel|lwervel)(?![a-z])"
+        r"|(?<![a-z])(l[1-5]|(th?|d)1[0-2])[^a-z]*(to|bis|à|al)?[^a-z]*(sa[ck]r|co[ck]|stei|kreuzb)|sacroil.*lumb|腰"
+    ),
     _CERVICAL: re.compile(r"cervi[ck]|zervik|(?<![a-z])(hws|hwk|cwk|c ?spine|csp)(?![a-z])|halswirbel|cervc|頚"),
     _THORACIC: re.compile(r"thora[ck]|torac|(?<![a-z])(bws|bwk|twk|t ?spine|tsp|dorsal(e)?)(?![a-z])|brustwirbel"),
     "the head": re.compile(r"brain|cerebr|cr[âa]n|gehirn|sch[äa]del|(?<![a-z])(head|kopf|hirn|skull)(?![a-z])"),
@@ -148,7 +157,7 @@ _REGIONS = {
     ),
     "the breast, heart or prostate": re.compile(r"(?<![a-z])(breast|mamma|heart|cardiac|prostat[ae])(?![a-z])"),
 }
-"""Other regions of the body, in descriptions and in BodyPartExamined."""
+"""Regions of the body, in descriptions and in BodyPartExamined."""
 
 
 def kind_without_role(header: SliceHeader) -> str | None:
@@ -230,36 +239,36 @@ def is_derived(header: SliceHeader) -> bool:
 
 
 def other_region(header: SliceHeader) -> str | None:
-    """The region of the body other than the lumbar spine that a header names, with the element; None for none."""
-    words = _spaced(header.series_description)
-    if _LUMBAR.search(words):
+    """The region of the body other than `EXAMINED` that a header names, with the element; None for none."""
+    if description_fits(header):
         return None
-    if (named := _region(words)) is not None:
+    if (named := _other_region(_spaced(header.series_description))) is not None:
         return f"{named} by SeriesDescription"
-    part = _body_part(header)
-    if _LUMBAR.search(part) or (named := _region(part)) in (None, _PELVIS, _ABDOMEN) or _outweighed(named, header):
+    if body_part_fits(header) or (named := _other_region(_body_part(header))) is None:
+        return None
+    if named in _SHOWN_IN_PART or _outweighed(named, header):
         return None
     return f"{named} by BodyPartExamined {header.body_part}"
 
 
 def _outweighed(region: str, header: SliceHeader) -> bool:
-    """Whether ProtocolName, else StudyDescription, names the lumbar spine and not this region of BodyPartExamined."""
+    """Whether ProtocolName, else StudyDescription, names `EXAMINED` and not this region of BodyPartExamined."""
     for words in map(_spaced, (header.protocol_name, header.study_description)):
         if any(names[region].search(words) for names in (_REGIONS, _LETTERS) if region in names):
             return False
-        if _LUMBAR.search(words):
+        if _REGIONS[EXAMINED].search(words):
             return True
     return False
 
 
-def described_as_lumbar(header: SliceHeader) -> bool:
-    """Whether SeriesDescription names the lumbar spine."""
-    return bool(_LUMBAR.search(_spaced(header.series_description)))
+def description_fits(header: SliceHeader) -> bool:
+    """Whether SeriesDescription names `EXAMINED`."""
+    return bool(_REGIONS[EXAMINED].search(_spaced(header.series_description)))
 
 
-def examined_as_lumbar(header: SliceHeader) -> bool:
-    """Whether BodyPartExamined names the lumbar spine."""
-    return bool(_LUMBAR.search(_body_part(header)))
+def body_part_fits(header: SliceHeader) -> bool:
+    """Whether BodyPartExamined names `EXAMINED`."""
+    return bool(_REGIONS[EXAMINED].search(_body_part(header)))
 
 
 def _spaced(text: str) -> str:
@@ -270,5 +279,5 @@ def _body_part(header: SliceHeader) -> str:
     return re.sub(r"^([cts])spine", r"\1 spine", header.body_part.lower().replace("_", " "))
 
 
-def _region(words: str) -> str | None:
-    return next((name for name, pattern in _REGIONS.items() if pattern.search(words)), None)
+def _other_region(words: str) -> str | None:
+    return next((name for name, pattern in _REGIONS.items() if name != EXAMINED and pattern.search(words)), None)

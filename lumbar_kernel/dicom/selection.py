@@ -17,9 +17,9 @@ from lumbar_kernel.dicom.descriptions import (
     IN_PHASE,
     OPPOSED,
     WATER,
-    described_as_lumbar,
+    body_part_fits,
+    description_fits,
     dixon_image,
-    examined_as_lumbar,
     has_contrast_agent,
     is_derived,
     is_fat_suppressed,
@@ -303,8 +303,8 @@ def _station_rank(stack: Stack, *, is_small: bool) -> tuple[float, ...]:
     """Sort key of series at different heights, the lumbar station first: by name, then a proper series, then lowest."""
     headers = stack.headers
     return (
-        not _most(headers, described_as_lumbar),
-        not _most(headers, examined_as_lumbar),
+        not _most(headers, description_fits),
+        not _most(headers, body_part_fits),
         is_small or _is_scout(stack) or _most(headers, is_single_shot) or _most(headers, is_derived),
         stack.middle.plane.heights[0],
     )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, tilted_axial, write_slice, write_stack
+from lumbar_kernel.dicom import descriptions
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.dicom.selection import choose
 from lumbar_kernel.dicom.stacks import stacks_of
@@ -310,6 +311,27 @@ def test_other_regions_are_refused_by_name(tmp_path, tags, region):
 def test_the_lumbar_spine_is_not_taken_for_another_region(tmp_path, tags):
     write(tmp_path, "1", **tags)
     assert [series.role for series in only_study(tmp_path).series] == [SAGITTAL_T2]
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"SeriesDescription": "T2 sag HWS"}, None),
+        ({"SeriesDescription": "T2 sag", "BodyPartExamined": "CSPINE"}, None),
+        ({"SeriesDescription": "T2 sag", "BodyPartExamined": "LSPINE", "StudyDescription": "MRI C-SPINE"}, None),
+        ({"SeriesDescription": "T2 sag LWS"}, "it shows the lumbar spine by SeriesDescription"),
+        (
+            {"SeriesDescription": "T2 sag", "BodyPartExamined": "LSPINE", "StudyDescription": "MRI C/T/L-SPINE"},
+            "it shows the lumbar spine by BodyPartExamined LSPINE",
+        ),
+    ],
+)
+def test_another_region_may_be_the_one_to_read(tmp_path, monkeypatch, tags, reason):
+    monkeypatch.setattr(descriptions, "EXAMINED", "the cervical spine")
+    write(tmp_path, "1", **tags)
+    study = only_study(tmp_path)
+    assert [series.role for series in study.series] == ([] if reason else [SAGITTAL_T2])
+    assert not reason or study.decisions[0].reason == reason
 
 
 def test_images_of_a_dixon_series_are_told_apart_by_image_type(tmp_path):
