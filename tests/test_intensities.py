@@ -28,3 +28,21 @@ def test_bytes_do_not_see_gain_and_hold_all_but_the_extremes():
     assert np.unique(seen).tolist() == list(range(256))
     assert np.count_nonzero(seen == 255) == 50
     assert not to_bytes(np.full((4, 4), 3.0, np.float32)).any()
+
+
+def test_one_percent_of_the_signal_lies_beyond_either_end_and_stays_within_half_the_range():
+    image = np.arange(-5_000, 10_000, dtype=np.float32).reshape(-1, 3)
+    image[image < 0] = 0  # what shows nothing counts for neither end
+    image[image > 9_980] = 1e9
+    seen = normalise(image)
+    assert np.count_nonzero(seen[image > 0] == 0) == pytest.approx(100, abs=2)
+    assert np.count_nonzero(seen > 1) == pytest.approx(100, abs=2)
+    assert seen.max() == 1.5
+
+
+def test_a_few_pixels_are_no_picture():
+    image = np.zeros((8, 8), np.float32)
+    image.flat[:15] = np.arange(1, 16)
+    assert not normalise(image).any()
+    image.flat[15] = 16
+    assert normalise(image).any()

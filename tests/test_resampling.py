@@ -85,3 +85,33 @@ def test_a_grid_along_the_slice_and_one_turned_a_little_give_the_same_picture(tr
 def test_a_slice_sampled_on_its_own_plane_is_itself(spacing):
     item = make_slice(spacing=spacing)
     assert np.allclose(sample(item, item.plane), item.pixels, atol=1e-2)
+
+
+def test_a_coarse_grid_loses_the_detail_that_it_cannot_show_and_keeps_the_rest():
+    rows = np.arange(400, dtype=np.float32)[:, None]
+    for wavelength, low, high in ((4.0, 0.3, 0.5), (16.0, 0.9, 1.0)):  # pixels of 2 mm show nothing finer than 4 mm
+        wave = np.repeat(np.cos(2 * np.pi * rows / wavelength), 30, axis=1)
+        item = make_slice(shape=(400, 30), pixels=wave.astype(np.float32))
+        seen = sample(item, grid_on(item, (0, 15, -199), spacing=2.0, shape=(100, 5)))
+        assert low < seen.max() < high
+
+
+def test_only_the_direction_in_which_a_grid_is_coarser_is_blurred():
+    noise = np.random.default_rng(0).normal(0, 1, 50).astype(np.float32)
+    item = make_slice(spacing=(1.0, 4.0), shape=(200, 50), pixels=np.tile(noise, (200, 1)))
+    seen = sample(item, grid_on(item, (0, 4.0 * 25, -100), spacing=4.0, shape=(9, 41)))
+    assert np.allclose(seen[4], noise[5:46], atol=1e-4)
+    turned = make_slice(SAGITTAL[::-1], spacing=(4.0, 1.0), shape=(50, 200), pixels=item.pixels.T.copy())
+    assert np.allclose(
+        sample(turned, grid_on(turned, (0, 4.0 * 25, -100), spacing=4.0, shape=(9, 41))), seen, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("spacing", [1.0, 3.0])
+def test_flipped_storage_gives_the_same_coarse_picture(spacing):
+    pixels = np.random.default_rng(0).normal(100, 20, (40, 30)).astype(np.float32)
+    right, down = SAGITTAL
+    item = make_slice(pixels=pixels)
+    turned = make_slice((-right, -down), origin=(0, 29, -39), pixels=pixels[::-1, ::-1].copy())
+    wanted = sample(item, grid_on(item, (0, 12, -20), spacing=spacing))
+    assert np.allclose(sample(turned, grid_on(turned, (0, 12, -20), spacing=spacing)), wanted, atol=1e-2)

@@ -95,3 +95,15 @@ def test_rows_are_those_of_the_sample_submission():
         header, *lines = csv.reader(file)
     assert tuple(header) == schema.SUBMISSION_COLUMNS
     assert [line[0] for line in lines] == list(schema.row_ids("44036939"))
+
+
+@pytest.mark.parametrize("study", ["7", "a_b", "left"])
+def test_a_row_id_is_split_where_its_study_ends(study):
+    assert [schema.split_row_id(row_id) for row_id in schema.row_ids(study)] == [(study, row) for row in schema.ROWS]
+    with pytest.raises(ValueError, match="does not end in one of the 25 targets"):
+        schema.split_row_id(f"{study}{schema.ROWS[-1]}")
+
+
+def test_the_prior_expects_each_grade_as_often_as_it_was_counted():
+    counts = np.array([schema.LABEL_COUNTS[item.group][schema.LEVELS.index(item.level)] for item in schema.TARGETS])
+    np.testing.assert_allclose(schema.frequencies(schema.prior()), counts / counts.sum(axis=1, keepdims=True))

@@ -79,3 +79,42 @@ def test_a_level_that_was_not_scanned_has_no_slice():
     assert axial_showing(block(AXIAL, [0, 4]), np.array([0, 0, 30.0]), normal=UP) is None
     assert axial_showing(block(AXIAL, [0, 4]), np.array([300.0, 0, 0]), normal=UP) is None
     assert axial_showing([], np.zeros(3), normal=UP) is None
+
+
+@pytest.mark.parametrize(("gap", "degrees", "beside"), [(11, 3, True), (13, 0, False), (1, 0, True), (4, 8, False)])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_neighbours_lie_within_12_mm_and_5_degrees_whichever_way_their_normals_point(gap, degrees, beside, turn):
+    angle = np.radians(degrees)
+    axes = (turn * AXIAL[0], np.array([0, np.cos(angle), np.sin(angle)]))
+    middle = make_slice(AXIAL)
+    off = middle.plane.centre - make_slice(axes).plane.centre
+    other = make_slice(axes, origin=off + gap * UP)
+    assert stack_around([middle, other], middle, count=3) == (None, middle, other if beside else None)
+
+
+def test_a_stack_is_continued_by_other_series_only_where_its_own_ends():
+    own, others = ([make_slice(AXIAL, origin=(0, 0, z)) for z in heights] for heights in ((0, 4, 8), (-3, 3, 7, 12)))
+    assert stack_around(own, own[1], count=5, others=others) == (others[0], *own, others[3])
+
+
+@pytest.mark.parametrize(("apart", "shown"), [(9.5, True), (10.5, False)])
+def test_a_slice_shows_what_is_at_most_10_mm_away(apart, shown):
+    sagittal, axial = make_slice(origin=(apart, 0, 0)), block(AXIAL, [apart])[0]
+    assert sagittal_showing([sagittal], np.array([0.0, 12, -20])) is (sagittal if shown else None)
+    assert axial_showing([axial], np.zeros(3), normal=UP) is (axial if shown else None)
+
+
+@pytest.mark.parametrize(("farther", "aligned"), [(3.0, True), (4.0, False)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_slice_tilted_by_28_degrees_gives_way_to_an_aligned_one_3_mm_farther(farther, aligned, sign):
+    straight, tilted = block(AXIAL, [farther])[0], block(TILTED, [-27.0])[0]
+    point = tilted.plane.projected(np.zeros(3))
+    chosen = axial_showing([straight, tilted], point, normal=sign * UP)
+    assert chosen is (straight if aligned else tilted)
+
+
+@pytest.mark.parametrize(("column", "shown"), [(5, True), (3, False)])
+def test_an_axial_slice_shows_no_canal_at_the_very_edge_of_its_frame(column, shown):
+    (item,) = block(AXIAL, [0.0])
+    point = item.plane.to_mm(np.array([50.0, column]))
+    assert axial_showing([item], point, normal=UP) is (item if shown else None)

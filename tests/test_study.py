@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
@@ -27,3 +28,10 @@ def test_slices_of_one_role_are_changed_and_left_out(phantom):
     assert {item.instance_number for item in changed.slices(AXIAL_T2)} == {7}
     assert changed.series_of(SAGITTAL_T1) == study.series_of(SAGITTAL_T1)
     assert study.without(AXIAL_T2).series == tuple(item for item in study.series if item.role != AXIAL_T2)
+
+
+@pytest.mark.parametrize(("first", "blank"), [(0.0, False), (5.0, True)])
+def test_a_slice_of_one_grey_is_blank(first, blank):
+    pixels = np.full((40, 30), 5.0, np.float32)
+    pixels[0, 0] = first
+    assert make_slice(pixels=pixels).is_blank == blank

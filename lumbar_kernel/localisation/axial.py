@@ -152,6 +152,6 @@ def _recesses(
             points[side] = item.plane.projected(canal + sign * lateral * LEFT - anterior * POSTERIOR)
             continue
         evidence[side] = near.sum()
-        cells = np.moveaxis(np.mgrid[rows, columns], 0, -1).reshape(-1, 2)
+        cells = np.moveaxis(np.indices(heatmap.shape)[:, rows, columns], 0, -1).reshape(-1, 2)
         points[side] = grid.to_mm(pixels_at(near.reshape(-1) @ cells / near.sum()))
     return points, evidence

@@ -9,6 +9,7 @@ from lumbar_kernel.grading.crops import (
     FORAMEN_STEP_MM,
     RECESS_DISTANCE_MM,
     axial_window,
+    crop_shape,
     cut_crops,
     cut_sagittal,
     cut_stack,
@@ -16,6 +17,7 @@ from lumbar_kernel.grading.crops import (
     sagittal_window,
 )
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SIDES
+from lumbar_kernel.slice_choice import nearest_sagittal, sagittal_showing, stack_around
 from lumbar_kernel.study import Series, Study
 from lumbar_kernel.views import VIEWS, level_and_side
 
@@ -195,3 +197,91 @@ def test_axial_windows_bring_the_recesses_to_their_usual_places(views, degrees):
     unsure = axial_window(replace(turned, evidence=np.array([1.0, 0.0])), level, VIEWS["axial_t2"])
     assert np.allclose(unsure.row_direction, right)
     assert unsure.row_spacing == VIEWS["axial_t2"].geometry.spacing
+
+
+def test_scales_and_turns_end_where_a_wrong_level_or_recess_begins(landmarks, views):
+    assert foraminal_scale(landmarks.foramina * 0.1) == 0.7
+    level, view = next((k, view) for k, view in enumerate(views) if view is not None)
+    down, right = view.grid.column_direction, view.grid.row_direction
+    spacing = VIEWS["axial_t2"].geometry.spacing
+    for half, scale, degrees in (
+        (2 * right, 0.75, 0),
+        (30 * right, 1.33, 0),
+        (8 * down, None, 20),
+        (-8 * down, None, -20),
+    ):
+        odd = replace(view, recesses=np.stack([view.centre + half, view.centre - half]), evidence=np.ones(2))
+        window = axial_window(odd, level, VIEWS["axial_t2"])
+        assert scale is None or window.row_spacing == pytest.approx(scale * spacing)
+        assert np.degrees(np.arctan2(window.row_direction @ down, window.row_direction @ right)) == pytest.approx(
+            degrees
+        )
+
+
+@pytest.mark.parametrize("level", range(5))
+def test_axial_windows_have_the_usual_width_of_their_level(views, level):
+    view = next(view for view in views if view is not None)
+    half = RECESS_DISTANCE_MM[level] / 2 * view.grid.row_direction
+    usual = replace(view, recesses=np.stack([view.centre + half, view.centre - half]), evidence=np.ones(2))
+    geometry = VIEWS["axial_t2"].geometry
+    assert axial_window(usual, level, VIEWS["axial_t2"]).row_spacing == pytest.approx(geometry.spacing)
+
+
+def test_foramina_are_cut_at_the_scale_of_their_study_and_canals_and_discs_at_their_own(phantom, landmarks, views):
+    large = replace(landmarks, foramina=landmarks.foramina * [1, 1, 1.3])
+    t1, t2 = (phantom.study.slices(role) for role in (SAGITTAL_T1, SAGITTAL_T2))
+    cut = cut_crops(phantom.study, large, views)
+    scale = foraminal_scale(large.foramina)
+    assert scale > 1.1
+    for name, slices, point, index, scale_of in (
+        ("sagittal_t1", t1, large.foramina[2, 1], 5, scale),
+        ("sagittal_t2", t2, large.canal[2], 2, 1.0),
+    ):
+        stack = stack_around(slices, sagittal_showing(slices, point), count=3)
+        expected, _ = cut_sagittal(stack, point, VIEWS[name], scale=scale_of)
+        assert np.array_equal(cut[name].images[index], expected)
+    view, axial = VIEWS["axial_t2"], phantom.study.slices(AXIAL_T2)
+    expected, _ = cut_stack(
+        stack_around(axial, views[2].item, count=3),
+        axial_window(views[2], 2, view),
+        resolution=view.geometry.resolution,
+    )
+    assert np.array_equal(cut["axial_t2"].images[4], expected)
+
+
+def test_a_series_in_two_parts_gives_the_stacks_of_the_whole(phantom, landmarks):
+    (whole,) = phantom.study.series_of(SAGITTAL_T2)
+    middle = whole.slices.index(nearest_sagittal(whole.slices, landmarks.canal[2]))
+    parts = tuple(
+        Series(name, SAGITTAL_T2, part)
+        for name, part in (("1", whole.slices[: middle + 1]), ("2", whole.slices[middle + 1 :]))
+    )
+    one, two = (cut_crops(Study("1", series), landmarks, (None,) * 5)["sagittal_t2"] for series in ((whole,), parts))
+    assert two.shown.all()
+    assert np.array_equal(one.images, two.images)
+    away = replace(
+        parts[1],
+        slices=tuple(
+            replace(item, plane=replace(item.plane, origin=item.plane.origin + 400 * CRANIAL))
+            for item in parts[1].slices
+        ),
+    )
+    alone = cut_crops(Study("1", (parts[0], away)), landmarks, (None,) * 5)["sagittal_t2"]
+    assert alone.shown[2].tolist() == [True, True, False]  # the frames of the other part do not hold the point
+
+
+def test_the_longer_side_of_a_slice_decides_on_its_detail(phantom):
+    item = phantom.study.slices(SAGITTAL_T1)[4]
+    rows, columns = item.plane.shape
+    narrow = replace(item, plane=replace(item.plane, shape=(rows, columns // 2)), pixels=item.pixels[:, : columns // 2])
+    view, centre = VIEWS["sagittal_t1"], narrow.plane.centre
+    resolution = view.geometry.resolution_of(max(narrow.plane.extent_mm))
+    assert resolution > view.geometry.resolution
+    expected, _ = cut_stack((None, narrow, None), sagittal_window(narrow, centre, view), resolution=resolution)
+    assert np.array_equal(cut_sagittal((None, narrow, None), centre, view)[0], expected)
+
+
+@pytest.mark.parametrize("wider", [1.0, 1.01, 1.05, 1.3])
+def test_a_wider_crop_has_even_sides(wider):
+    for view in VIEWS.values():
+        assert all(size % 2 == 0 for size in crop_shape(view, wider=wider))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 
 from lumbar_kernel.grading.ensemble import blend_with_prior, combine, row_weights, scale_max_severe, weighted_mean
 from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, group_of, prior, row_index
 
@@ -132,3 +135,57 @@ def test_without_members_the_prior_remains(untrained):
     combined = combine({}, read_manifest(untrained), np.ones(25))
     np.testing.assert_allclose(combined.grades, prior())
     assert (combined.members, combined.graded.any()) == ((), False)
+
+
+def calibrated(folder, **entries):
+    """The manifest of a folder with a calibration."""
+    return replace(read_manifest(folder), calibration=Calibration.from_dict(entries))
+
+
+def test_what_no_member_graded_is_the_prior_whatever_the_calibration(untrained):
+    manifest = calibrated(untrained, max_severe_factor=3.0, **{CANAL: {"temperature": 2.0, "bias": [0, 1.0, 2.0]}})
+    np.testing.assert_allclose(combine({}, manifest, np.ones(25)).grades, prior())
+    some = combine({"tiny_sagittal_t2": member(1, silent=[CANAL_ROWS[0]])}, manifest, np.ones(25))
+    np.testing.assert_allclose(some.grades[~some.graded], prior()[~some.graded])
+    assert some.graded.sum() == 4
+
+
+def test_grades_are_calibrated_then_raised_then_blended_with_the_prior(untrained):
+    manifest = calibrated(untrained, max_severe_factor=2.0, **{CANAL: {"temperature": 2.0}})
+    own, weights = member(1), np.full(25, 0.6)
+    grades = scale_max_severe(manifest.calibration.apply(own), 2.0)
+    found = combine({"tiny_sagittal_t2": own}, manifest, weights).grades
+    np.testing.assert_allclose(found[CANAL_ROWS], (0.6 * grades + 0.4 * prior())[CANAL_ROWS])
+
+
+def test_only_those_are_named_whose_grades_count_in_a_row(untrained):
+    manifest = read_manifest(untrained)
+    canal = next(spec for spec in manifest.members if spec.view == "sagittal_t2")
+    silent = replace(canal, name="silent", ensemble_weight=(0.0,))
+    manifest = replace(manifest, members=(canal, silent))
+    combined = combine({canal.name: member(1, silent=CANAL_ROWS[:1]), "silent": member(2)}, manifest, np.ones(25))
+    assert combined.members == (canal.name, "silent")
+    assert [combined.row_members[row] for row in CANAL_ROWS] == [(), *[(canal.name,)] * 4]
+    both = combine(
+        {canal.name: member(1, silent=CANAL_ROWS[:1]), "tiny_axial_t2": member(2)},
+        read_manifest(untrained),
+        np.ones(25),
+    )
+    assert [both.row_members[row] for row in CANAL_ROWS[:2]] == [("tiny_axial_t2",), ("tiny_axial_t2", canal.name)]
+
+
+def test_evidence_counts_in_full_from_three_tenths(landmarks):
+    level = np.array([0.0, 0.15, 0.3, 0.6, 1.0])
+    weights = row_weights(unsure(landmarks, level=level, foramen=np.ones((5, 2))))
+    np.testing.assert_allclose(weights[CANAL_ROWS], [0, 0.5, 1, 1, 1])
+    sides = row_weights(unsure(landmarks, level=np.ones(5), foramen=np.stack([level, np.ones(5)], axis=1)))
+    for side, expected in ((0, [0.5, 0.75, 1, 1, 1]), (1, np.ones(5))):
+        rows = [row_index(FORAMINAL, k, side) for k in range(5)]
+        np.testing.assert_allclose(sides[rows], expected)
+
+
+def test_probabilities_that_miss_one_by_a_hundredth_are_refused():
+    grades = member(0)
+    grades[7] *= 1.01
+    with pytest.raises(ValueError, match=ROWS[7]):
+        weighted_mean([grades], [np.ones(25)])

@@ -1,16 +1,18 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.errors import NotFiniteError
+from lumbar_kernel.errors import GradingError, NotFiniteError
 from lumbar_kernel.grading.crops import Crops
-from lumbar_kernel.grading.grader import grade, grade_crops
+from lumbar_kernel.grading.grader import grade, grade_by_member, grade_crops, require_graded
 from lumbar_kernel.models import inference
+from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.models.grade_net import GradeNet
-from lumbar_kernel.schema import CANAL, ROWS, SUBARTICULAR, group_of
+from lumbar_kernel.schema import CANAL, ROWS, SUBARTICULAR, group_of, row_index
 from lumbar_kernel.views import VIEWS, level_and_side
 
 
@@ -135,3 +137,36 @@ def test_numbers_that_are_not_finite_are_refused():
     pictures, shown = np.full((2, 3, 32, 32), 90, np.uint8), np.ones((2, 3), bool)
     with pytest.raises(NotFiniteError, match="6 numbers"):
         grade_crops([net], pictures, torch.zeros(2, dtype=torch.long), shown)
+
+
+def test_folds_are_averaged():
+    view = VIEWS["axial_t2"]
+    nets = [make_net(view, 3), Knows()]
+    alone = [grade([make_crops(view)], [net], view=view) for net in nets]
+    assert not np.allclose(*alone, equal_nan=True)
+    assert np.allclose(grade([make_crops(view)], nets, view=view), np.mean(alone, axis=0), equal_nan=True)
+
+
+def test_every_member_grades_what_its_view_shows_and_those_without_a_view_or_weights_are_left_out(untrained):
+    models, _ = load_models(untrained, "cpu")
+    crops = {name: make_crops(VIEWS[name]) for name in ("axial_t2", "sagittal_t2")}
+    graded = grade_by_member(crops, models)
+    assert [*graded] == [spec.name for spec in models.manifest.members if spec.view in crops]
+    for name, view in (("tiny_axial_t2", "axial_t2"), ("tiny_sagittal_t2", "sagittal_t2")):
+        expected = grade([crops[view]], models.members[name], view=VIEWS[view])[0]
+        assert np.array_equal(graded[name], expected, equal_nan=True)
+    fewer = replace(models, members={name: nets for name, nets in models.members.items() if name != "tiny_axial_t2"})
+    assert [*grade_by_member(crops, fewer)] == ["tiny_sagittal_t2"]
+
+
+def test_a_row_that_a_member_saw_must_be_graded_and_others_need_not():
+    view = VIEWS["sagittal_t2"]
+    crops = make_crops(view)
+    crops.present[:2] = False
+    grades = np.full((25, 3), np.nan)
+    rows = [row_index(CANAL, level) for level in range(5)]
+    grades[rows[2:]] = 1 / 3
+    require_graded(grades, crops, view)
+    grades[rows[3], 1] = np.nan
+    with pytest.raises(GradingError, match=f"1 rows, the first {ROWS[rows[3]]}"):
+        require_graded(grades, crops, view)

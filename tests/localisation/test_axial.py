@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.localisation.axial import WINDOW_SHAPE, axial_views, views_on, window_of
+from lumbar_kernel.localisation import axial
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE, AxialView, axial_views, views_on, window_of
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import STRIDE
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.slice_choice import AXIAL_CAP_MM, axial_showing
-from lumbar_kernel.study import Study
-from tests.conftest import make_slice
+from lumbar_kernel.study import Series, Study
+from tests.conftest import AXIAL, make_slice
 
 TILTED = (np.array([1.0, 0, 0]), np.array([0.0, np.cos(0.5), np.sin(0.5)]))
 
@@ -157,3 +158,89 @@ def test_the_shipped_networks_tell_a_spine_from_noise_and_other_pictures(phantom
     gradient = [replace(item, pixels=np.indices(item.pixels.shape).sum(axis=0).astype(np.float32)) for item in items]
     for others in (noise, gradient, [_blanked(item) for item in items]):
         assert not any(view.shows_spine for view in views_on(others, centres, nets))
+
+
+class Spread(Says):
+    """A net that spreads a probability evenly over two neighbouring cells, the same for both recesses."""
+
+    def __init__(self, probability):
+        super().__init__([])
+        self.probability = probability
+
+    def forward(self, pictures):
+        predicted = super().forward(pictures).exp()
+        first = 16 * WINDOW_SHAPE[1] // STRIDE + 20
+        predicted[:, :, first : first + 2], predicted[:, :, -1] = self.probability / 2, 1 - self.probability
+        return predicted.log()
+
+
+@pytest.mark.parametrize(("probability", "shows"), [(0.1, False), (0.2, False), (0.4, False), (0.6, True)])
+def test_weak_evidence_places_a_recess_but_only_sure_one_shows_a_spine(probability, shows):
+    item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
+    (view,) = views_on([item], np.array([[3.0, 4, 5]]), [Spread(probability)])
+    assert view.shows_spine == shows
+    if probability > 0.15:
+        assert np.allclose(view.evidence, probability, atol=1e-3)
+        assert np.allclose(view.grid.to_pixel(view.recesses), (16.5 * STRIDE - 0.5, 21 * STRIDE - 0.5), atol=0.01)
+    else:
+        assert not view.evidence.any()
+
+
+def test_one_recess_that_is_sure_is_enough_to_show_a_spine():
+    item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
+    (view,) = views_on([item], np.zeros((1, 3)), [Says([(16, 20)])])
+    assert view.evidence.tolist() == pytest.approx([1, 0])
+    assert view.shows_spine
+
+
+def test_recesses_without_evidence_lie_in_the_slice_beside_and_before_the_canal():
+    item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
+    canal = item.plane.to_mm(np.array([50.0, 50.0])) + 4.0 * item.plane.normal
+    (view,) = views_on([item], canal[None], [Says([])])
+    assert np.allclose(item.plane.distance(np.stack([*view.recesses, view.grid.centre])), 0)
+    left, right = view.recesses - item.plane.projected(canal)
+    assert left[0] == pytest.approx(-right[0])
+    assert 5 < left[0] < 10
+    assert left[1] == pytest.approx(right[1])
+    assert -4 < left[1] < -1
+
+
+def test_a_recess_at_the_edge_of_the_window_is_found_there():
+    item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
+    (view,) = views_on([item], np.zeros((1, 3)), [Says([(0, 31), (31, 0)])])
+    found = view.grid.to_pixel(view.recesses)
+    assert np.allclose(found, [(0.5 * STRIDE - 0.5, 31.5 * STRIDE - 0.5), (31.5 * STRIDE - 0.5, 0.5 * STRIDE - 0.5)])
+
+
+def test_slices_that_are_left_out_are_one_problem_more(phantom, landmarks):
+    before = replace(phantom.study, problems=("1.dcm: truncated",))
+    study, _ = axial_views(before, landmarks, [Says([])])
+    assert study.problems[0] == "1.dcm: truncated"
+    assert len(study.problems) == 2
+
+
+def test_slices_at_the_discs_are_looked_at_around_the_nearest_canal(phantom, landmarks):
+    views = axial._views_at_discs(phantom.study.slices(AXIAL_T2), landmarks, [Says([])])
+    assert len(views) > 5
+    for view in views:
+        nearest = min(landmarks.canal, key=lambda canal: abs(float(view.item.plane.distance(canal))))
+        assert np.allclose(view.grid.centre, view.item.plane.projected(nearest))
+
+
+def test_a_slice_must_show_a_spine_at_every_level_that_it_is_taken_for(landmarks, monkeypatch):
+    low, high = (make_slice(AXIAL, origin=(-50, -50, z), shape=(100, 100)) for z in (0, 6))
+    canal = np.array([[0, 0, 0], [0, 0, 2], *[[0, 0, 1000]] * 3], float)
+    without = {(id(low), 2.0), (id(high), 0.0)}
+
+    def seen(slices, points, nets):
+        sure = [0.0 if (id(item), point[2]) in without else 1.0 for item, point in zip(slices, points, strict=True)]
+        return [
+            AxialView(item, item.plane, np.zeros((2, 3)), np.full(2, p)) for item, p in zip(slices, sure, strict=True)
+        ]
+
+    monkeypatch.setattr(axial, "views_on", seen)
+    here = replace(landmarks, canal=canal, disc_normal=np.tile([0.0, 0, 1], (5, 1)))
+    study, views = axial_views(Study("1", (Series("1", AXIAL_T2, (low, high)),)), here, ["a net"])
+    assert [view and view.item for view in views] == [None, high, None, None, None]
+    assert [item.is_blank for item in study.slices(AXIAL_T2)] == [True, False]
+    assert study.problems == ("1 of 2 axial slices at the discs show no spine and are left out",)

@@ -65,3 +65,21 @@ def test_recesses_seen_are_trusted_more_than_those_placed_by_geometry():
     unseen, weak, clear = confidence.recess_confidence(np.array([0.0, 0.15, 0.9]))
     assert unseen < 0.5 < weak
     assert clear > 0.95
+
+
+def test_only_slices_beside_a_foramen_and_evidence_near_it_speak_for_it(slices, phantom):
+    points = phantom.truth.foramina
+    features = {off: confidence.foramen_features(maps_of(slices, points, off_mm=off), points) for off in (0, 5, 10)}
+    assert np.allclose(features[0][..., 0], 0.9)
+    assert np.allclose(features[5][..., 0], 0.9)
+    assert not features[10][..., 0].any()
+    far = points + np.array([12.0, 0, 0])  # three slices away
+    assert not confidence.foramen_features(maps_of(slices, points), far)[..., 0].any()
+
+
+def test_evidence_of_another_level_at_the_place_speaks_against_it(slices, phantom):
+    points = phantom.truth.foramina
+    maps, others = maps_of(slices, points), maps_of(slices, points, level_shift=1)
+    both = [SliceMaps(one.grid, one.maps + other.maps) for one, other in zip(maps, others, strict=True)]
+    assert np.allclose(confidence.foramen_features(both, points)[..., 2], 0.5)
+    assert (confidence.foramen_confidence(both, points) < confidence.foramen_confidence(maps, points)).all()

@@ -7,6 +7,7 @@ from lumbar_kernel.localisation.coverage import doubt_of_count
 from lumbar_kernel.localisation.landmarks import localise
 from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.schema import SAGITTAL_T1, SAGITTAL_T2
+from tests.conftest import make_slice
 
 
 def sagittal(study):
@@ -58,3 +59,18 @@ def test_levels_of_a_frame_that_ends_above_l5_s1_are_not_trusted(phantom, traine
     height = phantom.truth.disc_margin[:, 2]
     short = without(phantom.study, above=np.inf, below=(height[3] + height[4]) / 2)
     assert localise(short, nets).confidence.max() <= 0.5 < localise(phantom.study, nets).confidence.min()
+
+
+@pytest.mark.parametrize(("below", "above", "words"), [(0.9, 0.7, None), (0.7, 0.7, "L5/S1"), (0.9, 0.5, "L1/L2")])
+def test_most_of_a_step_must_be_seen_below_and_above_the_levels(below, above, words):
+    margin = np.array([[0.0, 0.0, -30.0 * level] for level in range(5)])
+    shape = (round(30 * (4 + below + above)) + 1, 10)
+    said = doubt_of_count([make_slice(origin=(0, 0, 30 * above), shape=shape)], margin)
+    assert said is None if words is None else words in said
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+def test_two_series_that_show_one_end_each_are_enough(upper):
+    margin = np.array([[0.0, 0.0, -30.0 * level] for level in range(5)])
+    slices = [make_slice(origin=(0, 0, top), shape=(121, 10)) for top in (35, -35)]
+    assert doubt_of_count([slices[upper], slices[1 - upper]], margin) is None

@@ -61,3 +61,62 @@ def test_levels_are_ordered_downwards_for_random_evidence():
 def test_no_evidence_is_refused():
     with pytest.raises(LocalisationError, match="no sagittal slice"):
         decode_levels(evidence([None] * 5))
+
+
+def joined(*several):
+    """The evidence of several sources together."""
+    return Evidence(
+        tuple(np.concatenate([item.points[level] for item in several]) for level in range(5)),
+        tuple(np.concatenate([item.mass[level] for item in several]) for level in range(5)),
+    )
+
+
+def test_evidence_below_a_fifth_is_no_disc():
+    with pytest.raises(LocalisationError, match="no sagittal slice"):
+        decode_levels(evidence(LEVELS_MM, mass=0.03))
+
+
+def test_levels_that_no_slice_shows_clearly_have_little_confidence():
+    found, confidence = decode_levels(evidence(LEVELS_MM, mass=0.3))
+    assert np.linalg.norm(found - LEVELS_MM, axis=1).max() < 1.5
+    assert np.allclose(confidence, 0.3, atol=0.01)
+
+
+@pytest.mark.parametrize("visible", range(5))
+def test_one_visible_disc_gives_all_five_a_place(visible):
+    found, confidence = decode_levels(evidence([p if k == visible else None for k, p in enumerate(LEVELS_MM)]))
+    assert np.linalg.norm(found[visible] - LEVELS_MM[visible]) < 1.5
+    assert np.allclose(np.diff(found[:, 2]), -34, atol=4)
+    assert np.allclose(found[:, 0], found[visible, 0])
+    assert np.flatnonzero(confidence > 0.1).tolist() == [visible]
+
+
+def test_a_hidden_disc_lies_between_its_neighbours_from_side_to_side():
+    places = LEVELS_MM + [[10 + 4 * k, 0, 0] for k in range(5)]
+    found, _ = decode_levels(evidence([None if k == 2 else place for k, place in enumerate(places)], spread=0.1))
+    assert found[2, 0] == pytest.approx(18, abs=0.5)
+
+
+def test_a_disc_that_was_taken_for_another_level_is_still_found_where_it_is():
+    true = evidence([None if k == 2 else place for k, place in enumerate(LEVELS_MM)])
+    moved = LEVELS_MM[2] + [6, 4, -5]
+    miscounted = evidence([moved if k == 3 else None for k in range(5)], mass=0.6, spread=0.3)
+    found, confidence = decode_levels(joined(true, miscounted))
+    assert np.linalg.norm(found[2] - moved) < 1
+    assert confidence[2] == 0
+
+
+def test_discs_lie_one_below_another_and_a_usual_step_apart():
+    """Stronger evidence at an impossible place loses to weaker evidence at a possible one."""
+    for away in ([0, 0, 34 - 8], [0, 0, -16], [0, 75, 0], [0, -75, 34], [0, 0, 3 * 34]):
+        stray = evidence([LEVELS_MM[k] + away if k == 4 else None for k in range(5)], mass=1.0)
+        found, _ = decode_levels(joined(evidence(LEVELS_MM, mass=0.5), stray))
+        assert np.linalg.norm(found[4] - LEVELS_MM[4]) < 3
+
+
+def test_weak_evidence_of_a_disc_off_the_usual_step_beats_no_evidence_on_it():
+    off = LEVELS_MM[2] + [0, 0, 10]
+    clear = evidence([None if k == 2 else place for k, place in enumerate(LEVELS_MM)])
+    weak = evidence([off if k == 2 else None for k in range(5)], mass=0.2, spread=0.3)
+    found, _ = decode_levels(joined(clear, weak))
+    assert np.linalg.norm(found[2] - off) < 1

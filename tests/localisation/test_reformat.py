@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.grids import upright_grid
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE, WINDOW_SPACING_MM
 from lumbar_kernel.localisation.reformat import SLICES, STEP_MM, with_reformatted_axials
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
 from lumbar_kernel.slice_choice import axial_showing
 from lumbar_kernel.study import Series, Slice, Study
+from lumbar_kernel.views import DISCS, VIEWS
 from tests.conftest import SAGITTAL, make_slice
 
 SEED = 11
@@ -93,3 +95,31 @@ def test_what_is_done_is_said_and_an_axial_series_is_never_replaced(scanned, lan
     both = replace(scanned, volume=alone(scanned).volume)
     assert with_reformatted_axials(both, landmarks) is both
     assert with_reformatted_axials(scanned, landmarks) is scanned
+
+
+def test_a_slice_is_the_mean_over_its_thickness(landmarks):
+    here = replace(landmarks, canal=landmarks.canal - landmarks.canal[2])
+    study, rng = ramp_volume(), np.random.default_rng(0)
+    noisy = tuple(
+        replace(item, pixels=rng.normal(100, 10, item.pixels.shape).astype(np.float32)) for item in study.volume.slices
+    )
+    seen = with_reformatted_axials(replace(study, volume=replace(study.volume, slices=noisy)), here)
+    item = seen.slices(AXIAL_T2)[2 * SLICES + 1]
+    within = np.all(np.abs(item.plane.pixel_centres) < 40, axis=-1)
+    assert item.pixels[within].mean() == pytest.approx(100, abs=1)
+    assert 2 < item.pixels[within].std() < 4.5  # 10 / sqrt(3), and less between voxels; 6.5 of a single plane
+
+
+def test_reformatted_slices_hold_the_windows_of_recesses_and_crops(scanned, landmarks):
+    item = with_reformatted_axials(alone(scanned), landmarks).slices(AXIAL_T2)[1]
+    sizes = [
+        np.array(view.geometry.shape) * view.geometry.spacing for view in VIEWS.values() if view.centred_on == DISCS
+    ]
+    sizes.append(np.array(WINDOW_SHAPE) * WINDOW_SPACING_MM)
+    assert min(item.plane.extent_mm) > 1.33 * np.max(sizes)
+
+
+def test_reformatting_is_one_problem_more(scanned, landmarks):
+    study = with_reformatted_axials(replace(alone(scanned), problems=("1.dcm: truncated",)), landmarks)
+    assert study.problems[0] == "1.dcm: truncated"
+    assert len(study.problems) == 2

@@ -68,3 +68,8 @@ def test_calibration_survives_the_manifest():
 def test_a_damaged_calibration_is_a_weights_error(entry):
     with pytest.raises(WeightsError, match=r"canal|max_severe_factor"):
         Calibration.from_dict(entry)
+
+
+def test_a_very_low_temperature_survives_rows_without_a_likely_grade():
+    even = np.full((25, 3), 1 / 3)
+    np.testing.assert_allclose(Calibration.from_dict({CANAL: {"temperature": 0.001}}).apply(even), even)

@@ -187,3 +187,19 @@ def test_weights_of_another_architecture_are_refused(weights):
     spec = next(item for item in read_manifest(weights).members if item.name == MEMBER)
     with pytest.raises(WeightsError, match="architecture"):
         load_member(spec, weights)
+
+
+def test_every_fold_is_folded_and_has_its_own_weights(untrained, tmp_path):
+    spec = read_manifest(untrained).sagittal
+    weights = safetensors.torch.load_file(untrained / spec.files[0].file)
+    other = {name: value + 0.01 if value.is_floating_point() else value for name, value in weights.items()}
+    safetensors.torch.save_file(other, tmp_path / "other")
+    shutil.copy(untrained / spec.files[0].file, tmp_path)
+    file = WeightsFile("other", sha256((tmp_path / "other").read_bytes()).hexdigest(), 1)
+    pictures = torch.rand(1, 1, 64, 64)
+    together = load_localiser(replace(spec, files=(spec.files[0], file)), tmp_path)
+    assert not any(isinstance(module, nn.BatchNorm2d) for net in together for module in net.modules())
+    for net, item in zip(together, (spec.files[0], file), strict=True):
+        (alone,) = load_localiser(replace(spec, files=(item,)), tmp_path)
+        assert torch.allclose(net(pictures), alone(pictures), atol=1e-4)
+    assert not torch.allclose(*(net(pictures) for net in together), atol=1e-3)

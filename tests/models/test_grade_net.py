@@ -69,3 +69,21 @@ def test_batches_with_missing_slices_look_alike_to_an_encoder_that_is_compiled()
         with torch.no_grad():
             assert torch.allclose(nets[0](*batch), nets[1](*batch), atol=1e-5)
     assert len(compiled) == 1
+
+
+def test_slices_weigh_less_with_their_distance_up_to_the_second_from_the_middle():
+    pool, shown = SlicePool(7), torch.ones(1, 7, dtype=torch.bool)
+    with torch.no_grad():
+        for weight in pool.score.parameters():
+            weight.zero_()
+        weights = pool(torch.eye(7), shown)[0]
+    assert torch.allclose(weights, weights.flip(0))
+    assert weights[3] > weights[2] > weights[1]
+    assert torch.isclose(weights[1], weights[0])
+
+
+def test_what_a_net_sees_lies_around_zero():
+    crop = np.random.default_rng(0).integers(1, 256, (2, 3, 32, 32), dtype=np.uint8)
+    seen = to_input(crop, in_chans=3)
+    assert abs(seen.mean()) < 0.5
+    assert 0.5 < seen.std() < 1.5

@@ -1,11 +1,12 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.checkpoints import load_member
-from lumbar_kernel.models.manifest import FORMAT_VERSION, STAGES, read_manifest
+from lumbar_kernel.models.manifest import FORMAT_VERSION, STAGES, read_manifest, weights_folder
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
 
@@ -35,6 +36,8 @@ def change(folder, edit):
         lambda m: m["members"]["tiny_axial_t2"].update(files=[]),
         lambda m: m["members"]["tiny_axial_t2"]["files"][0].update(file="../outside"),
         lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"spinal_canal_stenosis": -1}),
+        lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"canal": 1}),
+        lambda m: m["members"]["tiny_axial_t2"].update(seconds_per_study=-1),
         lambda m: m.update(calibration={"nonsense": 1}),
         lambda m: m.update(members=[]),
         lambda m: m.update(stage_seconds={"localise": -1}),
@@ -74,3 +77,17 @@ def test_a_member_has_a_weight_for_the_conditions_of_its_view_only(untrained):
     spec = next(item for item in read_manifest(untrained).members if item.name == "tiny_axial_t2")
     assert (spec.weight(CANAL), spec.weight(SUBARTICULAR), spec.weight(FORAMINAL)) == (1.0, 1.0, 0.0)
     assert spec.stage == "grade tiny_axial_t2"
+
+
+def test_the_views_are_those_of_the_members_each_once(untrained):
+    manifest = read_manifest(untrained)
+    assert set(manifest.views) == {"sagittal_t1", "axial_t2", "sagittal_t2"}
+    assert replace(manifest, members=manifest.members[:1] * 2).views == (manifest.members[0].view,)
+
+
+def test_the_weights_inside_a_wheel_are_used_before_those_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("lumbar_kernel.models.manifest.files", lambda package: tmp_path / package)
+    inside, beside = tmp_path / "lumbar_kernel" / "weights", tmp_path / "weights"
+    assert weights_folder() == beside
+    inside.mkdir(parents=True)
+    assert weights_folder() == inside

@@ -4,7 +4,7 @@ import torch
 
 from lumbar_kernel.models.compact_cnn import COMPACT_CNN
 from lumbar_kernel.models.grade_net import GradeNet
-from lumbar_kernel.models.storage import MAX_INT8, SCALE, from_bytes, to_bytes
+from lumbar_kernel.models.storage import MAX_INT8, MIN_NUMBERS, SCALE, from_bytes, to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +41,8 @@ def test_a_channel_of_zeros_and_files_without_scales_are_read():
 def test_bytes_that_are_no_file_raise():
     with pytest.raises(safetensors.SafetensorError):
         from_bytes(b"no weights")
+
+
+def test_small_tensors_keep_half_precision():
+    weight = torch.linspace(-1, 1, MIN_NUMBERS - 64).reshape(64, -1)
+    assert torch.equal(from_bytes(to_bytes({"w": weight}))["w"], weight.half().float())

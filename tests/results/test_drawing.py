@@ -4,6 +4,7 @@ import pytest
 
 from lumbar_kernel.results import drawing
 from lumbar_kernel.schema import SEVERITIES
+from tests.conftest import make_slice
 
 
 def test_lines_are_as_wide_as_asked_and_lose_no_word():
@@ -44,3 +45,13 @@ def test_a_ring_is_open_and_a_dot_is_not():
     drawing.ring(ring, (20, 20), drawing.CANAL_COLOUR)
     assert tuple(dot[20, 20]) == drawing.CANAL_COLOUR
     assert tuple(ring[20, 20]) == (128, 128, 128)
+
+
+def test_a_fitted_grid_holds_the_whole_of_a_narrow_one():
+    grid = make_slice(spacing=(1.5, 1.5), shape=(40, 20)).plane
+    fitted = drawing.fitted(grid, 120)
+    assert fitted.shape == (120, 120)
+    assert fitted.contains(fitted.to_pixel(grid.corners)).all()
+    assert fitted.extent_mm[0] == pytest.approx(grid.extent_mm[0])
+    column, row = drawing.place_of(fitted, grid.to_mm(np.array([20.0, 5.0])))
+    assert (column, row) == (15, 60)

@@ -3,9 +3,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from lumbar_kernel.results import drawing, gallery
 from lumbar_kernel.results.gallery import GRADE_COLOURS, SIZE, draw_gallery
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.schema import AXIAL_T2, CANAL, SAGITTAL_T1, SAGITTAL_T2, row_index
 from lumbar_kernel.study import Study
+from tests.conftest import make_slice
 
 
 def without(study, *roles):
@@ -48,3 +50,24 @@ def test_a_gallery_leaves_out_what_nobody_marked_or_scanned(phantom, tmp_path):
     )
     assert empty[:, :3].tolist() == [[False, True, True], [True, False, False], [False, False, False]]
     assert empty[2, 3:].all()
+
+
+def test_a_gallery_shows_the_lowest_of_the_worst_levels_close_up(phantom, tmp_path, monkeypatch):
+    titles, original = [], drawing.title
+    monkeypatch.setattr(drawing, "title", lambda panel, words: (titles.append(words), original(panel, words)))
+    grades = np.zeros(25, int)
+    for level in (1, 2):
+        grades[row_index(CANAL, level)] = 2
+    draw_gallery([(phantom.study, replace(phantom.truth, grades=grades))], tmp_path / "gallery.png")
+    assert [title[:16] for title in titles[-2:]] == ["axial T2, L4/L5", "axial T2, L3/L4"]
+    assert ["right foramina" in titles[1], "left foramina" in titles[2]] == [True, True]
+
+
+def test_a_point_off_its_slice_is_a_ring_in_a_gallery():
+    item = make_slice(shape=(100, 100))
+    points = item.plane.to_mm(np.array([[30.0, 30], [70, 70]])) + np.outer([3.0, 5.0], item.plane.normal)
+    panel = drawing.blank(SIZE, SIZE)
+    grid = drawing.fitted(item.plane, SIZE)
+    gallery._mark_grades(panel, grid, item, points, np.array([0, 2]))
+    places = [drawing.place_of(grid, point) for point in points]
+    assert [tuple(panel[row, column]) for column, row in places] == [GRADE_COLOURS[0], drawing.BACKGROUND]

@@ -44,3 +44,25 @@ def test_text_is_readable_on_every_tint(grade):
     tint = mixed_colour(np.eye(3)[grade])
     for colour in (drawing.TEXT, drawing.FAINT):
         assert (luminance(colour) + 0.05) / (luminance(tint) + 0.05) > 4.5
+
+
+def test_the_right_of_the_patient_is_left_as_in_an_axial_picture():
+    assert [side for _, side in COLUMNS] == ["", "right", "left", "right", "left"]
+
+
+def test_the_most_frequent_grade_is_bright_though_a_rarer_one_has_the_larger_probability(monkeypatch):
+    bright = []
+    monkeypatch.setattr(
+        drawing, "text", lambda panel, words, place, colour=drawing.TEXT, **_: bright.append((words, colour))
+    )
+    draw_grades(drawing.blank(*SHAPE), np.tile([0.3, 0.1, 0.6], (25, 1)), np.ones(len(ROWS), bool))
+    names = [words for words, colour in bright if colour == drawing.TEXT and words in ("Nor", "Mod", "Sev")]
+    assert names == ["Nor"] * 25  # 0.3 / 1 against 0.6 / 4
+
+
+def test_the_bar_of_a_cell_is_divided_as_the_probabilities_are():
+    chart = drawing.blank(*SHAPE)
+    draw_grades(chart, np.tile([0.5, 0.2, 0.3], (25, 1)), np.ones(len(ROWS), bool))
+    bar = cell_of(chart, 2, 1)[-10].astype(int)
+    widths = [(np.abs(bar - colour).max(axis=1) < 5).sum() for colour in drawing.SEVERITY_COLOURS]
+    assert np.allclose(np.array(widths) / sum(widths), [0.5, 0.2, 0.3], atol=0.03)

@@ -91,3 +91,13 @@ def test_studies_stand_below_one_another_up_to_a_limit(phantom, tmp_path, monkey
     assert len(cv2.imread(str(path))) > SCOUT + 44
     with pytest.raises(ConfigError, match=r"\.png or \.jpg"):
         draw_inspection([phantom.study], tmp_path / "sheet.gif")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("tilt", [0.0, 0.4])
+def test_the_line_of_a_slice_lies_in_both_slices(tilt, turn):
+    (axial,) = stack(1, tilt=tilt)
+    sagittal = make_slice((turn * SAGITTAL[0], SAGITTAL[1]), origin=(9, -30, 40), shape=(80, 60)).plane
+    ends = np.array(crossing(axial.plane, sagittal))
+    assert np.allclose([axial.plane.distance(ends), sagittal.distance(ends)], 0, atol=1e-6)
+    assert np.linalg.norm(ends[0] - ends[1]) == pytest.approx(40)

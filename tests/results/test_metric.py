@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumbar_kernel.errors import SubmissionError
-from lumbar_kernel.results.metric import bootstrap_interval, constant_submission, load_solution, score
+from lumbar_kernel.results.metric import (
+    bootstrap_interval,
+    constant_submission,
+    load_solution,
+    score,
+    study_interval,
+    weighted_log_loss,
+)
 from lumbar_kernel.results.submission import load_submission, write_submission
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, ROWS, SUBARTICULAR, group_of
 
@@ -230,3 +237,31 @@ def test_draws_without_a_condition_do_not_take_the_interval_away():
     assert any("subarticular" in row for row in labelled)
     interval = bootstrap_interval(labelled, submission, seed=0, draws=300)
     assert np.isfinite([*interval["subarticular"], *interval["mean"]]).all()
+
+
+def test_intervals_hold_95_percent():
+    rng = np.random.default_rng(0)
+    severe = rng.uniform(0.05, 0.5, 400)
+    rows = {f"{study}_{CANAL}_l1_l2": np.array([1 - p, 0.0, p]) for study, p in enumerate(severe)}
+    losses = -np.log(1 - severe)
+    expected = losses.mean() + 1.96 * losses.std() / 20 * np.array([-1, 1])
+    low, high = bootstrap_interval(dict.fromkeys(rows, 0), rows, seed=0, draws=2000)["canal"]
+    assert high - low == pytest.approx(expected[1] - expected[0], rel=0.07)
+    studies = np.arange(400).astype(str)
+    drawn = study_interval(studies, lambda chosen: float(losses[chosen].mean()), draws=2000)
+    assert drawn[1] - drawn[0] == pytest.approx(expected[1] - expected[0], rel=0.07)
+    assert np.mean(drawn) == pytest.approx(losses.mean(), rel=0.01)
+
+
+def test_draws_without_a_statistic_are_left_out_of_its_interval():
+    value = np.array([1.0, 2.0, 3.0])
+
+    def statistic(rows):
+        return float(value[rows].mean()) if 0 in rows else np.nan
+
+    assert np.isfinite(study_interval(np.array(["a", "b", "c"]), statistic, draws=50)).all()
+    assert np.isnan(study_interval(np.array(["a", "b", "c"]), lambda rows: np.nan, draws=5)).all()
+
+
+def test_a_certain_error_costs_34_in_the_loss_of_a_condition():
+    assert weighted_log_loss(np.array([2]), np.array([[1.0, 0.0, 0.0]])) == pytest.approx(34.5, abs=0.1)

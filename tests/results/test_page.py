@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 
@@ -98,6 +99,8 @@ def test_strange_study_names_stay_names(write_run, tmp_path):
     elements = parsed(write_page(tmp_path))
     assert [text for tag, text in elements.texts if tag == "a"][1:] == names
     assert [entry["id"] for entry in data_of(elements)["studies"]] == names
+    links = [attrs["href"] for tag, attrs in elements.tags if tag == "a" and attrs["href"].startswith("#study=")]
+    assert links == [f"#study={quote(name, safe='')}" for name in names]
 
 
 def test_pictures_beyond_the_limit_are_loaded_from_beside_the_page(run_folder, tmp_path, monkeypatch):
@@ -197,3 +200,23 @@ def test_points_that_are_not_sure_are_named():
         "L5/S1 0.31",
     ]
     assert page_module._unsure({}) == []
+
+
+def test_series_are_named_by_numbers_and_never_by_folders():
+    assert [page_module._plain_id(name) for name in ("12", "1.2.840.7", "DOE_JOHN", "DOE/7", "")] == [
+        "12",
+        "1.2.840.7",
+        "",
+        "",
+        "",
+    ]
+
+
+def test_rows_that_hold_the_prior_count_for_no_severity(write_run, tmp_path):
+    write_run(tmp_path, count=4)
+    text = write_page(tmp_path).read_text(encoding="utf-8")
+    entries = data_of(parsed(tmp_path / "report.html"))["studies"]
+    assert [entry["severity"] for entry in entries][3] == 0
+    assert (entries[3]["severe"], entries[3]["moderate"]) == (0, 0)
+    assert entries[0]["severity"] > entries[1]["severity"] > 0
+    assert text.count('class="ungraded"') == 1  # one study without grades in a colour of its own

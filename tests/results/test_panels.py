@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
+from lumbar_kernel.geometry import LEFT
 from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.panels import axial_panels, crop_panels, mark_levels, sagittal_panels
@@ -74,3 +76,53 @@ def test_crops_that_are_absent_are_named(crops, words):
     assert len(panels) == 5
     assert words.count("not imaged") == 5
     assert all(panel[: SIZE // 2].std() > 15 for panel in panels)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize(("shift", "where"), [(6.0, "6 mm above"), (-6.0, "6 mm below")])
+def test_an_axial_slice_is_told_to_lie_above_or_below_its_disc(phantom, landmarks, views, words, shift, where, turn):
+    view = views[2]
+    plane = replace(view.item.plane, origin=landmarks.canal[2] + shift * landmarks.disc_normal[2])
+    plane = replace(plane, row_direction=turn * plane.row_direction)
+    level = replace(landmarks, disc_normal=np.tile(plane.normal, (5, 1)))
+    [
+        *axial_panels(
+            phantom.study,
+            level,
+            (*views[:2], replace(view, item=replace(view.item, plane=plane)), None, None),
+            size=SIZE,
+        )
+    ]
+    assert f"{where} the disc, tilted 0 deg" in words
+
+
+def test_a_recess_placed_by_geometry_is_a_ring(phantom, landmarks, views):
+    half = replace(views[2], evidence=np.array([0.9, 0.0]))
+    panel = [*axial_panels(phantom.study, landmarks, (None, None, half, None, None), size=SIZE)][2]
+    grid = drawing.fitted(half.grid, SIZE)
+    for side, filled in ((0, True), (1, False)):
+        column, row = drawing.place_of(grid, half.recesses[side])
+        assert (np.abs(panel[row, column].astype(int) - drawing.SIDE_COLOURS[side]).max() < 5) == filled
+
+
+def test_a_point_just_beside_a_slice_lies_in_it_though_another_series_has_a_nearer_one(phantom, landmarks, words):
+    item = nearest_sagittal(phantom.study.slices(SAGITTAL_T1), landmarks.canal[2])
+    nearer = replace(item, plane=replace(item.plane, origin=item.plane.origin + 1.5 * LEFT))
+    points = item.plane.projected(landmarks.canal) + np.outer([1.5, 1.5, 1.5, 1.5, 2.5], LEFT)
+    panel, grid = drawing.blank(SIZE, SIZE), drawing.fitted(frame_of(item), SIZE)
+    mark_levels(panel, grid, item, points, drawing.CANAL_COLOUR, slices=(item, nearer))
+    assert [text.split("  ")[0] == text for text in words] == [True, True, True, True, False]
+
+
+def test_foramina_and_crops_of_either_side_stand_under_their_name(phantom, landmarks, crops, words):
+    sagittal_panels(phantom.study, landmarks, size=SIZE)
+    titles = [text for text in words if "foramina" in text]
+    assert ["right foramina" in titles[0], "left foramina" in titles[1]] == [True, True]
+    one_side = replace(crops["sagittal_t1"], present=np.arange(10) % 2 == 1)  # the right ones
+    words.clear()
+    panels = [*crop_panels({"sagittal_t1": one_side}, size=SIZE)]
+    assert words[:4] == ["right foramen", "left foramen", "not imaged", "canal"]
+    half = SIZE // 2
+    expected = cv2.resize(one_side.images[5, 1], (half, half), interpolation=cv2.INTER_CUBIC)
+    seen = panels[2][:half, :half, 0].astype(int)[30 : half - 30]  # without the names above and below
+    assert np.array_equal(seen, expected[30 : half - 30])

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lumbar_kernel.results import drawing
 from lumbar_kernel.results.pictures import CHART, COLUMN, IMAGES, SAGITTAL, TILE, add_grades, draw_study, picture_path
 from lumbar_kernel.schema import AXIAL_T2, ROWS, SAGITTAL_T1, SAGITTAL_T2, prior
 from lumbar_kernel.study import Study
@@ -88,3 +89,22 @@ def test_an_empty_file_in_the_place_of_a_picture_is_left_alone(tmp_path):
     path.touch()
     add_grades(path, prior(), np.ones(25, bool))
     assert path.read_bytes() == b""
+
+
+def test_a_picture_is_not_hidden_whatever_the_id(tmp_path):
+    assert not picture_path(tmp_path, ".7").name.startswith(".")
+
+
+def test_the_legend_names_the_colours_of_the_sides(phantom, landmarks, views, crops, tmp_path, monkeypatch):
+    marks, original = [], drawing.text
+
+    def text(panel, words, place, *args, **options):
+        marks.append((words, tuple(panel[place[1] - 5, place[0] - 14].tolist()) if place[1] > 5 else None))
+        original(panel, words, place, *args, **options)
+
+    monkeypatch.setattr(drawing, "text", text)
+    draw_study(phantom.study, landmarks, views, crops, tmp_path)
+    colours = dict(marks)
+    assert colours["patient's left (L)"] == drawing.SIDE_COLOURS[0]
+    assert colours["patient's right (R)"] == drawing.SIDE_COLOURS[1]
+    assert colours["canal"] != colours["posterior disc margin"]

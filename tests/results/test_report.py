@@ -163,3 +163,15 @@ def test_the_schema_misses_a_field(missing):
     entry = json.loads(full_report().to_json())
     del entry[missing]
     assert refused_by_schema(entry)
+
+
+def test_the_summary_names_the_five_longest_stages_from_the_longest_on():
+    stages = {f"stage {number}": float(number) for number in (3, 1, 7, 2, 6, 5, 4)}
+    text = dataclasses.replace(full_report(), stages=stages).summary()
+    assert "seconds: stage 7 7.0, stage 6 6.0, stage 5 5.0, stage 4 4.0, stage 3 3.0\n" in text
+
+
+def test_a_failure_that_returns_is_told_once():
+    failure = Failure("read", "OSError", "the disk is gone")
+    text = dataclasses.replace(full_report(), failures=(failure,) * 3, studies=()).summary()
+    assert text.count("the disk is gone") == 1

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.errors import SubmissionError
-from lumbar_kernel.results.metric import constant_submission, score
+from lumbar_kernel.results.metric import PARTS, constant_submission, score, weighted_log_loss
 from lumbar_kernel.results.reliability import reliability
 from lumbar_kernel.results.score_report import labels_and_probabilities, score_text, scored_rows
-from lumbar_kernel.schema import ROWS, row_ids
+from lumbar_kernel.schema import CANAL, LEVELS, ROWS, row_ids
 
 STUDIES = ("11", "12", "13")
 
@@ -81,3 +81,32 @@ def test_the_text_holds_counts_parts_levels_and_reliability(submission, solution
     assert len([line for line in text.splitlines() if line.startswith("severe ")]) == len(
         [item for item in bins if item.severity == "severe"]
     )
+
+
+def test_a_sum_that_misses_one_by_a_hundredth_is_refused(submission, solution):
+    row = next(iter(submission))
+    with pytest.raises(SubmissionError, match=f"do not sum to one .*{row}"):
+        scored_rows(submission | {row: np.full(3, 0.33)}, solution)
+
+
+def test_of_many_missing_rows_three_are_named(submission, solution):
+    for count, more in ((3, False), (4, True)):
+        fewer = dict([*submission.items()][count:])
+        with pytest.raises(SubmissionError, match=f"lacks {count} rows") as refused:
+            scored_rows(fewer, solution)
+        assert (str(refused.value).count("11_"), "…" in str(refused.value)) == (3, more)
+
+
+def test_each_loss_stands_beside_the_number_of_its_rows_and_in_the_column_of_its_level(submission, solution):
+    known = {row: label for row, label in solution.items() if not row.endswith(f"{CANAL}_l2_l3")}
+    lines = score_text(known, submission, [], draws=0).splitlines()
+    result = score(known, submission)
+    for name, value, count in zip(PARTS, (result.canal, result.foraminal), result.counts, strict=False):
+        assert f"{name:<13} {value:.4f}   {count} rows" in lines
+    assert any(line.startswith("any_severe") and line.endswith("   3 studies") for line in lines)
+    assert any(line.startswith("mean") and line.endswith(f"   {len(known)} rows") for line in lines)
+    (canal,) = (line.split()[1:] for line in lines if line.startswith(CANAL))
+    for level, shown in zip(LEVELS, canal, strict=True):
+        rows = {row: label for row, label in known.items() if row.endswith(f"{CANAL}_{level}")}
+        expected = f"{weighted_log_loss(*labels_and_probabilities(rows, submission)):.4f}" if rows else "–"
+        assert shown == expected

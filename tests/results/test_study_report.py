@@ -87,3 +87,22 @@ def test_an_unlocated_study_has_no_landmarks(phantom):
 def test_a_study_without_series_has_a_reason():
     assert "a.dcm: text" in nothing_usable(Study("7", (), ("a.dcm: text",)))
     assert "no file" in nothing_usable(Study("7", ()))
+
+
+def test_a_recess_is_no_surer_than_its_level(phantom, landmarks, views):
+    doubted = replace(landmarks, confidence=np.array([0.9, 0.5, 0.5, 0.5, 0.1]))
+    found = study_report(phantom.study, views, (), landmarks=doubted).landmarks
+    for k, level in enumerate(LEVELS):
+        assert np.allclose(found[level].recess_confidence, doubted.confidence[k] * views[k].confidence, atol=1e-3)
+
+
+def test_levels_that_may_be_counted_wrongly_are_told(phantom, landmarks, views):
+    low = replace(landmarks, disc_margin=landmarks.disc_margin - 400 * CRANIAL)
+    missing = study_report(phantom.study, views, (), landmarks=low).missing
+    assert missing == ("the sagittal slices end near L5/S1: levels may be counted wrongly",)
+
+
+def test_a_study_without_series_has_three_reasons_at_most():
+    decisions = tuple(SeriesDecision(str(k), None, f"reason {k}") for k in range(5))
+    text = nothing_usable(Study("7", (), ("a.dcm: text",), decisions))
+    assert [f"reason {k}" in text for k in range(5)] == [True, True, False, False, False]

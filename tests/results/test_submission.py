@@ -69,3 +69,16 @@ def test_no_studies_and_a_wrong_shape_are_refused():
 def test_a_study_id_with_a_comma_survives_the_file(tmp_path):
     write_submission({"a,b_c": prior()}, tmp_path / "submission.csv")
     assert list(load_submission(tmp_path / "submission.csv")) == list(row_ids("a,b_c"))
+
+
+def test_a_sum_that_misses_one_by_a_thousandth_is_refused_and_rounding_is_not():
+    exact = prior()
+    submission_text({"1": exact * (1 + 1e-7)})
+    with pytest.raises(SubmissionError, match="do not sum to one"):
+        submission_text({"1": exact * 1.001})
+
+
+def test_of_many_bad_rows_five_are_named_and_the_others_counted():
+    with pytest.raises(SubmissionError, match=r"\(25\): 1_.* and 20 more") as refused:
+        submission_text({"1": np.full((25, 3), 0.2)})
+    assert str(refused.value).count("[0.2, 0.2, 0.2]") == 5

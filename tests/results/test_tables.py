@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results.report import LevelReport, StudyReport
+from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.results.tables import (
     GRADE_COLUMNS,
     LANDMARK_COLUMNS,
@@ -89,3 +90,10 @@ def test_a_study_that_nobody_graded_holds_the_prior_without_confidence(report, t
 def test_the_studies_of_the_archive_are_named_in_a_table(tmp_path):
     write_study_table([StudyFiles("7", (), study_uid="1.2", folder="a/7"), StudyFiles("8", ())], tmp_path)
     assert (tmp_path / "studies.csv").read_text() == "study_id,study_instance_uid,folder\n7,1.2,a/7\n8,,\n"
+
+
+def test_grades_are_those_of_the_submission_to_the_last_decimal(report):
+    grades = np.tile([1.0, 0.0, 0.0], (25, 1))
+    written = [record.probabilities for record in grade_records(grades, [()] * 25, {})]
+    lines = submission_text({"7": grades}).splitlines()[1:]
+    assert [[f"{value:.6f}" for value in row] for row in written] == [line.split(",")[1:] for line in lines]
