@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.geometry import posterior_direction
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM, disc_normals
-from lumbar_kernel.schema import CANAL, CONDITION_NAMES, FORAMINAL, LEVEL_NAMES, ROWS, SEVERITY_NAMES, SIDES
+from lumbar_kernel.schema import CONDITION_NAMES, LEVELS, PLACES, ROWS, SEVERITY_NAMES, SIDES, TARGETS
 from lumbar_kernel.study import Study
 
 
@@ -36,26 +36,29 @@ class StudyTruth:
     grades: NDArray[np.int64]
 
 
-CONDITION_OF_NAME = {name: condition for condition, name in CONDITION_NAMES.items()}
+TARGET_OF_NAMES = {(CONDITION_NAMES[target.condition], target.level_name): target for target in TARGETS}
+"""What is graded at a point, by its condition and level as `train_label_coordinates.csv` spells them."""
 
 
 def marked_points(study: Study, marks: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """The labelled points of a study, mm LPS: "canal" (5, 3), "foramina" and "recesses" (5, 2, 3), NaN elsewhere.
+    """The labelled points of a study, mm LPS: "canal" (5, 3), "foramen" and "recess" (5, 2, 3), NaN elsewhere.
 
     Args:
         study: with the labelled series.
         marks: rows of `train_label_coordinates.csv`; x is the column and y the row, in pixels of the file.
+
+    Raises:
+        KeyError: a mark has an unknown condition or level, or one of a place that is none of these.
     """
     places = {(series.series_id, item.instance_number): item.plane for series in study.series for item in series.slices}
-    points = {name: np.full((5, 2, 3), np.nan) for name in ("canal", "foramina", "recesses")}
+    points = {place: np.full((len(LEVELS), len(SIDES), 3), np.nan) for place in ("canal", "foramen", "recess")}
     for mark in marks.to_dict("records"):
         plane = places.get((str(mark["series_id"]), int(mark["instance_number"])))
         if plane is None:
             continue
-        condition = CONDITION_OF_NAME[mark["condition"]]
-        name = "canal" if condition == CANAL else "foramina" if FORAMINAL in condition else "recesses"
-        side = 1 if condition.startswith(SIDES[1]) else 0
-        points[name][LEVEL_NAMES.index(mark["level"]), side] = plane.to_mm(np.array([mark["y"], mark["x"]]))
+        target = TARGET_OF_NAMES[mark["condition"], mark["level"]]
+        side = SIDES.index(target.side) if target.side else 0
+        points[PLACES[target.group]][LEVELS.index(target.level), side] = plane.to_mm(np.array([mark["y"], mark["x"]]))
     points["canal"] = points["canal"][:, 0]
     return points
 
@@ -67,7 +70,7 @@ def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object
     labelled = ~np.isnan(canal[:, 0])
     if labelled.sum() < 3:
         return None
-    levels = np.arange(5)
+    levels = np.arange(len(LEVELS))
     filled = np.stack([np.interp(levels, levels[labelled], canal[labelled, axis]) for axis in range(3)], axis=1)
     normal = disc_normals(filled + 1e-6 * np.outer(-levels, [0, 0, 1]))
     grades = [SEVERITY_NAMES.index(str(labels[row])) if labels.get(row) in SEVERITY_NAMES else -1 for row in ROWS]
@@ -75,7 +78,7 @@ def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object
         disc_margin=canal - CANAL_BEHIND_MARGIN_MM * posterior_direction(normal),
         canal=canal,
         disc_normal=normal,
-        foramina=points["foramina"],
-        recesses=points["recesses"],
+        foramina=points["foramen"],
+        recesses=points["recess"],
         grades=np.array(grades),
     )

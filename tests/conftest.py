@@ -15,12 +15,13 @@ from jsonschema import Draft202012Validator
 import build_wheel
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.localisation.landmarks import Landmarks
+from lumbar_kernel.localisation.slice_maps import POINTS
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import FORMAT_VERSION, weights_folder
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.results.report import report_schema
-from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
+from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SIDES, SUBARTICULAR
 from lumbar_kernel.study import Slice
 from training.phantoms import truth_of
 from training.studies import true_views
@@ -38,8 +39,8 @@ def phantom():
 def landmarks(phantom):
     """Its true landmarks, in the shape that the localiser returns."""
     truth = phantom.truth
-    sure = np.ones(5)
-    return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, *[sure, np.ones((5, 2))] * 2)
+    sure, both = np.ones(len(LEVELS)), np.ones((len(LEVELS), len(SIDES)))
+    return Landmarks(truth.disc_margin, truth.canal, truth.disc_normal, truth.foramina, sure, both, sure, both)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +81,7 @@ def untrained(tmp_path_factory):
             "points": points,
             "files": [_write(_sure(HeatmapNet(BACKBONE, points=points), sure), folder, f"{name}.safetensors")],
         }
-        for name, points, sure in (("sagittal", 10, 1.0), ("axial", 2, 3000.0))
+        for name, points, sure in (("sagittal", POINTS, 1.0), ("axial", len(SIDES), 3000.0))
     }
     members = {}
     views = {"sagittal_t1": (1, (FORAMINAL,)), "axial_t2": (3, (CANAL, SUBARTICULAR)), "sagittal_t2": (3, (CANAL,))}

@@ -7,7 +7,17 @@ import numpy as np
 import pandas as pd
 
 from lumbar_kernel.phantom import make_phantom
-from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_NAMES, SIDES, row_index
+from lumbar_kernel.schema import (
+    CANAL,
+    FORAMINAL,
+    LEVELS,
+    SAGITTAL_T1,
+    SAGITTAL_T2,
+    SEVERITY_NAMES,
+    SIDES,
+    SUBARTICULAR,
+    row_index,
+)
 from lumbar_kernel.slice_choice import nearest_sagittal
 
 SQUASHED = 250
@@ -49,8 +59,8 @@ def _foramina(pack, studies):
             pictures[image] = cv2.resize(_grey(item.pixels), (SQUASHED, SQUASHED), interpolation=cv2.INTER_AREA)
             height, width = item.pixels.shape
             for level, (y, x) in enumerate(item.plane.to_pixel(points)):
-                condition = f"{name}_neural_foraminal_narrowing"
-                grade = made.truth.grades[row_index("neural_foraminal_narrowing", level, side)]
+                condition = f"{name}_{FORAMINAL}"
+                grade = made.truth.grades[row_index(FORAMINAL, level, side)]
                 rows.append(
                     {
                         **{"image": image, "study_id": study_id, "series_id": 1, "condition": condition},
@@ -91,7 +101,7 @@ def _boxes(pack, studies):
         image = f"{int(study_id):04d}_{weighting}.jpg"
         height, width = item.pixels.shape
         for level, (y, x) in enumerate(item.plane.to_pixel(truth.disc_margin)):
-            graded = truth.grades[row_index("spinal_canal_stenosis", level)] > 0
+            graded = truth.grades[row_index(CANAL, level)] > 0
             place = {"x_centre_rel": (x + 3) / width, "y_centre_rel": (y + 0.5) / height}
             rows += [{"image": image, "finding": finding, **place} for finding in ("ddd", "stenosis")[: 1 + graded]]
     pd.DataFrame(rows).to_csv(pack / "boxes.csv", index=False)
@@ -117,10 +127,8 @@ def _axial(pack, studies):
         for level, name in enumerate(LEVELS):
             image = f"{study_id}_{name}.jpg"
             pictures[image] = rng.integers(0, 255, (3 * 129, 212), dtype=np.uint8)
-            graded = {"spinal_canal_stenosis": row_index("spinal_canal_stenosis", level)}
-            graded |= {
-                f"{s}_subarticular_stenosis": row_index("subarticular_stenosis", level, k) for k, s in enumerate(SIDES)
-            }
+            graded = {CANAL: row_index(CANAL, level)}
+            graded |= {f"{s}_{SUBARTICULAR}": row_index(SUBARTICULAR, level, k) for k, s in enumerate(SIDES)}
             labels = {key: SEVERITY_NAMES[made.truth.grades[row]] for key, row in graded.items()}
             entry = {"image": image, "study_id": study_id, "level": name, "fold": int(study_id) % 4}
             marks = {"left_x": 130.0, "left_y": 60.0, "right_x": 70.0, "right_y": 64.0}

@@ -187,7 +187,7 @@ def found_in_studies(
         aside = np.linalg.norm(found.foramina - truth.foramina, axis=2)
         for level in range(len(LEVELS)):
             rows["level"].append((study.study_id, found.confidence[[level]], off[level]))
-            for side in range(2):
+            for side in range(len(SIDES)):
                 rows["foramen"].append((study.study_id, found.foramen_confidence[level, [side]], aside[level, side]))
                 view = views[level]
                 if view is not None:

@@ -32,15 +32,23 @@ from lumbar_kernel.results.metric import (
     study_terms,
     weighted_log_loss,
 )
-from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITY_WEIGHTS, group_of, prior
+from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITIES, SEVERITY_WEIGHTS, group_of, prior
 from training import manifest_entries
-from training.calibrate import FACTORS, MIN_GAIN, TemperatureBias, across_folds, factor_gain, fit, with_temperature_bias
+from training.fitting import (
+    FACTORS,
+    MIN_GAIN,
+    UNCHANGED,
+    TemperatureBias,
+    across_folds,
+    factor_gain,
+    fit,
+    shifted,
+    with_temperature_bias,
+)
 from training.manifest_entries import ManifestEntries
 from training.whole_studies import StudyPredictions, weights_key
 
 logger = logging.getLogger(__name__)
-
-UNCHANGED: TemperatureBias = (1.0, (0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +97,7 @@ def rows_of(
     """The labelled rows of a condition that some member graded."""
     wanted = np.flatnonzero(GROUPS.index(group) == GROUP_ROWS)
     study, row, fold, labels, predictions = [], [], [], [], []
-    nothing = np.full((len(ROWS), 3), np.nan)
+    nothing = np.full((len(ROWS), len(SEVERITIES)), np.nan)
     for index, item in enumerate(found):
         each = np.stack([item.predictions.get(name, nothing) for name in members], axis=1)
         for place in wanted:
@@ -100,13 +108,12 @@ def rows_of(
                 fold.append(item.fold)
                 labels.append(label)
                 predictions.append(each[place])
-    shape = (0, len(members), 3)
     return ConditionRows(
         np.array(study, np.intp),
         np.array(row, np.intp),
         np.array(fold, np.int8),
         np.array(labels, np.int8),
-        np.array(predictions) if predictions else np.empty(shape),
+        np.array(predictions).reshape(-1, len(members), len(SEVERITIES)),
     )
 
 
@@ -148,14 +155,6 @@ def losses_without(rows: ConditionRows, weights: NDArray[np.float64]) -> list[fl
     return rises
 
 
-def _shifted(group: str, probabilities: NDArray[np.float64], shift: TemperatureBias) -> NDArray[np.float64]:
-    return with_temperature_bias(group, shift, Calibration()).of_group(probabilities, group)
-
-
-def _fit_shift(rows: ConditionRows, weights: NDArray[np.float64]) -> TemperatureBias:
-    return fit(rows.labels, rows.combined(weights))
-
-
 def fit_condition(
     rows: ConditionRows, group: str, equal: NDArray[np.float64]
 ) -> tuple[Callable[[ConditionRows], Fitted], str]:
@@ -173,7 +172,7 @@ def fit_condition(
     def held_out(fit_on: Callable[[ConditionRows], Fitted]) -> float:
         def loss(chosen: NDArray[np.bool_], fitted: Fitted) -> float:
             held = select(rows, chosen)
-            return _loss(held, _shifted(group, held.combined(fitted.weights), fitted.shift))
+            return _loss(held, shifted(group, held.combined(fitted.weights), fitted.shift))
 
         return across_folds(rows.fold, lambda others: fit_on(select(rows, others)), loss)
 
@@ -183,14 +182,14 @@ def fit_condition(
     def weighted(part: ConditionRows) -> Fitted:
         return Fitted(fit_weights(part), UNCHANGED)
 
-    if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=3)) == 0:
+    if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=len(SEVERITIES))) == 0:
         return as_given, f"| {group} | {len(rows.labels)} | one fold or no row of some grade: nothing is fitted | | |"
     before, with_weights = held_out(as_given), held_out(weighted)
     start, started = (weighted, with_weights) if before - with_weights > MIN_GAIN else (as_given, before)
 
     def calibrated(part: ConditionRows) -> Fitted:
         weights = start(part).weights
-        return Fitted(weights, _fit_shift(part, weights))
+        return Fitted(weights, fit(part.labels, part.combined(weights)))
 
     after = held_out(calibrated)
     best = calibrated if started - after > MIN_GAIN else start
@@ -205,7 +204,7 @@ def graded(
     for group, own in rows.items():
         for fold in np.unique(own.fold):
             part, fit_of_fold = select(own, own.fold == fold), fitted[group](int(fold))
-            grades[part.study, part.row] = _shifted(group, part.combined(fit_of_fold.weights), fit_of_fold.shift)
+            grades[part.study, part.row] = shifted(group, part.combined(fit_of_fold.weights), fit_of_fold.shift)
     return grades
 
 

@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from evaluation.array_rows import concatenate
 from evaluation.held_out_studies import HELD_OUT_STUDIES
-from evaluation.real_slices import rows_by
 from evaluation.study_truth import truth_of
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
@@ -30,7 +29,7 @@ from lumbar_kernel.processes import process_pool
 from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
-from training.examples import FOLDS, Kind, load, save
+from training.examples import FOLDS, Kind, layout, load, save
 from training.studies import Origin, examples_of, kinds
 
 logger = logging.getLogger(__name__)
@@ -108,13 +107,13 @@ def prepare(
 ) -> int:
     """Examples of all labelled studies as `rsna_<kind>.npz`; returns the number of studies with any."""
     table = pd.read_csv(data / "train.csv", dtype={"study_id": str}).set_index("study_id")
-    marks = rows_by(pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}), "study_id")
+    marks = pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}).groupby("study_id")
     chosen = labelled_studies(data)
     fold = {files.study_id: fold_of(files.study_id, folds) for files in chosen}
     if folds and (unlisted := fold.keys() - folds.keys()):
         logger.warning("%d of %d studies are not in the table of folds: a hash decides", len(unlisted), len(fold))
-    jobs = [(f, marks[f.study_id], table.loc[f.study_id].to_dict(), fold[f.study_id]) for f in chosen]
-    parts = cache / "rsna"
+    jobs = [(f, marks.get_group(f.study_id), table.loc[f.study_id].to_dict(), fold[f.study_id]) for f in chosen]
+    parts = cache / "rsna" / layout()
     with process_pool(workers, with_main=True) as pool:
         done = pool.map(partial(_job, cache=parts, views=views), jobs)
         used: int = sum(tqdm(done, total=len(jobs), unit="study"))

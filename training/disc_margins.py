@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from lumbar_kernel.geometry import posterior_direction
 from lumbar_kernel.localisation.landmarks import disc_normals
+from lumbar_kernel.schema import LEVELS
 
 HALF_DISC_OF_STEP = 0.48
 """Distance from the centre of a disc to its posterior margin, as a fraction of the step between discs: 16 of 34 mm."""
@@ -18,7 +19,7 @@ MIN_DISC = 0.0008
 
 def margins_behind(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Posterior margins of five discs from their centres, (5, 2) row and column each."""
-    in_patient = np.stack([np.zeros(5), centres[:, 1], -centres[:, 0]], axis=1)
+    in_patient = np.stack([np.zeros(len(centres)), centres[:, 1], -centres[:, 0]], axis=1)
     normal = disc_normals(in_patient)
     step = np.linalg.norm(np.diff(centres, axis=0), axis=1).mean()
     moved = in_patient + HALF_DISC_OF_STEP * step * posterior_direction(normal)
@@ -33,7 +34,7 @@ def disc_margins(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
     """
     marked = masks == 1
     discs, count = ndimage.label(marked)
-    margins = np.full((len(masks), 5, 2), np.nan)
+    margins = np.full((len(masks), len(LEVELS), 2), np.nan)
     if not count:
         return margins
     smallest = MIN_DISC * masks[0].size
@@ -41,8 +42,8 @@ def disc_margins(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
     volumes = ndimage.sum_labels(marked, discs, indices)
     height = np.array([place[1] for place in ndimage.center_of_mass(marked, discs, indices)])
     whole = indices[volumes > smallest]
-    lowest = sorted(whole, key=lambda k: -height[k - 1])[:5]
-    if len(lowest) < 5:
+    lowest = sorted(whole, key=lambda k: -height[k - 1])[: len(LEVELS)]
+    if len(lowest) < len(LEVELS):
         return margins
     reach = round(0.06 * masks.shape[2])
     for number, (mask, labels) in enumerate(zip(masks, discs, strict=True)):
@@ -53,5 +54,5 @@ def disc_margins(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
             row, column = rows[columns >= columns.max() - 1].mean(), float(columns.max())
             behind = mask[round(row), round(column) : round(column) + reach]
             if (behind == 3).sum() > reach // 5:
-                margins[number, 4 - position] = row, column
+                margins[number, -1 - position] = row, column
     return margins

@@ -8,11 +8,14 @@ from functools import cache
 
 import torch
 
+from lumbar_kernel.localisation.slice_maps import FRAME
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.views import VIEWS, level_and_side
 from training.examples import WIDER
 from training.presets import Localiser, Network, Preset
+from training.studies import POINTS_SHAPE, SLICES_PER_SERIES
 from training.train_grader import TASKS
 from training.train_landmarks import TASKS as LANDMARK_TASKS
 from training.trainer import pick_device
@@ -20,7 +23,7 @@ from training.trainer import pick_device
 PACK_EXAMPLES = {"sagittal": 8887, "axial_points": 1799, "foraminal": 15708, "axial": 5100, "canal": 1955}
 """Examples of all packs for the localisers, by name, and for the graders, by task."""
 
-LANDMARK_EXAMPLES = {"sagittal": 10, "axial_points": 5}
+LANDMARK_EXAMPLES = {"sagittal": 2 * SLICES_PER_SERIES, "axial_points": len(LEVELS)}
 """Examples of a whole study for the localisers."""
 
 LEFT_OUT = 0.8
@@ -77,7 +80,7 @@ def _seconds_per_example(network: Network) -> float:
 
 def _net(network: Network) -> torch.nn.Module:
     if isinstance(network, Localiser):
-        return HeatmapNet(network.backbone, points=network.points)
+        return HeatmapNet(network.backbone, points=LANDMARK_TASKS[network.task].points)
     task = TASKS[network.task]
     return GradeNet(network.backbone, in_chans=task.in_chans, heads=len(VIEWS[task.view].groups))
 
@@ -93,7 +96,7 @@ def _inputs(network: Network, count: int) -> tuple[torch.Tensor, ...]:
 
 def cache_bytes(preset: Preset, *, studies: int, phantoms: int) -> float:
     """Size of the examples of whole studies, real ones stored by study and together."""
-    each = 10 * 256**2 + 5 * 160**2
+    each = LANDMARK_EXAMPLES["sagittal"] * FRAME**2 + LANDMARK_EXAMPLES["axial_points"] * math.prod(POINTS_SHAPE)
     for view in (VIEWS[name] for name in {TASKS[item.task].view for item in preset.members}):
         rows, columns = view.geometry.shape
         each += len(level_and_side(view)) * view.geometry.slices * round(rows * WIDER) * round(columns * WIDER)

@@ -24,11 +24,11 @@ from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.results.metric import bootstrap_interval, constant_submission, score
 from lumbar_kernel.results.reliability import reliability
-from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR, SUBMISSION_COLUMNS
-from training import predictions
+from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, SUBMISSION_COLUMNS
 from training.evaluation_metrics import GradedRows, location_metric, loss_metric, other_model_loss, ranking_metric
 from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints, sagittal_checkpoints
 from training.localised_foramina import LocalisedForamina, localised_foramina
+from training.localised_margins import localised_margins
 from training.member_predictions import (
     CropSet,
     EvaluationSettings,
@@ -38,6 +38,7 @@ from training.member_predictions import (
     localised_set,
     member_rows,
     predict_sets,
+    ranked_canals,
 )
 from training.soft_targets import read_predictions
 
@@ -91,7 +92,7 @@ def locations(
         metrics["t1_localisation"] = location_metric(localised[0].located)
     for pack in MIDSAGITTAL:
         for weighting, name in (("t2", pack), ("t1", f"{pack}_t1")):
-            located = predictions.midsagittal_by_kernel(data, pack, weighting, checkpoints)
+            located = localised_margins(data, pack, weighting, checkpoints)
             if located is not None:
                 metrics[name] = location_metric(located)
     return metrics, localised
@@ -123,7 +124,7 @@ def phantoms(manifest: Manifest, studies: int) -> dict[str, float]:
         result = phantom_score(Path(folder), studies=studies, weights=manifest.folder)
     low, high = result["interval"]["mean"]
     score, prior = result["score"]["mean"], result["prior"]["mean"]
-    return {"loss": score, "prior": prior, "low": low, "high": high, "n": 25 * studies, "studies": studies}
+    return {"loss": score, "prior": prior, "low": low, "high": high, "n": len(ROWS) * studies, "studies": studies}
 
 
 def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.float64]]]:
@@ -252,8 +253,7 @@ def main() -> None:
     metrics: dict[str, object] = {**losses, **places, "members": print_members(member_rows(predicted))}
     print_locations(places)
     if (settings.data / "sudirman_sagittal" / "boxes.csv").is_file():
-        boxed = predictions.boxed_canals(settings.manifest, settings.data, out_of_fold=settings.out_of_fold)
-        ranked = ranking_metric(boxed)
+        ranked = ranking_metric(ranked_canals(settings))
         if not np.isnan(ranked["area"]):  # there are levels with and without boxes to compare
             metrics["canal_boxes"] = ranked
             print_ranking(ranked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluation.array_rows import select
 from evaluation.held_out_studies import HELD_OUT_STUDIES
+from lumbar_kernel.models.manifest import LANDMARKS
+from lumbar_kernel.schema import SEVERITIES, TARGETS
+from lumbar_kernel.views import VIEWS
 
 FOLDS = 5
 """Folds of phantoms, and of studies that no table gives a fold."""
@@ -70,6 +74,11 @@ class GradeExamples:
 
 Examples = LandmarkExamples | GradeExamples
 Kind = TypeVar("Kind", bound=Examples)
+
+
+def layout() -> str:
+    """A checksum of what is graded, in which views, at how many points: of another one, examples are out of date."""
+    return hashlib.sha256(repr((TARGETS, SEVERITIES, VIEWS, LANDMARKS)).encode()).hexdigest()[:16]
 
 
 def save(examples: Examples, path: Path) -> None:

@@ -32,6 +32,7 @@ from training import manifest_entries
 from training.manifest_entries import FileEntry, LocaliserEntry, ManifestEntries, MemberEntry
 from training.presets import PRESETS, Network, Preset
 from training.train_grader import TASKS
+from training.train_landmarks import TASKS as LANDMARK_TASKS
 from training.trainer import averaged_weights
 
 logger = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ def exported_manifest(
         if exported := _exported(localiser, runs, weights, folds):
             architecture, files = exported
             manifest["localisers"][localiser.role] = {
-                "points": localiser.points,
+                "points": LANDMARK_TASKS[localiser.task].points,
                 "architecture": architecture,
                 "files": files,
             }

@@ -13,6 +13,7 @@ from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, cut_sagittal
 from lumbar_kernel.grading.ensemble import SURE
 from lumbar_kernel.localisation.slice_maps import FORAMINA, SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
+from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.study import Slice
 from lumbar_kernel.views import VIEWS
 from training.evaluation_metrics import LocatedPoints
@@ -128,7 +129,7 @@ def _collected(found: Iterable[_Found]) -> LocalisedForamina:
     crops = []
     for item in found:
         level = LEVEL_INDEX[item.mark["level"]]
-        offsets, own_weight = np.full(5, np.inf), 0.0
+        offsets, own_weight = np.full(len(LEVELS), np.inf), 0.0
         if item.levels is not None:
             offsets = np.linalg.norm(item.levels.points - item.mark[["y_rel", "x_rel"]].to_numpy(dtype=float), axis=1)
             own_weight = float(np.clip(item.levels.evidence[level] / SURE, 0, 1))

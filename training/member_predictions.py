@@ -13,13 +13,13 @@ from evaluation.array_rows import select
 from evaluation.row_loss import prior_of
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest
-from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
+from lumbar_kernel.schema import CANAL, FORAMINAL, SEVERITIES, SUBARTICULAR
 from lumbar_kernel.views import VIEWS
-from training.evaluation_metrics import GradedRows
+from training.evaluation_metrics import GradedRows, RankedLevels
 from training.examples import GradeExamples, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
 from training.localised_foramina import LocalisedForamina
-from training.pack_crops import axial, foramina, has_neighbours
+from training.pack_crops import axial, boxed_canals, foramina, has_neighbours
 from training.predictions import member_grades, rows_of_head
 
 
@@ -57,7 +57,8 @@ class MemberPredictions:
 
     def combined(self, weights: Mapping[str, float]) -> GradedRows:
         """The weighted mean of the members that predict each crop, as rows."""
-        total, weight = np.zeros((len(self.examples.images), 3)), np.zeros((len(self.examples.images), 1))
+        count = len(self.examples.images)
+        total, weight = np.zeros((count, len(SEVERITIES))), np.zeros((count, 1))
         for name, own_weight in weights.items():
             total += own_weight * np.nan_to_num(self.predictions[name][:, self.head])
             weight += own_weight * ~np.isnan(self.predictions[name][:, self.head, :1])
@@ -152,3 +153,12 @@ def member_rows(sets: Mapping[str, MemberPredictions]) -> Iterator[tuple[str, st
     for name, members in sets.items():
         for member in members.predictions:
             yield name, member, members.combined({member: 1.0})
+
+
+def ranked_canals(settings: EvaluationSettings) -> RankedLevels:
+    """Sudirman's levels with and without a stenosis box, with the narrowing that sagittal T2 members predict."""
+    examples, boxed = boxed_canals(settings.data)
+    predicted = member_grades(settings.manifest, "sagittal_t2", examples, out_of_fold=settings.out_of_fold)
+    narrowing = np.mean([grades[:, 0, 1:].sum(axis=1) for grades in predicted.values()], axis=0)
+    usable = ~np.isnan(narrowing)
+    return RankedLevels(examples.group[usable], examples.level[usable], boxed[usable], narrowing[usable])

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.real_slices import letterbox, pictures, rows_by
-from lumbar_kernel.localisation.slice_maps import FRAME, POINTS
+from lumbar_kernel.localisation.slice_maps import FORAMINA, FRAME, MARGINS, POINTS
+from lumbar_kernel.schema import LEVELS
 from training.augment import warp
 from training.examples import LandmarkExamples
 from training.marked_pictures import LEVEL_INDEX, READERS, MarkedSlice, axial_crops, marked_slices
@@ -77,12 +78,13 @@ def sagittal_t1(data: Path) -> LandmarkExamples:
         frame, height, width = letterbox(picture, rows=rows["rows"].iloc[0], columns=rows["columns"].iloc[0])
         points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
         levels = rows["level"].map(LEVEL_INDEX).to_numpy()
-        points[5 + levels] = _to_frame(rows[["y_rel", "x_rel"]].to_numpy(), height, width)
-        known[5 + levels] = known[levels] = True
+        foramina, margins = np.array(FORAMINA)[levels], np.array(MARGINS)[levels]
+        points[foramina] = _to_frame(rows[["y_rel", "x_rel"]].to_numpy(), height, width)
+        known[foramina] = known[margins] = True
         first = rows.iloc[0]
-        for level in set(range(5)) - set(levels):
+        for level in set(range(len(LEVELS))) - set(levels):
             place = elsewhere.get((first["series_id"], first["condition"], level))
-            known[5 + level] = place is not None and abs(place - first["instance_number"]) >= AWAY_SLICES
+            known[FORAMINA[level]] = place is not None and abs(place - first["instance_number"]) >= AWAY_SLICES
         found.add(frame, points, known, group=first["study_id"], fold=first["fold"], weighting="t1")
     return found.build()
 
@@ -116,8 +118,8 @@ def midsagittal(data: Path, pack: str) -> LandmarkExamples:
 def _add_midsagittal(found: _LandmarkList, mark: MarkedSlice) -> None:
     frame, height, width = letterbox(mark.picture, rows=mark.rows, columns=mark.columns)
     points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
-    points[:5] = _to_frame(mark.margins, height, width)
-    known[:5] = known[5:] = ~np.isnan(mark.margins[:, 0])
+    points[MARGINS] = _to_frame(mark.margins, height, width)
+    known[MARGINS] = known[FORAMINA] = ~np.isnan(mark.margins[:, 0])
     found.add(frame, points, known, group=mark.group, fold=mark.fold, weighting=mark.weighting)
 
 

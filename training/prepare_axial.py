@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.schema import SIDES
 from training import pack_crops
 from training.examples import save, without_held_out
 from training.fold_checkpoints import axial_checkpoints, localiser_runs
@@ -32,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if arguments.runs:
-        localisers = localiser_runs(arguments.runs, points=2)
+        localisers = localiser_runs(arguments.runs, points=len(SIDES))
     else:
         localisers = axial_checkpoints(read_manifest(None), out_of_fold=True)
     examples = without_held_out(pack_crops.axial(arguments.data, localisers))

@@ -47,10 +47,9 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Localiser(Network):
-    """A localiser; `points` landmarks, exported under the name `role`."""
+    """A localiser, exported under the name `role`."""
 
     role: str
-    points: int
     command: str = "train_landmarks"
     batch: int = 32
 
@@ -100,15 +99,12 @@ def localisers(
         name="sagittal",
         role="sagittal",
         task="sagittal",
-        points=10,
         folds=folds,
         epochs=epochs,
         steps=steps,
         backbone=backbone,
     )
-    axial = replace(
-        sagittal, name="axial_points", role="axial", task="axial", points=2, folds=axial_folds, epochs=axial_epochs
-    )
+    axial = replace(sagittal, name="axial_points", role="axial", task="axial", folds=axial_folds, epochs=axial_epochs)
     return sagittal, axial
 
 

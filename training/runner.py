@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+from training.examples import layout
+
 logger = logging.getLogger(__name__)
 
 
@@ -111,9 +113,9 @@ class Runner:
 
 
 def _keys(recipe: Iterable[Step]) -> dict[Step, str]:
-    """Step → a hash of its arguments and of those of all steps in the groups before it."""
+    """Step → a hash of its arguments, of those of all steps in the groups before it, and of the examples' layout."""
     keys: dict[Step, str] = {}
-    before = ""
+    before = layout()
     for group in _groups(recipe):
         own = {step: _digest(before, step.name, *step.arguments) for step in group}
         keys |= own

@@ -13,14 +13,14 @@ from lumbar_kernel.geometry import LEFT
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.intensities import to_bytes
+from lumbar_kernel.localisation import slice_maps
 from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, Views, window_of
 from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM, Landmarks
-from lumbar_kernel.localisation.slice_maps import POINTS, frame_of
 from lumbar_kernel.resampling import sample
-from lumbar_kernel.schema import AXIAL_T2, CANAL, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, row_index
+from lumbar_kernel.schema import AXIAL_T2, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, SIDES, row_index
 from lumbar_kernel.slice_choice import axial_showing
 from lumbar_kernel.study import Slice, Study
-from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, FORAMINA, VIEWS, level_and_side
+from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, FORAMINA, VIEWS, View, level_and_side
 from training.examples import WIDER, Examples, GradeExamples, LandmarkExamples
 
 SLICES_PER_SERIES = 5
@@ -80,21 +80,22 @@ def examples_of(
         examples["sagittal"] = _sagittal(study, truth, origin, rng)
     if any(view is not None for view in axial):
         examples["axial_points"] = _axial_points(axial, origin)
-    known = _known(truth)
     for view, crops in cut_crops(study, _filled(truth), axial, views=views, wider=WIDER).items():
-        present = crops.present & known[VIEWS[view].centred_on]
+        present = crops.present & _known(truth, VIEWS[view])
         if present.any():
             examples[KIND_OF_VIEW[view]] = _grades(crops, present, view, truth, origin)
     return examples
 
 
-def _known(truth: StudyTruth) -> dict[str, NDArray[np.bool_]]:
-    """Which crops are centred on a labelled landmark, by what they are centred on."""
-    return {
-        FORAMINA: ~np.isnan(truth.foramina[:, :, 0]).ravel(),
-        CANALS: ~np.isnan(truth.canal[:, 0]),
-        DISCS: np.repeat(~np.isnan(truth.recesses[:, :, 0]).all(axis=1), 2),
+def _known(truth: StudyTruth, view: View) -> NDArray[np.bool_]:
+    """Which crops of a view are centred on a labelled landmark."""
+    labelled = {
+        FORAMINA: ~np.isnan(truth.foramina[:, :, 0]),
+        CANALS: ~np.isnan(truth.canal[:, :1]),
+        DISCS: ~np.isnan(truth.recesses[:, :, 0]).all(axis=1, keepdims=True),
     }
+    of_level = np.broadcast_to(labelled[view.centred_on], (len(LEVELS), len(SIDES)))
+    return np.array([of_level[level, side or 0] for level, side in level_and_side(view)])
 
 
 def _filled(truth: StudyTruth) -> Landmarks:
@@ -111,14 +112,14 @@ def _filled(truth: StudyTruth) -> Landmarks:
         disc_normal=np.nan_to_num(truth.disc_normal, nan=0.0),
         foramina=np.where(np.isnan(truth.foramina), canal[:, None] + sides, truth.foramina),
         evidence=ones,
-        foramen_evidence=np.ones((len(LEVELS), 2)),
+        foramen_evidence=np.ones((len(LEVELS), len(SIDES))),
         confidence=ones,
-        foramen_confidence=np.ones((len(LEVELS), 2)),
+        foramen_confidence=np.ones((len(LEVELS), len(SIDES))),
     )
 
 
 def _along_the_spine(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points of the levels (5, 3) with unknown ones on the line through the known ones."""
+    """Points of the levels (levels, 3) with unknown ones on the line through the known ones."""
     level, known = np.arange(len(points)), ~np.isnan(points[:, 0])
     line = np.stack([np.polyval(np.polyfit(level[known], axis[known], 1), level) for axis in points.T], axis=1)
     return np.where(known[:, None], points, line)
@@ -137,7 +138,7 @@ def true_views(study: Study, truth: StudyTruth) -> Views:
             continue
         both = np.where(np.isnan(recesses), 2 * canal - recesses[::-1], recesses)
         both[:, 1:] = np.where(np.isnan(recesses[:, 1:]), recesses[::-1, 1:], both[:, 1:])
-        views.append(AxialView(item, window_of(item, canal), both, np.ones(2)))
+        views.append(AxialView(item, window_of(item, canal), both, np.ones(len(SIDES))))
     return tuple(views)
 
 
@@ -146,7 +147,7 @@ def _sagittal(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Ge
     for role, name in ((SAGITTAL_T1, "t1"), (SAGITTAL_T2, "t2")):
         slices = study.slices(role)
         for index in rng.choice(len(slices), min(SLICES_PER_SERIES, len(slices)), replace=False):
-            grid = frame_of(slices[index])
+            grid = slice_maps.frame_of(slices[index])
             place, is_known = _shown(slices[index], truth)
             frames.append(to_bytes(sample(slices[index], grid)))
             points.append(grid.to_pixel(place))
@@ -157,9 +158,12 @@ def _sagittal(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Ge
 
 def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Where a slice shows each landmark, (POINTS, 3) mm with NaN where it does not, and whether that is known."""
-    place, known = np.full((POINTS, 3), np.nan), np.ones(POINTS, bool)
+    place, known = np.full((slice_maps.POINTS, 3), np.nan), np.ones(slice_maps.POINTS, bool)
     for level in range(len(LEVELS)):
-        for channel, candidates in ((level, truth.disc_margin[level][None]), (5 + level, truth.foramina[level])):
+        for channel, candidates in (
+            (slice_maps.MARGINS[level], truth.disc_margin[level][None]),
+            (slice_maps.FORAMINA[level], truth.foramina[level]),
+        ):
             distance = np.abs(item.plane.distance(candidates))
             if np.isnan(distance).any():  # an unmarked foramen may be on any slice
                 known[channel] = False
@@ -181,7 +185,7 @@ def _axial_points(views: Views, origin: Origin) -> LandmarkExamples:
         grid = upright_grid(plane, middle, sagittal=False, spacing=WINDOW_SPACING_MM, shape=POINTS_SHAPE)
         frames.append(to_bytes(sample(view.item, grid)))
         points.append(grid.to_pixel(view.recesses))
-        known.append(np.ones(2, bool))
+        known.append(np.ones(len(SIDES), bool))
     return _landmarks(frames, points, known, ["t2"] * len(frames), origin)
 
 
@@ -207,7 +211,7 @@ def _landmarks(
 def _grades(crops: Crops, present: NDArray[np.bool_], view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:
     groups = VIEWS[view].groups
     order = [place for place, exists in zip(level_and_side(VIEWS[view]), present, strict=True) if exists]
-    rows = [[row_index(g, level, None if g == CANAL else side) for g in groups] for level, side in order]
+    rows = [[row_index(group, level, side) for group in groups] for level, side in order]
     n = len(order)
     return GradeExamples(
         images=crops.images[present],

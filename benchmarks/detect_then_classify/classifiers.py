@@ -17,7 +17,7 @@ from benchmarks.detect_then_classify.packs import Pack, crops
 from benchmarks.detect_then_classify.splits import is_checked
 from evaluation.array_rows import select
 from lumbar_kernel.results.metric import weighted_log_loss
-from lumbar_kernel.schema import SEVERITY_WEIGHTS
+from lumbar_kernel.schema import SEVERITIES, SEVERITY_WEIGHTS
 
 PIXELS = 32
 """Side of the crops that are graded."""
@@ -42,7 +42,7 @@ def score_net() -> nn.Module:
         if outputs < 256:
             layers += [nn.MaxPool2d(2), nn.Dropout2d(0.1)]
     side = PIXELS // 8
-    layers += [nn.Flatten(), nn.Linear(256 * side**2, 384), nn.ReLU(), nn.Dropout(0.5), nn.Linear(384, 3)]
+    layers += [nn.Flatten(), nn.Linear(256 * side**2, 384), nn.ReLU(), nn.Dropout(0.5), nn.Linear(384, len(SEVERITIES))]
     return nn.Sequential(*layers)
 
 
@@ -53,7 +53,8 @@ def vgg19() -> nn.Module:
     net = vgg19_bn(weights=None)
     first = net.features[0]
     net.features[0] = nn.Conv2d(1, first.out_channels, kernel_size=3, padding=1)
-    return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, 3))
+    head = nn.Linear(512, len(SEVERITIES))
+    return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), head)
 
 
 CLASSIFIERS: dict[str, Callable[[], nn.Module]] = {"score_net": score_net, "vgg19": vgg19}
@@ -134,7 +135,7 @@ def classify(net: nn.Module, images: NDArray[np.uint8], *, device: str) -> NDArr
 def _probabilities(net: nn.Module, inputs: Tensor) -> NDArray[np.float64]:
     net.eval()
     found = [F.softmax(net(block), dim=1).cpu() for block in inputs.split(512)]
-    return torch.cat(found).double().numpy() if found else np.zeros((0, 3))
+    return torch.cat(found).double().numpy() if found else np.zeros((0, len(SEVERITIES)))
 
 
 def _middle(images: Tensor) -> Tensor:

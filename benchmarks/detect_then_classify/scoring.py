@@ -13,7 +13,7 @@ from benchmarks.detect_then_classify.classifiers import PIXELS, classify
 from benchmarks.detect_then_classify.packs import Pack, Rows, crops
 from evaluation.array_rows import select
 from evaluation.row_loss import row_loss
-from lumbar_kernel.schema import CANAL, SEVERITY_WEIGHTS, SUBARTICULAR
+from lumbar_kernel.schema import CANAL, SEVERITIES, SEVERITY_WEIGHTS, SUBARTICULAR
 
 REACH = 2
 """Slices of a series beside the marked one among which the detector may choose, as many as the kernel's 12 mm."""
@@ -120,7 +120,8 @@ def training_prior(pack: Pack, fold: int) -> dict[str, NDArray[np.float64]]:
     rows = select(pack.rows, pack.fold[pack.rows.picture] != fold)
     constants = {}
     for stratum in np.unique(rows.stratum):
-        weight = np.bincount(rows.label[rows.stratum == stratum], minlength=3) * np.array(SEVERITY_WEIGHTS)
+        counts = np.bincount(rows.label[rows.stratum == stratum], minlength=len(SEVERITIES))
+        weight = counts * np.array(SEVERITY_WEIGHTS)
         constants[str(stratum)] = (weight + 1e-3) / (weight + 1e-3).sum()
     return constants
 
@@ -154,7 +155,7 @@ def grade(
         row_id=row_id,
         study=pack.study[item.rows.picture[first]],
         labels=item.rows.label[first],
-        probabilities=np.stack([np.bincount(which, predicted[:, k]) for k in range(3)], axis=1) / count[:, None],
+        probabilities=np.stack([np.bincount(which, weights) for weights in predicted.T], axis=1) / count[:, None],
         found=np.bincount(which, found) > 0,
     )
 

@@ -11,7 +11,7 @@ from benchmarks.phantom.findings import Finding, Section, at_least, unknown
 from evaluation.study_truth import StudyTruth
 from lumbar_kernel.geometry import LEFT, POSTERIOR, posterior_direction
 from lumbar_kernel.phantom import PhantomTruth
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Slice, Study
 
 Points = NDArray[np.float64]
@@ -51,7 +51,7 @@ READ_AS = {"csf": (85.0, 3.0), "muscle": (25.0, 3.0)}
 STIR_RATIO = 3.0
 """Ratio of fluid to fat from which a series counts as fat-suppressed where this is not known."""
 
-NONE_HEALTHY = (False,) * 5
+NONE_HEALTHY = (False,) * len(LEVELS)
 
 NEAR_MM = 4.0
 """A region is read on slices at most so far away."""

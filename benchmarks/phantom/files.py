@@ -13,9 +13,10 @@ import pydicom
 from numpy.typing import NDArray
 
 from benchmarks.phantom.findings import Finding, Section, at_least, at_most, near
+from evaluation.study_truth import TARGET_OF_NAMES
 from lumbar_kernel.phantom import PhantomTruth, write_dataset
 from lumbar_kernel.phantom.write import Row
-from lumbar_kernel.schema import AXIAL_T2, CONDITION_NAMES, FORAMINAL, LEVEL_NAMES, SAGITTAL_T2, SIDES, SUBARTICULAR
+from lumbar_kernel.schema import AXIAL_T2, LEVELS, PLACES, SAGITTAL_T2, SIDES, Target
 
 IN_PLANE_MM = 0.01
 """Labels are written to far more digits; half a pixel is 200 to 500 times as much."""
@@ -45,7 +46,6 @@ def round_trips(folder: Path, rows: Sequence[Row], truth: PhantomTruth) -> list[
         rows: its rows of the coordinates table.
         truth: where the landmarks are.
     """
-    names = {text: condition for condition, text in CONDITION_NAMES.items()}
     trips = []
     for _, series, instance, condition, level, x, y in rows:
         header = pydicom.dcmread(folder / str(series) / f"{instance}.dcm", stop_before_pixels=True)
@@ -53,7 +53,7 @@ def round_trips(folder: Path, rows: Sequence[Row], truth: PhantomTruth) -> list[
         row_spacing, column_spacing = map(float, header.PixelSpacing)
         origin = np.array(header.ImagePositionPatient, dtype=float)
         place = origin + float(x) * column_spacing * across + float(y) * row_spacing * down
-        offset = place - _landmark(truth, names[str(condition)], LEVEL_NAMES.index(str(level)))
+        offset = place - _landmark(truth, TARGET_OF_NAMES[str(condition), str(level)])
         through = float(offset @ np.cross(across, down))
         in_plane = float(np.linalg.norm(offset - through * np.cross(across, down)))
         trips.append(RoundTrip(in_plane, abs(through) / _step(header)))
@@ -65,14 +65,10 @@ def _step(header: pydicom.Dataset) -> float:
     return float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or "nan")
 
 
-def _landmark(truth: PhantomTruth, condition: str, level: int) -> NDArray[np.float64]:
-    side = int(condition.startswith(SIDES[1]))
-    point: NDArray[np.float64] = truth.canal[level]
-    if FORAMINAL in condition:
-        point = truth.foramina[level, side]
-    elif SUBARTICULAR in condition:
-        point = truth.recesses[level, side]
-    return point
+def _landmark(truth: PhantomTruth, target: Target) -> NDArray[np.float64]:
+    points = {"canal": truth.canal, "foramen": truth.foramina, "recess": truth.recesses}
+    of_level: NDArray[np.float64] = points[PLACES[target.group]][LEVELS.index(target.level)]
+    return of_level[SIDES.index(target.side)] if target.side else of_level
 
 
 def geometry(trips: Sequence[RoundTrip], studies: int) -> Section:

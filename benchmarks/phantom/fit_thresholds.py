@@ -13,6 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.phantom.labels import SHARES, columns
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import make_truth
@@ -22,14 +23,6 @@ from lumbar_kernel.processes import process_pool
 FIRST_SEED = 50_000_000
 PROBITS = np.arange(-2.0, 3.01, 0.5)
 TARGET = Path(__file__).parents[2] / "lumbar_kernel" / "phantom" / "grade_thresholds.py"
-
-SHARES = {
-    schema.CANAL: ((95.5, 3.4), (89.7, 7.6), (82.2, 11.7), (75.1, 12.0), (96.5, 2.6)),
-    schema.FORAMINAL: ((96.4, 3.2), (91.0, 8.6), (77.0, 20.9), (61.2, 31.9), (64.2, 25.8)),
-    schema.SUBARTICULAR: ((93.0, 5.6), (82.7, 13.2), (67.1, 23.0), (45.1, 31.6), (71.4, 20.5)),
-}
-"""Normal/mild and moderate, per cent, L1/L2 to L5/S1: all 1,975 studies of the challenge, where `schema.LABEL_COUNTS`
-has the folds that may be trained on."""
 
 HEAD = '''"""Frozen scales and thresholds of the grades, written by `benchmarks.phantom.fit_thresholds`; do not edit.
 
@@ -69,15 +62,14 @@ def fit_scales(measures: dict[str, FloatArray]) -> dict[str, tuple[float, float]
 
 
 def fit_thresholds(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Thresholds (25, 2) and scores at `PROBITS` (25, n) from scores (studies, 25)."""
+    """Thresholds (25, 2) at `labels.SHARES` and scores at `PROBITS` (25, n) from scores (studies, 25)."""
     below = [100 * NormalDist().cdf(float(z)) for z in PROBITS]
-    thresholds, knots = np.zeros((len(schema.ROWS), 2)), np.zeros((len(schema.ROWS), len(PROBITS)))
+    thresholds, knots = np.zeros((len(schema.ROWS), schema.SEVERE)), np.zeros((len(schema.ROWS), len(PROBITS)))
     for group, shares in SHARES.items():
-        for level, (normal, moderate) in enumerate(shares):
-            sides = (None,) if group == schema.CANAL else (0, 1)
-            rows = [schema.row_index(group, level, side) for side in sides]
+        for level, of_level in enumerate(shares):
+            rows = columns(group, level)
             pooled = scores[:, rows].ravel()
-            thresholds[rows] = np.percentile(pooled, [normal, normal + moderate])
+            thresholds[rows] = np.percentile(pooled, np.cumsum(of_level[:-1]))
             knots[rows] = np.percentile(pooled, below)
     return thresholds, knots
 

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from benchmarks.phantom.findings import Finding, Section, at_most, near
-from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS, LEVEL_NAMES, SEVERITY_NAMES, SIDES, SUBARTICULAR, row_index
+from lumbar_kernel.schema import (
+    CANAL,
+    FORAMINAL,
+    GROUPS,
+    LEVEL_NAMES,
+    LEVELS,
+    SEVERE,
+    SEVERITY_NAMES,
+    SIDED,
+    SIDES,
+    SUBARTICULAR,
+    per_level,
+    row_index,
+)
 
 Grades = NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 
 SHARES = {
-    CANAL: ((95.5, 3.4, 1.1), (89.7, 7.6, 2.7), (82.2, 11.7, 6.2), (75.1, 12.0, 12.9), (96.5, 2.6, 1.0)),
-    FORAMINAL: ((96.4, 3.2, 0.4), (91.0, 8.6, 0.4), (77.0, 20.9, 2.1), (61.2, 31.9, 6.9), (64.2, 25.8, 10.1)),
-    SUBARTICULAR: ((93.0, 5.6, 1.4), (82.7, 13.2, 4.1), (67.1, 23.0, 9.9), (45.1, 31.6, 23.3), (71.4, 20.5, 8.1)),
+    CANAL: per_level((95.5, 3.4, 1.1), (89.7, 7.6, 2.7), (82.2, 11.7, 6.2), (75.1, 12.0, 12.9), (96.5, 2.6, 1.0)),
+    FORAMINAL: per_level((96.4, 3.2, 0.4), (91.0, 8.6, 0.4), (77.0, 20.9, 2.1), (61.2, 31.9, 6.9), (64.2, 25.8, 10.1)),
+    SUBARTICULAR: per_level(
+        (93.0, 5.6, 1.4), (82.7, 13.2, 4.1), (67.1, 23.0, 9.9), (45.1, 31.6, 23.3), (71.4, 20.5, 8.1)
+    ),
 }
-"""Percent of each grade by condition and level over all 1,974 labelled studies of the challenge."""
+"""Percent of each grade by condition and level over all 1,974 labelled studies of the challenge, where
+`schema.LABEL_COUNTS` has the folds that may be trained on."""
 
 POINTS = 2.0
 FULL = 5000
@@ -45,7 +63,7 @@ ANY_SEVERE = (0.18, 0.03)
 
 def columns(group: str, level: int) -> list[int]:
     """Indices of a condition's grades at a level in (25,) grades, left then right."""
-    return [row_index(group, level, side) for side in (range(len(SIDES)) if group != CANAL else (None,))]
+    return [row_index(group, level, side) for side in range(len(SIDES) if group in SIDED else 1)]
 
 
 def marginals(grades: Grades) -> Section:
@@ -61,7 +79,7 @@ def marginals(grades: Grades) -> Section:
                 what = f"{group.replace('_', ' ')} {name}, {severity}, %"
                 found = float(100 * (own == grade).mean())
                 findings.append(near(what, found, expected, _tolerance(expected, len(grades)), note))
-    severe = (grades[:, [columns(CANAL, level)[0] for level in range(5)]] == 2).any(axis=1).mean()
+    severe = (grades[:, [row_index(CANAL, level) for level in range(len(LEVELS))]] == SEVERE).any(axis=1).mean()
     expected, tolerance = ANY_SEVERE
     tolerance += float(np.sqrt(expected * (1 - expected))) * _chance(len(grades))
     findings.append(
@@ -79,9 +97,14 @@ def _chance(studies: int) -> float:
     return max(0.0, 2 / float(np.sqrt(studies)) - 2 / float(np.sqrt(FULL)))
 
 
+def _by_level(values: NDArray[Number], group: str) -> NDArray[Number]:
+    """Those of a condition of (n, 25) values, (n, levels, sides)."""
+    return np.stack([values[:, columns(group, level)] for level in range(len(LEVELS))], axis=1)
+
+
 def correlations(grades: Grades) -> Section:
     """Rank correlations between (n, 25) grades compared with those of the challenge's labels."""
-    by_group = {group: np.stack([grades[:, columns(group, level)] for level in range(5)], axis=1) for group in GROUPS}
+    by_group = {group: _by_level(grades, group) for group in GROUPS}
     findings = []
     for group, expected in ADJACENT.items():
         for level, value in enumerate(expected):
@@ -115,10 +138,10 @@ def single_causes(scores: NDArray[np.float64], sizes: Sequence[Mapping[str, NDAr
     pooled = {name: np.array([item[name] for item in sizes], dtype=float) for name in sizes[0]}
     findings = []
     for group in GROUPS:
-        own = np.stack([scores[:, columns(group, level)] for level in range(5)], axis=1)
+        own = _by_level(scores, group)
         explained = {}
         for name, values in pooled.items():
-            if values.shape[1:2] == (5,) and (values.ndim == 2 or group != CANAL):
+            if values.shape[1:2] == (len(LEVELS),) and (values.ndim == 2 or group in SIDED):
                 both = np.broadcast_to(values if values.ndim == 3 else values[:, :, None], own.shape)
                 known = ~np.isnan(both)
                 if np.ptp(both[known]) > 0:

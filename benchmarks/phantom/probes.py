@@ -24,7 +24,7 @@ from lumbar_kernel.intensities import normalise
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.resampling import sample
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
-from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITY_WEIGHTS
+from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITIES, SEVERITY_WEIGHTS
 from lumbar_kernel.slice_choice import axial_showing, nearest_sagittal
 from lumbar_kernel.study import Slice, Study
 
@@ -214,7 +214,7 @@ def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[n
         grades: (n, 25) labels, -1 where there is none.
     """
     rows = _rows(features, grades, group)
-    constant, predicted = np.zeros((2, len(rows.labels), 3))
+    constant, predicted = np.zeros((2, len(rows.labels), len(SEVERITIES)))
     for fold in range(FOLDS):
         held = rows.fold == fold
         table = _constant(rows, ~held)
@@ -237,9 +237,9 @@ def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[n
 def _constant(rows: _Rows, train: NDArray[np.bool_]) -> FloatArray:
     """The best constant of each level on the training rows, (5, 3), two rows of the pooled mix added to each."""
     weight = np.array(SEVERITY_WEIGHTS)
-    counts = np.zeros((len(LEVELS), 3))
+    counts = np.zeros((len(LEVELS), len(SEVERITIES)))
     np.add.at(counts, (rows.level[train], rows.labels[train]), 1)
-    pooled = (counts.sum(axis=0) + 0.5) / (counts.sum() + 1.5)
+    pooled = (counts.sum(axis=0) + 0.5) / (counts.sum() + 0.5 * len(SEVERITIES))
     weighted = (counts + 2 * pooled) * weight
     constant: FloatArray = weighted / weighted.sum(axis=1, keepdims=True)
     return constant
@@ -259,7 +259,7 @@ def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced
     )
     weight = np.array(SEVERITY_WEIGHTS)[rows.labels[train]]
     model.fit(features[train], rows.labels[train], sample_weight=weight)
-    predicted = np.full((int((~train).sum()), 3), MIN_PROBABILITY)
+    predicted = np.full((int((~train).sum()), len(SEVERITIES)), MIN_PROBABILITY)
     predicted[:, model.classes_] = model.predict_proba(features[~train])
     shares: FloatArray = predicted / predicted.sum(axis=1, keepdims=True)
     return shares

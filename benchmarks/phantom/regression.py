@@ -22,7 +22,7 @@ from lumbar_kernel.phantom import make_spine
 from lumbar_kernel.phantom.grid import VoxelGrid
 from lumbar_kernel.phantom.measure import MEASURES, Measures, measure
 from lumbar_kernel.phantom.painting import VOXEL, paint_canal
-from lumbar_kernel.schema import GROUPS, LEVELS, SEVERITY_WEIGHTS, SIDES
+from lumbar_kernel.schema import GROUPS, LEVELS, SEVERITIES, SEVERITY_WEIGHTS, SIDES
 
 SLICE_MM = 4.0
 """Distance of the slices in which the second regression measures the geometry, the challenge's usual one."""
@@ -87,7 +87,7 @@ def regression_predictions(known: Sequence[Measures], labels: NDArray[np.int64])
         known: measures of n studies.
         labels: their grades, (n, 25).
     """
-    predicted = np.full((*labels.shape, 3), MIN_PROBABILITY)
+    predicted = np.full((*labels.shape, len(SEVERITIES)), MIN_PROBABILITY)
     fold = np.random.default_rng(0).permutation(len(labels)) % FOLDS
     for group, level in itertools.product(GROUPS, range(len(LEVELS))):
         rows = np.array(columns(group, level))

@@ -5,7 +5,7 @@ import pytest
 from evaluation.study_truth import marked_points, truth_of
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, coordinate_rows
-from lumbar_kernel.schema import ROWS, SEVERITY_NAMES
+from lumbar_kernel.schema import PLACES, ROWS, SEVERITY_NAMES, SUBARTICULAR
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def labels(phantom):
 
 def test_marks_lead_back_to_the_points_in_the_patient(phantom, marks):
     points = marked_points(phantom.study, marks)
-    for name, true in (("canal", phantom.truth.canal), ("foramina", phantom.truth.foramina)):
+    for name, true in (("canal", phantom.truth.canal), ("foramen", phantom.truth.foramina)):
         error = np.linalg.norm(points[name] - true, axis=-1)
         marked = ~np.isnan(error)
         assert marked.mean() > 0.7, name
@@ -59,3 +59,15 @@ def test_levels_without_a_mark_are_not_a_number_and_two_marks_are_no_truth(phant
 def test_marks_of_absent_series_are_skipped(phantom, marks):
     elsewhere = marks.assign(series_id="0")
     assert all(np.isnan(found).all() for found in marked_points(phantom.study, elsewhere).values())
+
+
+@pytest.mark.parametrize("column", ["condition", "level"])
+def test_a_mark_of_an_unknown_condition_or_level_is_refused(phantom, marks, column):
+    with pytest.raises(KeyError, match="elsewhere"):
+        marked_points(phantom.study, marks.assign(**{column: "elsewhere"}))
+
+
+def test_a_condition_of_another_place_is_not_taken_for_a_recess(phantom, marks, monkeypatch):
+    monkeypatch.setitem(PLACES, SUBARTICULAR, "facet")
+    with pytest.raises(KeyError, match="facet"):
+        marked_points(phantom.study, marks)

@@ -12,6 +12,7 @@ from lumbar_kernel.results.metric import constant_submission, score, weighted_lo
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS
 from training import calibrate_studies
 from training.calibrate_studies import fit_condition, fit_weights, fitted_entry, rows_of
+from training.fitting import UNCHANGED, shifted
 from training.whole_studies import StudyPredictions
 
 
@@ -62,10 +63,10 @@ def test_steps_are_kept_only_where_they_help_other_folds():
     rows = rows_of(found, solution, ["sure"], FORAMINAL)
     fitted = fit_condition(rows, FORAMINAL, equal)[0](rows)
     assert fitted.shift[0] > 1.5  # flattened
-    shifted = calibrate_studies._shifted(FORAMINAL, rows.combined(fitted.weights), fitted.shift)
-    assert weighted_log_loss(rows.labels, shifted) < weighted_log_loss(rows.labels, rows.combined(equal)) - 0.01
+    flatter = shifted(FORAMINAL, rows.combined(fitted.weights), fitted.shift)
+    assert weighted_log_loss(rows.labels, flatter) < weighted_log_loss(rows.labels, rows.combined(equal)) - 0.01
     one_fold = select(rows, rows.fold == 0)
-    assert fit_condition(one_fold, FORAMINAL, equal)[0](one_fold).shift == calibrate_studies.UNCHANGED
+    assert fit_condition(one_fold, FORAMINAL, equal)[0](one_fold).shift == UNCHANGED
 
 
 def test_a_member_gains_what_is_lost_without_it():

@@ -12,7 +12,7 @@ from lumbar_kernel.runtime.fault_injection import VARIABLE
 from lumbar_kernel.schema import SEVERITY_NAMES
 from lumbar_kernel.views import BASIC_VIEWS
 from training import competition
-from training.examples import GradeExamples, load
+from training.examples import GradeExamples, layout, load
 from training.studies import kinds
 
 
@@ -55,15 +55,15 @@ def test_a_cache_gives_what_is_asked_of_it_now(train_split, tmp_path):
     """Other views, another table of folds, studies of other data: none of them is what the cache held before."""
     study = next((train_split / "train_images").iterdir()).name
     competition.prepare(train_split, tmp_path, folds={study: 1}, workers=1, views=BASIC_VIEWS[:1])
-    other = tmp_path / "rsna" / "other_study"
-    shutil.copytree(tmp_path / "rsna" / study, other)
+    parts = tmp_path / "rsna" / layout()
+    shutil.copytree(parts / study, parts / "other_study")
     fine = f"{BASIC_VIEWS[0]}_fine"
     competition.prepare(train_split, tmp_path, folds={study: 3}, workers=1, views=[BASIC_VIEWS[0], fine])
     for kind, form in kinds([BASIC_VIEWS[0], fine]).items():
         examples = load(tmp_path / f"rsna_{kind}.npz", form)
         assert set(examples.fold) == {3}
         assert set(examples.group) == {study}
-        assert len(examples.fold) == len(load(tmp_path / "rsna" / study / f"{kind}.npz", form).fold)
+        assert len(examples.fold) == len(load(parts / study / f"{kind}.npz", form).fold)
 
 
 def test_folds_that_no_preset_trains_are_refused(tmp_path):

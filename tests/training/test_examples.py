@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from evaluation.held_out_studies import HELD_OUT_STUDIES
+from lumbar_kernel.views import VIEWS
 from tests.training.conftest import grade_examples
-from training.examples import GradeExamples, LandmarkExamples, load, save, without_held_out
+from training.examples import GradeExamples, LandmarkExamples, layout, load, save, without_held_out
 
 
 def test_examples_survive_the_disk(tmp_path):
@@ -18,3 +21,11 @@ def test_examples_survive_the_disk(tmp_path):
 def test_held_out_studies_never_stay():
     examples = grade_examples(["a", *HELD_OUT_STUDIES, "b"])
     assert without_held_out(examples).group.tolist() == ["a", "b"]
+
+
+def test_examples_of_another_window_or_side_are_out_of_date(monkeypatch):
+    before, view = layout(), VIEWS["sagittal_t2"]
+    monkeypatch.setitem(VIEWS, "sagittal_t2", replace(view, geometry=replace(view.geometry, spacing=0.4)))
+    after = layout()
+    monkeypatch.setitem(VIEWS, "sagittal_t2", replace(view, sided=True))
+    assert len({before, after, layout()}) == 3

@@ -11,6 +11,11 @@ from training import recipe, runner
 from training.presets import PRESETS
 from training.trainer import SOURCES
 
+PACK_MODULES = {
+    "evaluation.real_slices",
+    *(f"training.{name}" for name in ("packs", "pack_crops", "marked_pictures", "disc_margins", "single_slice")),
+}
+
 
 def settings_of(*arguments):
     return recipe.parsed([str(argument) for argument in arguments])[0]
@@ -33,6 +38,14 @@ def test_each_source_of_data_brings_its_steps(tmp_path):
     assert not {"prepare packs", "phantoms", "prepare axial crops"} & set(whole)
     assert alone[0] == "phantoms"
     assert alone[-2:] == ["export", "model card"]
+
+
+def test_the_competitions_route_imports_no_module_that_knows_the_packs(tmp_path):
+    steps = recipe.steps(settings_of("--competition", tmp_path))
+    modules = sorted({"training.recipe", *(step.arguments[1] for step in steps)})
+    code = f"import sys, {', '.join(modules)}; print(sorted({PACK_MODULES} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", PRESETS)

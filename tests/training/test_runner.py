@@ -1,5 +1,6 @@
 import pytest
 
+from training import runner
 from training.runner import Runner, Step
 
 
@@ -81,3 +82,11 @@ def test_steps_of_one_group_share_the_gpus(tmp_path):
     steps = [Step(f"train {k}", ("-c", write, str(tmp_path / f"gpu{k}")), group="train") for k in range(4)]
     Runner(tmp_path / "done", ("4", "7")).run(steps)
     assert {(tmp_path / f"gpu{k}").read_text() for k in range(4)} <= {"4", "7"}
+
+
+def test_steps_that_made_examples_of_another_layout_run_again(tmp_path, monkeypatch):
+    count = tmp_path / "count"
+    for seen in ("one", "one", "two", "one"):
+        monkeypatch.setattr(runner, "layout", lambda seen=seen: seen)
+        Runner(tmp_path / "done", ()).run([Step("prepare", counting(count), group="a")])
+    assert count.read_text() == "xxx"

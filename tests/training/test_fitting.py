@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+
+from lumbar_kernel.results.metric import weighted_log_loss
+from lumbar_kernel.schema import CANAL
+from tests.training.conftest import graded_rows
+from training.fitting import UNCHANGED, across_folds, fit, shifted
+
+
+def test_what_a_member_overstates_is_found():
+    sharp = graded_rows(4000, sharpen=2.0)
+    temperature, bias = fit(sharp.labels, sharp.probabilities)
+    # The weighted loss wants the probabilities times the weights, so that is what the bias should say.
+    assert temperature == pytest.approx(2.0, abs=0.25)
+    assert bias == pytest.approx(np.log([1.0, 2.0, 4.0]), abs=0.3)
+    taken_back = shifted(CANAL, sharp.probabilities, (temperature, bias))
+    assert weighted_log_loss(sharp.labels, taken_back) < weighted_log_loss(sharp.labels, sharp.probabilities) - 0.1
+    assert shifted(CANAL, sharp.probabilities, UNCHANGED) == pytest.approx(sharp.probabilities, abs=1e-8)
+
+
+def test_a_fold_is_measured_with_what_was_fitted_on_the_others_by_its_rows():
+    folds = np.array([0, 0, 0, 1], np.int8)
+    assert across_folds(folds, lambda others: others.sum(), lambda held, fitted: float(fitted)) == (3 * 1 + 1 * 3) / 4
