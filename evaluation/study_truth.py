@@ -64,7 +64,12 @@ def marked_points(study: Study, marks: pd.DataFrame) -> dict[str, NDArray[np.flo
 
 
 def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object]) -> StudyTruth | None:
-    """A study's truth from the two label tables; None when fewer than three canal points are marked."""
+    """A study's truth from the two label tables; None when fewer than three canal points are marked.
+
+    Raises:
+        KeyError: a row of the schema is no column of the table.
+        ValueError: a grade is none of the schema's.
+    """
     points = marked_points(study, marks)
     canal = points["canal"]
     labelled = ~np.isnan(canal[:, 0])
@@ -73,12 +78,21 @@ def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object
     levels = np.arange(len(LEVELS))
     filled = np.stack([np.interp(levels, levels[labelled], canal[labelled, axis]) for axis in range(3)], axis=1)
     normal = disc_normals(filled + 1e-6 * np.outer(-levels, [0, 0, 1]))
-    grades = [SEVERITY_NAMES.index(str(labels[row])) if labels.get(row) in SEVERITY_NAMES else -1 for row in ROWS]
     return StudyTruth(
         disc_margin=canal - CANAL_BEHIND_MARGIN_MM * posterior_direction(normal),
         canal=canal,
         disc_normal=normal,
         foramina=points["foramen"],
         recesses=points["recess"],
-        grades=np.array(grades),
+        grades=np.array([_grade(labels[row]) for row in ROWS]),
     )
+
+
+def _grade(label: object) -> int:
+    """Index of a grade, -1 where there is none; raises ValueError for another word."""
+    if label is None or label != label or label == "":  # pandas reads an empty cell as NaN
+        return -1
+    if label not in SEVERITY_NAMES:
+        msg = f"{label!r} is none of the grades {', '.join(SEVERITY_NAMES)}"
+        raise ValueError(msg)
+    return SEVERITY_NAMES.index(str(label))

@@ -123,6 +123,7 @@ def prepare(
         if stored:
             save(concatenate(stored), together)
         else:
+            logger.warning("no study gives examples of %s: nothing of its kind is marked or readable", name)
             together.unlink(missing_ok=True)
     return used
 

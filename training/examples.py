@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from evaluation.array_rows import select
 from evaluation.held_out_studies import HELD_OUT_STUDIES
 from lumbar_kernel.models.manifest import LANDMARKS
-from lumbar_kernel.schema import SEVERITIES, TARGETS
+from lumbar_kernel.schema import (
+    CONDITION_NAMES,
+    LABEL_COUNTS,
+    MARKED_ON,
+    PLACES,
+    SEVERITIES,
+    SEVERITY_NAMES,
+    SEVERITY_WEIGHTS,
+    TARGETS,
+)
 from lumbar_kernel.views import VIEWS
 
 FOLDS = 5
@@ -77,8 +86,9 @@ Kind = TypeVar("Kind", bound=Examples)
 
 
 def layout() -> str:
-    """A checksum of what is graded, in which views, at how many points: of another one, examples are out of date."""
-    return hashlib.sha256(repr((TARGETS, SEVERITIES, VIEWS, LANDMARKS)).encode()).hexdigest()[:16]
+    """A checksum of what is graded, how it is named and weighed, and in which views; it dates examples."""
+    graded = (TARGETS, SEVERITIES, SEVERITY_NAMES, SEVERITY_WEIGHTS, CONDITION_NAMES, PLACES, MARKED_ON, LABEL_COUNTS)
+    return hashlib.sha256(repr((graded, VIEWS, LANDMARKS)).encode()).hexdigest()[:16]
 
 
 def save(examples: Examples, path: Path) -> None:

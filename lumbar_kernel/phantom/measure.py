@@ -119,7 +119,14 @@ def score(measures: Measures, *, scales: dict[str, tuple[float, float]] = SCALES
 
 
 def grade(scores: FloatArray) -> NDArray[np.int64]:
-    """Grades (..., 25) of measured scores (..., 25) by the frozen thresholds."""
+    """Grades (..., 25) of measured scores (..., 25) by the frozen thresholds.
+
+    Raises:
+        ValueError: these are for other rows or grades.
+    """
+    if THRESHOLDS.shape != (len(schema.ROWS), schema.SEVERE):
+        msg = f"grade_thresholds.py has thresholds {THRESHOLDS.shape} for {len(schema.ROWS)} rows, {schema.SEVERE} each"
+        raise ValueError(msg)
     grades: NDArray[np.int64] = (scores[..., None] >= THRESHOLDS).sum(axis=-1).astype(np.int64)
     return grades
 

@@ -95,7 +95,7 @@ def page(run: RunFiles, pictures: Path) -> str:
     style = (assets / "page.css").read_text(encoding="utf-8")
     data = {"run": _about(run.report), "studies": entries, "picture": _picture_layout(), "names": _names()}
     return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
-        style=_colours() + style,
+        style=_style() + style,
         script=(assets / "page.js").read_text(encoding="utf-8"),
         data=_json(data),
         rows="\n".join(rows),
@@ -137,10 +137,12 @@ def _names() -> dict[str, Any]:
     }
 
 
-def _colours() -> str:
-    """Style rules for the squares of each grade."""
-    colours = zip(SQUARES, SEVERITY_COLOURS, strict=False)  # the last one is not a grade
-    return "".join(f".{name} {{ fill: rgb({red} {green} {blue}); }}\n" for name, (blue, green, red) in colours)
+def _style() -> str:
+    """Style rules that follow from the schema: panels in a row, and the squares of each grade."""
+    rules = [f":root {{ --levels: {len(LEVELS)}; }}"]
+    for name, (blue, green, red) in zip(SEVERITIES, SEVERITY_COLOURS, strict=True):
+        rules.append(f".{name} {{ fill: rgb({red} {green} {blue}); }}")
+    return "\n".join((*rules, ""))
 
 
 def _picture_layout() -> dict[str, Any]:

@@ -46,6 +46,13 @@ def test_unlabelled_rows_are_minus_one(phantom, marks, labels):
     assert np.flatnonzero(grades < 0).tolist() == [3, 7]
 
 
+def test_other_words_and_absent_columns_are_no_unlabelled_rows(phantom, marks, labels):
+    with pytest.raises(ValueError, match="'MILD' is none of the grades"):
+        truth_of(phantom.study, marks, labels | {ROWS[3]: "MILD"})
+    with pytest.raises(KeyError, match=ROWS[3]):
+        truth_of(phantom.study, marks, {row: grade for row, grade in labels.items() if row != ROWS[3]})
+
+
 def test_levels_without_a_mark_are_not_a_number_and_two_marks_are_no_truth(phantom, marks, labels):
     canal = marks["condition"].str.contains("Canal")
     two = marks[~canal | marks["level"].isin(["L1/L2", "L2/L3"])]

@@ -9,7 +9,7 @@ from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.runtime.fault_injection import VARIABLE
-from lumbar_kernel.schema import SEVERITY_NAMES
+from lumbar_kernel.schema import ROWS, SEVERITY_NAMES
 from lumbar_kernel.views import BASIC_VIEWS
 from training import competition
 from training.examples import GradeExamples, layout, load
@@ -39,7 +39,7 @@ def test_marked_points_come_back_in_millimetres(train_split):
     files = competition.find_studies(train_split, split="train")[0]
     study = read_study(files)
     marks = pd.read_csv(train_split / "train_label_coordinates.csv", dtype={"study_id": str})
-    truth = competition.truth_of(study, marks, {})
+    truth = competition.truth_of(study, marks, dict.fromkeys(ROWS))
     # The phantom of the same seed, made in memory, says where the points are.
     seed = np.random.SeedSequence(31).spawn(1)[0]
     wanted = make_phantom(seed, study_id=files.study_id, roles=()).truth
