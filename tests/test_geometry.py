@@ -83,6 +83,8 @@ def test_contains_ends_at_the_last_pixel_and_moves_in_with_the_margin():
     corners = np.array([[0.0, 0.0], [9.0, 19.0], [9.1, 0.0], [0.0, -0.1]])
     assert sagittal().contains(corners).tolist() == [True, True, False, False]
     assert not sagittal().contains(corners, margin=1).any()
+    inside, edge = sagittal().to_mm(np.array([[5.0, 5.0], [0.5, 5.0]]))
+    assert [sagittal().shows(point, margin=1) for point in (inside, edge)] == [True, False]
 
 
 @pytest.mark.parametrize(

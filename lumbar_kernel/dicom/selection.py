@@ -147,7 +147,7 @@ def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
         Ranked(stack.weighting.by_pixels, "its headers name no weighting"),
         Ranked(
             _is_scout(stack),
-            f"a scout by pixels of {stack.middle.plane.row_spacing:.1f} mm and steps of {step_mm(headers):.0f} mm",
+            f"a scout by pixels of {_pixel_mm(stack):.1f} mm and steps of {step_mm(headers):.0f} mm",
         ),
         Ranked(_most(headers, is_single_shot), "a single-shot sequence"),
         Ranked(_most(headers, is_derived), "derived from other images by ImageType"),
@@ -230,8 +230,12 @@ def _most(headers: Sequence[SliceHeader], holds: Callable[[SliceHeader], bool]) 
 
 
 def _is_scout(stack: Stack) -> bool:
-    plane = stack.middle.plane
-    return max(plane.row_spacing, plane.column_spacing) > COARSE_MM or step_mm(stack.headers) > WIDE_STEP_MM
+    return _pixel_mm(stack) > COARSE_MM or step_mm(stack.headers) > WIDE_STEP_MM
+
+
+def _pixel_mm(stack: Stack) -> float:
+    """The longer side of a pixel."""
+    return max(stack.middle.plane.row_spacing, stack.middle.plane.column_spacing)
 
 
 def _is_gradient_echo(header: SliceHeader) -> bool:

@@ -13,7 +13,7 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import SAGITTAL_T2
-from tests.dicom.conftest import LATERAL, UPWARD, inspected, only_study, shape
+from tests.dicom.conftest import LATERAL, UPWARD, inspected, only_study, shape, write_table
 from tests.permissions import run_bound_by_permissions
 
 
@@ -51,6 +51,22 @@ def test_unreadable_files_still_make_a_study_in_the_competition_folder(tmp_path)
     study = only_study(tmp_path)
     assert (study.study_id, study.series) == ("5", ())
     assert "not a DICOM file" in study.problems[0]
+
+
+def test_a_table_settles_the_studies_of_a_folder_without_the_name_of_the_competition(tmp_path):
+    for study in ("5", "7"):
+        write_stack(tmp_path / study / "1", LATERAL)  # one UID for both
+    write_table(tmp_path / "test_series_descriptions.csv", "5,1,Sagittal T1", "7,1,Sagittal T2/STIR")
+    assert shape(find_studies(tmp_path)) == {"5": {"1": 5}, "7": {"1": 5}}
+
+
+def test_files_without_suffix_and_studies_without_files_count_in_the_competition_folder(tmp_path):
+    write_stack(tmp_path / "test_images" / "5" / "1", LATERAL)
+    for path in (tmp_path / "test_images" / "5" / "1").iterdir():
+        path.rename(path.with_suffix(""))
+    (tmp_path / "test_images" / "5" / "1" / "notes.txt").write_text("no image")
+    (tmp_path / "test_images" / "6").mkdir()
+    assert shape(find_studies(tmp_path)) == {"5": {"1": 5}, "6": {}}
 
 
 def test_study_folder_given_directly_is_named_after_itself(tmp_path):
@@ -332,5 +348,8 @@ def test_files_packed_one_by_one_are_named(tmp_path, caplog):
         packed = path.with_name(f"{path.name}.{('gz', 'GZ', 'bz2', 'xz')[number]}")
         packed.write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
+    for number in (6, 7):
+        (tmp_path / "1" / "2" / f"{number}.dcm.gz").touch()
     assert shape(find_studies(tmp_path)) == {"1": {"2": 1}}
-    assert re.search(r"files packed one by one inside the data folder are not read: 1/2/2\.dcm\.gz,.*un", caplog.text)
+    said = r"files packed one by one inside the data folder are not read: 1/2/2\.dcm\.gz,.* and 1 more; unpack them"
+    assert re.search(said, caplog.text)

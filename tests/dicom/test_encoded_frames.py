@@ -37,7 +37,9 @@ def test_frames_are_told_apart_up_to_what_is_no_fragment():
 
 def test_the_size_that_a_picture_claims():
     frame = b"\xff\xc0" + struct.pack(">HBHH", 11, 8, 384, 320)
-    assert picture_shape(b"\xff\xd8\xff\xe0\x00\x04ab" + frame) == (384, 320)
+    tables = b"\xff\xc4\x00\x0b" + bytes([9]) * 9  # of Huffman codes, whose marker lies among those of frames
+    for before in (b"\xff\xe0\x00\x04ab", tables, b"\xff\xe0\x00\x04ab\xff\xff"):
+        assert picture_shape(b"\xff\xd8" + before + frame) == (384, 320)
     size = b"\xff\x4f\xff\x51" + bytes(4) + struct.pack(">4I", 330, 400, 10, 16)
     assert picture_shape(size) == (384, 320)
     assert picture_shape(b"no picture") is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumbar_kernel.dicom.grouping import group_by_header
+from lumbar_kernel.dicom.grouping import group_by_header, series_of
 from lumbar_kernel.dicom.identity import FileIdentity
 
 ROOT = Path("/data")
@@ -76,6 +76,19 @@ def test_folders_name_studies_and_series_where_they_are_plain_and_their_own():
     assert ids(files) == {"anna": {"t1": 3, "t2": 3}, "b-2": {"7": 3}}
 
 
+def test_series_side_by_side_are_studies_by_their_folders_where_the_one_above_holds_several():
+    assert ids(stack("x/a", "1.1", "8") + stack("x/b", "1.2", "9")) == {"a": {"8": 3}, "b": {"9": 3}}
+
+
+def test_series_in_folders_of_one_name_are_named_by_their_uids():
+    assert ids(stack("7/a/s", "1.1", "8") + stack("7/b/s", "1.1", "9")) == {"7": {"8": 3, "9": 3}}
+
+
+def test_the_folder_of_a_study_that_a_table_names_names_no_series():
+    for folder, name in (("7/s", "s"), ("7", "8")):
+        assert list(series_of("7", archive(*stack(folder, "1.1", "8")))) == [name]
+
+
 @pytest.mark.parametrize("name", ["ST0", "SE000001", "DICOM", "Müller, Anna", "a b", "-x", "a" * 65, "IMG_01"])
 def test_names_that_are_not_plain_give_way_to_the_uid(name):
     assert set(ids(stack(f"{name}/t1", "1.1", "8") + stack(f"{name}/t2", "1.1", "9"))) == {"1.1"}
@@ -117,9 +130,10 @@ def test_studies_without_uid_are_named_after_their_place():
 
 
 def test_patients_who_share_a_uid_are_numbered_alike_in_any_order():
-    files = [(f"{patient}{k}", FileIdentity("1.1", "5", (patient,))) for k in range(3) for patient in ("b", "a")]
+    counts = {"b": 2, "a": 3}
+    files = [(f"{name}{k}", FileIdentity("1.1", "5", (name,))) for name in counts for k in range(counts[name])]
     assert ids(files) == ids(list(reversed(files)))
-    assert set(ids(files)) == {"1.1.patient1", "1.1.patient2"}
+    assert ids(files) == {"1.1.patient1": {"data": 3}, "1.1.patient2": {"data": 2}}
 
 
 def test_series_uids_made_for_each_file_are_one_series():
@@ -147,7 +161,10 @@ def test_a_folder_of_broken_files_joins_the_study_beside_it_or_is_named(caplog):
     files = stack("7/1", "1.1", "8") + stack("7/2", "1.1", "9") + [("7/3/x.dcm", None)]
     assert ids(files)["7"] == {"1": 3, "2": 3, "3": 1}
     assert set(ids([*files, ("9/3/x.dcm", None)])) == {"7"}
-    assert "belongs to no study" in caplog.text
+    assert "9/3/x.dcm is no readable DICOM file and belongs to no study" in caplog.text
+    of_two = [*stack("x/1", "1.1", "8"), *stack("x/2", "1.2", "9"), ("x/3/x.dcm", None)]
+    assert sum(sum(series.values()) for series in ids(of_two).values()) == 6
+    assert "x/3/x.dcm is no readable DICOM file and belongs to no study" in caplog.text
 
 
 def test_grouping_takes_time_in_proportion_to_the_studies():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, dataset_of, save, write_enhanced, write_slice
 from lumbar_kernel.dicom.headers import FRAME_LIMIT, read_headers
@@ -33,8 +34,29 @@ def test_a_header_holds_the_values_of_the_tags(tmp_path):
 
 
 def test_number_in_the_file_name_stands_in_for_a_missing_instance_number(tmp_path):
-    assert only(write_slice(tmp_path / "IM-12.dcm")).instance_number == 12
+    assert only(write_slice(tmp_path / "2024-IM-12.dcm")).instance_number == 12
     assert only(write_slice(tmp_path / "slice.dcm")).instance_number is None
+
+
+def test_directions_that_were_rounded_are_made_a_right_angle_again(tmp_path):
+    rounded = (0.998, 0.065, 0.004, -0.064, 0.996, 0.065)
+    plane = only(write_slice(tmp_path / "1.dcm", orientation=rounded)).plane
+    directions = np.stack([plane.row_direction, plane.column_direction])
+    assert np.allclose(directions @ directions.T, np.eye(2), rtol=0, atol=1e-12)
+    assert np.allclose(directions.ravel(), rounded, atol=0.005)
+
+
+@pytest.mark.parametrize(
+    ("times", "acquired"),
+    [
+        ({"AcquisitionTime": "11", "SeriesDate": "20240103", "SeriesTime": "12"}, "20240102 11"),
+        ({"SeriesDate": "20240103", "SeriesTime": "12", "ContentTime": "13"}, "20240103 12"),
+        ({"ContentDate": "20240104", "ContentTime": "13"}, "20240104 13"),
+        ({}, ""),
+    ],
+)
+def test_a_slice_was_acquired_at_the_most_exact_time_with_its_own_date(tmp_path, times, acquired):
+    assert only(write_slice(tmp_path / "1.dcm", AcquisitionDate="20240102", **times)).acquired == acquired
 
 
 @pytest.mark.parametrize("missing", ["Modality", "SOPClassUID", "StudyInstanceUID", "SliceThickness", "InstanceNumber"])
@@ -72,6 +94,17 @@ def test_unusable_header_is_refused_with_its_reason(tmp_path, tags, reason):
         read_headers(write_slice(tmp_path / "1.dcm", **tags))
 
 
+def test_the_class_in_the_file_meta_information_counts_where_the_other_was_stripped(tmp_path):
+    dataset = dataset_of(RAMP, SOPClassUID="", ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=list(AXIAL))
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.2"
+    with pytest.raises(DicomError, match="spectroscopy"):
+        read_headers(save(dataset, tmp_path / "1.dcm"))
+
+
+def test_a_fine_slice_a_whole_body_and_a_place_far_down_the_table_are_read(tmp_path):
+    assert only(write_slice(tmp_path / "1.dcm", PixelSpacing=[0.1, 350], position=(0, 0, -2500))).plane.shape == (6, 8)
+
+
 def test_file_without_pixels_is_refused(tmp_path):
     dataset = dataset_of(RAMP, ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=list(AXIAL))
     del dataset.PixelData
@@ -86,6 +119,63 @@ def test_enhanced_file_gives_every_frame_its_place_and_rescale(tmp_path):
     assert {(header.plane.row_spacing, header.plane.column_spacing) for header in headers} == {(2, 3)}
     for frame, pixels in zip([2, 0], read_frames([headers[2], headers[0]]), strict=True):
         assert np.array_equal(pixels, frames[frame] * (frame + 1.0) + 10)
+
+
+def item(**values):
+    """A dataset, or a functional group of those that are given."""
+    found = Dataset()
+    for name, value in values.items():
+        setattr(found, name, [value] if isinstance(value, Dataset) else value)
+    return found
+
+
+def with_groups(path, *own, shared, **tags):
+    """An enhanced file with these functional groups."""
+    write_enhanced(path, np.stack([RAMP] * max(1, len(own))), positions=[(0, 0, 5)])
+    dataset = pydicom.dcmread(path)
+    place = {"PlaneOrientationSequence": item(ImageOrientationPatient=list(AXIAL))}
+    dataset.SharedFunctionalGroupsSequence = [item(**place, **shared)]
+    dataset.PerFrameFunctionalGroupsSequence = [item(**groups) for groups in own]
+    dataset.update(item(**tags))
+    dataset.save_as(path)
+    return path
+
+
+def test_functional_groups_say_what_elements_say_in_a_classic_file(tmp_path):
+    own = {
+        "MREchoSequence": item(EffectiveEchoTime=101.0),
+        "MRImageFrameTypeSequence": item(FrameType=["ORIGINAL", "PRIMARY", "T2", "NONE"]),
+        "MRDiffusionSequence": item(DiffusionBValue=50.0),
+        "PlanePositionSequence": item(ImagePositionPatient=[0, 0, 5]),
+        "PixelMeasuresSequence": item(PixelSpacing=[3, 4]),
+    }
+    modifier = item(InversionTimes=[150.0], SpectrallySelectedSuppression="FAT")
+    shared = {
+        "MRTimingAndRelatedParametersSequence": item(RepetitionTime=3100.0),
+        "MRModifierSequence": modifier,
+        "PixelMeasuresSequence": item(PixelSpacing=[1, 2]),
+    }
+    tags = {"PulseSequenceName": "tse2d", "EchoPulseSequence": "SPIN", "ImageType": ["DERIVED"], "PixelSpacing": [9, 9]}
+    first, second = read_headers(with_groups(tmp_path / "1.dcm", own, own, shared=shared, **tags))
+    assert (first.echo_time, first.repetition_time, first.inversion_time) == (101, 3100, 150)
+    assert (first.image_type, first.diffusion_b_value) == (("ORIGINAL", "PRIMARY", "T2", "NONE"), 50)
+    assert (first.sequence_name, first.scanning_sequence, first.scan_options) == ("TSE2D", "SPIN", ("FS",))
+    assert (first.plane.row_spacing, first.plane.column_spacing) == (3, 4)
+    assert [first.instance_number, second.instance_number] == [1, 2]
+    modifier.SpectrallySelectedSuppression = "WATER"
+    assert read_headers(with_groups(tmp_path / "2.dcm", own, shared=shared))[0].scan_options == ()
+
+
+def test_a_lone_frame_needs_no_group_of_its_own_and_several_do(tmp_path):
+    measures = {"PixelMeasuresSequence": item(PixelSpacing=[1, 2])}
+    place = {"PlanePositionSequence": item(ImagePositionPatient=[0, 0, 5])}
+    assert only(with_groups(tmp_path / "1.dcm", shared=measures | place)).plane.origin[2] == 5
+    path = with_groups(tmp_path / "2.dcm", place, place, shared=measures)
+    dataset = pydicom.dcmread(path)
+    del dataset.PerFrameFunctionalGroupsSequence[1]
+    dataset.save_as(path)
+    with pytest.raises(DicomError, match="it has 2 frames but functional groups for 1"):
+        read_headers(path)
 
 
 def without_position(path, *places):

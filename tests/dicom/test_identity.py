@@ -19,7 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, dataset_of, save
+from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, dataset_of, save, write_slice
 from lumbar_kernel.dicom.identity import FileIdentity, careful_identity, identify, quick_identity, read_identity
 from tests.real_data import unpack
 
@@ -94,6 +94,14 @@ def test_ordinary_files_need_no_pydicom(syntax, nested):
     tags = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3", "PatientID": "ann ", "PatientSex": "F"}
     quick = quick_identity(stored(tags, syntax, nested=nested))
     assert quick == FileIdentity("1.2", "1.2.3", ("ann", "", "F"))
+
+
+@pytest.mark.parametrize(("orientation", "axis"), [(SAGITTAL, "x"), (CORONAL, "y"), (AXIAL, "z")])
+def test_an_identity_holds_the_person_the_frame_and_the_direction(tmp_path, orientation, axis):
+    person = {"PatientID": "ann", "PatientBirthDate": "19600101", "PatientSex": "F"}
+    tags = {"FrameOfReferenceUID": "1.9", "NumberOfFrames": 3, **person}
+    found = read_identity(write_slice(tmp_path / "1.dcm", orientation=orientation, **tags))
+    assert found == FileIdentity("1.2.3", "1.2.3.4", tuple(person.values()), "1.9", multi_frame=True, axis=axis)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])

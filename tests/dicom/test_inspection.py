@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel.dicom import inspection, pixels, reader
 from lumbar_kernel.dicom.discovery import find_studies
@@ -36,6 +38,15 @@ def test_headers_alone_say_what_is_read_and_why(tmp_path, monkeypatch):
     assert found.missing == ()
 
 
+@pytest.mark.parametrize("decoded", [False, True])
+def test_series_come_in_the_order_of_their_roles_before_those_that_are_not_used(tmp_path, decoded):
+    for name, description in {"a": "localizer", "b": "T2 sag", "c": "T1 sag"}.items():
+        uid = f"1.{ord(name)}"
+        write_stack(tmp_path / "1" / name, LATERAL, SeriesDescription=description, SeriesInstanceUID=uid)
+    (files,) = find_studies(tmp_path)
+    assert [item.series_id for item in inspect_study(files, pixels=decoded).series] == ["c", "b", "a"]
+
+
 def test_many_studies_are_inspected_by_several_processes_in_order(tmp_path, monkeypatch):
     for number in range(5):
         write_stack(tmp_path / f"s{number}" / "a", LATERAL, SeriesDescription="T1", StudyInstanceUID=f"1.2.{number}")
@@ -54,9 +65,25 @@ def test_pixels_decide_where_they_are_asked_for(tmp_path):
     assert AXIAL_T2 in found.missing
 
 
+def test_text_says_of_each_series_what_becomes_of_it_and_what_is_missing_or_refused(tmp_path):
+    write_stack(tmp_path / "1" / "a", LATERAL, SeriesDescription="T1 sag")
+    (tmp_path / "1" / "a" / "6.dcm").write_bytes(b"")
+    (files,) = find_studies(tmp_path)
+    lines = inspect_study(files, pixels=False).as_text().splitlines()
+    assert lines[1:] == [
+        "  a  Sagittal T1: T1 by SeriesDescription",
+        "      T1 sag, 5 slices, 6×8 at 1.000×1.000 mm",
+        "  missing: Sagittal T2/STIR",
+        "  missing: Axial T2",
+        "  refused: a/6.dcm: the file is empty",
+    ]
+
+
 def test_text_and_json_show_description_and_image_type(tmp_path):
     (files,) = archive(tmp_path)
     found = inspect_study(files, pixels=False)
+    assert f"  d  not decided: {UNDECIDED}\n" in found.as_text()
+    assert "  c  not used: sagittal, a localiser by SeriesDescription" in found.as_text()
     assert "T1 sag FS +C, 5 slices, 6×8 at 1.000×1.000 mm, ORIGINAL/PRIMARY/M" in found.as_text()
     entry = json.loads(json.dumps(found.as_json()))
     assert entry["study_id"] == "1"

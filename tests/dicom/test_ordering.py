@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, tilted_axial, write_slice, write_stack
-from lumbar_kernel.dicom.ordering import without_duplicates
+from lumbar_kernel.dicom.ordering import distances, without_duplicates
 from tests.dicom.conftest import LATERAL, UPWARD, only, only_study, xs
 
 
@@ -31,13 +31,44 @@ def test_axial_slices_rise_whichever_way_their_normal_points(tmp_path):
         assert [item.plane.origin[2] for item in study.series[0].slices] == [0, 4, 8]
 
 
-def test_tilted_axial_blocks_stay_together_although_they_overlap_in_height(tmp_path):
+@pytest.mark.parametrize("tilt", [20, 6])
+def test_tilted_axial_blocks_stay_together_although_they_overlap_in_height(tmp_path, tilt):
     low, high = [(0.0, 0.0, z) for z in (0.0, 4.0, 8.0)], [(0.0, 0.0, z) for z in (6.0, 10.0, 14.0)]
-    for name, positions, degrees in (("high", high, 0), ("low", low, 20)):
+    for name, positions, degrees in (("high", high, 0), ("low", low, tilt)):
         for i, position in enumerate(positions):
             path = tmp_path / "1" / "2" / f"{name}{i}.dcm"
             write_slice(path, position=position, orientation=tilted_axial(degrees), SeriesDescription="T2")
     assert [item.plane.origin[2] for item in only_study(tmp_path).series[0].slices] == [0, 4, 8, 6, 10, 14]
+
+
+@pytest.mark.parametrize(
+    ("slices", "heights"),
+    [
+        ([(0, 0), (20, 0), (40, 0), (4, 20), (8, 20), (12, 20)], [4, 8, 12, 0, 20, 40]),
+        ([(0, 0), (20, 0), (4, 4), (30, 2.8)], [0, 20, 4, 30]),  # the last is nearer to the second block
+    ],
+)
+def test_slices_join_the_block_of_the_nearest_tilt_and_blocks_rise_by_their_mean_height(tmp_path, slices, heights):
+    for number, (height, degrees) in enumerate(slices):
+        path, tags = tmp_path / "1" / "2" / f"{number}.dcm", {"SeriesDescription": "T2"}
+        write_slice(path, position=(0, 0, height), orientation=tilted_axial(degrees), **tags)
+    assert [item.plane.origin[2] for item in only_study(tmp_path).series[0].slices] == heights
+
+
+def test_slices_have_a_distance_along_their_normals_where_they_are_about_parallel(tmp_path):
+    own = only(write_slice(tmp_path / "1.dcm"))
+    others = [
+        only(write_slice(tmp_path / f"{k}.dcm", position=(3, 0, 4), orientation=tilted_axial(k))) for k in (0, 4, 10)
+    ]
+    ((along, within),) = distances([own], others)
+    assert np.isfinite(along).tolist() == [True, True, False]
+    assert (along[0], within[0]) == pytest.approx((4, 3))
+
+
+def test_a_slice_without_number_gives_way_to_a_numbered_one_at_its_place(tmp_path):
+    unnamed = only(write_slice(tmp_path / "first.dcm", InstanceNumber=None))
+    numbered = only(write_slice(tmp_path / "second.dcm", InstanceNumber=7))
+    assert without_duplicates([unnamed, numbered]) == {numbered: [unnamed]}
 
 
 def test_a_repeated_slice_is_dropped_for_the_lower_instance(tmp_path):

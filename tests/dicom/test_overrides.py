@@ -15,7 +15,7 @@ def roles_of(studies):
 
 
 def write_roles(path, *rows, header="study_id,series_id,series_description"):
-    path.write_text("\n".join([header, *rows]) + "\n")
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8-sig")  # as spreadsheets write it
     return path
 
 
@@ -34,6 +34,12 @@ def test_single_series_win_over_the_file_and_the_study_may_be_named(competition,
     studies = read_overrides(file, ("9/2=t2", "9/3=none", "2=t1")).applied_to(find_studies(competition))
     assert roles_of(studies)["9"] == {"2": SAGITTAL_T2, "3": NO_ROLE}
     assert roles_of(studies)["10"] == {"2": SAGITTAL_T1}
+
+
+def test_a_series_may_be_called_by_what_its_uid_has_beyond_that_of_its_study():
+    study = StudyFiles("1.5", tuple(SeriesFiles(f"1.5.{k}", None, ()) for k in (2, 3)))
+    given = read_overrides(None, ("2=t1", "1.5/3=axial")).applied_to([study])
+    assert roles_of(given) == {"1.5": {"1.5.2": SAGITTAL_T1, "1.5.3": AXIAL_T2}}
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,15 @@ def test_decompression_bombs_are_refused_by_name(tmp_path):
             read_headers(target / "a" / f"{number}.dcm")
 
 
+def test_a_small_file_may_pack_well_and_one_of_a_name_that_comes_twice_is_the_last(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", b"first")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("x", bytes(1 << 20))
+    assert Archive(tmp_path / "a.zip").files("") == ["x"]
+    assert read_beginning(tmp_path / "a.zip" / "x", most=9) == (bytes(9), 1 << 20)
+
+
 def test_a_damaged_member_costs_itself_alone(tmp_path):
     target = tmp_path / "damaged.zip"
     noise = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint16)

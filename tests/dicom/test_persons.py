@@ -86,12 +86,18 @@ def test_unknown_patients_in_one_frame_of_reference_or_series_are_one():
 
 
 def test_a_folder_of_several_stacks_is_a_study_and_one_with_a_scout_is_a_series():
-    def keys(count):
-        counts = {(ROOT / name, FileIdentity("", "", axis=axis)): count for name in "ab" for axis in "xz"}
+    def keys(count, axes=("x", "z")):
+        counts = {(ROOT / name, FileIdentity("", "", axis=axis)): count for name in "ab" for axis in axes}
         return set(study_keys(counts, ROOT, warn=lambda *_: None).values())
 
-    assert len(keys(12)) == 2
-    assert len(keys(3)) == 1
+    assert len(keys(6)) == 2
+    assert len(keys(5)) == 1
+    assert len(keys(12, ("x", ""))) == 1  # an unknown direction is none
+
+
+def test_files_beside_the_folders_of_their_study_belong_to_it():
+    counts = {(folder, FileIdentity("", "", ANN)): 12 for folder in (ROOT, ROOT / "a", ROOT / "b")}
+    assert len(set(study_keys(counts, ROOT, warn=print).values())) == 1
 
 
 def test_folders_without_any_identity_that_are_joined_are_named(caplog):

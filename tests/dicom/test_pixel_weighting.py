@@ -83,6 +83,21 @@ def test_two_axial_series_of_one_weighting_are_both_t2(scanned):
     assert axial_weightings([t2], {}, known=[None]) == ["T2"]
 
 
+@pytest.mark.parametrize(("apart", "names"), [(0, ["T2", "T1"]), (3, ["T2", "T1"]), (4, ["T2", "T2"])])
+def test_axial_series_are_compared_only_where_sagittal_t2_lies_beside_t1(apart, names):
+    noise = np.random.default_rng(0).normal(0, 5, (80, 80))
+    fluid = np.abs(np.arange(80) - 40) < 4  # along the body, at one depth
+    bright = {"T2": np.where(fluid, 900, 100), "T1": np.where(fluid, 100, 300)}
+    sagittal = {name: (np.tile(line, (80, 1)) + noise).astype(np.float32) for name, line in bright.items()}
+    places = {"T1": (0, -40, 40), "T2": (apart, -40, 40)}
+    references = {name: [make_slice(origin=places[name], shape=(80, 80), pixels=sagittal[name])] for name in places}
+    axial = [
+        [make_slice(AXIAL, origin=(-40, -40, 5 * k), shape=(80, 80), pixels=sagittal[name].T.copy()) for k in range(6)]
+        for name in ("T2", "T1")
+    ]
+    assert axial_weightings(axial, references, known=[None, None]) == names
+
+
 def test_each_slice_is_blurred_once_however_often_it_is_compared(monkeypatch):
     blurred, plain = [], cv2.blur
     monkeypatch.setattr(cv2, "blur", lambda image, *rest: blurred.append(id(image)) or plain(image, *rest))
@@ -101,8 +116,8 @@ def test_the_pairs_of_many_series_do_not_grow_with_the_square(monkeypatch, known
         return float(one[0].pixels.mean() - other[0].pixels.mean())
 
     monkeypatch.setattr(pixel_weighting, "_gain", gain)
-    bright = [number % 3 == 0 for number in range(30)]
-    series = [[make_slice(pixels=np.full((40, 30), 10.0 + k, np.float32))] * (1 + n) for n, k in enumerate(bright)]
+    bright = [(1.0, 0.0, 0.3)[number % 3] for number in range(30)]
+    series = [[make_slice(pixels=np.full((40, 30), 10 + k, np.float32))] * (1 + n) for n, k in enumerate(bright)]
     names = sagittal_weightings(series, known=[known.get(number) for number in range(30)])
-    assert names == ["T2" if k else "T1" for k in bright]
+    assert names == ["T2" if k > 0.5 else "T1" for k in bright]
     assert len(asked) == MAX_PAIRED * (MAX_PAIRED - 1) / 2 + 30 - MAX_PAIRED

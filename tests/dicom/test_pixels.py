@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import sys
 from types import SimpleNamespace
 
@@ -7,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import encaps
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEGLSLossless, RLELossless
 
-from benchmarks.robustness.dicom_files import write_enhanced, write_slice
+from benchmarks.robustness.dicom_files import save, write_enhanced, write_slice
 from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.pixels import read_frames, try_frames
 from lumbar_kernel.errors import DicomError
@@ -57,8 +58,31 @@ def test_rle_decodes_to_what_was_stored(tmp_path):
 def test_rescale_is_applied_when_present_and_ignored_when_it_would_blank(tmp_path):
     scaled = only(write_slice(tmp_path / "1.dcm", RAMP, RescaleSlope=2, RescaleIntercept=-5))
     blank = only(write_slice(tmp_path / "2.dcm", RAMP, RescaleSlope=0, RescaleIntercept=3))
+    no_intercept = only(write_slice(tmp_path / "3.dcm", RAMP, RescaleSlope=2))
     assert np.array_equal(pixels_of(scaled), RAMP * 2.0 - 5)
+    assert np.array_equal(pixels_of(no_intercept), RAMP * 2.0)
     assert np.array_equal(pixels_of(blank), RAMP)
+
+
+def test_a_rescale_that_all_frames_share_holds_where_a_frame_has_none_of_its_own(tmp_path):
+    path = write_enhanced(tmp_path / "1.dcm", np.stack([RAMP, RAMP]), positions=[(0, 0, 0), (0, 0, 1)])
+    dataset = pydicom.dcmread(path)
+    own = dataset.PerFrameFunctionalGroupsSequence
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared.PixelValueTransformationSequence = own[1].PixelValueTransformationSequence  # twice the value and ten
+    del own[1].PixelValueTransformationSequence
+    dataset.save_as(path)
+    assert np.array_equal(read_frames(read_headers(path)), [RAMP + 10.0, RAMP * 2.0 + 10])
+
+
+def test_a_picture_of_another_size_than_its_header_gives_is_not_decoded(tmp_path):
+    dataset = pydicom.dcmread(write_slice(tmp_path / "1.dcm", RAMP))
+    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
+    picture = b"\xff\xd8\xff\xf7" + struct.pack(">HBHH", 11, 16, 600, 800) + bytes(8)
+    dataset.PixelData = encaps.encapsulate([picture])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    with pytest.raises(DicomError, match=r"its pixels are a picture of \(600, 800\), its header gives 6 × 8"):
+        pixels_of(only(save(dataset, tmp_path / "2.dcm")))
 
 
 def test_signed_pixels_keep_their_sign(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarks.robustness.dicom_files import CORONAL, SAGITTAL, write_enhanced, write_slice, write_stack
+from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, write_enhanced, write_slice, write_stack
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
@@ -131,18 +131,19 @@ def test_slices_beyond_the_memory_of_a_study_are_left_out_largest_first(tmp_path
     assert study.problems == ("2/8.dcm: left out, the study has more than 640 pixels",)
 
 
-def undecided(folder, name, count, **tags):
-    """A sagittal series of which neither headers nor pixels tell the weighting, which is then T1."""
-    places = [(2.0 * k, 0.0, 0.0) for k in range(count)]
-    write_stack(folder / "1" / name, places, SeriesInstanceUID=f"1.{name}", **tags)
+def undecided(folder, name, count, *, orientation=SAGITTAL, **tags):
+    """A series of which neither headers nor pixels tell the weighting; a sagittal one is then T1, an axial one T2."""
+    places = [(2.0 * k, 0.0, 0.0) if orientation is SAGITTAL else (0.0, 0.0, 2.0 * k) for k in range(count)]
+    write_stack(folder / "1" / name, places, orientation=orientation, SeriesInstanceUID=f"1.{name}", **tags)
 
 
 def test_series_that_are_only_compared_cost_the_chosen_one_no_slices(tmp_path, monkeypatch):
     for name in ("2", "3", "4"):
-        undecided(tmp_path, name, 30)
-    monkeypatch.setattr("lumbar_kernel.dicom.reader.STUDY_LIMIT", 2400)  # one series has 30 × 48 pixels
+        undecided(tmp_path, name, 35)
+    # one series has 35 × 48 pixels, of which 8 × 48 are compared; the others' do not count any more afterwards
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.STUDY_LIMIT", 2400)
     study = only_study(tmp_path)
-    assert [(series.series_id, len(series.slices)) for series in study.series] == [("4", 30)]
+    assert [(series.series_id, len(series.slices)) for series in study.series] == [("4", 35)]
     assert study.problems == ()
     assert {item.series_id: item.reason for item in study.decisions if not item.role} == dict.fromkeys(
         ("2", "3"), "equal in all that is compared; series 4 is read as Sagittal T1 instead"
@@ -183,3 +184,59 @@ def test_the_fullest_named_series_alone_is_compared(tmp_path, monkeypatch):
     monkeypatch.setattr("lumbar_kernel.dicom.reader.sagittal_weightings", weightings)
     assert {series.series_id: series.role for series in only_study(tmp_path).series}["2"] == SAGITTAL_T1
     assert seen == [[(5, None), (9, "T2")]]
+
+
+def test_of_series_too_many_to_be_compared_each_plane_keeps_its_fullest(tmp_path, monkeypatch):
+    for name, count, orientation in (("2", 10, SAGITTAL), ("3", 9, SAGITTAL), ("4", 9, AXIAL)):
+        undecided(tmp_path, name, count, orientation=orientation)
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.STUDY_LIMIT", 2 * 2 * 8 * 48)
+    series = only_study(tmp_path).series
+    assert {item.series_id: item.role for item in series} == {"2": SAGITTAL_T1, "4": AXIAL_T2}
+
+
+def test_axial_series_are_compared_where_the_fullest_sagittal_ones_cross_them(tmp_path, monkeypatch):
+    for name, count, description in (("2", 6, "T1"), ("3", 9, "T2"), ("4", 5, None)):
+        undecided(tmp_path, name, count, SeriesDescription=description)
+    for name, count, description in (("5", 4, None), ("6", 3, "T2"), ("7", 6, "T2"), ("8", 5, "T2")):
+        undecided(tmp_path, name, count, orientation=AXIAL, SeriesDescription=description)
+    seen = []
+
+    def weightings(series, references, *, known):
+        seen.append([(len(slices), name) for slices, name in zip(series, known, strict=True)])
+        seen.append({name: len(slices) for name, slices in references.items()})
+        return [name or "T1" for name in known]
+
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.axial_weightings", weightings)
+    monkeypatch.setattr(
+        "lumbar_kernel.dicom.reader.sagittal_weightings", lambda series, known, axial: [name or "T2" for name in known]
+    )
+    study = only_study(tmp_path)
+    assert seen == [[(4, None), (6, "T2"), (5, "T2")], {"T1": 6, "T2": 9}]
+    assert {item.series_id: item.reason for item in study.decisions}["5"] == "T1 by its pixels, no role wants it"
+
+
+def test_slices_that_are_compared_are_spread_over_their_series(tmp_path, monkeypatch):
+    undecided(tmp_path, "2", 10)
+    seen = []
+
+    def weightings(series, *, known, axial):
+        seen.extend(item.plane.origin[0] for item in series[0])
+        return ["T2"]
+
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.sagittal_weightings", weightings)
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.COMPARED", (4,))
+    assert len(only_study(tmp_path).series[0].slices) == 10
+    assert seen == [0, 4, 10, 14]
+
+
+def test_a_file_that_fails_in_the_comparison_and_again_is_named_once(tmp_path, monkeypatch):
+    undecided(tmp_path, "2", 5)
+    path = tmp_path / "1" / "3" / "1.dcm"
+    write_enhanced(path, np.ones((4, 6, 8), np.uint16), positions=[(0, 0, 4.0 * k) for k in range(4)])
+    dataset = pydicom.dcmread(path)
+    dataset.SeriesDescription, dataset.SeriesInstanceUID, dataset.PixelData = "T2 ax", "1.3", b"\1\0"
+    dataset.save_as(path)
+    monkeypatch.setattr("lumbar_kernel.dicom.reader.COMPARED", (2,))
+    study = only_study(tmp_path)
+    assert [series.series_id for series in study.series] == ["2"]
+    assert [problem.partition(":")[0] for problem in study.problems] == ["3/1.dcm", "series 3"]

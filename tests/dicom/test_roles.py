@@ -1,20 +1,80 @@
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 
 import numpy as np
 import pydicom
 import pytest
 
 from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, tilted_axial, write_slice, write_stack
+from lumbar_kernel.dicom.roles import main_plane, main_weighting, slice_planes, weighting_of
+from lumbar_kernel.geometry import Plane
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only_study, real_roles, write_table, xs
+from tests.dicom.conftest import COUNTS, LATERAL, UPWARD, only, only_study, real_roles, write_table, xs
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A header that says nothing of its weighting."""
+    return only(write_slice(tmp_path_factory.mktemp("plain") / "1.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("times", "codes", "name"),
+    [
+        ((60, 3000, None), "SE", "T2"),
+        ((59, 3000, None), "SE", None),
+        ((45, 1600, None), "SE\\IR", "T2"),
+        ((45, 1600, None), "SE", None),
+        ((10, 1200, None), "SE", "T1"),
+        ((None, 1200, None), "SE", "T1"),
+        ((45, 1200, None), "SE", None),
+        ((12, 2000, None), "SE", "other"),
+        ((12, 1400, None), "SE", None),
+        ((4, 99, None), "GR", "other"),
+        ((4, 100, None), "GR", "T1"),
+        ((45, 4000, 80), "IR", "T2"),
+        ((9, 2200, 501), "IR", "T1"),
+        ((9, 2200, 60), "IR", "other"),
+        ((10, None, None), "SE", None),
+    ],
+)
+def test_times_name_the_weighting_up_to_their_limits(plain, times, codes, name):
+    echo, repetition, inversion = times
+    header = replace(
+        plain, echo_time=echo, repetition_time=repetition, inversion_time=inversion, scanning_sequence=codes
+    )
+    assert weighting_of(header).name == name
+
+
+def test_image_type_names_the_weighting_before_times_and_after_the_description(plain):
+    stir = replace(plain, image_type=("ORIGINAL", "PRIMARY", "STIR"), echo_time=10.0, repetition_time=600.0)
+    assert weighting_of(stir).reason == "T2 by ImageType"
+    assert weighting_of(replace(stir, series_description="T1")).reason == "T1 by SeriesDescription"
+
+
+def test_a_third_of_the_headers_must_name_a_weighting_or_diffusion(plain):
+    t2 = replace(plain, series_description="T2 sag", diffusion_b_value=0.0)
+    diffusion = replace(t2, diffusion_b_value=800.0)
+    assert main_weighting([t2, t2, plain, plain, plain]).name == "T2"
+    assert main_weighting([t2, plain, plain]).name is None
+    assert main_weighting([t2, t2, diffusion]).name == "T2"
+    assert main_weighting([t2, t2, t2, diffusion, diffusion]).reason == "diffusion by DiffusionBValue"
+
+
+def test_most_slices_make_the_plane_and_what_a_table_declares_comes_before_it(tmp_path):
+    sagittal, axial, coronal = Plane.SAGITTAL, Plane.AXIAL, Plane.CORONAL
+    assert [main_plane([sagittal] * 4 + [axial] * count) for count in (1, 2)] == [sagittal, None]
+    tilted = [only(write_slice(tmp_path / f"{k}.dcm", orientation=tilted_axial(k))) for k in (45, 90, 90)]
+    assert slice_planes(tilted, declared=axial) == [axial, coronal, coronal]
+    assert slice_planes(tilted, declared=None) == [coronal, coronal, coronal]
 
 
 @pytest.mark.parametrize(
     ("tags", "role"),
     [
         ({"SeriesDescription": "SAG T1 TSE"}, SAGITTAL_T1),
+        ({"ProtocolName": "SAG T1 TSE"}, SAGITTAL_T1),
         ({"SeriesDescription": "Sag T2 T12-S1"}, SAGITTAL_T2),
         ({"SeriesDescription": "t2_tirm_sag"}, SAGITTAL_T2),
         ({"EchoTime": 95, "RepetitionTime": 3500}, SAGITTAL_T2),
@@ -154,7 +214,7 @@ def spine(*, canal: float, fat: float) -> np.ndarray:
 @pytest.mark.parametrize("t2_fat", [900, 60])
 @pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
 def test_stripped_sagittal_series_are_distinguished_by_their_fluid(tmp_path, t2_fat, turned):
-    drawings = {"a": spine(canal=1000, fat=t2_fat), "b": spine(canal=150, fat=1000)}
+    drawings = {"a": spine(canal=600, fat=t2_fat), "b": spine(canal=150, fat=1000)}
     for name, image in drawings.items():
         orientation = SAGITTAL
         if name in turned:  # some files store slices with the canal along their rows
@@ -167,8 +227,7 @@ def test_stripped_sagittal_series_are_distinguished_by_their_fluid(tmp_path, t2_
             )
     roles = {series.series_id: series.role for series in only_study(tmp_path).series}
     assert roles == {"a": SAGITTAL_T2, "b": SAGITTAL_T1}
-    shutil.rmtree(tmp_path / "1" / "a")
-    assert only_study(tmp_path).series[0].role == SAGITTAL_T1
+    assert {name: only_study(tmp_path / "1" / name).series[0].role for name in "ab"} == roles
 
 
 @pytest.mark.real

@@ -40,6 +40,14 @@ def test_a_deflated_file_is_read(tmp_path):
     assert np.array_equal(pixels_of(only(deflated(tmp_path / "1.dcm"))), RAMP)
 
 
+def test_a_file_without_preamble_and_file_meta_information_is_read(tmp_path):
+    path = write_slice(tmp_path / "1.dcm", RAMP)
+    raw = path.read_bytes()
+    path.write_bytes(raw[132 + 12 + int.from_bytes(raw[140:144], "little") :])
+    assert looks_like_dicom(path)
+    assert np.array_equal(pixels_of(only(path)), RAMP)
+
+
 def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(tmp_path):
     size = 4 * HEADER_LIMIT
     private = b"\x07\0\x10\0OB\0\0" + size.to_bytes(4, "little") + bytes(size)

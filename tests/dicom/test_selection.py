@@ -32,6 +32,10 @@ def read_and_rejected(folder):
     return [series.series_id for series in study.series], reasons
 
 
+LATER, EARLIER = {"AcquisitionTime": "110000"}, {"AcquisitionTime": "100000"}
+T2_SAG = {"SeriesDescription": "T2 SAG"}
+
+
 @pytest.mark.parametrize(
     ("better", "worse", "reason"),
     [
@@ -48,10 +52,18 @@ def read_and_rejected(folder):
         ({"SeriesNumber": 12}, {"SeriesNumber": 3}, "an earlier acquisition"),
         ({"SeriesDescription": "T1 dixon sag_in"}, {"SeriesDescription": "T1 dixon sag_W"}, "water image"),
         ({}, {"PixelSpacing": [1.9, 1.9]}, "scout"),
+        ({}, {"PixelSpacing": [1, 1.9]}, "a scout by pixels of 1.9 mm and steps of 4 mm"),
+        (LATER | {"PixelSpacing": [1.5, 1.5]}, EARLIER, "an earlier acquisition"),
+        (LATER | {"SeriesNumber": 3}, EARLIER | {"SeriesNumber": 12}, "an earlier acquisition"),
+        ({"SeriesDescription": "T1 dixon sag_W"}, {"SeriesDescription": "T1 dixon sag_opp"}, "opposed phase image"),
+        (LATER | {"SeriesDescription": "T1 dixon sag_in"}, EARLIER, "an earlier acquisition"),
+        (LATER | {"ScanningSequence": "GR"}, EARLIER, "an earlier acquisition"),
+        (LATER | T2_SAG | {"ContrastBolusAgent": "Gadovist"}, EARLIER | T2_SAG, "an earlier acquisition"),
+        (LATER | T2_SAG | {"ScanningSequence": ["GR", "SE"]}, EARLIER | T2_SAG, "an earlier acquisition"),
     ],
 )
 @pytest.mark.parametrize("names", ["ab", "ba"])
-def test_of_two_t1_series_the_rule_reads_one(tmp_path, better, worse, reason, names):
+def test_of_two_series_for_one_role_the_rule_reads_one(tmp_path, better, worse, reason, names):
     first, second = names
     write(tmp_path, first, **({"SeriesDescription": "T1 SAG"} | better))
     write(tmp_path, second, **({"SeriesDescription": "T1 SAG"} | worse))
@@ -74,6 +86,66 @@ def spread(count, step, orientation=SAGITTAL):
     """Places of slices from side to side, or along the body."""
     offsets = step * (np.arange(count) - (count - 1) / 2)
     return [(float(x), 0.0, 0.0) if orientation is SAGITTAL else (0.0, 0.0, float(x)) for x in offsets]
+
+
+def test_one_odd_header_ranks_no_series_behind_another(tmp_path):
+    write(tmp_path, "1", SeriesDescription="T1 SAG", **EARLIER)
+    write(tmp_path, "2", SeriesDescription="T1 SAG", **LATER)
+    odd = {"SeriesDescription": "T1 SAG FS +C", "SeriesInstanceUID": f"1.{ord('2')}", "ImageType": DERIVED}
+    write_slice(tmp_path / "1" / "2" / "1.dcm", position=LATERAL[0], orientation=SAGITTAL, InstanceNumber=1, **odd)
+    assert read_and_rejected(tmp_path)[0] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ((4.0, 12.0), "a scout by pixels of 1.0 mm and steps of 12 mm"),
+        ((4.0, 5.0), "steps of 5.0 mm, wider"),
+        ((4.04, 4.0), "an earlier acquisition"),
+    ],
+)
+def test_the_step_between_slices_decides_where_it_differs_by_more_than_rounding(tmp_path, steps, reason):
+    for name, step, acquired in zip("12", steps, (LATER, EARLIER), strict=True):
+        write(tmp_path, name, spread(5, step), SeriesDescription="T1 SAG", **acquired)
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == ["1"]
+    assert reason in rejected["2"]
+
+
+@pytest.mark.parametrize(("new", "moved", "read"), [(2, 0.0, ["1", "2"]), (1, 0.0, ["1"]), (0, 1.5, ["1"])])
+def test_a_series_is_read_beside_another_where_a_third_of_its_slices_show_new_places(tmp_path, new, moved, read):
+    write(tmp_path, "1", [(0.0, 0.0, 4.0 * k) for k in range(9)], orientation=AXIAL, SeriesDescription="T2 ax")
+    places = [(0.0, 0.0, 4.0 * (k + 3 + new) - moved) for k in range(6)]
+    write(tmp_path, "2", places, orientation=AXIAL, SeriesDescription="T2 ax")
+    assert sorted(read_and_rejected(tmp_path)[0]) == read
+
+
+def test_slices_of_one_height_that_lie_side_by_side_show_other_places(tmp_path):
+    write(tmp_path, "1", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax")
+    write(tmp_path, "2", [(x, y + 20, z) for x, y, z in UPWARD], orientation=AXIAL, SeriesDescription="T2 ax")
+    assert sorted(read_and_rejected(tmp_path)[0]) == ["1", "2"]
+
+
+def test_blocks_of_one_contrast_count_together_beside_a_survey(tmp_path):
+    write(tmp_path, "1", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax")
+    write(tmp_path, "2", [(x, y, z + 60) for x, y, z in UPWARD], orientation=AXIAL, SeriesDescription="T2 ax")
+    write(tmp_path, "3", spread(27, 6.0, AXIAL), orientation=AXIAL, SeriesDescription="T2 HASTE ax")
+    assert sorted(read_and_rejected(tmp_path)[0]) == ["1", "2"]
+
+
+def test_a_sagittal_series_of_another_contrast_is_never_read_beside_the_first(tmp_path):
+    write(tmp_path, "1", SeriesDescription="T1 SAG")
+    write(tmp_path, "2", [(x + 60, y, z) for x, y, z in LATERAL], SeriesDescription="T1 SAG FS")
+    assert read_and_rejected(tmp_path)[0] == ["1"]
+
+
+@pytest.mark.parametrize(("down", "reason"), [(2.0, "equal in all"), (4.0, "a station of the spine 4 mm above")])
+def test_frames_that_share_less_than_half_of_their_height_are_stations(tmp_path, down, reason):
+    write(tmp_path, "1", [(x, y, z - down) for x, y, z in LATERAL], SeriesDescription="T2 sag")
+    write(tmp_path, "0", SeriesDescription="T2 sag")
+    read, rejected = read_and_rejected(tmp_path)
+    assert read == ["1"]
+    assert reason in rejected["0"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +177,9 @@ def test_a_series_that_covers_what_is_graded_does_not_yield_to_a_wider_one(
         (SAGITTAL, 3, {"SeriesDescription": "SAG SSFSE T2"}, "a remnant that covers 8 of 60 mm"),
         (AXIAL, 3, {"SeriesDescription": "T2 AX HASTE"}, "a remnant that covers 8 of 140 mm"),
         (AXIAL, 4, {"SeriesDescription": "AX T2 MPR", "ImageType": DERIVED}, "a remnant that covers 12 of 140 mm"),
+        (AXIAL, 12, {"SeriesDescription": "T2 AX HASTE"}, "a remnant that covers 44 of 140 mm"),
         (SAGITTAL, 7, {"SeriesDescription": "SAG T2 FS"}, "it covers 24 of 60 mm"),
+        (SAGITTAL, 9, {"SeriesDescription": "SAG T2 FS"}, "it covers 32 of 60 mm"),
         (AXIAL, 14, {"SeriesDescription": "AX T2 FS"}, "it covers 52 of 140 mm"),
     ],
 )
@@ -154,6 +228,11 @@ def test_a_series_alone_is_read_with_a_caution(tmp_path):
     )
 
 
+def test_stir_needs_no_caution(tmp_path):
+    write(tmp_path, "1", SeriesDescription="SAG STIR")
+    assert only_study(tmp_path).problems == ()
+
+
 def test_a_repeat_that_cannot_be_decoded_gives_way_to_the_other(tmp_path):
     write(tmp_path, "1", SeriesDescription="T1 SAG", AcquisitionTime="100000")
     for path in write(tmp_path, "2", SeriesDescription="T1 SAG", AcquisitionTime="110000"):
@@ -163,19 +242,21 @@ def test_a_repeat_that_cannot_be_decoded_gives_way_to_the_other(tmp_path):
 
 def test_blocks_of_one_contrast_are_read_together_and_repeats_are_not(tmp_path):
     write(tmp_path, "1", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax L5")
-    higher = [(x, y, z + 60) for x, y, z in UPWARD]
+    higher = [(0.0, 0.0, 60.0 + 4 * k) for k in range(4)]
     write(tmp_path, "2", higher, orientation=tilted_axial(12), SeriesDescription="T2 ax L3")
     write(tmp_path, "3", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax repeat", AcquisitionTime="235959")
+    write(tmp_path, "4", higher[1:], orientation=tilted_axial(12), SeriesDescription="T2 ax L3 stopped")
     read, rejected = read_and_rejected(tmp_path)
     assert sorted(read) == ["2", "3"]
     assert "earlier" in rejected["1"]
+    assert "; series 2 ('T2 ax L3') is read as Axial T2 instead" in rejected["4"]
 
 
 def test_two_contrasts_never_share_their_places(tmp_path):
     write(tmp_path, "1", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax")
-    beside = [(x, y, z + 12) for x, y, z in UPWARD]
+    beside = [(0.0, 0.0, z) for z in (12.0, 16.0, 20.0, 24.0)]  # the last of them lies far enough
     write(tmp_path, "2", beside, orientation=AXIAL, SeriesDescription="T2 ax FS")
-    far = [(x, y, z + 90) for x, y, z in UPWARD]
+    far = [(x, y, z + 30) for x, y, z in UPWARD]
     write(tmp_path, "3", far, orientation=AXIAL, SeriesDescription="T2 ax FS upper")
     read, rejected = read_and_rejected(tmp_path)
     assert sorted(read) == ["1", "3"]
@@ -379,9 +460,29 @@ def test_order_and_names_of_series_change_nothing(many, order, names):
     assert read == {SAGITTAL_T1: "a", SAGITTAL_T2: "d"}
 
 
-def test_axial_series_of_a_table_are_all_read(tmp_path):
-    for name in ("1", "2"):
-        write(tmp_path, name, UPWARD, orientation=AXIAL)
-    files = [SeriesFiles(name, AXIAL_T2, tuple(sorted((tmp_path / "1" / name).iterdir()))) for name in ("1", "2")]
-    stacks = stacks_of(files).stacks
-    assert all(choice.read for choice in choose(stacks))
+def files_of(folder, **roles):
+    """The series of a folder, named a and b, with the roles that a table gives."""
+    return [SeriesFiles(name, role, tuple(sorted((folder / "1" / name).iterdir()))) for name, role in roles.items()]
+
+
+@pytest.mark.parametrize(("role", "orientation", "down"), [(AXIAL_T2, AXIAL, 0), (SAGITTAL_T2, SAGITTAL, 400)])
+def test_series_of_a_table_are_all_read_where_they_lie(tmp_path, role, orientation, down):
+    places = UPWARD if orientation is AXIAL else LATERAL
+    write(tmp_path, "a", places, orientation=orientation)
+    write(tmp_path, "b", [(x, y, z - down) for x, y, z in places], orientation=orientation)
+    assert all(choice.read for choice in choose(stacks_of(files_of(tmp_path, a=role, b=role)).stacks))
+
+
+def test_axial_series_of_a_table_never_share_their_places_with_another_contrast(tmp_path):
+    write(tmp_path, "a", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax")
+    write(tmp_path, "b", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax FS")
+    choices = choose(stacks_of(files_of(tmp_path, a=AXIAL_T2, b=AXIAL_T2)).stacks)
+    assert [choice.read for choice in choices] == [True, False]
+
+
+def test_a_series_that_a_table_names_is_read_before_a_better_one_and_without_caution(tmp_path):
+    write(tmp_path, "a", SeriesDescription="T1 SAG FS +C")
+    write(tmp_path, "b", SeriesDescription="T1 SAG")
+    named, other = choose(stacks_of(files_of(tmp_path, a=SAGITTAL_T1, b=None)).stacks)
+    assert (named.read, named.caution) == (True, "")
+    assert (other.read, other.reason.partition(";")[0]) == (False, "no table names it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,52 @@ def test_two_matrices_of_one_place_are_two_acquisitions_and_of_several_places_on
     assert sizes(headers + write(SAGITTAL_PLACES, SAGITTAL, **fine, **ONE_UID)) == {"s 6×8": 9, "s 12×16": 9}
     between = [(x + 4, y, z) for x, y, z in SAGITTAL_PLACES[::2]]
     assert sizes(headers[::2] + write(between, SAGITTAL, **fine, **ONE_UID)) == {"s": 10}
+
+
+def test_two_spacings_of_one_matrix_are_two_acquisitions(write):
+    same_middle = [(x, y + 1.75, z - 1.25) for x, y, z in SAGITTAL_PLACES]
+    headers = write(SAGITTAL_PLACES, SAGITTAL, **ONE_UID)
+    headers += write(same_middle, SAGITTAL, PixelSpacing=[0.5, 0.5], **ONE_UID)
+    assert sizes(headers) == {"s 6×8 1": 9, "s 6×8 2": 9}
+
+
+def test_two_echoes_of_about_the_same_places_are_two_acquisitions(write):
+    headers = write(SAGITTAL_PLACES, SAGITTAL, EchoTime=10, **ONE_UID)
+    headers += write([(x + 1.5, y, z) for x, y, z in SAGITTAL_PLACES], SAGITTAL, EchoTime=90, **ONE_UID)
+    assert sizes(headers) == {"s 6×8 EchoTime 10": 9, "s 6×8 EchoTime 90": 9}
+
+
+@pytest.mark.parametrize(("shared", "is_apart"), [(4, True), (3, False)])
+def test_a_part_is_an_acquisition_where_half_of_its_places_are_shown_twice(write, shared, is_apart):
+    places = [*SAGITTAL_PLACES[-shared:], *((20.0 + 4 * k, 0.0, 0.0) for k in range(8 - shared))]
+    headers = write(SAGITTAL_PLACES, SAGITTAL, **ONE_UID)
+    headers += write(places, SAGITTAL, pixels=np.ones((12, 16), np.uint16), PixelSpacing=[0.5, 0.5], **ONE_UID)
+    assert (len(sizes(headers)) == 2) is is_apart
+
+
+def test_slices_of_one_plane_that_lie_side_by_side_are_one_acquisition(write):
+    beside = [(x, y, z + 50) for x, y, z in SAGITTAL_PLACES[:4]]
+    headers = write(SAGITTAL_PLACES, SAGITTAL, **ONE_UID)
+    headers += write(beside, SAGITTAL, pixels=np.ones((12, 16), np.uint16), PixelSpacing=[0.5, 0.5], **ONE_UID)
+    assert sizes(headers) == {"s": 13}
+
+
+def test_stacks_that_are_tilted_by_more_than_a_block_are_two(write):
+    headers = [header for degrees in (0, 45) for header in write(AXIAL_PLACES, tilted_axial(degrees), **ONE_UID)]
+    assert sorted(sizes(headers).values()) == [9, 9]
+
+
+@pytest.mark.parametrize("other", [{"SeriesDescription": "T1"}, {"SeriesNumber": 4}])
+def test_three_slices_of_another_description_or_number_are_a_series(write, other):
+    tags = {"SeriesDescription": "T2", "SeriesNumber": 3} | ONE_UID
+    headers = write(SAGITTAL_PLACES, SAGITTAL, **tags) + write(SAGITTAL_PLACES[:3], SAGITTAL, **(tags | other))
+    assert list(sizes(headers).values()) == [9, 3]
+
+
+def test_enhanced_files_of_one_frame_are_series_of_their_own(write):
+    headers = write(SAGITTAL_PLACES[:4], SAGITTAL)
+    frames = [replace(header, frame=0, series_uid=f"1.{k}") for k, header in enumerate(headers)]
+    assert sizes(frames) == {f"1.{k}": 1 for k in range(4)}
 
 
 def test_blocks_that_follow_the_discs_stay_together(write):

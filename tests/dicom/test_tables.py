@@ -19,8 +19,9 @@ def test_the_sample_submission_orders_studies_in_any_encoding(tmp_path):
 
 def test_roles_are_read_in_the_spellings_of_the_challenge(tmp_path, caplog):
     path = tmp_path / "test_series_descriptions.csv"
-    write_table(path, "1,2,Sagittal T1", "1,3,sagittal stir ", "2,4,Coronal")
-    assert read_roles(path) == {"1": {"2": SAGITTAL_T1, "3": SAGITTAL_T2}, "2": {"4": None}}
+    write_table(path, "1,2,Sagittal T1", "1,3,sagittal stir ", "1,5,Sagittal T2", "2,4,Coronal", "2,,Axial T2", "3")
+    assert read_roles(path) == {"1": {"2": SAGITTAL_T1, "3": SAGITTAL_T2, "5": SAGITTAL_T2}, "2": {"4": None}}
+    assert "2 rows without study_id, series_id, series_description are left out" in caplog.text
     assert "'Coronal', its role is found from the headers" in caplog.text
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,6 +89,15 @@ def test_links_and_names_that_lead_out_are_left_out_and_named(tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == ["abs.dcm", "in.dcm"]
     assert "2 links, devices or huge files, such as ../out.dcm" in left_out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["odd.tgz"]
+
+
+def test_a_disk_keeps_a_tenth_of_its_room(archive, monkeypatch):
+    with tarfile.open(archive) as file:
+        size = sum(member.size for member in file)
+    for room, refused in ((1.05, pytest.raises(ConfigError, match="the disk has no room")), (1.2, nullcontext())):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, room=room: SimpleNamespace(free=room * size))
+        with refused, unpacked(archive):
+            pass
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):

@@ -7,7 +7,7 @@ from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.inspection import inspect_study
 from lumbar_kernel.dicom.volumes import SLAB_MM, is_volume
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from tests.dicom.conftest import UPWARD, only_study
+from tests.dicom.conftest import UPWARD, only_study, xs
 
 THIN = [(float(x), 0.0, 0.0) for x in range(-30, 31)]
 NAMED = {"SeriesDescription": "t2_spc_sag_p2_iso", "SeriesInstanceUID": "1.1"}
@@ -22,19 +22,25 @@ def headers(paths):
     [
         (THIN, {}, True),
         (THIN[::2], {}, False),
-        (THIN[:20], {}, False),
+        (THIN[:24], {}, True),
+        (THIN[:23], {}, False),
         ([(x, 0.9 * i, 0.0) for i, (x, _, _) in enumerate(THIN)], {"PixelSpacing": [1, 1]}, False),
     ],
-    ids=["1 mm", "2 mm", "20 slices", "sheared"],
+    ids=["1 mm", "2 mm", "24 slices", "23 slices", "sheared"],
 )
 def test_a_volume_has_many_congruent_slices_close_together(tmp_path, positions, tags, found):
     assert is_volume(headers(write_stack(tmp_path, positions, **tags))) is found
 
 
-def test_slices_of_two_matrices_are_no_volume(tmp_path):
+@pytest.mark.parametrize(
+    "odd",
+    [{"pixels": np.ones((9, 9), np.uint16)}, {"PixelSpacing": [1, 1.01]}, {"orientation": (0.04, 1, 0, 0, 0, -1)}],
+    ids=["matrix", "spacing", "direction"],
+)
+def test_slices_of_two_matrices_spacings_or_directions_are_no_volume(tmp_path, odd):
     paths = write_stack(tmp_path, THIN)
-    odd = write_slice(tmp_path / "odd.dcm", np.ones((9, 9), np.uint16), position=(31, 0, 0), orientation=SAGITTAL)
-    assert not is_volume(headers([*paths, odd]))
+    last = write_slice(tmp_path / "odd.dcm", position=(31, 0, 0), **{"orientation": SAGITTAL, **odd})
+    assert not is_volume(headers([*paths, last]))
 
 
 @pytest.mark.parametrize("description", ["t2_spc_sag_p2_iso", "T1 vibe sag"])
@@ -71,13 +77,19 @@ def test_no_slab_reaches_across_slices_that_cannot_be_read(tmp_path):
     assert [item.instance_number for item in slices] == [round(place + 31.5) for place in places]
 
 
-def test_a_volume_below_the_series_that_is_read_gives_no_axial_slices(tmp_path):
+@pytest.mark.parametrize(("down", "is_used"), [(20, False), (3, False), (2, True)])
+def test_a_volume_below_the_series_that_is_read_gives_no_axial_slices(tmp_path, down, is_used):
     write_stack(tmp_path / "1" / "2", THIN[::4], SeriesDescription="T2 sag LWS", SeriesInstanceUID="1.2")
-    below = [(x, y, z - 20) for x, y, z in THIN]
-    write_stack(tmp_path / "1" / "3", below, **{**NAMED, "SeriesDescription": "T2 space sag"})
+    below = [(x, y, z - down) for x, y, z in THIN]
+    write_stack(tmp_path / "1" / "3", below, **{**NAMED, "SeriesDescription": "T2 space sag SSFSE"})
     study = only_study(tmp_path)
     assert [series.series_id for series in study.series] == ["2"]
-    assert study.volume is None
+    assert (study.volume is not None) is is_used
+
+
+def test_what_remains_of_a_volume_is_shared_between_its_ends(tmp_path):
+    write_stack(tmp_path / "1" / "2", THIN[:26], **NAMED)
+    assert xs(only_study(tmp_path)) == [-27.5, -23.5, -19.5, -15.5, -11.5, -7.5]
 
 
 def test_the_volume_goes_along_only_where_there_is_no_axial_series(tmp_path):
@@ -96,7 +108,7 @@ def test_the_volume_goes_along_only_where_there_is_no_axial_series(tmp_path):
     assert only_study(tmp_path).volume is None
 
 
-@pytest.mark.parametrize("tags", [{"SeriesDescription": "T1 vibe sag"}, {"width": 40}])
+@pytest.mark.parametrize("tags", [{"SeriesDescription": "T1 vibe sag"}, {"width": 50}])
 def test_neither_t1_nor_a_narrow_volume_is_reformatted(tmp_path, tags):
     width = tags.pop("width", 61)
     write_stack(tmp_path / "1" / "2", THIN[:width], **{**NAMED, **tags})
@@ -114,6 +126,13 @@ def test_a_volume_that_another_series_outranks_still_gives_axial_slices(tmp_path
     assert study.volume.series_id == "3 reformatted"
 
 
+def test_axial_slices_come_from_the_volume_that_is_read_rather_than_from_one_that_it_outranks(tmp_path):
+    write_stack(tmp_path / "1" / "2", THIN[:51], **{**NAMED, "ImageType": ["DERIVED", "SECONDARY"]})
+    write_stack(tmp_path / "1" / "3", THIN[:51], **{**NAMED, "SeriesInstanceUID": "1.3"})
+    study = only_study(tmp_path)
+    assert [study.series[0].series_id, study.volume.series_id] == ["3", "3 reformatted"]
+
+
 def test_inspect_names_what_would_be_reformatted(tmp_path):
     write_stack(tmp_path / "1" / "2", THIN, **NAMED)
     (files,) = find_studies(tmp_path)
@@ -121,6 +140,7 @@ def test_inspect_names_what_would_be_reformatted(tmp_path):
         found = inspect_study(files, pixels=pixels)
         assert AXIAL_T2 not in found.missing
         assert [item.series_id for item in found.series if item.role == AXIAL_T2] == ["2 reformatted"]
+        assert found.as_text().count("slices, ") == 1  # of the volume; the reformatted ones have none yet
         assert "Axial T2: reformatted at the disc levels from sagittal series 2" in found.as_text()
 
 
