@@ -48,6 +48,12 @@ def test_checking_makes_no_folder(tmp_path):
         ("data", None),
         ("data", ""),
         ("output", 3),
+        ("output", None),
+        ("roles", 3),
+        ("resume", "yes"),
+        ("pictures", True),
+        ("series", "1=t1"),
+        ("series", (1,)),
     ],
 )
 def test_a_value_that_cannot_work_is_named(tmp_path, key, value):
@@ -123,3 +129,25 @@ def test_unknown_keys_and_changes_are_errors(tmp_path):
     config = Config(data=tmp_path, output=tmp_path)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seconds = 3
+
+
+def test_paths_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = Config(data="~", output="~/out", roles="~/roles.csv")
+    assert (config.data, config.output, config.roles) == (tmp_path, tmp_path / "out", tmp_path / "roles.csv")
+
+
+@pytest.mark.parametrize("name", ["submission.csv", "report.json"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_work(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=f"no folder in the place of {name}"):
+        Config(data=tmp_path, output=tmp_path)
+
+
+def test_a_folder_that_cannot_even_be_looked_at_is_refused(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(ConfigError, match=r"must be reachable: .*denied"):
+        Config(data=tmp_path)

@@ -1,4 +1,8 @@
 import csv
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -6,7 +10,9 @@ import pandas as pd
 import pytest
 
 from lumbar_kernel import Config, Kernel, predict, read_studies
-from lumbar_kernel.errors import ConfigError, LocalisationError, StudyError
+from lumbar_kernel import kernel as module
+from lumbar_kernel.errors import ConfigError, LocalisationError, NotFiniteError, StudyError, WeightsError
+from lumbar_kernel.localisation.series_shift import Alignment
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.results.tables import GRADE_COLUMNS, LANDMARK_COLUMNS
 from lumbar_kernel.schema import ROWS, SAGITTAL_T2, row_ids
@@ -77,6 +83,7 @@ def test_a_study_of_arrays_with_geometry_is_graded(kernel, phantom):
     grades = kernel.grade(Study("arrays", (t2,)))
     canal = ["spinal_canal" in row for row in ROWS]
     assert np.array_equal(grades.graded, canal)
+    assert np.array_equal(grades.weight > 0, canal)
     assert {row["source"] for row in grades.rows()} == {"kernel", "prior"}
     assert "no Axial T2 series" in grades.report.missing
 
@@ -99,3 +106,60 @@ def test_what_cannot_be_graded_is_an_error(kernel, dataset, tmp_path, phantom):
         kernel.grade(Study("1", axial))
     with pytest.raises(ConfigError, match="does not work"):
         Kernel(device="cuda:99")
+
+
+def test_a_pixel_that_is_no_number_is_refused(kernel, phantom):
+    t1, *others = phantom.study.series
+    spoiled = replace(t1.slices[0], pixels=np.full(t1.slices[0].pixels.shape, np.nan))
+    series = replace(t1, slices=(spoiled, *t1.slices[1:]))
+    with pytest.raises(NotFiniteError):
+        kernel.grade(Study("1", (series, *others)))
+
+
+def test_a_member_that_is_damaged_is_an_error_here(untrained, tmp_path):
+    weights = shutil.copytree(untrained, tmp_path / "weights")
+    (weights / "tiny_axial_t2.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="tiny_axial_t2"):
+        Kernel(weights=weights, device="cpu")
+
+
+def test_doubt_about_the_series_counts_and_axial_slices_come_from_a_volume_as_in_a_run(phantom, landmarks, monkeypatch):
+    seen = []
+    fakes = {
+        "align_series": lambda study: Alignment(study, doubtful=True),
+        "localise": lambda *_: landmarks,
+        "with_reformatted_axials": lambda study, _: replace(study, problems=("reformatted",)),
+        "axial_views": lambda study, *_: seen.append(study.problems) or (study, ()),
+        "cut_crops": lambda *_, **__: {},
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(module, name, fake)
+    models = SimpleNamespace(sagittal=(), axial=(), manifest=SimpleNamespace(views=()))
+    found = module.locate(phantom.study, models)
+    assert (found.landmarks.confidence < landmarks.confidence).all()
+    assert seen == [("reformatted",)]
+
+
+@pytest.mark.parametrize("error", [None, ConfigError("the other half")])
+def test_what_was_unpacked_exists_while_studies_are_read_and_no_longer(monkeypatch, error):
+    events = []
+
+    @contextmanager
+    def unpacked(folder):
+        yield folder, ""
+        events.append("removed")
+
+    def find(_, *, split):
+        events.append(split)
+        if error:
+            raise error
+        return ["1", "2"]
+
+    for name, fake in (("unpacked", unpacked), ("find_studies", find), ("read_study", lambda found: found)):
+        monkeypatch.setattr(module, name, fake)
+    if error:
+        with pytest.raises(ConfigError):
+            read_studies("folder", split="train")
+        return
+    assert [events.append(study) for study in read_studies("folder", split="train")] == [None, None]
+    assert events == ["train", "1", "2", "removed"]

@@ -1,7 +1,10 @@
+import json
 import shutil
 
+import pytest
+
 from lumbar_kernel.__main__ import main
-from lumbar_kernel.results.report import EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_GRADED, EXIT_USAGE
 
 
 def test_inspect_shows_series_and_refusals(dataset, tmp_path, capsys):
@@ -19,3 +22,24 @@ def test_inspect_draws_what_it_shows(dataset, tmp_path, capsys):
     assert main(["inspect", str(dataset), "--png", str(drawn)]) == EXIT_GRADED
     assert f"{drawn}: 2 of 2 studies" in capsys.readouterr().out
     assert drawn.stat().st_size > 100_000
+
+
+def test_inspect_follows_the_roles_that_are_given_and_the_split_as_a_run_does(dataset, capsys):
+    study = min((dataset / "test_images").iterdir())
+    role = f"{study.name}/{min(study.iterdir()).name}=none"
+    assert main(["inspect", str(dataset), "--json", "--series", role]) == EXIT_GRADED
+    studies = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    used = {item["study_id"]: sum(bool(series["role"]) for series in item["series"]) for item in studies}
+    assert sorted(used.values()) == [2, 3]
+    assert used[study.name] == 2
+    assert main(["inspect", str(dataset), "--split", "train"]) == EXIT_USAGE
+
+
+@pytest.mark.parametrize("words", [[], ["--pixels"]])
+def test_inspect_decodes_pixels_only_where_that_is_asked_for(dataset, monkeypatch, words):
+    taken = []
+    monkeypatch.setattr(
+        "lumbar_kernel.dicom.inspection.inspect_studies", lambda _, *, pixels, workers: taken.append(pixels) or ()
+    )
+    assert main(["inspect", str(dataset), *words]) == EXIT_GRADED
+    assert taken == [bool(words)]

@@ -1,7 +1,11 @@
 import csv
+from types import SimpleNamespace
+
+import pytest
 
 from lumbar_kernel.__main__ import main
-from lumbar_kernel.results.report import EXIT_GRADED
+from lumbar_kernel.commands.phantom import GALLERY_ROWS
+from lumbar_kernel.results.report import EXIT_GRADED, EXIT_USAGE
 
 
 def test_phantom_writes_a_train_split(tmp_path):
@@ -26,3 +30,21 @@ def test_phantom_draws_a_gallery_with_or_without_files(tmp_path, capsys):
     assert main(["phantom", "--studies", "1", "--gallery", str(picture)]) == EXIT_GRADED
     assert str(picture) in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["gallery.png"]
+
+
+def test_every_option_reaches_the_phantoms(tmp_path, monkeypatch):
+    taken, drawn = {}, []
+    monkeypatch.setattr("lumbar_kernel.phantom.write_dataset", lambda out, **options: taken.update(options))
+    monkeypatch.setattr("lumbar_kernel.results.gallery.draw_gallery", lambda phantoms, _: drawn.append([*phantoms]))
+    monkeypatch.setattr("lumbar_kernel.phantom.dataset_study", lambda seed, _: SimpleNamespace(study=seed, truth=None))
+    numbers = {"studies": GALLERY_ROWS + 1, "seed": 5, "workers": 2, "reader_noise": 3.0}
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in numbers.items()]
+    words += ["--split", "train", "--balanced", "--quiet", "--gallery", str(tmp_path / "g.png")]
+    assert main(["phantom", str(tmp_path), *words]) == EXIT_GRADED
+    assert taken == numbers | {"split": "train", "balanced": True, "progress": False}
+    assert drawn == [[(5, None)] * GALLERY_ROWS]
+
+
+@pytest.mark.parametrize("option", ["--reader-noise=3.1", "--workers=0"])
+def test_numbers_that_make_no_phantoms_are_refused(tmp_path, option):
+    assert main(["phantom", str(tmp_path / "out"), "--studies", "1", option]) == EXIT_USAGE

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,3 +40,26 @@ def test_quiet_prints_nothing(dataset, untrained, tmp_path, capsys):
     options = ["--out", str(tmp_path), "--weights", str(untrained), "--seconds", "0.001", "--quiet"]
     assert main(["predict", str(dataset), *options]) == EXIT_DEGRADED
     assert capsys.readouterr() == ("", "")
+
+
+def test_every_option_reaches_the_run_and_its_exit_code_the_caller(tmp_path, monkeypatch, capsys):
+    taken = []
+
+    def predict(config, *, started):
+        taken.append((config, started))
+        return SimpleNamespace(exit_code=3, summary=lambda: "the summary")
+
+    monkeypatch.setattr("lumbar_kernel.runtime.supervisor.predict", predict)
+    monkeypatch.setattr("lumbar_kernel.commands.predict.process_started", lambda: 7.0)
+    numbers = {"seconds": 60.0, "study_seconds": 9.0, "workers": 2, "pictures": 5}
+    texts = {"split": "train", "device": "cpu", "roles": "roles.csv"}
+    switches = {"html": True, "resume": True, "strict": True}
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in (numbers | texts).items()]
+    words += [*(f"--{key}" for key in switches), "--series", "1=t1", "--series", "2=t2", "--out", str(tmp_path)]
+    assert main(["predict", str(tmp_path), *words]) == 3
+    ((config, started),) = taken
+    expected = numbers | texts | switches
+    expected |= {"data": tmp_path, "output": tmp_path, "roles": Path("roles.csv"), "series": ("1=t1", "2=t2")}
+    assert {key: getattr(config, key) for key in expected} == expected
+    assert (started, config.progress) == (7.0, True)
+    assert capsys.readouterr().out.splitlines() == ["the summary", str(config.submission_path)]  # and no page

@@ -20,3 +20,12 @@ def test_score_draws_its_reliability(dataset, tmp_path):
 def test_a_missing_file_to_score_is_reported_in_one_line(tmp_path, capsys):
     assert main(["score", str(tmp_path / "no.csv"), str(tmp_path / "none.csv")]) == EXIT_USAGE
     assert "no.csv" in capsys.readouterr().err
+
+
+def test_studies_that_only_one_file_holds_are_left_out_where_that_is_asked_for(dataset, tmp_path, capsys):
+    lines = (dataset / "sample_submission.csv").read_text().splitlines()
+    (tmp_path / "one.csv").write_text("\n".join(lines[:26]))
+    words = ["score", str(tmp_path / "one.csv"), str(dataset / "truth.csv"), "--draws", "0"]
+    assert main(words) == EXIT_NOTHING
+    assert main([*words, "--subset"]) == EXIT_GRADED
+    assert "(studies: 1)" in capsys.readouterr().out

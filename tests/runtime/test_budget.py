@@ -54,6 +54,16 @@ def test_after_the_end_the_margin_is_negative():
     assert (budget.margin(), budget.remaining()) == (-2, 0)
 
 
+def test_another_process_gets_what_is_left_with_the_reserve_and_never_less_than_nothing():
+    clock = FakeClock()
+    budget = Budget(10, reserve=3, clock=clock)
+    clock.now += 4
+    assert budget.handed_on() == 6
+    clock.now += 8
+    assert budget.handed_on() == 0
+    assert Budget(None, reserve=3).handed_on() is None
+
+
 @given(st.floats(0, 100), st.lists(st.floats(0.01, 10), min_size=1, max_size=50))
 def test_no_overrun_while_steps_take_what_was_expected(seconds, steps):
     clock = FakeClock(0.0)
@@ -103,6 +113,13 @@ def test_the_start_of_a_process_lies_before_its_first_line():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 <= float(done.stdout) < 10
     assert process_started() <= time.monotonic()
+
+
+@pytest.mark.parametrize("name", ["time.CLOCK_BOOTTIME", "os.sysconf"])
+def test_where_the_system_does_not_tell_the_start_of_a_process_it_is_now(name, monkeypatch):
+    monkeypatch.delattr(name)
+    before = time.monotonic()
+    assert before <= process_started() <= time.monotonic()
 
 
 OLD_PROCESS = """

@@ -1,9 +1,12 @@
+import operator
 from multiprocessing.process import BaseProcess
 
 import pytest
 import torch
 
-from lumbar_kernel.runtime.devices import check_devices, device_fault, find_devices
+from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.runtime import devices
+from lumbar_kernel.runtime.devices import Devices, check_devices, device_fault, find_devices
 
 
 def fine(_):
@@ -25,6 +28,13 @@ def test_without_a_gpu_that_works_the_processor_grades(asked):
     found = check_devices(asked, count=lambda: 2, fault=lambda _: "dead")
     assert found.working == ("cpu",)
     assert found.broken
+
+
+def test_only_a_device_that_was_named_has_to_work():
+    found = Devices(("cpu",), {"cuda:0": "dead"})
+    found.require("auto")
+    with pytest.raises(ConfigError, match=r"does not work \(cuda:0: dead\)"):
+        found.require("cuda:0")
 
 
 def test_no_gpu_at_all_is_no_fault():
@@ -64,6 +74,13 @@ def test_without_a_process_for_the_probe_the_processor_grades(asked, monkeypatch
     found = find_devices(asked)
     assert found.working == ("cpu",)
     assert "temporarily unavailable" in found.broken[asked]
+
+
+def test_a_probe_that_dies_leaves_the_processor(monkeypatch):
+    monkeypatch.setattr(devices, "_send_devices", operator.truediv)  # which does not work with what the probe is given
+    found = find_devices("cuda:0")
+    assert found.working == ("cpu",)
+    assert found.broken == {"cuda:0": "the probe died with exit code 1"}
 
 
 def test_a_probe_that_hangs_leaves_the_processor():

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.tables import sample_studies
 from lumbar_kernel.results.submission import write_submission
+from lumbar_kernel.runtime import first_grades as module
 from lumbar_kernel.runtime.first_grades import (
     EARLIER,
     earlier_members,
@@ -21,7 +24,7 @@ def test_rows_follow_the_sample_submission(dataset):
     lines = (dataset / "sample_submission.csv").read_text().splitlines()
     ids = list(dict.fromkeys(line.split("_")[0] for line in lines[1:]))
     studies = [type("Files", (), {"study_id": key}) for key in (*sorted(ids, reverse=True), "999")]
-    assert submission_order(sample_studies(dataset), studies) == [*ids, "999"]
+    assert submission_order(["absent", *sample_studies(dataset)], studies) == [*ids, "999"]
 
 
 def test_a_resumed_run_begins_with_the_grades_that_are_complete(tmp_path):
@@ -31,6 +34,7 @@ def test_a_resumed_run_begins_with_the_grades_that_are_complete(tmp_path):
     write_submission({"7": third, "8": third}, config.submission_path)
     assert previous_grades(config) == {}  # of a run that finished
     config.journal_of(1).touch()
+    assert previous_grades(replace(config, resume=False)) == {}
     lines = config.submission_path.read_text().splitlines(keepends=True)
     config.submission_path.write_text("".join(lines[:-1]))
     grades = first_grades(["7", "8", "9"], previous_grades(config))
@@ -56,6 +60,18 @@ def test_a_file_that_is_no_submission_is_not_reused(tmp_path, caplog):
     config = Config(data=tmp_path, output=tmp_path, resume=True)
     config.journal_of(0).touch()
     config.submission_path.write_text("no table")
+    assert previous_grades(config) == {}
+    assert "cannot be reused" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_not_reused(tmp_path, monkeypatch, caplog):
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    config = Config(data=tmp_path, output=tmp_path, resume=True)
+    config.journal_of(0).touch()
+    config.submission_path.touch()
+    monkeypatch.setattr(module, "load_submission", fail)
     assert previous_grades(config) == {}
     assert "cannot be reused" in caplog.text
 

@@ -1,11 +1,12 @@
 import os
+import signal
 import time
 
 import pytest
 
 from lumbar_kernel import Config
 from lumbar_kernel.processes import spawn_context
-from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkServer
+from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Shard
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
@@ -109,6 +110,49 @@ def test_a_server_that_gets_no_task_ends_with_its_context(config):
         parent = loaded_by(config)
         assert is_running(parent)
     assert not is_running(parent)
+
+
+def waits_or_ends(config, shard, *_):
+    """The first worker waits until the end of the others has been noticed."""
+    until = time.monotonic() + LONG
+    while shard.number == 0 and not (config.output / "noticed").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def test_the_end_of_a_worker_shows_while_those_forked_before_it_go_on(config):
+    with ForkServer(Fork(loads, waits_or_ends), config, None) as server:
+        tasks, receivers = tasks_and_receivers(2)
+        server.fork(config, tasks)
+        assert receivers[1].poll(LONG / 2)
+        assert not receivers[0].poll(0)
+        (config.output / "noticed").touch()
+
+
+class Server:
+    """A server that has one more message on its worker, or none."""
+
+    def __init__(self, pid):
+        self.worker, self.pid, self.killed = ForkedWorker(self), pid, False
+
+    def receive(self):
+        found, self.worker.pid, self.pid = self.pid is not None, self.pid or self.worker.pid, None
+        return found
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.mark.parametrize(("pid", "signals"), [(None, []), (7, [(7, signal.SIGTERM)])])
+def test_a_worker_is_asked_to_end_or_with_its_server_before_it_is_forked(pid, signals, monkeypatch):
+    server, sent = Server(pid), []
+
+    def kill(*which):
+        sent.append(which)
+        raise ProcessLookupError  # it may end by itself at any moment
+
+    monkeypatch.setattr(os, "kill", kill)
+    server.worker.terminate()
+    assert (sent, server.killed) == (signals, not signals)
 
 
 def test_a_server_that_was_lost_forks_nothing_and_closes_the_pipes(config):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.results.report import Failure, LevelReport, SeriesReport, StudyReport
+from lumbar_kernel.runtime import journal as module
 from lumbar_kernel.runtime.journal import Journal, run_key
 
 POINT = [1.0, 2.0, 3.0]
@@ -40,6 +42,21 @@ def test_what_was_recorded_comes_back_to_the_last_bit(written):
         assert np.array_equal(again.grades("7", "one"), grades(), equal_nan=True)
         assert again.grades("7", "two") is None
         assert again.study("8") is None
+
+
+def test_a_record_is_on_disk_as_soon_as_it_is_added(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, key="a", resume=True) as journal:
+        for records in (2, 3):
+            journal.add_grades("7", "one", grades())
+            assert path.read_bytes().count(b"\n") == records
+
+
+def test_what_follows_a_damaged_record_does_not_come_back(written):
+    first, *others = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(first + b"damaged\n" + b"".join(others))
+    with Journal(written, key="a", resume=True):
+        assert written.read_bytes() == first
 
 
 @pytest.mark.parametrize("torn", range(1, 60, 7))
@@ -82,7 +99,16 @@ def test_a_complete_run_leaves_no_journal(written):
     assert not written.exists()
 
 
-def test_the_key_follows_weights_and_files(dataset, tmp_path):
+def test_a_journal_that_could_not_be_made_can_be_removed(tmp_path):
+    Journal(tmp_path / "absent" / "journal.jsonl", key="a", resume=False).remove()
+
+
+def test_the_key_follows_weights_files_and_version(dataset, monkeypatch):
     studies = find_studies(dataset)
+    fewer_files = [replace(studies[0], series=studies[0].series[:1]), *studies[1:]]
     assert run_key(studies, weights_sha256="x") == run_key(studies, weights_sha256="x")
-    assert len({run_key(studies, weights_sha256=w) for w in "xy"} | {run_key(studies[:1], weights_sha256="x")}) == 3
+    keys = [run_key(found, weights_sha256="x") for found in (studies, studies[:1], fewer_files)]
+    keys.append(run_key(studies, weights_sha256="y"))
+    monkeypatch.setattr(module, "__version__", "0.0.0")
+    keys.append(run_key(studies, weights_sha256="x"))
+    assert len(set(keys)) == len(keys)

@@ -79,7 +79,7 @@ def test_files_of_an_earlier_run_are_removed_and_no_others(drawn):
     assert "structured_reports/ is of an earlier run" in state.notes[0]
 
 
-@pytest.mark.parametrize("table", [None, b"\xff\x00", b"id\n3\n", b""])
+@pytest.mark.parametrize("table", [None, b"\xff\x00", b"id\n3\n", b"", b"study_id\n" + b"3" * 200_000])
 def test_without_its_table_only_pictures_of_the_same_studies_are_known_to_be_of_an_earlier_run(drawn, table):
     config, *_ = drawn
     if table is not None:

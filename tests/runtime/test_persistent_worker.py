@@ -1,7 +1,11 @@
+import itertools
+import logging
 import multiprocessing
 import os
+import stat
 import tempfile
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +13,14 @@ import pytest
 from benchmarks.robustness.light_weights import light_weights
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.results.report import StudyReport
+from lumbar_kernel.models.manifest import WAITING
+from lumbar_kernel.results.report import Failure, StudyReport
+from lumbar_kernel.runtime import persistent_worker
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.messages import Done, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.messages import LOADING, Done, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.persistent_worker import MAX_LOST, PersistentWorker, WorkerStartError
 from lumbar_kernel.runtime.recorder import Recorder
+from lumbar_kernel.runtime.supervision import START_SECONDS, STARTING
 from lumbar_kernel.runtime.worker_process import grade_shard
 from lumbar_kernel.schema import ROWS, prior
 from lumbar_kernel.study import StudyFiles
@@ -100,3 +107,67 @@ def test_one_process_grades_shard_after_shard_as_a_run_does(kept, dataset, tmp_p
     assert again.ready is first.ready
     assert first.ready.device == "cpu"
     assert (first.lost, first.failures, again.lost) == ({}, [], {})
+
+
+@pytest.fixture
+def told(kept, fake_process, monkeypatch):
+    """Makes a worker that is no process and has sent all its messages; its clock moves on a second at each of them."""
+
+    def make(*messages):
+        worker, (here, there) = kept(), multiprocessing.Pipe()
+        for message in messages:
+            there.send(message)
+        seconds = itertools.count()
+        monkeypatch.setattr(worker, "_clock", lambda: next(seconds))
+        monkeypatch.setattr(worker, "_running", (fake_process(), here))
+        return worker, there
+
+    return make
+
+
+def test_seconds_of_a_stage_belong_to_its_studies_in_equal_parts(told):
+    recorder = Recorder()
+    recorder.add(None, Failure("grading", "ValueError", "odd"))
+    update = Update(prior(), ((),) * len(ROWS), StudyReport("a"))
+    steps = (Step("localise", ("a",), {}), Step(WAITING, (), {}), Step("grade", ("a", "b"), {}))
+    worker, _ = told(*steps, update, Done(recorder))
+    outcome = worker.grade(STUDIES)
+    assert outcome.seconds == {"a": 2.0, "b": 1.0}
+    assert outcome.failures == [*recorder.failures(None)]
+
+
+def test_a_worker_that_ended_between_two_shards_is_replaced(told, monkeypatch):
+    worker, there = told()
+    there.close()
+    lost, (second, _) = worker._running, told(Ready("cpu", "sha", {}), Done(Recorder()))
+    monkeypatch.setattr(worker, "_running", lost)
+    monkeypatch.setattr(worker, "_start", lambda: second._running)
+    outcome = worker.grade(STUDIES)
+    assert outcome.ready.weights_sha256 == "sha"
+    assert outcome.lost == {}
+
+
+@pytest.mark.parametrize(
+    ("stage", "patience"), [(WAITING, None), (STARTING, START_SECONDS), (LOADING, START_SECONDS), ("crop", 60.0)]
+)
+def test_readers_and_starts_have_limits_of_their_own(kept, stage, patience):
+    assert kept()._patience(Step(stage, (), {})) == patience
+
+
+def test_nobody_else_may_read_what_a_shard_writes(kept, monkeypatch):
+    worker, modes = kept(), []
+    monkeypatch.setattr(worker, "_attempt", lambda *_: modes.append(worker._config.output.stat().st_mode))
+    worker.grade(STUDIES)
+    assert [stat.S_IMODE(mode) for mode in modes] == [0o700]
+
+
+def test_a_worker_of_an_archive_logs_nothing_since_messages_may_quote_headers(monkeypatch):
+    levels = []
+    for name in ("prepare_grading", "die_with_parent"):
+        monkeypatch.setattr(persistent_worker, name, lambda: None)
+    monkeypatch.setattr(persistent_worker.os, "setpgid", lambda *_: None)
+    monkeypatch.setattr(persistent_worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(persistent_worker.logging, "disable", levels.append)
+    with pytest.raises(AttributeError, match="recv"):
+        persistent_worker.persistent_worker_process(None, "cpu", SimpleNamespace())
+    assert levels == [logging.CRITICAL]

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,15 +11,17 @@ from lumbar_kernel import Config
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.grader import grade
-from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.models.manifest import WAITING, read_manifest
+from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime import member_grading, pipeline, sharding, study_loader
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.journal import Journal
-from lumbar_kernel.runtime.messages import Done, Note, Ready, Shard, Step, Update
+from lumbar_kernel.runtime.messages import LOADING, Done, Note, Progress, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.pipeline import run
 from lumbar_kernel.runtime.reader_process import ReadResult, try_read_study
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import first_members
+from tests.runtime.conftest import FakeLoader
 
 
 class Clock:
@@ -213,3 +216,84 @@ def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_stud
     assert recorded == [report.study_id for report in reduced]
     assert last_grades(reported) == whole_journal[1]
     assert reported[-1].complete
+
+
+def test_the_first_study_has_grades_before_the_second_is_prepared_and_no_crops_are_kept(passes):
+    assert passes.run().complete
+    kinds = [item if isinstance(item, str) else type(item).__name__ for item in passes.log]
+    kinds = [kind for kind in kinds if kind != "Step"]
+    assert kinds[:6] == ["Progress", "prepare", "grade", "grade", "Update", "prepare"]
+    assert all(len(batch) == 2 for batch in passes.batches)  # also that of the first study alone
+    progress = [(item.phase, item.done, item.studies) for item in passes.messages(Progress)]
+    assert progress == [("first pass", 0, 4), ("first pass", 2, 4)]
+    assert [state.crops for state in passes.states] == [{}] * 4
+    assert not passes.config.interrupted
+
+
+def test_only_studies_that_were_asked_for_are_drawn(passes):
+    passes.run(drawn=frozenset("1"))
+    assert [pictures for _, _, pictures in passes.prepared] == [None, passes.config.pictures_path, None, None]
+
+
+def test_nothing_is_learned_from_the_wait_for_the_first_study(passes, monkeypatch):
+    learned = []
+    monkeypatch.setattr(pipeline.Scheduler, "learn", lambda _, stage, __, *, studies: learned.append((stage, studies)))
+    passes.run()
+    assert [studies for stage, studies in learned if stage == WAITING] == [0, 1, 1, 1]
+
+
+def test_a_block_that_was_not_finished_is_graded_again_as_a_whole_and_by_a_loader_of_its_own(passes):
+    passes.failures = (Failure("pictures", "OSError", "odd"),)
+    passes.views = {"2": ("sagittal_t1",)}
+    passes.keep_journal()
+    passes.run()
+    path = passes.config.journal_of(0)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if b'"graded":"1"' not in line))
+    passes.log.clear()
+    passes.prepared.clear()
+    begun = FakeLoader(passes.studies)
+    assert passes.run(resume=True, loader=begun).complete
+    updates = passes.messages(Update)
+    assert [study_id for study_id, *_ in passes.prepared] == ["0", "1"]
+    assert [item.report.study_id for item in updates[:2]] == ["2", "3"]
+    assert all(item.report.failures == passes.failures for item in updates)
+    assert begun.left  # it would have read all of them
+
+
+def test_reduced_studies_are_graded_again_in_full_and_only_that_is_recorded(passes):
+    passes.choose("reduced")
+    passes.keep_journal()
+    assert passes.run(loader=FakeLoader(passes.studies)).complete
+    assert [stride for _, stride, _ in passes.prepared] == [2] * 4 + [1] * 4
+    assert len(passes.messages(Note)) == 1
+    assert passes.config.journal_of(0).read_bytes().count(b'"graded"') == 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "graded", "members"),
+    [("full", 4, 2), ("full", 6, 3), ("full", 2, 0), ("reduced", 6, 3), ("everything", 5, 0)],
+)
+def test_what_was_not_reached_in_time_is_not_claimed_and_can_be_resumed(passes, kind, graded, members):
+    def is_up(_):
+        if len(passes.batches) == graded:
+            passes.clock.now += 1000
+
+    passes.choose(kind)
+    passes.fault = is_up
+    done = passes.run(seconds=1000)
+    assert len(passes.batches) == graded
+    assert len(done.members) == members
+    assert done.complete == (kind == "full" and members == 3) != passes.config.interrupted
+
+
+def test_loading_is_announced_before_it_begins_and_members_that_failed_after_it(passes):
+    models = SimpleNamespace(
+        **vars(passes.models), device="cuda:7", on=lambda device: models if device == "cpu" else None
+    )
+    budget, shard = Budget(None, reserve=0.0), Shard(0, passes.studies, "cpu")
+    loaded = models, {"axial": "damaged"}
+    run(passes.config, shard, recorder=passes.recorder, budget=budget, emit=passes.log.append, loaded=loaded)
+    step, ready, *_ = passes.log
+    assert (step.stage, step.studies) == (LOADING, ())
+    assert (ready.device, ready.members_failed) == ("cuda:7", {"axial": "damaged"})

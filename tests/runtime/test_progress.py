@@ -55,6 +55,7 @@ def test_a_terminal_gets_a_bar_and_no_lines(lines):
         report(display, "first pass", 25)
     assert "first pass:  25% 25 of 100 studies" in stream.getvalue()
     assert "about 50 s left" in stream.getvalue()
+    assert stream.getvalue().endswith("\n")  # so that what comes next does not stand behind the bar
     assert lines() == []
 
 
@@ -70,6 +71,13 @@ def test_no_time_is_promised_before_a_study_has_been_graded(lines):
     assert lines() == ["first pass: 2 of 4 studies, about 50 s left"]
     assert "0 of 100 studies" in stream.getvalue()
     assert "left" not in stream.getvalue()
+
+
+def test_a_pass_after_the_first_is_measured_before_it_has_graded_a_study(lines):
+    with ProgressDisplay(shown=True, seconds_allowed=None, stream=io.StringIO()) as display:
+        report(display, "first pass", 0)
+        report(display, "canal_t2", 0)
+    assert lines() == ["canal_t2: 0 of 100 studies, about 50 s left"]
 
 
 def test_nothing_is_shown_unless_wanted(lines):

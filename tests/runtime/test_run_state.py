@@ -35,7 +35,13 @@ def test_a_complete_run_is_reported_in_the_order_of_the_submission(tmp_path):
     assert all(rows.all() for rows in state.graded.values())
 
 
-@pytest.mark.parametrize("what", ["failure", "guarded failure", "member", "incomplete", "cut short", "ungraded row"])
+WAYS = (
+    *("failure", "guarded failure", "failure of a study", "member", "dropped member"),
+    *("incomplete", "cut short", "ungraded row", "unwritten", "no worker"),
+)
+
+
+@pytest.mark.parametrize("what", WAYS)
 def test_whatever_is_missing_degrades_the_run(what, tmp_path):
     state = graded_run()
     if what == "failure":
@@ -47,6 +53,15 @@ def test_whatever_is_missing_degrades_the_run(what, tmp_path):
         assert state.failed == recorder.failures(None)
     elif what == "member":
         state.take(Ready("cpu", "ab", {"axial": "damaged"}))
+    elif what == "dropped member":
+        state.take(Done(Recorder(), members_failed={"axial": "no memory"}, complete=True))
+    elif what == "failure of a study":
+        failure = Failure("pictures", "OSError", "odd")
+        state.take(Update(prior(), MEMBERS, StudyReport("1", graded_rows=25, failures=(failure,))))
+    elif what == "unwritten":
+        state.unwritten = (Failure("write submission", "OSError", "No space left on device"),)
+    elif what == "no worker":
+        state.done.clear()
     elif what == "incomplete":
         state.take(Done(Recorder(), complete=False))
     elif what == "cut short":
@@ -63,3 +78,12 @@ def test_a_member_counts_when_every_worker_finished_it(tmp_path):
     state.take(Note("once"))
     report = report_of(state, tmp_path)
     assert (report.members, report.plan) == ((), ("once",))
+
+
+def test_workers_of_one_device_name_it_once_and_a_run_cut_short_names_no_member(tmp_path):
+    state = graded_run()
+    for device in ("cuda:0", "cpu"):
+        state.take(Ready(device, "ab", {}))
+    state.cut_short = True
+    report = report_of(state, tmp_path)
+    assert (report.device, report.members) == ("cpu, cuda:0", ())

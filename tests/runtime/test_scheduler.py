@@ -115,3 +115,11 @@ def test_the_progress_expects_the_rest_of_the_pass_and_the_later_members(manifes
     assert (progress.shard, progress.phase, progress.done, progress.studies) == (1, "first pass", 4, 10)
     assert progress.seconds_left == pytest.approx(6 * 3.0 + 10 * (1.0 + 0.1))
     assert scheduler.progress(0, "slow", 10, 10, 1.0, []).seconds_left == 0
+
+
+def test_whether_a_stage_fits_on_the_processor_follows_the_manifest_whatever_an_accelerator_took(manifest):
+    for seconds, expected in ((10 * 1.11, True), (10, False)):
+        scheduler, slow = scheduler_for(manifest, seconds), manifest.members[0]
+        for _ in range(100):
+            scheduler.learn(slow.stage, 0.01, studies=1)
+        assert scheduler.fits_on_cpu(slow.stage, studies=10) is expected

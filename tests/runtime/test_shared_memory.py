@@ -39,6 +39,21 @@ def test_a_block_left_behind_is_discarded_and_a_missing_one_is_no_matter(studies
     shared_memory.discard(name)
 
 
+def test_a_block_of_a_reader_that_was_killed_before_it_had_a_size_is_discarded():
+    path = shared_memory.SHARED_FOLDER / f"lumbar_{os.getpid()}_unsized"
+    path.touch()
+    shared_memory.discard(path.name)
+    assert not path.exists()
+
+
+def test_pixels_are_copied_where_blocks_are_no_files(studies, monkeypatch, tmp_path):
+    monkeypatch.setattr(shared_memory, "SHARED_FOLDER", tmp_path / "absent")
+    study, name = read_study(studies[1]), f"lumbar_{os.getpid()}_copied"
+    packed, in_block = shared_memory.pack(study, name)
+    assert in_block
+    assert same(shared_memory.unpack(packed, name), study)
+
+
 def test_without_room_for_a_block_the_study_travels_whole(studies, monkeypatch):
     monkeypatch.setattr(shared_memory, "HEADROOM", 1 << 60)
     study = read_study(studies[1])

@@ -1,17 +1,24 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.errors import NotFiniteError
+from lumbar_kernel.errors import LocalisationError, NotFiniteError
+from lumbar_kernel.localisation.series_shift import Alignment
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.report import Failure
+from lumbar_kernel.runtime import stages
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import Shard, Step
+from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.scheduler import Scheduler
-from lumbar_kernel.runtime.stages import StageRunner, every_nth_slice
+from lumbar_kernel.runtime.stages import StageRunner, every_nth_slice, prepare
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar_kernel.study import Study, StudyFiles
 from tests.conftest import FakeClock
 
 STAGE = "grade tiny_axial_t2"
@@ -110,3 +117,122 @@ def test_stride_one_keeps_everything(phantom):
     whole = [item for series in phantom.study.series for item in series.slices]
     same = [item for series in every_nth_slice(phantom.study, 1).series for item in series.slices]
     assert all(a is b for a, b in zip(whole, same, strict=True))
+
+
+@pytest.mark.parametrize(("studies", "effort", "units"), [((), 1.0, 1), (("7",) * 4, 1.0, 4), (("7",) * 4, 0.5, 2)])
+def test_what_a_stage_takes_is_learned_per_study_and_whole_work(untrained, studies, effort, units):
+    runner, _ = runner_with(untrained)
+    spec = next(spec for spec in read_manifest(untrained).members if spec.stage == STAGE)
+    runner.run(STAGE, studies, lambda: setattr(runner.budget._clock, "now", 1008.0), effort=effort)
+    assert runner.scheduler.member_seconds(spec) == pytest.approx((spec.seconds_per_study + 8) / (1 + units))
+
+
+def test_a_stage_that_failed_for_lack_of_memory_is_checked_on_the_processor_too(untrained):
+    runner, _ = runner_with(untrained)
+    assert runner.run(STAGE, ["7"], out_of_memory(1), nets=[nn.Linear(1, 1)], check=lambda _: 1 / 0) is None
+    assert [failure.type for failure in runner.recorder.failures("7")] == ["ZeroDivisionError"]
+
+
+@pytest.fixture
+def prepared(untrained, phantom, landmarks, views, monkeypatch, tmp_path):
+    """Prepares the phantom with stages that return the truth at once, but for those that are replaced."""
+    nets = (nn.Linear(1, 1),)
+    models = SimpleNamespace(sagittal=nets, axial=nets, manifest=SimpleNamespace(views=()))
+    drawn = []
+
+    def prepare_with(*, study=phantom.study, strict=False, stride=1, **replaced):
+        runner, _ = runner_with(untrained, strict=strict)
+        fakes = {
+            "align_series": lambda study: Alignment(study, doubtful=False),
+            "localise": lambda *_: landmarks,
+            "axial_views": lambda study, *_: (study, views),
+            "cut_crops": lambda *_, **__: {"axial_t2": ()},
+            "draw_study": lambda *_, **__: drawn.append(1),
+        }
+        for name, fake in (fakes | replaced).items():
+            monkeypatch.setattr(stages, name, fake)
+        result = ReadResult(StudyFiles("11", ()), study, None, 0.0)
+        return prepare(result, runner, models, stride=stride, pictures=tmp_path), runner.recorder, drawn
+
+    return prepare_with
+
+
+def _broken(*_, **__):
+    raise ValueError("odd")
+
+
+STAGES = {
+    "align_series": "align",
+    "localise": "localise",
+    "with_reformatted_axials": "reformat",
+    "axial_views": "axial",
+    "cut_crops": "crop",
+    "draw_study": "pictures",
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_that_fails_costs_a_study_no_other_stage(prepared, phantom, name):
+    study = replace(phantom.study, volume=phantom.study.series[0])
+    whole, *_ = prepared(study=study, with_reformatted_axials=lambda study, _: study)
+    state, *_ = prepared(study=study, **{"with_reformatted_axials": lambda study, _: study, name: _broken})
+    assert whole.report.failures == ()
+    assert [(item.stage, item.type) for item in state.report.failures] == [(STAGES[name], "ValueError")]
+    assert state.crops == ({} if name in ("localise", "cut_crops") else whole.crops)
+    assert (state.report.landmarks is None) == (name == "localise")
+
+
+def test_a_study_without_visible_levels_is_a_finding_and_ends_no_strict_run(prepared):
+    def none(*_):
+        raise LocalisationError("no five levels")
+
+    state, recorder, drawn = prepared(strict=True, localise=none)
+    assert [(item.stage, item.message) for item in state.report.failures] == [("localise", "no five levels")]
+    assert (recorder.fatal, drawn, state.row_weights.max()) == (None, [], 0)
+
+
+def test_a_series_without_a_place_after_alignment_leaves_all_as_they_were(prepared, phantom):
+    nowhere = replace(phantom.study.series[0].slices[0].plane, origin=np.full(3, np.nan))
+    lost = replace(phantom.study.series[0], slices=(replace(phantom.study.series[0].slices[0], plane=nowhere),))
+    moved = Alignment(replace(phantom.study, series=(lost,)), doubtful=False)
+    state, *_ = prepared(align_series=lambda _: moved)
+    assert [item.type for item in state.report.failures] == ["NotFiniteError"]
+    assert len(state.report.series) == len(phantom.study.series)
+
+
+def test_doubtful_series_lower_the_confidence_of_a_study(prepared):
+    sure, *_ = prepared()
+    unsure, *_ = prepared(align_series=lambda study: Alignment(study, doubtful=True))
+    assert unsure.report.confidence < sure.report.confidence
+
+
+def test_a_reduced_study_is_not_drawn_says_so_and_counts_as_half_the_work(prepared, monkeypatch):
+    assert prepared()[2] == [1]
+    learned = {}
+    monkeypatch.setattr(Scheduler, "learn", lambda _, stage, __, *, studies: learned.update({stage: studies}))
+    state, _, drawn = prepared(stride=2)
+    assert (state.reduced, drawn) == (True, [1])
+    assert (learned["localise"], learned["crop"]) == (0.5, 1.0)
+    assert "every 2nd sagittal slice" in state.report.missing[-1]
+
+
+@pytest.mark.parametrize("name", ["localise", "axial_views"])
+def test_localisers_without_memory_move_to_the_processor_too(prepared, phantom, landmarks, views, name):
+    results = {"localise": landmarks, "axial_views": (phantom.study, views)}
+    scarce = out_of_memory(1)
+    state, recorder, _ = prepared(**{name: lambda *_: scarce() is not None and results[name]})
+    assert state.report.failures == ()
+    assert "continues on the processor" in recorder.failures(None)[0].message
+
+
+def test_a_study_without_usable_series_is_named(prepared):
+    state, *_ = prepared(study=Study("11", ()))
+    assert [(item.stage, item.type) for item in state.report.failures] == [("read", "StudyError")]
+
+
+@pytest.mark.parametrize(("error", "message"), [("share is gone", "share is gone"), (None, "gave no reason")])
+def test_a_study_that_was_not_read_names_the_reason(untrained, error, message):
+    runner, _ = runner_with(untrained)
+    state = prepare(ReadResult(StudyFiles("7", ()), None, error, 0.0), runner, None)
+    assert [(item.stage, item.type) for item in state.report.failures] == [("read", "DicomError")]
+    assert message in state.report.failures[0].message

@@ -13,9 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.runtime import reader_process, shared_memory, study_loader
+from lumbar_kernel.runtime.reader_process import ReadResult
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 from tests.real_data import unpack
@@ -239,10 +241,50 @@ def test_an_idle_reader_is_taken_by_one_thread_alone(studies):
         reader.stop()
 
 
-def test_no_pipe_for_a_reader_is_a_lost_reader(monkeypatch):
+@pytest.mark.parametrize(("number", "temporary"), [(errno.EMFILE, False), (errno.ENOMEM, True)])
+def test_no_pipe_for_a_reader_is_a_lost_reader(monkeypatch, number, temporary):
     def refuse():
-        raise OSError(errno.EMFILE, "Too many open files")
+        raise OSError(number, "none left")
 
     monkeypatch.setattr(reader_process, "spawn_context", lambda: SimpleNamespace(Pipe=refuse))
-    with pytest.raises(reader_process.ReaderLostError, match="Too many open files"):
+    with pytest.raises(reader_process.ReaderLostError, match="none left") as caught:
         reader_process.ReaderProcess()
+    assert caught.value.temporary == temporary
+
+
+class Reader:
+    """A reader without a process, which reads until it is stopped or killed."""
+
+    def __init__(self):
+        self.alive = True
+        self.process = SimpleNamespace(is_alive=lambda: self.alive, kill=self.stop)
+
+    def await_ready(self):
+        pass
+
+    def read(self, files, *, timeout):
+        return ReadResult(files, None, None if self.alive else "dead", 0.0)
+
+    def stop(self):
+        self.alive = False
+
+
+def test_an_idle_reader_is_kept_for_the_next_loader_which_replaces_a_dead_one(studies, monkeypatch):
+    monkeypatch.setattr(study_loader, "ReaderProcess", Reader)
+    spare, used = [], []
+    for _ in range(3):
+        with StudyLoader(studies[:1], workers=1, ahead=1, spare=spare) as loader:
+            results = iter(loader)
+            assert next(results).error is None
+            wait_until(lambda: spare)
+        used += spare
+        if len(used) == 2:
+            spare[0].stop()
+    assert used[0] is used[1] is not used[2]
+
+
+def test_a_loader_takes_number_and_limits_of_its_readers_from_the_options(tmp_path, monkeypatch):
+    taken = {}
+    monkeypatch.setattr(StudyLoader, "__init__", lambda _, __, **options: taken.update(options))
+    StudyLoader.of(Config(data=tmp_path, output=tmp_path, workers=3, ahead=5, study_seconds=7.0), (), spare=None)
+    assert taken == {"workers": 3, "ahead": 5, "timeout": 7.0, "spare": None}

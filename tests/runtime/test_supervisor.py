@@ -21,12 +21,15 @@ from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime import study_search, supervisor
+from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.devices import PROBE_SECONDS, Devices
 from lumbar_kernel.runtime.first_grades import EARLIER
-from lumbar_kernel.runtime.messages import Done
+from lumbar_kernel.runtime.messages import Done, Ready
 from lumbar_kernel.runtime.recorder import Recorder
+from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.schema import ROWS, prior
 from tests.conftest import ROOT, FakeClock, refused_by_schema
 from tests.runtime.conftest import grades_of
@@ -363,6 +366,9 @@ def test_a_process_that_may_start_no_others_grades_by_itself(archive, tmp_path, 
     predict(Config(data=archive, output=tmp_path / "out", progress=False))
     assert ungraded[1] == [1]
     assert "daemonic" in caplog.text
+    caplog.clear()
+    predict(Config(data=archive, output=tmp_path / "out", progress=False, workers=0))
+    assert caplog.text == ""
 
 
 def _refuse(*_):
@@ -376,3 +382,107 @@ def test_where_no_process_can_be_started_the_prior_stays_and_the_report_says_why
     assert len(grades_of(config.submission_path)) == 9 * len(ROWS)
     assert [(item.stage, item.type) for item in report.failures] == [("start", "BlockingIOError")]
     assert report.exit_code == EXIT_DEGRADED
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """Options of a run of 100 s, what is known of it, its clock and its budget."""
+    clock = FakeClock()
+    config = Config(data=tmp_path, output=tmp_path, progress=False, seconds=100)
+    return config, RunState({}, {}), clock, Budget(100, reserve=config.reserve, clock=clock)
+
+
+def test_new_grades_are_written_at_once_then_now_and_then_and_what_a_disk_refused_once_is_forgotten(quick, monkeypatch):
+    config, state, clock, budget = quick
+    written, full = [], []
+
+    def write(*_):
+        written.append(budget.elapsed())
+        if full:
+            raise OSError(full.pop(), "No space left on device")
+
+    monkeypatch.setattr(supervisor, "write_submission", write)
+    publisher = supervisor._Publisher(config, state, budget)
+    for second, new in enumerate((0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1)):
+        state.dirty, clock.now = state.dirty or bool(new), 1000 + second
+        publisher.publish_if_due()
+    assert written == [1, 7, 14]
+    full.append(28)
+    publisher.publish()
+    assert [failure.stage for failure in state.unwritten] == ["write submission"]
+    publisher.publish()
+    assert state.unwritten == ()
+
+
+def test_the_probe_of_devices_keeps_the_deadline_and_what_is_broken_is_reported(quick, monkeypatch):
+    config, state, clock, budget = quick
+    given = []
+    monkeypatch.setattr(
+        supervisor,
+        "find_devices",
+        lambda _, *, seconds: given.append(seconds) or Devices(("cpu",), {"cuda:1": "dead"}),
+    )
+    assert supervisor._devices(config, state, budget) == ("cpu",)
+    assert [failure.message for failure in state.failures] == ["cuda:1: dead"]
+    named = dataclasses.replace(config, device="cuda:1")
+    with pytest.raises(ConfigError, match="dead"):
+        supervisor._devices(named, state, Budget(None, reserve=0.0))
+    clock.now += 99
+    assert supervisor._devices(named, state, budget) == ("cpu",)  # it may have had too little time for its probe
+    assert given == [95, PROBE_SECONDS, 0]
+
+
+class Workers:
+    """A pool whose workers send one message a second, and lose a worker at the fourth."""
+
+    finished, unfinished, seconds, busy = False, ["the time was up in: crop"], {"crop": 1.0}, True
+
+    def __init__(self, clock, patience):
+        self.clock, self.patience, self.failures = clock, patience, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def messages(self, seconds):
+        self.patience.append(seconds)
+        self.clock.now += 1
+        if len(self.patience) == 4:
+            self.failures.append(Failure("crop", "ProcessDied", "exit code -9"))
+        yield Ready("cpu", "sha", {})
+
+
+@pytest.mark.parametrize(("strict", "rounds"), [(False, 97), (True, 4)])
+def test_workers_run_until_the_ending_and_what_became_of_them_is_reported(quick, monkeypatch, strict, rounds):
+    config, state, clock, budget = quick
+    patience = []
+    clock.now += 0.2
+    monkeypatch.setattr(supervisor, "WorkerPool", lambda *_, **__: Workers(clock, patience))
+    monkeypatch.setattr(supervisor, "write_submission", lambda *_: None)
+    monkeypatch.setattr(supervisor, "find_devices", lambda *_, **__: Devices(("cpu",)))
+    supervisor._run_workers(dataclasses.replace(config, strict=strict), (), state, budget, None)
+    assert len(patience) == len(state.ready) == rounds
+    assert max(patience) == supervisor.POLL_SECONDS
+    assert strict or patience[-1] == pytest.approx(100 - 96.2 - supervisor.ENDING_SHARE * config.reserve)
+    assert (state.cut_short, state.notes, state.seconds) == (True, Workers.unfinished, Workers.seconds)
+    assert [failure.type for failure in state.failures] == ["ProcessDied"]
+
+
+def test_without_time_no_process_is_started(studies, tmp_path, monkeypatch):
+    for name in ("ForkServer", "WorkerPool", "find_devices"):
+        monkeypatch.setattr(supervisor, name, lambda *_, **__: pytest.fail("started"))
+    predict(Config(data=tmp_path / "0", output=tmp_path / "out", progress=False, seconds=0))
+
+
+def test_tables_and_a_report_that_cannot_be_written_are_reported(quick, monkeypatch):
+    config, state, _, budget = quick
+    monkeypatch.setattr(supervisor, "write_tables", _refuse)
+    stage = "write grades.csv or landmarks.csv"
+    assert [item.stage for item in supervisor._write_report(config, state, budget).failures] == [stage]
+    assert stage in config.report_path.read_text()
+    monkeypatch.setattr(Report, "write", _refuse)
+    assert [item.stage for item in supervisor._write_report(config, state, budget).failures][1:] == [
+        "write report.json"
+    ]

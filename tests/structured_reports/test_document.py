@@ -9,7 +9,7 @@ from pydicom.sr.codedict import codes
 
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SEVERITIES
 from lumbar_kernel.structured_reports.codes import CONFIDENCE, FINDINGS, GRADES, LATERALITY, PROBABILITIES, SITES
-from lumbar_kernel.structured_reports.document import key_images, structured_report
+from lumbar_kernel.structured_reports.document import WARNING, key_images, structured_report
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def test_the_report_belongs_to_the_study_and_claims_no_verification(report, imag
     assert report.StudyInstanceUID == original.StudyInstanceUID
     assert report.PatientID == original.PatientID
     assert report.VerificationFlag == "UNVERIFIED"
+    assert any(element.value == WARNING for element in report.iterall())
     assert report.SeriesInstanceUID not in {image.dataset.SeriesInstanceUID for image in images}
 
 
@@ -75,6 +76,9 @@ def test_key_images_are_the_slices_of_the_points(study, images):
     assert {SAGITTAL_T1, SAGITTAL_T2} <= roles
     assert len(chosen) < len(images)
     assert selection.ConceptNameCodeSequence[0].CodeValue == codes.DCM.OfInterest.value
+    assert any(element.value == WARNING for element in selection.iterall())
+    shown = [item.ReferencedSOPSequence[0] for item in selection.ContentSequence if item.ValueType == "IMAGE"]
+    assert sorted(item.ReferencedSOPInstanceUID for item in shown) == sorted(chosen)  # each once
     nowhere = [dataclasses.replace(item, point=None) for item in study.findings]
     assert key_images(dataclasses.replace(study, findings=nowhere), images) is None
 
@@ -87,3 +91,7 @@ def test_dciodvfy_finds_no_error(kind, study, images, tmp_path):
     said = (done.stdout + done.stderr).splitlines()
     assert any(line in ("Comprehensive3DSR", "KeyObjectSelectionDocument") for line in said)
     assert [line for line in said if line.startswith("Error")] == []
+
+
+def test_grades_of_an_interrupted_run_have_a_report_without_known_weights(study, images):
+    assert structured_report(dataclasses.replace(study, weights_sha256=""), images).DeviceSerialNumber == "none"

@@ -4,10 +4,12 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS
+from lumbar_kernel.structured_reports import sources
 from lumbar_kernel.structured_reports.document import structured_report
 from lumbar_kernel.structured_reports.sources import EMPTY_ALLOWED, nearest_image, read_sources
 
@@ -92,3 +94,13 @@ def test_a_series_whose_role_was_given_is_evidence_as_a_whole(undivided):
     images, _ = read_sources(files, {whole.series_id: AXIAL_T2})
     axial = [image for image in images if abs(image.plane.normal[2]) > 0.8]
     assert images == axial != []
+
+
+@pytest.mark.parametrize("known", [EnhancedMRImageStorage, None])
+def test_the_class_of_a_file_comes_from_its_meta_information_where_its_header_has_none(known):
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    if known:
+        dataset.file_meta.MediaStorageSOPClassUID = known
+    sources._complete(dataset)
+    assert dataset.SOPClassUID == (known or MRImageStorage)

@@ -8,7 +8,10 @@ from lumbar_kernel import Config, predict
 from lumbar_kernel.__main__ import main
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_USAGE
-from lumbar_kernel.structured_reports.write import write_structured_reports
+from lumbar_kernel.structured_reports import write
+from lumbar_kernel.structured_reports.findings import StudyFindings
+from lumbar_kernel.structured_reports.write import NAMED_PROBLEMS, write_structured_reports
+from lumbar_kernel.study import StudyFiles
 
 
 @pytest.fixture
@@ -72,11 +75,38 @@ def test_series_that_headers_do_not_tell_apart_are_all_referred_to(undivided, tr
 def test_reports_never_lie_among_the_originals(run, tmp_path):
     data = tmp_path / "data"
     inside = shutil.copytree(run, data / "out")
-    with pytest.raises(ConfigError, match="never written among the originals"):
-        write_structured_reports(inside, data)
+    (tmp_path / "link").symlink_to(inside)
+    for folder in (inside, tmp_path / "link"):
+        with pytest.raises(ConfigError, match="never written among the originals"):
+            write_structured_reports(folder, data)
 
 
 def test_without_highdicom_the_command_names_the_extra(own, dataset, monkeypatch, capsys):
     monkeypatch.setattr("lumbar_kernel.dependencies.find_spec", lambda name: None if name == "highdicom" else object())
     assert main(["sr", str(own), str(dataset)]) == EXIT_USAGE
     assert "lumbar-kernel[dicom]" in capsys.readouterr().err
+
+
+@pytest.fixture
+def one_study(monkeypatch):
+    """Lets a run have the findings of a study whose series cannot be referred to; the splits that are looked into."""
+    splits, problems = [], [f"{number}.dcm: SOPInstanceUID missing" for number in range(NAMED_PROBLEMS + 2)]
+    findings = StudyFindings("7", "1", "sha", {}, ("a finding",))
+    monkeypatch.setattr(write, "read_findings", lambda _: (findings,))
+    monkeypatch.setattr(write, "find_studies", lambda _, *, split: splits.append(split) or [StudyFiles("7", ())])
+    monkeypatch.setattr(write, "read_sources", lambda *_: ([], problems))
+    return splits
+
+
+def test_a_study_without_any_series_to_refer_to_is_named_with_some_of_the_reasons(one_study, tmp_path, caplog, capsys):
+    words = ["sr", str(tmp_path / "run"), str(tmp_path / "data"), "--split", "train"]
+    assert main(words) == EXIT_DEGRADED
+    assert capsys.readouterr().out == "study 7: none of the series used can be referred to\n"
+    assert len([record for record in caplog.records if "missing" in record.message]) == NAMED_PROBLEMS
+    assert one_study == ["train"]
+
+
+def test_data_without_any_study_of_the_run_is_refused(one_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "find_studies", lambda *_, **__: [StudyFiles("8", ())])
+    with pytest.raises(ConfigError, match="another folder or split"):
+        write_structured_reports(tmp_path / "run", tmp_path / "data")
