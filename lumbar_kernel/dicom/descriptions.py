@@ -276,7 +276,7 @@ def _spaced(text: str) -> str:
 
 
 def _body_part(header: SliceHeader) -> str:
-    return re.sub(r"^([cts])spine", r"\1 spine", header.body_part.lower().replace("_", " "))
+    return header.body_part.lower().replace("_", " ")
 
 
 def _other_region(words: str) -> str | None:
