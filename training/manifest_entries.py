@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import FORMAT_VERSION, MANIFEST
+from lumbar_kernel.schema import LEVELS, SEVERITIES
 
 
 class FileEntry(TypedDict):
@@ -43,12 +44,14 @@ class MemberEntry(_Measured):
     files: list[FileEntry]
 
 
-class _Timed(TypedDict, total=False):
+class _Optional(TypedDict, total=False):
+    levels: list[str]
+    severities: list[str]
     stage_seconds: dict[str, float]
 
 
-class ManifestEntries(_Timed):
-    """The whole manifest; without `stage_seconds` the kernel expects the usual ones."""
+class ManifestEntries(_Optional):
+    """The whole manifest; without `stage_seconds` the kernel expects the usual ones, without `levels` its own."""
 
     format_version: int
     licence: str
@@ -62,6 +65,8 @@ def empty() -> ManifestEntries:
     return {
         "format_version": FORMAT_VERSION,
         "licence": "CC-BY-NC-4.0",
+        "levels": list(LEVELS),
+        "severities": list(SEVERITIES),
         "localisers": {},
         "members": {},
         "calibration": Calibration().to_dict(),

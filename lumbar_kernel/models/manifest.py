@@ -13,7 +13,7 @@ from typing import Any
 
 from lumbar_kernel.errors import WeightsError
 from lumbar_kernel.models.calibration import Calibration
-from lumbar_kernel.schema import GROUPS, LEVELS, SIDES
+from lumbar_kernel.schema import GROUPS, LEVELS, SEVERITIES, SIDES
 from lumbar_kernel.views import VIEWS
 
 FORMAT_VERSION = 3
@@ -124,7 +124,7 @@ def read_manifest(folder: Path | None = None) -> Manifest:
     """The checked manifest of a weights folder, the package's own when None.
 
     Raises:
-        WeightsError: it is missing, not of this format, or an entry cannot be used.
+        WeightsError: it is missing, of another format, for other levels or severities, or an entry cannot be used.
     """
     folder = folder or weights_folder()
     path = folder / MANIFEST
@@ -137,6 +137,10 @@ def read_manifest(folder: Path | None = None) -> Manifest:
     if not isinstance(entry, dict) or entry.get("format_version") != FORMAT_VERSION:
         msg = f"{path} is not a manifest of format {FORMAT_VERSION}; rebuild it with training.export"
         raise WeightsError(msg)
+    for name, own in (("levels", LEVELS), ("severities", SEVERITIES)):
+        if (made_for := entry.get(name, list(own))) != list(own):
+            msg = f"the weights of {path} were made for other {name}: {made_for}"
+            raise WeightsError(msg)
     try:
         localisers = {name: _localiser(name, value) for name, value in entry["localisers"].items()}
         return Manifest(

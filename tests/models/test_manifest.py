@@ -33,6 +33,8 @@ def change(folder, edit):
         lambda m: m["localisers"].pop("axial"),
         lambda m: m["localisers"]["axial"].update(points="two"),
         lambda m: m["localisers"]["sagittal"].update(points=12),
+        lambda m: m.update(levels=["c2_c3", "c3_c4", "c4_c5", "c5_c6", "c6_c7"]),
+        lambda m: m.update(severities=["normal", "mild", "severe"]),
         lambda m: m["members"]["tiny_axial_t2"].update(files=[]),
         lambda m: m["members"]["tiny_axial_t2"]["files"][0].update(file="../outside"),
         lambda m: m["members"]["tiny_axial_t2"].update(ensemble_weight={"spinal_canal_stenosis": -1}),
