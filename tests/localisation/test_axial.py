@@ -39,13 +39,14 @@ class Says(nn.Module):
         return predicted.log()
 
 
-def test_the_window_is_upright_and_centred():
+def test_the_window_is_upright_centred_and_as_wide_as_in_training():
     item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
     grid = window_of(item, np.array([3.0, 4, 5]))
     middle = grid.to_mm((np.array(WINDOW_SHAPE) - 1) / 2)
     assert abs(float(item.plane.distance(middle))) < 1e-6
     assert grid.row_direction[0] > 0.99
     assert grid.column_direction[1] > 0.8
+    assert grid.extent_mm == pytest.approx((80, 80))
 
 
 def test_every_level_of_a_phantom_gets_the_slice_through_its_disc(phantom, landmarks):
