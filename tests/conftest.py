@@ -15,10 +15,9 @@ from jsonschema import Draft202012Validator
 import build_wheel
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.localisation.landmarks import Landmarks
-from lumbar_kernel.localisation.slice_maps import POINTS
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.manifest import FORMAT_VERSION, weights_folder
+from lumbar_kernel.models.manifest import FORMAT_VERSION, LANDMARKS, weights_folder
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.results.report import report_schema
 from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SIDES, SUBARTICULAR
@@ -75,13 +74,14 @@ def untrained(tmp_path_factory):
     """A weights folder of tiny untrained nets, every view once, so that tests do not hang on what training found."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
+    sure = {"sagittal": 1.0, "axial": 3000.0}
     localisers = {
         name: {
             "architecture": BACKBONE,
             "points": points,
-            "files": [_write(_sure(HeatmapNet(BACKBONE, points=points), sure), folder, f"{name}.safetensors")],
+            "files": [_write(_sure(HeatmapNet(BACKBONE, points=points), sure[name]), folder, f"{name}.safetensors")],
         }
-        for name, points, sure in (("sagittal", POINTS, 1.0), ("axial", len(SIDES), 3000.0))
+        for name, points in LANDMARKS.items()
     }
     members = {}
     views = {"sagittal_t1": (1, (FORAMINAL,)), "axial_t2": (3, (CANAL, SUBARTICULAR)), "sagittal_t2": (3, (CANAL,))}

@@ -9,8 +9,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.schema import SIDES
+from lumbar_kernel.models.manifest import LANDMARKS, read_manifest
 from training import pack_crops
 from training.examples import save, without_held_out
 from training.fold_checkpoints import axial_checkpoints, localiser_runs
@@ -33,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if arguments.runs:
-        localisers = localiser_runs(arguments.runs, points=len(SIDES))
+        localisers = localiser_runs(arguments.runs, points=LANDMARKS["axial"])
     else:
         localisers = axial_checkpoints(read_manifest(None), out_of_fold=True)
     examples = without_held_out(pack_crops.axial(arguments.data, localisers))

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from evaluation.array_rows import concatenate, select
 from lumbar_kernel.intensities import normalise
-from lumbar_kernel.localisation.slice_maps import FRAME, POINTS
+from lumbar_kernel.localisation.slice_maps import FRAME
 from lumbar_kernel.models.heatmap_net import STRIDE, HeatmapNet, cells_at, pixels_at
-from lumbar_kernel.schema import SIDES
+from lumbar_kernel.models.manifest import LANDMARKS
 from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp, without_anatomy
 from training.examples import LandmarkExamples, load
 from training.pretrained import start_from_pretrained
@@ -54,7 +54,7 @@ TASKS = {
     "sagittal": Task(
         files=("sagittal", "rsna_sagittal", "phantom_sagittal"),
         shape=(FRAME, FRAME),
-        points=POINTS,
+        points=LANDMARKS["sagittal"],
         spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
         hidden=0.7,
         draw={
@@ -71,7 +71,7 @@ TASKS = {
     "axial": Task(
         files=("axial_points", "rsna_axial_points", "phantom_axial_points"),
         shape=(128, 128),
-        points=len(SIDES),
+        points=LANDMARKS["axial"],
         spatial=Spatial(shift=0.14, degrees=10, scale=1.25, aspect=1.1, border=cv2.BORDER_REFLECT_101),
         draw={"axial_t2_crops": 0.7, "rsna": 0.7, "phantom": 0.3},
         empty=0.15,

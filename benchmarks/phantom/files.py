@@ -16,7 +16,7 @@ from benchmarks.phantom.findings import Finding, Section, at_least, at_most, nea
 from evaluation.study_truth import TARGET_OF_NAMES
 from lumbar_kernel.phantom import PhantomTruth, write_dataset
 from lumbar_kernel.phantom.write import Row
-from lumbar_kernel.schema import AXIAL_T2, LEVELS, PLACES, SAGITTAL_T2, SIDES, Target
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
 
 IN_PLANE_MM = 0.01
 """Labels are written to far more digits; half a pixel is 200 to 500 times as much."""
@@ -53,7 +53,7 @@ def round_trips(folder: Path, rows: Sequence[Row], truth: PhantomTruth) -> list[
         row_spacing, column_spacing = map(float, header.PixelSpacing)
         origin = np.array(header.ImagePositionPatient, dtype=float)
         place = origin + float(x) * column_spacing * across + float(y) * row_spacing * down
-        offset = place - _landmark(truth, TARGET_OF_NAMES[str(condition), str(level)])
+        offset = place - truth.point_of(TARGET_OF_NAMES[str(condition), str(level)])
         through = float(offset @ np.cross(across, down))
         in_plane = float(np.linalg.norm(offset - through * np.cross(across, down)))
         trips.append(RoundTrip(in_plane, abs(through) / _step(header)))
@@ -63,12 +63,6 @@ def round_trips(folder: Path, rows: Sequence[Row], truth: PhantomTruth) -> list[
 def _step(header: pydicom.Dataset) -> float:
     """Slice step in mm; some headers only hold the thickness, as in the challenge."""
     return float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or "nan")
-
-
-def _landmark(truth: PhantomTruth, target: Target) -> NDArray[np.float64]:
-    points = {"canal": truth.canal, "foramen": truth.foramina, "recess": truth.recesses}
-    of_level: NDArray[np.float64] = points[PLACES[target.group]][LEVELS.index(target.level)]
-    return of_level[SIDES.index(target.side)] if target.side else of_level
 
 
 def geometry(trips: Sequence[RoundTrip], studies: int) -> Section:

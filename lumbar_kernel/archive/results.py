@@ -24,7 +24,7 @@ from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.results.tables import grade_records, landmark_rows, points_of
 from lumbar_kernel.runtime.messages import Update
 from lumbar_kernel.runtime.persistent_worker import ShardOutcome
-from lumbar_kernel.schema import ROWS, SEVERITIES, SUBMISSION_COLUMNS, prior
+from lumbar_kernel.schema import ROWS, SUBMISSION_COLUMNS, prior
 
 Row = dict[str, Any]
 
@@ -161,8 +161,7 @@ def _grade_rows(study_id: str, outcome: ShardOutcome) -> Iterator[Row]:
         yield {
             "study_id": study_id,
             "row_id": f"{study_id}_{record.target.row}",
-            **record.columns,
-            **dict(zip(SEVERITIES, map(float, probabilities), strict=True)),
+            **record.columns(map(float, probabilities)),
             "members": list(record.members),
             "confidence": record.confidence,
         }

@@ -242,9 +242,9 @@ def other_region(header: SliceHeader) -> str | None:
     """The region of the body other than `EXAMINED` that a header names, with the element; None for none."""
     if description_fits(header):
         return None
-    if (named := _other_region(_spaced(header.series_description))) is not None:
+    if (named := _region_besides(_spaced(header.series_description))) is not None:
         return f"{named} by SeriesDescription"
-    if body_part_fits(header) or (named := _other_region(_body_part(header))) is None:
+    if body_part_fits(header) or (named := _region_besides(_body_part(header))) is None:
         return None
     if named in _SHOWN_IN_PART or _outweighed(named, header):
         return None
@@ -279,5 +279,5 @@ def _body_part(header: SliceHeader) -> str:
     return header.body_part.lower().replace("_", " ")
 
 
-def _other_region(words: str) -> str | None:
+def _region_besides(words: str) -> str | None:
     return next((name for name, pattern in _REGIONS.items() if name != EXAMINED and pattern.search(words)), None)

@@ -89,7 +89,7 @@ def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
                 continue
             seen.add(number)
             inner = [Path(folder, name) for name in _shown(folders)]
-            links = [path for path in inner if os.path.islink(path)]  # noqa: PTH114 - `is_symlink` may raise
+            links = dict.fromkeys(path for path in inner if os.path.islink(path))  # noqa: PTH114 - `is_symlink` may raise
             starts += links
             folders[:] = [path.name for path in inner if path not in links]
             if shown := _shown(names):

@@ -59,6 +59,12 @@ class PhantomTruth:
     measures: Measures
     numbering_ambiguous: bool
 
+    def point_of(self, target: schema.Target) -> FloatArray:
+        """The point (3,) at which a target is graded."""
+        points = {"canal": self.canal, "foramen": self.foramina, "recess": self.recesses}
+        of_level: FloatArray = points[schema.PLACES[target.group]][schema.LEVELS.index(target.level)]
+        return of_level[schema.SIDES.index(target.side)] if target.side else of_level
+
 
 def measure(spine: Spine, grid: VoxelGrid) -> PhantomTruth:
     """Measure every level of a painted grid."""

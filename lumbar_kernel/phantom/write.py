@@ -157,16 +157,9 @@ def _marked(phantom: PhantomStudy, role: str, point: np.ndarray[tuple[int], np.d
 
 def coordinate_rows(phantom: PhantomStudy) -> tuple[Row, ...]:
     """Rows of train_label_coordinates.csv: canal on sagittal T2, foramina on sagittal T1, recesses on axial T2."""
-    truth, rows = phantom.truth, []
-    points = {
-        schema.CANAL: truth.canal,
-        schema.FORAMINAL: truth.foramina,
-        schema.SUBARTICULAR: truth.recesses,
-    }
+    rows = []
     for target in TRAIN_TARGETS:
-        of_level = points[target.group][schema.LEVELS.index(target.level)]
-        point = of_level[schema.SIDES.index(target.side)] if target.side else of_level
-        marked = _marked(phantom, schema.MARKED_ON[target.group], point)
+        marked = _marked(phantom, schema.MARKED_ON[target.group], phantom.truth.point_of(target))
         if marked is not None:
             series_id, instance, x, y = marked
             rows.append((phantom.study.study_id, series_id, instance, *_names(target), x, y))

@@ -68,13 +68,13 @@ class GradeRecord:
         """Where the probabilities come from."""
         return KERNEL if self.members else PRIOR
 
-    @property
-    def columns(self) -> dict[str, object]:
-        """What every table says of it in the same words; they differ in how they write numbers, members and gaps."""
+    def columns(self, probabilities: Iterable[float]) -> dict[str, object]:
+        """What every table says of it in the same words, with probabilities rounded as the table has them."""
         return {
             "condition": self.target.group,
             "side": self.target.side,
             "level": self.target.level,
+            **dict(zip(SEVERITIES, probabilities, strict=True)),
             "grade": self.grade,
             "source": self.source,
         }
@@ -125,8 +125,7 @@ def grade_rows(
     return [
         {
             "study_id": study_id,
-            **record.columns,
-            **dict(zip(SEVERITIES, record.probabilities, strict=True)),
+            **record.columns(record.probabilities),
             "members": SEPARATOR.join(record.members),
             "confidence": "" if record.confidence is None else record.confidence,
         }
