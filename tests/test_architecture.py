@@ -66,6 +66,7 @@ ROOMS = {
             "first_grades",
             "recorder",
             "devices",
+            "deferred_compiler",
             "process_settings",
             "messages",
             "sharding",

@@ -1,4 +1,4 @@
-"""What a grading process sets for itself before it computes: threads, how freed memory is kept, whom it dies with."""
+"""What a grading process sets for itself before it computes: imports, threads, kept memory, whom it dies with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from lumbar_kernel.runtime.deferred_compiler import defer_compiler
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of the GNU C library's mallopt(3)."""
@@ -26,7 +28,8 @@ dropped shortly before it is needed again."""
 
 
 def prepare_grading() -> None:
-    """Let this process compute networks fast and in memory that does not grow; call it before torch is used."""
+    """Let this process import and compute networks fast, in memory that does not grow; call it before torch is used."""
+    defer_compiler()
     keep_freed_memory()
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS_KEPT))
 

@@ -56,7 +56,8 @@ def test_no_garbage_is_collected_inside_and_afterwards_as_before(collects, monke
 @pytest.mark.parametrize(("before", "kept"), [(None, str(KERNELS_KEPT)), ("7", "7")])
 def test_all_kernels_are_kept_unless_the_user_says_otherwise(before, kept, monkeypatch):
     variable = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-    monkeypatch.setattr(process_settings, "keep_freed_memory", lambda: None)
+    for name in ("defer_compiler", "keep_freed_memory"):
+        monkeypatch.setattr(process_settings, name, lambda: None)
     monkeypatch.setenv(variable, before or "")
     if before is None:
         monkeypatch.delenv(variable)
