@@ -1,7 +1,27 @@
 import numpy as np
 import pytest
 
-from lumbar_kernel.intensities import normalise, normalise_bytes, to_bytes
+from lumbar_kernel.intensities import MANY, normalise, normalise_bytes, percentiles, to_bytes
+
+VALUES = {
+    "signals": lambda rng, count: rng.gamma(2, 300, count),
+    "few levels": lambda rng, count: rng.integers(0, 5, count),
+    "one far outlier": lambda rng, count: np.append(rng.normal(size=count - 1), 1e9),
+    "heavy tail": lambda rng, count: rng.exponential(size=count) ** 4,
+    "one level": lambda rng, count: np.full(count, 7),
+    "tiny": lambda rng, count: 1e-38 * rng.random(count),
+    "huge": lambda rng, count: 1e38 * rng.choice([-1.0, 1.0], count),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("count", [1, 2, 17, MANY - 1, MANY, MANY + 1, 3 * MANY])
+def test_percentiles_are_those_of_numpy(kind, count):
+    values = VALUES[kind](np.random.default_rng(count), count).astype(np.float32)
+    before = values.copy()
+    for percentages in ((1.0, 99.0), (0.5, 99.5), (0.0, 100.0), (50.0,)):
+        assert np.array_equal(percentiles(values, percentages), np.percentile(values, percentages))
+    assert np.array_equal(values, before)
 
 
 def test_normalise_does_not_see_gain_and_keeps_order():

@@ -59,14 +59,14 @@ def _examples(models: LoadedModels, *, pictures: int) -> Iterator[tuple[str, tup
 
 
 def _probabilities(net: nn.Module, *inputs: Tensor) -> Tensor:
-    output = run_batch(net, *inputs)
+    output = run_batch([net], *inputs, combine=torch.cat)
     return output.exp() if isinstance(net, HeatmapNet) else output.softmax(dim=-1)
 
 
 def _pictures_a_second(net: nn.Module, inputs: tuple[Tensor, ...], *, count: int) -> float:
-    run_batch(net, *inputs)
+    run_batch([net], *inputs, combine=torch.cat)
     began, passes = time.monotonic(), 0
     while (spent := time.monotonic() - began) < SECONDS_EACH:
-        run_batch(net, *inputs)  # copies the result back, so the device has finished
+        run_batch([net], *inputs, combine=torch.cat)  # copies the result back, so the device has finished
         passes += 1
     return passes * count / spent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -75,8 +76,8 @@ def grade_crops(
     for block in batches(len(pictures), pixels=math.prod(pictures.shape[2:]), net=nets[0], pictures=at_once):
         images = torch.from_numpy(to_input(pictures[block], in_chans=in_chans))
         inputs = (images, level[block], torch.from_numpy(shown[block]))
-        by_net = [run_batch(net, *inputs).softmax(dim=-1).numpy().astype(np.float64) for net in nets]
-        predicted.append(np.mean(by_net, axis=0))
+        by_net = run_batch(nets, *inputs, combine=partial(torch.stack, dim=1)).softmax(dim=-1)
+        predicted.append(by_net.numpy().astype(np.float64).mean(axis=1))
     probabilities = np.concatenate(predicted)
     require_finite(probabilities)
     return probabilities

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import SlicePlane
@@ -66,7 +67,11 @@ def heatmaps(slices: Sequence[Slice], grids: Sequence[SlicePlane], nets: Sequenc
     count, rows, columns = pictures.shape
     found = []
     for block in batches(count, pixels=rows * columns, net=nets[0]):
-        images = torch.from_numpy(pictures[block])[:, None]
-        mean = torch.stack([run_batch(net, images).exp() for net in nets]).mean(dim=0)[:, :, :-1]
-        found.append(mean.reshape(len(images), -1, rows // STRIDE, columns // STRIDE).numpy())
+        mean = run_batch(nets, torch.from_numpy(pictures[block])[:, None], combine=_mean_probabilities)
+        found.append(mean.reshape(len(mean), -1, rows // STRIDE, columns // STRIDE).numpy())
     return np.concatenate(found)
+
+
+def _mean_probabilities(outputs: Sequence[Tensor]) -> Tensor:
+    """(batch, landmarks, cells) from the log-probabilities of each net, which end with absence."""
+    return torch.stack([output.exp() for output in outputs]).mean(dim=0)[:, :, :-1]

@@ -50,9 +50,18 @@ class HeatmapNet(nn.Module):
         x = self.smooth[-1](x)
         for index in range(len(features) - 2, -1, -1):
             lateral = self.laterals[index](features[index])
-            x = self.smooth[index](lateral + F.interpolate(x, size=lateral.shape[-2:], mode="bilinear"))
+            x = self.smooth[index](lateral + _enlarged(x, lateral.shape[-2:]))
         logits = torch.cat([self.head(x).flatten(2), self.absent(whole)[:, :, None]], dim=2)
         return F.log_softmax(logits.float(), dim=2)
+
+
+def _enlarged(maps: Tensor, size: torch.Size) -> Tensor:
+    """Maps (batch, channels, rows, columns) interpolated to other rows and columns.
+
+    Always with channels last: with channels first this step took two thirds of the localiser's time on an H200. Added
+    to maps of another layout the result takes theirs.
+    """
+    return F.interpolate(maps.contiguous(memory_format=torch.channels_last), size=size, mode="bilinear")
 
 
 def _block(width: int) -> nn.Sequential:

@@ -36,14 +36,22 @@ class Tight(nn.Module):
 
 def test_a_batch_is_halved_until_it_fits_and_keeps_its_order():
     net, pictures, add = Tight(3), torch.randn(11, 1, 2, 2), torch.arange(11.0)
-    assert torch.allclose(run_batch(net, pictures, add), 2 * pictures + add[:, None, None, None])
+    assert torch.allclose(run_batch([net], pictures, add, combine=torch.cat), 2 * pictures + add[:, None, None, None])
     assert max(size for size in net.sizes if size <= 3) >= 2
     assert sum(size for size in net.sizes if size <= 3) == 11
 
 
+def test_the_outputs_of_all_nets_are_combined_and_keep_the_order_of_a_halved_batch():
+    nets, pictures, add = [Tight(3), Tight(2)], torch.randn(7, 1, 2, 2), torch.arange(7.0)
+    nets[1].factor.data.fill_(5.0)
+    found = run_batch(nets, pictures, add, combine=lambda outputs: torch.stack(outputs, dim=1))
+    expected = torch.stack([factor * pictures + add[:, None, None, None] for factor in (2, 5)], dim=1)
+    assert torch.allclose(found, expected)
+
+
 def test_one_picture_that_does_not_fit_raises():
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        run_batch(Tight(0), torch.zeros(4, 1, 2, 2), torch.zeros(4))
+        run_batch([Tight(0)], torch.zeros(4, 1, 2, 2), torch.zeros(4), combine=torch.cat)
 
 
 class Watched(nn.Module):
@@ -61,6 +69,6 @@ class Watched(nn.Module):
 def test_networks_compute_in_full_precision():
     net, before = Watched().eval(), torch.backends.cudnn.allow_tf32
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
-        assert run_batch(net, torch.ones(1, 1, 4, 4)).dtype == torch.float32
+        assert run_batch([net], torch.ones(1, 1, 4, 4), combine=torch.cat).dtype == torch.float32
     assert net.tf32 == [False]
     assert torch.backends.cudnn.allow_tf32 == before

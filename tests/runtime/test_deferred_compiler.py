@@ -28,7 +28,8 @@ from lumbar_kernel.runtime import pipeline
 from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.models.inference import run_batch
 models, failed = load_models(None, "cpu")
-print(len(failed), run_batch(models.sagittal[0], torch.zeros(1, 1, 64, 64)).isfinite().all().item(), loaded())
+maps = run_batch(models.sagittal, torch.zeros(1, 1, 64, 64), combine=torch.cat)
+print(len(failed), maps.isfinite().all().item(), loaded())
 """)
     assert found == ["0", "True", "False"]
 
