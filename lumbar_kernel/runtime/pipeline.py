@@ -233,14 +233,14 @@ class GradingRun:
     ) -> list[StudyState]:
         """Prepare and grade the next `count` studies after the `done` first; none when the loader has no more.
 
-        Where all members grade at once, the first members grade the first study of all before the next one is prepared:
-        something to show, and to write.
+        Where all members grade at once, the fastest of each view grade the first study of all before the next one is
+        prepared: something to show, and to write.
         """
         stride = first_pass.stride
         if done or first_pass is not options.everything:
             block = self._prepare_block(results, count, stride=stride, done=done)
         elif block := self._prepare_block(results, 1, stride=stride, done=0):
-            self._grade_block(options.full.members, block, size=count)
+            self._grade_block(options.reduced.members, block, size=count)
             block += self._prepare_block(results, count - 1, stride=stride, done=1)
         if block:
             self._grade_block(first_pass.members, block)

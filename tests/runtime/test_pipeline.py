@@ -230,6 +230,13 @@ def test_the_first_study_has_grades_before_the_second_is_prepared_and_no_crops_a
     assert not passes.config.interrupted
 
 
+def test_the_first_study_is_graded_by_the_fastest_members_before_the_others(passes, monkeypatch):
+    monkeypatch.setattr(pipeline, "fastest_members", lambda chosen, members: members[-1:])
+    passes.run()
+    first, *_ = passes.messages(Update)
+    assert list(first.report.members) == [passes.models.manifest.members[-1].name]
+
+
 def test_only_studies_that_were_asked_for_are_drawn(passes):
     passes.run(drawn=frozenset("1"))
     assert [pictures for _, _, pictures in passes.prepared] == [None, passes.config.pictures_path, None, None]
