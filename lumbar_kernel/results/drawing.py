@@ -39,9 +39,12 @@ def blank(rows: int, columns: int, colour: Colour = BACKGROUND) -> Picture:
 
 
 def fitted(grid: SlicePlane, size: int) -> SlicePlane:
-    """The field of view of a grid in `size` by `size` pixels, its longer side filling them."""
-    spacing = grid.row_spacing * max(grid.shape) / size
-    return replace(grid, row_spacing=spacing, column_spacing=spacing, shape=(size, size))
+    """The field of view of a grid of square pixels in `size` by `size` pixels, its longer side filling them."""
+    scale = max(grid.shape) / size
+    first = (scale - 1) / 2  # the centre of the new first pixel, so that the outer edges stay where they are
+    spacing = grid.row_spacing * scale
+    origin = grid.to_mm(np.array([first, first]))
+    return replace(grid, origin=origin, row_spacing=spacing, column_spacing=spacing, shape=(size, size))
 
 
 def grey_panel(item: Slice, grid: SlicePlane) -> Picture:

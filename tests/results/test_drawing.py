@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lumbar_kernel.grids import upright_frame
 from lumbar_kernel.results import drawing
 from lumbar_kernel.schema import SEVERITIES
 from tests.conftest import make_slice
@@ -13,6 +14,15 @@ def test_lines_are_as_wide_as_asked_and_lose_no_word():
     assert len(lines) > 2
     assert " ".join(lines) == words
     assert max(map(drawing.width_of, lines)) <= 200
+
+
+@pytest.mark.parametrize("size", [16, 64, 200])
+def test_a_grid_is_fitted_with_its_edges_where_they_were(size):
+    grid = upright_frame(make_slice(spacing=(0.7, 0.7), shape=(40, 56)).plane, 48, sagittal=True)
+    fitted, corner = drawing.fitted(grid, size), np.array([-0.5, -0.5])
+    assert fitted.shape == (size, size)
+    assert np.allclose(fitted.to_mm(corner), grid.to_mm(corner))
+    assert np.allclose(fitted.to_mm(corner + size), grid.to_mm(corner + 48))
 
 
 def test_each_grade_has_its_colour():
@@ -54,4 +64,4 @@ def test_a_fitted_grid_holds_the_whole_of_a_narrow_one():
     assert fitted.contains(fitted.to_pixel(grid.corners)).all()
     assert fitted.extent_mm[0] == pytest.approx(grid.extent_mm[0])
     column, row = drawing.place_of(fitted, grid.to_mm(np.array([20.0, 5.0])))
-    assert (column, row) == (15, 60)
+    assert (column, row) == (16, 61)  # three pixels each: 3 · 5 + 1, 3 · 20 + 1
