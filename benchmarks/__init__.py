@@ -1,1 +1,1 @@
-"""What is measured and rehearsed; each module that is a command says so in its first line."""
+"""What is measured and rehearsed; a module that is a command begins with how it is called."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.robustness import archive_index
 from benchmarks.robustness.archive_kills import (
+    FINISHED,
     Setting,
     break_studies,
     faults_of,
@@ -94,12 +95,9 @@ def _broken(setting: Setting, folder: Path, chosen: argparse.Namespace) -> list[
     broken = break_studies(setting, seed=chosen.seed)
     code = subprocess.run(setting.command(folder / "out"), check=False).returncode
     print(f"{len(broken)} of {len(setting.expected)} studies broken, exit code {code}")
-    faults = [] if code in (0, 3) else [f"exit code {code}"]
-    return [
-        *faults,
-        *faults_of(folder / "out", setting.expected, but=frozenset(broken)),
-        *unexplained(folder / "out", broken),
-    ]
+    if code not in FINISHED:
+        return [f"exit code {code}"]
+    return faults_of(folder / "out", setting.expected, but=frozenset(broken)) + unexplained(folder / "out", broken)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Bench:
             "floor_ratio": seconds / self.floor.seconds,
             "seconds_per_study": (seconds - part) / (self.studies[0] - self.studies[1]),
             "start_seconds": _median(self.runs, "start_seconds"),
-            "peak_mib": self.watched.peak_mib or 0.0,
+            "peak_mib": self.watched.peak_mib,
             "seconds": seconds,
             "seconds_least": min(run.seconds for run in self.runs),
             "seconds_most": max(run.seconds for run in self.runs),

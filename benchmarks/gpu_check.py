@@ -12,13 +12,14 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from pathlib import Path
 
 from benchmarks.speed.data import dataset
 from benchmarks.speed.observed import ObservedRun, observe
-from benchmarks.speed.utilisation import Utilisation
+from benchmarks.speed.utilisation import watched_utilisation
 from benchmarks.whole_runs import largest_difference
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results.submission import load_submission
@@ -85,8 +86,7 @@ def check_device(name: str, plan: Plan, phantoms: Callable[[], object] = lambda:
     began = time.monotonic()
     phantoms()
     yield Row("phantoms", True, f"{time.monotonic() - began:.1f} s more to wait for them", {})
-    for kind, passed, measured, figures in check_networks(name, plan.weights):
-        yield Row(kind, passed, measured, figures)
+    yield from starmap(Row, check_networks(name, plan.weights))
     yield from _whole_runs(name, plan)
 
 
@@ -106,7 +106,7 @@ def _whole_runs(name: str, plan: Plan) -> Iterator[Row]:
 def _watched(name: str, short: ObservedRun, plan: Plan) -> Iterator[Row]:
     """The rate of a long run, and how busy the device is in it."""
     data, out = dataset(plan.cache, studies=plan.studies[1]), plan.cache / "out"
-    with Utilisation() as busy:
+    with watched_utilisation() as busy:
         began = time.monotonic()
         long = observe(data, out, "--device", name, *plan.options)
     yield _rated(name, long, short, plan)
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(chosen.cache, (chosen.studies, chosen.many), chosen.weights, began + chosen.seconds)
     table: dict[str, list[Row]] = {}
     with ThreadPoolExecutor(1) as pool:
-        made: Future[None] = pool.submit(_all_phantoms, plan)
+        made = pool.submit(_all_phantoms, plan)
         found = find_devices(chosen.device)
         for name, reason in found.broken.items():
             _add(table, name, Row("found", False, reason, {}), chosen.json)

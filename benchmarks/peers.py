@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.detect_then_classify import cost
-from benchmarks.detect_then_classify.classifiers import CLASSIFIERS, load_classifier
-from benchmarks.detect_then_classify.detector import Detector
+from benchmarks.detect_then_classify.classifiers import CLASSIFIERS
 from benchmarks.detect_then_classify.packs import load_pack
 from benchmarks.detect_then_classify.runs import (
     DETECTOR,
@@ -29,6 +28,8 @@ from benchmarks.detect_then_classify.runs import (
     Machine,
     Run,
     found_levels,
+    load_classifiers,
+    load_detector,
     runs_of,
     train_all,
 )
@@ -41,6 +42,7 @@ from benchmarks.detect_then_classify.scoring import (
     places,
     training_prior,
 )
+from benchmarks.tables import table_head, table_row
 from evaluation.array_rows import concatenate
 
 FOLDS = {"sagittal_t1": (0, 1), "axial_t2_crops": (0, 1, 2, 3)}
@@ -100,28 +102,25 @@ def _lengths(given: Sequence[str]) -> dict[str, int]:
 
 def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
     """Figures by classifier and name, shares of levels found by pack, and the cost of each classifier's entry."""
-    by_name = {run.name: run for run in runs}
     kinds = list(dict.fromkeys(run.kind for run in runs if run.kind != DETECTOR))
     graded: dict[str, dict[str, list[Graded]]] = {kind: {} for kind in kinds}
     found: dict[str, list[dict[str, NDArray[np.bool_]]]] = {}
     for name, fold in dict.fromkeys((run.pack, run.fold) for run in runs):
-        pack, detector = load_pack(machine.data, name), by_name.get(Run(name, fold, DETECTOR, "", 0).name)
+        pack, own = load_pack(machine.data, name), _by_kind(runs, name, fold)
         figures = marked_places(pack, fold=fold)
-        if detector is not None:
+        for detector in own.get(DETECTOR, ()):
             seen = found_levels(detector, machine.runs)
             found.setdefault(name, []).append(found_figure(pack, *seen[:2]))
             figures = places(pack, *seen)
         constants = training_prior(pack, fold)
+        nets = {kind: load_classifiers(own[kind], machine) for kind in kinds}
         for item in figures:
             for kind in kinds:
-                nets = {
-                    group: load_classifier(kind, own.checkpoint(machine.runs), device=machine.device)
-                    for group, own in _classifiers(by_name, kind, name, fold).items()
-                }
-                rows = grade(item, pack, nets, constants=constants, device=machine.device)
+                rows = grade(item, pack, nets[kind], constants=constants, device=machine.device)
                 graded[kind].setdefault(item.figure, []).append(rows)
     losses = {
-        kind: {name: loss_figure(concatenate(parts)) for name, parts in own.items()} for kind, own in graded.items()
+        kind: {figure: loss_figure(concatenate(parts)) for figure, parts in of_kind.items()}
+        for kind, of_kind in graded.items()
     }
     return {
         "losses": losses,
@@ -130,33 +129,31 @@ def measure(runs: Sequence[Run], machine: Machine) -> dict[str, Any]:
             | {"n": sum(len(part["found"]) for part in parts)}
             for pack, parts in found.items()
         },
-        "cost": {kind: _cost(kind, runs, by_name, machine) for kind in kinds} if found else {},
+        "cost": {kind: _cost(kind, runs, machine) for kind in kinds} if found else {},
         "epochs": {run.name: run.epochs for run in runs},
     }
 
 
-def _classifiers(by_name: Mapping[str, Run], kind: str, pack: str, fold: int) -> dict[str, Run]:
-    """The classifiers of a kind, pack and fold, by condition."""
-    same = [Run(pack, fold, kind, group, 0).name for group in GROUPS[pack]]
-    return {by_name[name].group: by_name[name] for name in same}
+def _by_kind(runs: Sequence[Run], pack: str, fold: int) -> dict[str, list[Run]]:
+    """The runs of a pack without a fold, by kind."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if (run.pack, run.fold) == (pack, fold):
+            found.setdefault(run.kind, []).append(run)
+    return found
 
 
-def _cost(kind: str, runs: Sequence[Run], by_name: Mapping[str, Run], machine: Machine) -> dict[str, float]:
+def _cost(kind: str, runs: Sequence[Run], machine: Machine) -> dict[str, float]:
     """The cost of one fold's detectors with one kind of classifier."""
     first: dict[str, Run] = {}
     for run in runs:
         if run.kind == DETECTOR:
             first.setdefault(run.pack, run)
     detectors, nets, files = {}, {}, []
-    for pack, run in first.items():
-        own = _classifiers(by_name, kind, run.pack, run.fold)
-        files += [run.checkpoint(machine.runs), *(item.checkpoint(machine.runs) for item in own.values())]
-        settings = machine.runs / run.name / "settings"
-        detectors[pack] = Detector(files[-1 - len(own)], device=machine.detector_device, settings=settings)
-        nets[pack] = {
-            group: load_classifier(kind, item.checkpoint(machine.runs), device=machine.device)
-            for group, item in own.items()
-        }
+    for pack, detector in first.items():
+        classifiers = _by_kind(runs, pack, detector.fold)[kind]
+        detectors[pack], nets[pack] = load_detector(detector, machine), load_classifiers(classifiers, machine)
+        files += [run.checkpoint(machine.runs) for run in (detector, *classifiers)]
     packs = {pack: load_pack(machine.data, pack) for pack in first}
     count = sum(item.parameters for item in detectors.values())
     return {
@@ -168,22 +165,20 @@ def _cost(kind: str, runs: Sequence[Run], by_name: Mapping[str, Run], machine: M
 
 def text(figures: Mapping[str, Any]) -> str:
     """The figures as tables."""
-    lines = ["| weighted log loss | entry | loss (95 % interval) | prior | found | accuracy | n | studies |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    names = ("weighted log loss", "entry", "loss (95 % interval)", "prior", "found", "accuracy", "n", "studies")
+    lines = [table_head(*names)]
     for kind, losses in figures["losses"].items():
         for name, item in losses.items():
             interval = f"{item['loss']:.3f} ({item['low']:.3f} to {item['high']:.3f})"
-            shares = f"{100 * item['found']:.1f} % | {100 * item['accuracy']:.1f} %"
-            lines.append(
-                f"| {name} | {kind} | {interval} | {item['prior']:.3f} | {shares} | {item['n']} | {item['studies']} |"
-            )
-    lines += ["", "| marked places | found | within 6 % of the picture | n |", "|---|---|---|---|"]
+            shares = [f"{100 * item[key]:.1f} %" for key in ("found", "accuracy")]
+            lines.append(table_row(name, kind, interval, f"{item['prior']:.3f}", *shares, item["n"], item["studies"]))
+    lines += ["", table_head("marked places", "found", "within 6 % of the picture", "n")]
     for pack, item in figures["found"].items():
-        lines.append(f"| {pack} | {100 * item['found']:.1f} % | {100 * item['near']:.1f} % | {item['n']} |")
-    lines += ["", "| entry, one fold | seconds a study | processor seconds | MB | weights |", "|---|---|---|---|---|"]
+        lines.append(table_row(pack, *(f"{100 * item[key]:.1f} %" for key in ("found", "near")), item["n"]))
+    lines += ["", table_head("entry, one fold", "seconds a study", "processor seconds", "MB", "weights")]
     for kind, item in figures["cost"].items():
-        seconds = f"{item['seconds']:.2f} | {item['processor_seconds']:.2f}"
-        lines.append(f"| {kind} | {seconds} | {item['megabytes']:.0f} | {item['parameters'] / 1e6:.1f} million |")
+        seconds = [f"{item[key]:.2f}" for key in ("seconds", "processor_seconds")]
+        lines.append(table_row(kind, *seconds, f"{item['megabytes']:.0f}", f"{item['parameters'] / 1e6:.1f} million"))
     return "\n".join(lines)
 
 

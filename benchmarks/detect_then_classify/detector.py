@@ -47,8 +47,8 @@ def ultralytics(settings: Path) -> ModuleType:
 
 def train_detector(
     pack: Pack, folder: Path, *, fold: int, epochs: int, device: str, loaders: int, settings: Path
-) -> Path:
-    """Train on the studies of all folds but one, and return the checkpoint that did best on a tenth of them.
+) -> None:
+    """Train on the studies of all folds but one; `run/weights/best.pt` is what did best on a tenth of them.
 
     Args:
         pack: pictures with boxes.
@@ -92,7 +92,6 @@ def train_detector(
             **AUGMENTATION,
         )
     shutil.rmtree(folder / "data")
-    return folder / "run" / "weights" / "best.pt"
 
 
 def _write_dataset(pack: Pack, folder: Path, *, fold: int) -> Path:

@@ -175,16 +175,7 @@ def _row(picture: int, target: int, point: tuple[float, float], label: str, row_
 
 
 def _table(rows: list[Row]) -> Rows:
-    picture, target, point, label, row_id, stratum, group = zip(*rows, strict=True)
-    return Rows(
-        np.array(picture, int),
-        np.array(target, int),
-        np.array(point, float),
-        np.array(label, int),
-        np.array(row_id),
-        np.array(stratum),
-        np.array(group),
-    )
+    return Rows(*map(np.array, zip(*rows, strict=True)))
 
 
 def crops(

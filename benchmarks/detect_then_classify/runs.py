@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from benchmarks.detect_then_classify.classifiers import CLASSIFIERS, samples, train_classifier
+from benchmarks.detect_then_classify.classifiers import CLASSIFIERS, load_classifier, samples, train_classifier
 from benchmarks.detect_then_classify.detector import Detector, train_detector
 from benchmarks.detect_then_classify.packs import Pack, load_pack
 from lumbar_kernel.schema import CANAL, FORAMINAL, SUBARTICULAR
@@ -171,13 +172,22 @@ def train(run: Run, machine: Machine) -> None:
 
 def find_levels(pack: Pack, run: Run, machine: Machine) -> None:
     """Let a trained detector look at all pictures of the fold that it has not seen, and at their neighbours."""
-    detector = Detector(
-        run.checkpoint(machine.runs), device=machine.detector_device, settings=machine.runs / run.name / "settings"
-    )
+    detector = load_detector(run, machine)
     pictures = np.flatnonzero(pack.fold == run.fold)
     found = detector.detect([pack.pictures[index] for index in pictures], size=pack.size)
     beside = detector.detect([pack.neighbours[index] for index in pictures] if pack.neighbours else [], size=pack.size)
     np.savez(machine.runs / run.name / "found.npz", pictures=pictures, found=found, beside=beside)
+
+
+def load_detector(run: Run, machine: Machine) -> Detector:
+    """The detector that a run trained."""
+    settings = machine.runs / run.name / "settings"
+    return Detector(run.checkpoint(machine.runs), device=machine.detector_device, settings=settings)
+
+
+def load_classifiers(runs: Iterable[Run], machine: Machine) -> dict[str, nn.Module]:
+    """The classifiers that some runs trained, by condition."""
+    return {run.group: load_classifier(run.kind, run.checkpoint(machine.runs), device=machine.device) for run in runs}
 
 
 def found_levels(run: Run, runs: Path) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:

@@ -69,8 +69,7 @@ def places(
         found: (pictures, classes, 3) detections on them.
         beside: the same on the neighbours, empty without.
     """
-    on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
-    on_all[pictures] = found
+    on_all = _on_all(pack, pictures, found)
     rows = select(pack.rows, np.isin(pack.rows.picture, pictures))
     own = [pack.pictures[index] for index in rows.picture]
     at_rows = on_all[rows.picture, rows.target, :2]
@@ -80,16 +79,19 @@ def places(
         best = _most_confident(pack, rows, on_all)
         yield Places("foraminal_stack", rows, [pack.pictures[index] for index in best], on_all[best, rows.target, :2])
         return
-    on_beside = np.full_like(on_all, np.nan)
-    on_beside[pictures] = beside
     next_to = [pack.neighbours[index] for index in rows.picture]
-    for ending, sources, detected in (
-        ("", own, at_rows),
-        ("_shifted", next_to, on_beside[rows.picture, rows.target, :2]),
-    ):
+    beside_rows = _on_all(pack, pictures, beside)[rows.picture, rows.target, :2]
+    for ending, sources, detected in (("", own, at_rows), ("_shifted", next_to, beside_rows)):
         for name, group in (("canal_axial", CANAL), ("subarticular_axial", SUBARTICULAR)):
             chosen = np.flatnonzero(rows.group == group)
             yield Places(name + ending, select(rows, chosen), [sources[k] for k in chosen], detected[chosen])
+
+
+def _on_all(pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Detections on some pictures as an array over all pictures of a pack, NaN on the others."""
+    on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
+    on_all[pictures] = found
+    return on_all
 
 
 def marked_places(pack: Pack, *, fold: int) -> Iterator[Places]:
@@ -168,10 +170,7 @@ def loss_figure(rows: Graded) -> dict[str, float]:
 
 def found_figure(pack: Pack, pictures: NDArray[np.intp], found: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     """For each marked row whether the detector found its level on its picture, and near its mark."""
-    on_all = np.full((len(pack.pictures), len(pack.classes), 3), np.nan)
-    on_all[pictures] = found
-    rows = pack.rows
-    chosen = np.isin(rows.picture, pictures) & ~np.isnan(rows.point).any(axis=1)
-    place = on_all[rows.picture[chosen], rows.target[chosen], :2]
-    distance = np.linalg.norm(place - rows.point[chosen], axis=1)
+    rows = select(pack.rows, np.isin(pack.rows.picture, pictures) & ~np.isnan(pack.rows.point).any(axis=1))
+    place = _on_all(pack, pictures, found)[rows.picture, rows.target, :2]
+    distance = np.linalg.norm(place - rows.point, axis=1)
     return {"found": ~np.isnan(distance), "near": np.nan_to_num(distance, nan=np.inf) < NEAR}

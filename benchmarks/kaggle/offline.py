@@ -39,6 +39,8 @@ for address in (("192.0.2.1", 443), ("1.1.1.1", 53)):
         raise AssertionError(f"the network is on: {address} answered")
 """
 """Fails where the network is on; a timeout does not count as off, since it proves nothing."""
+CHILD_PROBE = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {PROBE!r}], check=True)"
+"""The same in a child of the interpreter that runs it."""
 
 
 def python_of(folder: Path) -> Path:
@@ -119,8 +121,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def check_offline(folder: Path) -> None:
     """Try to reach the network from a wheel-only environment and its child; raises CalledProcessError on success."""
-    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PROBE!r}], check=True)"
-    for code in (PROBE, child):
+    for code in (PROBE, CHILD_PROBE):
         subprocess.run(without_network([python_of(folder), "-c", code]), check=True, cwd=folder, env=environment())
 
 

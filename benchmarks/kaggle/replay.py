@@ -13,12 +13,12 @@ import argparse
 import copy
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from nbconvert import HTMLExporter
 from benchmarks.kaggle import offline
 from benchmarks.kaggle.check import check_submission
 from benchmarks.kaggle.multiply import HIDDEN_STUDIES, multiply
+from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.schema import ROWS
 
 ROOT = offline.ROOT
@@ -46,7 +47,6 @@ TAG = "replay"
 KILL_SECONDS = 3.0
 EXECUTED = "__notebook__.ipynb"
 """Name under which the platform saves the notebook with its outputs."""
-
 
 THREW, NOT_FOUND, SCORING_ERROR, TIMEOUT = (
     "Notebook Threw Exception",
@@ -103,13 +103,13 @@ def mount_inputs(root: Path, data: Path, dataset: Path, *, layout: str, unpacked
 
 def instrument(notebook: nbformat.NotebookNode, scratch: Path) -> nbformat.NotebookNode:
     """Add the two cells that assert what the replay promises: no network, and the package of the wheel alone."""
-    notebook = copy.deepcopy(notebook)
-    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {offline.PROBE!r}], check=True)"
+    probes = f"{offline.PROBE}\n{offline.CHILD_PROBE}"
     origin = (
         f"import {offline.PACKAGE} as package\nassert package.__file__.startswith({str(scratch)!r}), package.__file__"
     )
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"{offline.PROBE}\n{child}", metadata={"tags": [TAG]}))
-    notebook.cells.append(nbformat.v4.new_code_cell(origin, metadata={"tags": [TAG]}))
+    front, behind = (nbformat.v4.new_code_cell(source, metadata={"tags": [TAG]}) for source in (probes, origin))
+    notebook = copy.deepcopy(notebook)
+    notebook.cells = [front, *notebook.cells, behind]
     return notebook
 
 
@@ -141,44 +141,47 @@ def replay(
     Raises:
         ReplayError: a cell failed, the time was up or there is no submission; a cell's error comes with the log's end.
     """
-    environment, mounts, working = scratch / "environment", scratch / "input", scratch / "working"
+    environment, working = scratch / "environment", scratch / "working"
     offline.make_environment(environment)
-    mount_inputs(mounts, data, dataset, layout=layout, unpacked=unpacked)
+    python = offline.python_of(environment)
+    mount_inputs(scratch / "input", data, dataset, layout=layout, unpacked=unpacked)
     working.mkdir()
-    source, executed = scratch / "notebook.ipynb", working / EXECUTED
+    source, executed, log = scratch / "notebook.ipynb", working / EXECUTED, scratch / "log.txt"
     nbformat.write(instrument(notebook, scratch), source)
-    _write_kernel(scratch / "jupyter", offline.python_of(environment))
-    variables = {
-        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-        "LUMBAR_INPUT_ROOT": str(mounts),
-        "LUMBAR_WORKING": str(working),
-        "JUPYTER_PATH": str(scratch / "jupyter"),
-        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
-        "IPYTHONDIR": str(scratch / "ipython"),
-    }
-    if rerun:
-        variables["KAGGLE_IS_COMPETITION_RERUN"] = "1"
+    _write_kernel(scratch / "jupyter", python)
     script = Path(__file__).with_name("execute.py")
     options = ["--kernel", KERNEL, "--parameters", json.dumps(parameters or {})]
     began = time.monotonic()
-    with (scratch / "log.txt").open("w+", encoding="utf-8") as log:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            offline.without_network([offline.python_of(environment), script, source, executed, *options]),
+            offline.without_network([python, script, source, executed, *options]),
             cwd=working,
-            env=offline.environment(variables),
+            env=offline.environment(_variables(scratch, rerun=rerun)),
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
         status = _wait(process, cap)
-        seconds = time.monotonic() - began
-        log.seek(0)
-        end = log.read()[-4000:]
+    seconds = time.monotonic() - began
+    end = log.read_text(encoding="utf-8")[-4000:]
     if status is None:
         raise ReplayError(TIMEOUT, f"the notebook was killed after {cap:.0f} s:\n{end}")
     if status != 0:
         raise ReplayError(THREW, f"the notebook failed with exit code {status}:\n{end}")
     return Replay(working=working, notebook=executed, seconds=seconds)
+
+
+def _variables(scratch: Path, *, rerun: bool) -> dict[str, str]:
+    """What the environment tells the notebook about the platform."""
+    variables = {
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+        "LUMBAR_INPUT_ROOT": str(scratch / "input"),
+        "LUMBAR_WORKING": str(scratch / "working"),
+        "JUPYTER_PATH": str(scratch / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        "IPYTHONDIR": str(scratch / "ipython"),
+    }
+    return variables | ({"KAGGLE_IS_COMPETITION_RERUN": "1"} if rerun else {})
 
 
 def _wait(process: subprocess.Popen[bytes], cap: float) -> int | None:
@@ -189,12 +192,11 @@ def _wait(process: subprocess.Popen[bytes], cap: float) -> int | None:
     try:
         return process.wait(timeout=cap)
     except subprocess.TimeoutExpired:
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        leader = psutil.Process(process.pid)
+        family = [*leader.children(recursive=True), leader]
         for member in family:
-            try:
-                member.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
         process.wait()
         psutil.wait_procs(family, timeout=KILL_SECONDS)
         return None
@@ -211,8 +213,7 @@ def _write_kernel(folder: Path, python: Path) -> None:
 
 def make_phantoms(folder: Path) -> Path:
     """Phantom studies in the competition's layout."""
-    options = ["--studies", str(PHANTOM_STUDIES), "--seed", "0", "--split", "test"]
-    subprocess.run([sys.executable, "-m", offline.PACKAGE, "phantom", str(folder), *options], check=True)
+    write_dataset(folder, studies=PHANTOM_STUDIES, seed=0, progress=True)
     return folder
 
 
@@ -241,19 +242,7 @@ def keep_outputs(scratch: Path, folder: Path) -> None:
 
 def main() -> int:
     """Replay the notebook, report as Kaggle would how the submission ends; returns 1 where it fails."""
-    parser = argparse.ArgumentParser(description="Run inference.ipynb as Kaggle does.")
-    parser.add_argument("--data", type=Path, help="folder in the competition's layout; phantom studies by default")
-    parser.add_argument("--dataset", type=Path, default=ROOT / "dist" / "kaggle-dataset")
-    parser.add_argument("--layout", choices=LAYOUTS, default="new")
-    parser.add_argument("--unpacked", action="store_true", help="mount the wheel as an unpacked folder")
-    parser.add_argument("--rerun", action="store_true", help="the hidden rerun instead of a run of your own")
-    parser.add_argument(
-        "--studies", type=int, help=f"repeat the studies up to N; the hidden set has {HIDDEN_STUDIES}", metavar="N"
-    )
-    parser.add_argument("--hours", type=float, default=8.0, help="budget that the notebook is given")
-    parser.add_argument("--cap", type=float, default=1800.0, help="seconds until the notebook is killed")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "replay", help="gets a folder named as the layout")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     kept = arguments.out / arguments.layout
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -261,18 +250,9 @@ def main() -> int:
         if arguments.studies:
             data = multiply(data, scratch / "multiplied", studies=arguments.studies)
         notebook = nbformat.read(ROOT / "inference.ipynb", as_version=4)
+        options = {name: getattr(arguments, name) for name in ("layout", "unpacked", "rerun", "cap")}
         try:
-            done = replay(
-                scratch,
-                notebook,
-                data,
-                arguments.dataset,
-                layout=arguments.layout,
-                unpacked=arguments.unpacked,
-                parameters={"HOURS": arguments.hours},
-                rerun=arguments.rerun,
-                cap=arguments.cap,
-            )
+            done = replay(scratch, notebook, data, arguments.dataset, parameters={"HOURS": arguments.hours}, **options)
             rows = check(done, data)
         except ReplayError as error:
             print(f"replay ({arguments.layout}): {error}", file=sys.stderr)
@@ -285,6 +265,22 @@ def main() -> int:
     print(f"replay ({arguments.layout}): would be scored: {rows} valid rows, network off by {network}")
     print(_margin(done.seconds, rows // len(ROWS), arguments.hours))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Run inference.ipynb as Kaggle does.")
+    parser.add_argument("--data", type=Path, help="folder in the competition's layout; phantom studies by default")
+    parser.add_argument("--dataset", type=Path, default=ROOT / "dist" / "kaggle-dataset")
+    parser.add_argument("--layout", choices=LAYOUTS, default="new")
+    parser.add_argument("--unpacked", action="store_true", help="mount the wheel as an unpacked folder")
+    parser.add_argument("--rerun", action="store_true", help="the hidden rerun instead of a run of your own")
+    parser.add_argument(
+        "--studies", type=int, help=f"repeat the studies up to N; the hidden set has {HIDDEN_STUDIES}", metavar="N"
+    )
+    parser.add_argument("--hours", type=float, default=8.0, help="budget that the notebook is given")
+    parser.add_argument("--cap", type=float, default=1800.0, help="seconds until the notebook is killed")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "replay", help="gets a folder named as the layout")
+    return parser
 
 
 def _margin(seconds: float, studies: int, hours: float) -> str:

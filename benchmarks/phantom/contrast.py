@@ -151,17 +151,17 @@ def order(found: Sequence[Signals], real: Sequence[Signals]) -> Section:
         for bright, dark, least in ORDER[weighting]:
             ratio, true = _ratios(found, weighting, bright, dark), _ratios(real, weighting, bright, dark)
             what = f"{weighting}: {bright} {'>' if least == 1 else '≥'} {dark}, fraction of studies"
-            findings.append(_order(what, ratio, true, least))
+            findings.append(_order(what.replace("_", " "), ratio, true, least))
     return Section("Order of brightness", tuple(findings))
 
 
 def _order(what: str, ratio: NDArray[np.float64], real: NDArray[np.float64], least: float) -> Finding:
     if not len(ratio):
-        return unknown(what.replace("_", " "), f"≥ {HOLDS_IN}", "not exposed, or no such series")
+        return unknown(what, f"≥ {HOLDS_IN}", "not exposed, or no such series")
     note = f"median ratio {np.median(ratio):.2f}, at least {least} expected; n {len(ratio)}"
     if len(real):
         note += f"; real {', '.join(f'{value:.2f}' for value in real)}"
-    return at_least(what.replace("_", " "), float((ratio >= least).mean()), HOLDS_IN, note)
+    return at_least(what, float((ratio >= least).mean()), HOLDS_IN, note)
 
 
 def _ratios(found: Sequence[Signals], weighting: str, bright: str, dark: str) -> NDArray[np.float64]:

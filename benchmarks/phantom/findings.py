@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from benchmarks.tables import table_head, table_row
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -40,15 +42,15 @@ class Section:
         return tuple(finding for finding in self.findings if finding.passed is False)
 
     def markdown(self) -> str:
-        """The section as a markdown table, its count_passed first."""
-        checked = [finding for finding in self.findings if finding.passed is not None]
+        """The section as a Markdown table, after how many findings are as expected."""
+        passed, checked = count_passed([self])
         lines = [f"## {self.title}", ""]
         if checked:
-            lines += [f"{len(checked) - len(self.failed)} of {len(checked)} as expected.", ""]
-        lines += ["| quantity | found | expected | verdict | note |", "|---|---|---|---|---|"]
+            lines += [f"{passed} of {checked} as expected.", ""]
+        lines.append(table_head("quantity", "found", "expected", "verdict", "note"))
         for item in self.findings:
             verdict = {True: "yes", False: "**no**", None: "–"}[item.passed]
-            lines.append(f"| {item.what} | {_figure(item.found)} | {item.expected} | {verdict} | {item.note} |")
+            lines.append(table_row(item.what, _figure(item.found), item.expected, verdict, item.note))
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:

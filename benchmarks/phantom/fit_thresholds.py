@@ -11,14 +11,13 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
-from tqdm import tqdm
 
+from benchmarks.phantom.each import each
 from benchmarks.phantom.labels import SHARES, columns
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import make_truth
 from lumbar_kernel.phantom.measure import MEASURES, SCALED, score
-from lumbar_kernel.processes import process_pool
 
 FIRST_SEED = 50_000_000
 PROBITS = np.arange(-2.0, 3.01, 0.5)
@@ -40,25 +39,17 @@ VERSION = {version}
 '''
 
 
-def _measured(seed: int) -> FloatArray:
-    measures = make_truth(seed).measures
-    return np.stack([measures[name] for name in MEASURES])
-
-
 def measure_many(studies: int, workers: int) -> dict[str, FloatArray]:
     """Measures (studies, 5) by name of `studies` phantoms of the ordinary cohort."""
     seeds = range(FIRST_SEED, FIRST_SEED + studies)
-    with process_pool(workers, with_main=True) as pool:
-        rows = np.stack(list(tqdm(pool.map(_measured, seeds, chunksize=8), total=studies, unit="study")))
-    return {name: rows[:, i] for i, name in enumerate(MEASURES)}
+    made = [truth.measures for truth in each(make_truth, seeds, workers=workers, unit="study")]
+    return {name: np.stack([measures[name] for measures in made]) for name in MEASURES}
 
 
 def fit_scales(measures: dict[str, FloatArray]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of every scaled quantity, levels and sides pooled."""
-    return {
-        name: (round(float(pooled.mean()), 4), round(float(pooled.std()), 4))
-        for name, pooled in ((name, np.concatenate(part(measures))) for name, part in SCALED.items())
-    }
+    pooled = {name: np.concatenate(part(measures)) for name, part in SCALED.items()}
+    return {name: (round(float(own.mean()), 4), round(float(own.std()), 4)) for name, own in pooled.items()}
 
 
 def fit_thresholds(scores: FloatArray) -> tuple[FloatArray, FloatArray]:

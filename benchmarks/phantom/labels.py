@@ -79,7 +79,7 @@ def marginals(grades: Grades) -> Section:
                 what = f"{group.replace('_', ' ')} {name}, {severity}, %"
                 found = float(100 * (own == grade).mean())
                 findings.append(near(what, found, expected, _tolerance(expected, len(grades)), note))
-    severe = (grades[:, [row_index(CANAL, level) for level in range(len(LEVELS))]] == SEVERE).any(axis=1).mean()
+    severe = (_by_level(grades, CANAL) == SEVERE).any(axis=(1, 2)).mean()
     expected, tolerance = ANY_SEVERE
     tolerance += float(np.sqrt(expected * (1 - expected))) * _chance(len(grades))
     findings.append(

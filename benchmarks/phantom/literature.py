@@ -233,18 +233,20 @@ def _from_landmarks(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
 def _from_anatomy(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
     found = {}
     for field, name in BUILT.items():
-        values = np.asarray(getattr(anatomy, field, np.nan), dtype=float)
-        if values.ndim:
-            found[name] = values[LUMBAR] if len(values) > len(LEVEL_NAMES) else values
-    found["conus"] = np.array(anatomy.conus - CONUS_ZERO)
+        values = np.asarray(getattr(anatomy, field), dtype=float)
+        found[name] = values[LUMBAR] if len(values) > len(LEVEL_NAMES) else values
+    patient: dict[str, float] = {
+        "age": anatomy.patient.age,
+        "female": anatomy.patient.female,
+        "bmi": anatomy.patient.body_mass,
+        "transitional": bool(anatomy.transitional),
+        "postoperative": bool(anatomy.laminectomy.any() or anatomy.screws.any()),
+        "conus": anatomy.conus - CONUS_ZERO,
+    }
+    found |= {name: np.array(float(value)) for name, value in patient.items()}
     found["herniation"] = anatomy.herniation[:, 0]
     found["pfirrmann"] = 1.0 + (anatomy.nucleus[LUMBAR, None] <= PFIRRMANN_NUCLEUS).sum(axis=1)
-    if patient := getattr(anatomy, "patient", None):
-        known = {"age": patient.age, "female": patient.female, "bmi": patient.body_mass}
-        found |= {name: np.array(float(value)) for name, value in known.items()}
-        found["transitional"] = np.array(float(bool(anatomy.transitional)))
-        found["postoperative"] = np.array(float(anatomy.laminectomy.any() or anatomy.screws.any()))
-        found["modic"] = anatomy.modic[:, 0]
+    found["modic"] = anatomy.modic[:, 0]
     return found
 
 
@@ -273,7 +275,7 @@ def _from_frame(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
 
 def _from_measures(truth: PhantomTruth) -> dict[str, NDArray[np.float64]]:
     """Measures by name, those of both sides as one array (levels, sides)."""
-    measures = dict(getattr(truth, "measures", {}))
+    measures = dict(truth.measures)
     measures["narrowest_sac_depth"] = measures.pop("sac_depth")  # the literature's is that of a healthy sac
     left, right = (f"_{side}" for side in SIDES)
     paired = [name.removesuffix(left) for name in measures if name.endswith(left)]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,7 @@ from benchmarks.phantom.probes import ProbeInputs, probe_inputs
 from benchmarks.phantom.realism import Statistics, phantom_pictures, statistics
 from lumbar_kernel.phantom import dataset_study, draw_patient, make_truth, read_grades, write_study
 from lumbar_kernel.phantom.write import coordinate_rows
-from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import SAGITTAL_T2
-
-Result = TypeVar("Result")
 
 YOUNG = 0.75
 """Signal of a nucleus, 0 to 1, from which it counts as healthy: Pfirrmann I and II."""
@@ -89,12 +85,3 @@ def measure_phantom(index: int, *, seed: int) -> MeasuredPhantom:
         pictures=[(view, statistics(p)) for view, p in phantom_pictures(study, truth, suppressed=suppressed)],
         probe_inputs=seen,
     )
-
-
-def each(job: Callable[[int], Result], count: int, *, workers: int) -> Iterator[Result]:
-    """The results of a job on 0 … count - 1, in order, over processes."""
-    if workers <= 1:
-        yield from map(job, range(count))
-        return
-    with process_pool(workers) as pool:
-        yield from pool.map(job, range(count), chunksize=4)

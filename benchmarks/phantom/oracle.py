@@ -13,21 +13,21 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from benchmarks.phantom.each import each
 from benchmarks.phantom.regression import MIN_PROBABILITY, measured, regression_predictions
+from benchmarks.tables import table_head, table_row
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import grade_probabilities, read_grades
-from lumbar_kernel.processes import process_pool
 from lumbar_kernel.results.metric import PARTS, Score, bootstrap_interval, constant_submission, score
 
 FIRST_SEED = 60_000_000
 
 
-def read(scores: FloatArray, *, noise: float, seed: int = 0) -> NDArray[np.int64]:
+def read(scores: FloatArray, *, noise: float) -> NDArray[np.int64]:
     """Grades (studies, 25) that raters give for measured scores (studies, 25)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     return np.array([read_grades(row, rng, noise=noise) for row in scores])
 
 
@@ -62,23 +62,22 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.5, 1.0])
     arguments = parser.parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.studies)
-    with process_pool(arguments.workers, with_main=True) as pool:
-        made = list(tqdm(pool.map(measured, seeds, chunksize=8), total=len(seeds), unit="study"))
+    made = each(measured, seeds, workers=arguments.workers, unit="study")
     scores = np.stack([item.scores for item in made])
-    print(f"| noise | knows | {' | '.join(PARTS)} (95 % interval) |\n|---|---|{'---|' * len(PARTS)}")
+    print(table_head("noise", "knows", *PARTS[:-1], f"{PARTS[-1]} (95 % interval)"))
     for noise in arguments.noise:
         labels = read(scores, noise=noise)
-        rungs = {
+        answers_of = {
             "the measured narrowing": oracle(scores, noise=noise),
             "all measures but that": regression_predictions([item.fine for item in made], labels),
             "the same from 4 mm slices": regression_predictions([item.acquired for item in made], labels),
             "label shares per level": None,
         }
-        for name, answers in rungs.items():
+        for name, answers in answers_of.items():
             found, intervals = score_answers(labels, answers)
             low, high = intervals["mean"]
-            cells = " | ".join(f"{getattr(found, part):.3f}" for part in PARTS)
-            print(f"| {noise:g} | {name} | {cells} ({low:.3f} to {high:.3f}) |")
+            cells = [f"{getattr(found, part):.3f}" for part in PARTS]
+            print(table_row(f"{noise:g}", name, *cells[:-1], f"{cells[-1]} ({low:.3f} to {high:.3f})"))
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ MAX_GAIN = 0.02
 
 FOLDS = 5
 BINS = 24
-TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Temperatures of a probe's prediction; chosen on other folds, so that a useless probe does not lower the score."""
+MIXTURES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of a probe's prediction in its answer, the rest being the constant; chosen on other folds, so that a useless
+probe does not worsen the score."""
 
 PATCH_MM, PATCH_PIXELS = 48.0, 16
 PATCH_BESIDE_MM = 54.0
@@ -220,11 +221,11 @@ def probe_finding(name: str, group: str, features: FloatArray, grades: NDArray[n
         table = _constant(rows, ~held)
         constant[held] = table[rows.level[held]]
         predicted[held] = _fitted(rows, ~held, table, reduced=name in PIXEL_PROBES)
-    followed = _shrunk(rows, constant, predicted)
+    mixed = _mixed(rows, constant, predicted)
 
     def gain(chosen: NDArray[np.intp]) -> float:
         labels = rows.labels[chosen]
-        return weighted_log_loss(labels, constant[chosen]) - weighted_log_loss(labels, followed[chosen])
+        return weighted_log_loss(labels, constant[chosen]) - weighted_log_loss(labels, mixed[chosen])
 
     every = np.arange(len(rows.labels))
     names = np.array([f"{number:06}" for number in rows.study])  # in the order of the numbers
@@ -265,16 +266,16 @@ def _fitted(rows: _Rows, train: NDArray[np.bool_], table: FloatArray, *, reduced
     return shares
 
 
-def _shrunk(rows: _Rows, constant: FloatArray, predicted: FloatArray) -> FloatArray:
+def _mixed(rows: _Rows, constant: FloatArray, predicted: FloatArray) -> FloatArray:
     """The constant moved towards the prediction by the amount that is best on the other folds."""
     mixed = np.zeros_like(predicted)
     for fold in range(FOLDS):
         held = rows.fold == fold
         losses = [
             weighted_log_loss(rows.labels[~held], _towards(constant[~held], predicted[~held], share))
-            for share in TEMPERATURES
+            for share in MIXTURES
         ]
-        mixed[held] = _towards(constant[held], predicted[held], TEMPERATURES[int(np.argmin(losses))])
+        mixed[held] = _towards(constant[held], predicted[held], MIXTURES[int(np.argmin(losses))])
     return mixed
 
 

@@ -103,11 +103,11 @@ def phantom_pictures(study: Study, truth: PhantomTruth, *, suppressed: bool) -> 
     """View and picture of a phantom, stored as the packs store theirs; no fat-suppressed ones, which packs lack."""
     middle = truth.canal[2]
     if t1 := study.slices(SAGITTAL_T1):
-        yield MIDDLE_T1, _framed(nearest_sagittal(t1, middle), None)
+        yield MIDDLE_T1, _framed(nearest_sagittal(t1, middle))
         for points in truth.foramina.transpose(1, 0, 2):
-            yield FORAMINA_T1, _framed(nearest_sagittal(t1, np.median(points, axis=0)), SQUASHED)
+            yield FORAMINA_T1, _framed(nearest_sagittal(t1, np.median(points, axis=0)), squashed=True)
     if not suppressed and (t2 := study.slices(SAGITTAL_T2)):
-        yield MIDDLE_T2, _framed(nearest_sagittal(t2, middle), None)
+        yield MIDDLE_T2, _framed(nearest_sagittal(t2, middle))
     axial = study.slices(AXIAL_T2)
     for level in range(len(LEVELS)):
         item = axial_showing(axial, truth.canal[level], normal=truth.disc_normal[level])
@@ -124,13 +124,12 @@ def _stored(image: NDArray[np.float32]) -> Picture:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def _framed(item: Slice, squashed: int | None) -> Picture:
+def _framed(item: Slice, *, squashed: bool = False) -> Picture:
     """A sagittal slice, upright, in the localisers' frame, by way of the size that its pack stores."""
-    grid = frame_of(item)
-    if squashed is None:
-        return _stored(sample(item, grid))
+    if not squashed:
+        return _stored(sample(item, frame_of(item)))
     height, width = item.plane.extent_mm
-    pixels = cv2.resize(item.pixels, (squashed, squashed), interpolation=cv2.INTER_AREA)
+    pixels = cv2.resize(item.pixels, (SQUASHED, SQUASHED), interpolation=cv2.INTER_AREA)
     return real_slices.letterbox(_stored(pixels), rows=height, columns=width)[0]
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.phantom import contrast, cost, files, labels, literature, probes, realism
+from benchmarks.phantom.each import each
 from benchmarks.phantom.findings import Section, count_passed
-from benchmarks.phantom.measurements import Geometry, MeasuredPhantom, Result, each, geometry, measure_phantom
+from benchmarks.phantom.measurements import Geometry, MeasuredPhantom, geometry, measure_phantom
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.phantom import dataset_study
 from lumbar_kernel.results.gallery import draw_gallery
@@ -67,27 +67,22 @@ def main() -> int:
     parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="draw real studies of DATA_DIR and phantoms")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-
-    def measure_all(job: Callable[..., Result], count: int, unit: str) -> list[Result]:
-        return list(
-            tqdm(each(partial(job, seed=arguments.seed), count, workers=arguments.workers), total=count, unit=unit)
-        )
-
+    seed, workers = arguments.seed, arguments.workers
     if arguments.gallery:
-        phantoms = (dataset_study(arguments.seed, index) for index in range(GALLERY_PHANTOMS))
+        phantoms = (dataset_study(seed, index) for index in range(GALLERY_PHANTOMS))
         real = complete_studies(arguments.data) if arguments.data else ()
         draw_gallery((*real, *((item.study, item.truth) for item in phantoms)), arguments.gallery)
     sections: list[Section] = []
     if arguments.truths:
-        sections += geometry_sections(measure_all(geometry, arguments.truths, "truth"))
+        truths = each(partial(geometry, seed=seed), range(arguments.truths), workers=workers, unit="truth")
+        sections += geometry_sections(truths)
     if arguments.studies:
-        studies = measure_all(measure_phantom, arguments.studies, "study")
+        studies = each(partial(measure_phantom, seed=seed), range(arguments.studies), workers=workers, unit="study")
         sections += image_sections(studies, arguments.data)
-        sections += [files.determinism(studies=4, seed=arguments.seed), cost.cost(studies=8)]
+        sections += [files.determinism(studies=4, seed=seed), cost.cost(studies=8)]
         if arguments.probes:
-            sections += [
-                probes.probe([item.probe_inputs for item in studies], np.array([item.grades for item in studies]))
-            ]
+            grades = np.array([item.grades for item in studies])
+            sections.append(probes.probe([item.probe_inputs for item in studies], grades))
     for section in sections:
         print(section.markdown(), end="\n\n")
     passed, checked = count_passed(sections)

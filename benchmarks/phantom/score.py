@@ -7,6 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from benchmarks.tables import table_head, table_row
 from evaluation.phantom_score import SEED, phantom_score
 from lumbar_kernel.results.metric import PARTS
 
@@ -25,11 +26,11 @@ def main() -> None:
         metrics = phantom_score(
             Path(folder), studies=arguments.studies, seed=arguments.seed, reader_noise=arguments.reader_noise
         )
-    print(f"| {metrics['studies']} phantom studies | kernel (95 % interval) | prior |")
-    print("|---|---|---|")
+    print(table_head(f"{metrics['studies']} phantom studies", "kernel (95 % interval)", "prior"))
     for name in PARTS:
         low, high = metrics["interval"][name]
-        print(f"| {name} | {metrics['score'][name]:.3f} ({low:.3f} to {high:.3f}) | {metrics['prior'][name]:.3f} |")
+        loss = f"{metrics['score'][name]:.3f} ({low:.3f} to {high:.3f})"
+        print(table_row(name, loss, f"{metrics['prior'][name]:.3f}"))
     print(f"\n{metrics['seconds_per_study']:.1f} s per study, everything included")
     if arguments.json:
         arguments.json.write_text(json.dumps(metrics, indent=1) + "\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from benchmarks.robustness.scan import write_archive
-from benchmarks.speed.observed import process_tree, pss_mib
+from benchmarks.speed.observed import core_seconds, process_tree, pss_mib
 
 POLL_SECONDS = 1.0
 MEBI = 1 << 20
@@ -46,28 +44,27 @@ class IndexCost:
     killed_after: float
 
 
-def measure(folder: Path, *, files: int, kill_after: float = 0.0, cores: int = 2) -> IndexCost:
+def measure(folder: Path, *, files: int, kill_after: float = 0.0) -> IndexCost:
     """Write an archive of so many files with headers, unless it is there, and index it; kill it once on the way."""
     data, out = folder / f"files_{files}", folder / "out"
     if not data.is_dir():
         write_archive(data, files=files)
-    words = ["archive", "index", str(data), "--out", str(out), "--quiet", "--cores", str(cores)]
+    words = ["archive", "index", str(data), "--out", str(out), "--quiet", "--cores", "2"]
     command = [sys.executable, "-m", "lumbar_kernel", *words]
-    began, watched, kept = time.monotonic(), Watched(), 0
+    began, watched = time.monotonic(), Watched()
     stamps: dict[str, int] = {}
     if kill_after:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
             watched.watch(run, until=began + kill_after)
-            os.kill(run.pid, signal.SIGKILL)
+            run.kill()
         stamps = _stamps(out)
-        kept = len(stamps)
+    kept = len(stamps)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
         while run.poll() is None:
             watched.watch(run, until=time.monotonic() + POLL_SECONDS)
-            if kill_after:
+            if stamps:
                 now = _stamps(out)
-                again = [name for name, at in stamps.items() if now.get(name, at) != at]
-                kept = min(kept, len(stamps) - len(again))
+                kept = min(kept, sum(now.get(name, at) == at for name, at in stamps.items()))
     seconds = time.monotonic() - began
     if run.returncode:
         msg = f"the command ended with exit code {run.returncode}"
@@ -111,15 +108,6 @@ class Watched:
                 elif _runs_tasks(pid):
                     self.worker_mib = max(self.worker_mib, pss_mib(pid))
             time.sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
-
-
-def core_seconds(pid: int) -> float:
-    """Seconds of the processors that a process has used, 0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # fields 14 and 15 of man 5 proc
 
 
 def _runs_tasks(pid: int) -> bool:

@@ -7,17 +7,16 @@ end with the grades of `predict`: every study once, with 25 rows each once, and 
 from __future__ import annotations
 
 import io
-import os
+import itertools
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,14 @@ import pyarrow.parquet as pq
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
 
+from benchmarks.kaggle.check import study_ids
 from benchmarks.kaggle.multiply import multiply
 from benchmarks.robustness.mutations import KINDS
 from lumbar_kernel.config import Config
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.runtime.supervisor import predict
-from lumbar_kernel.schema import ROWS, SEVERITIES
+from lumbar_kernel.schema import ROWS, SEVERITIES, row_ids
 
 TOLERANCE = 1e-5
 """Most that a probability may differ from the one of `predict`."""
@@ -39,7 +40,7 @@ TOLERANCE = 1e-5
 ROUNDING = 5e-7 * 2
 """`submission.csv` of `predict` holds six digits, normalised once more."""
 
-FINISHED = (0, 3)
+FINISHED = (EXIT_GRADED, EXIT_DEGRADED)
 """Exit codes of a run that came to its end."""
 
 SPARE_STARTS = 2
@@ -82,13 +83,12 @@ class Setting:
     expected: Expected
     weights: Path | None
     shard_studies: int = 8
-    options: tuple[str, ...] = field(default=())
 
     def command(self, out: Path, *options: str) -> list[str]:
         """The command line of a run."""
         weights = [] if self.weights is None else ["--weights", str(self.weights)]
         shards = ["--shard-studies", str(self.shard_studies)]
-        words = ["archive", str(self.data), "--out", str(out), "--quiet", *shards, *weights, *self.options, *options]
+        words = ["archive", str(self.data), "--out", str(out), "--quiet", *shards, *weights, *options]
         return [sys.executable, "-m", "lumbar_kernel", *words]
 
 
@@ -105,22 +105,9 @@ def prepare(originals: Path, folder: Path, *, studies: int, weights: Path | None
     data = multiply(originals, folder / "data", studies=studies)
     predict(Config(data=originals, output=folder / "predicted", weights=weights, device="cpu", progress=False))
     grades = load_submission(folder / "predicted" / "submission.csv")
-    names = sorted(path.name for path in (originals / "test_images").iterdir())
-    of_originals = {name: _rows(grades, name) for name in names}
-    copies = sorted(path.name for path in (data / "test_images").iterdir())
-    listed = _listed(originals)
-    expected = {copy: of_originals[listed[place % len(listed)]] for place, copy in enumerate(copies)}
+    of_originals = [np.array([grades[row] for row in row_ids(name)]) for name in study_ids(originals)]
+    expected = dict(zip(study_ids(data), itertools.cycle(of_originals), strict=False))  # the order of `multiply`
     return Setting(data, expected, weights, shard_studies)
-
-
-def _listed(data: Path) -> list[str]:
-    """The studies of a descriptions table in its order, which is that of `multiply`."""
-    lines = (data / "test_series_descriptions.csv").read_text(encoding="utf-8").splitlines()[1:]
-    return list(dict.fromkeys(line.partition(",")[0] for line in lines))
-
-
-def _rows(grades: Mapping[str, object], study_id: str) -> np.ndarray:
-    return np.array([grades[f"{study_id}_{row}"] for row in ROWS], dtype=np.float64)
 
 
 def faults_of(out: Path, expected: Expected, *, but: frozenset[str] = frozenset()) -> list[str]:
@@ -167,9 +154,9 @@ def kill_nodes(
     for number in range(-1 if undisturbed else 0, times):
         out = folder / f"node_{number}"
         after = None if number < 0 else rng.uniform(0.0, longest)
-        with three_nodes() as (address, nodes, cluster):
+        with three_nodes() as (cluster, nodes):
             began = time.monotonic()
-            with subprocess.Popen(setting.command(out, "--ray", address), stdout=subprocess.DEVNULL) as run:
+            with subprocess.Popen(setting.command(out, "--ray", cluster.address), stdout=subprocess.DEVNULL) as run:
                 if after is not None:
                     with suppress(subprocess.TimeoutExpired):
                         run.wait(after)
@@ -183,24 +170,24 @@ def kill_nodes(
 
 
 @contextmanager
-def three_nodes(*, cores: int = 1) -> Iterator[tuple[str, list[Any], Any]]:
-    """A cluster of three nodes on this machine: its address, the two nodes that may be killed, and the cluster."""
-    cluster, nodes = _started(cores)
+def three_nodes() -> Iterator[tuple[Any, list[Any]]]:
+    """A cluster of three nodes of one core each on this machine, and the two nodes that may be killed."""
+    cluster, nodes = _started()
     try:
-        yield cluster.address, nodes, cluster
+        yield cluster, nodes
     finally:
         cluster.shutdown()
 
 
-def _started(cores: int) -> tuple[Any, list[Any]]:
-    """A cluster of three nodes and the two that may be killed; started again where the machine was too busy for it."""
+def _started() -> tuple[Any, list[Any]]:
+    """The cluster of `three_nodes`, started again where the machine was too busy for it."""
     from ray.cluster_utils import Cluster
 
     for left in reversed(range(1 + SPARE_STARTS)):
         cluster = Cluster()
         try:
-            cluster.add_node(num_cpus=cores, include_dashboard=False)
-            nodes = [cluster.add_node(num_cpus=cores) for _ in range(2)]
+            cluster.add_node(num_cpus=1, include_dashboard=False)
+            nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
             cluster.wait_for_nodes()
         except Exception:  # Ray raises nothing more exact
             cluster.shutdown()
@@ -222,15 +209,11 @@ def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, see
     while True:
         started += 1
         with subprocess.Popen(setting.command(out), stdout=subprocess.DEVNULL, start_new_session=True) as run:
-            if started > times:
-                code = run.wait()
-            else:
-                try:
-                    code = run.wait(rng.uniform(0.0, longest))
-                except subprocess.TimeoutExpired:
-                    os.kill(run.pid, signal.SIGKILL)
-                    run.wait()
-                    code = None
+            try:
+                code = run.wait(None if started > times else rng.uniform(0.0, longest))
+            except subprocess.TimeoutExpired:
+                run.kill()
+                code = None
         present = {path: path.stat().st_mtime_ns for path in out.glob("studies/*/*.parquet")}
         faults += [f"{path.name} was written again" for path, at in kept.items() if present.get(path) != at]
         kept = present

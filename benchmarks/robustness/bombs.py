@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -28,7 +30,7 @@ from benchmarks.robustness.dicom_elements import (
     join,
     split,
     with_element,
-    with_number,
+    with_numbers,
     with_text,
 )
 
@@ -53,7 +55,7 @@ def rle_bomb(raw: bytes, rng: Random) -> bytes:
     fragment = struct.pack("<16L", segments, *starts) + segment * segments
     elements = split(raw)
     if rng.random() < 0.3:
-        elements = with_number(with_number(elements, ROWS, 4096), COLUMNS, 4096)
+        elements = with_numbers(elements, {ROWS: 4096, COLUMNS: 4096})
     return join(_encapsulated(elements, RLE, [fragment]))
 
 
@@ -81,17 +83,21 @@ def jpeg_bomb(raw: bytes, rng: Random) -> bytes:
     struct.pack_into(form, stream, start, size, size)
     if kind == "JPEG2000":
         struct.pack_into(">LL", stream, start + 16, size, size)  # one tile
-    elements = with_number(with_number(split(raw), BITS_ALLOCATED, 8), BITS_STORED, 8)
+    elements = with_numbers(split(raw), {BITS_ALLOCATED: 8, BITS_STORED: 8, HIGH_BIT: 7})
     if rng.random() < 0.5 and size <= 4096:
-        elements = with_number(with_number(elements, ROWS, size), COLUMNS, size)
-    elements = with_number(elements, HIGH_BIT, 7)
+        elements = with_numbers(elements, {ROWS: size, COLUMNS: size})
     return join(_encapsulated(elements, JPEG if kind == "JPEG" else JPEG_2000, [bytes(stream)]))
+
+
+def _deflated(parts: Iterable[bytes], end: int = zlib.Z_FINISH) -> bytes:
+    """A raw deflate stream, to which another can be joined after `Z_FULL_FLUSH`."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return b"".join([packer.compress(part) for part in parts]) + packer.flush(end)
 
 
 @lru_cache
 def _deflated_zeros(megabytes: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return b"".join([packer.compress(bytes(1 << 20)) for _ in range(megabytes)]) + packer.flush(zlib.Z_FULL_FLUSH)
+    return _deflated(itertools.repeat(bytes(1 << 20), megabytes), zlib.Z_FULL_FLUSH)
 
 
 def deflate_bomb(raw: bytes, rng: Random) -> bytes:
@@ -100,12 +106,10 @@ def deflate_bomb(raw: bytes, rng: Random) -> bytes:
     meta = [item for item in elements if item.tag >> 16 == 2]
     body = join([item for item in elements if item.tag >> 16 != 2])[HEAD:]
     megabytes = int(rng.choice((0, 64, 1024)))
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    packed = packer.compress(body) + packer.flush()
+    packed = _deflated([body])
     if megabytes:
         zeros = Element(0x00090010, b"OB", b"", megabytes << 20).encoded()
-        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-        packed = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH) + _deflated_zeros(megabytes) + packed
+        packed = _deflated([zeros], zlib.Z_FULL_FLUSH) + _deflated_zeros(megabytes) + packed
     packed = flip_bits(packed, rng) if rng.random() < 0.3 else packed
     return join(meta) + packed
 
@@ -114,13 +118,8 @@ def nested_sequences(raw: bytes, rng: Random) -> bytes:
     """Sequences within sequences up to 3000 deep, or one of up to fifty thousand empty items."""
     tag = int(rng.choice((0x00081140, SHARED_GROUPS, FRAME_GROUPS, 0x00041220, 0x00091001)))
     if rng.random() < 0.5:
-        undefined = rng.random() < 0.5
-        return join(
-            with_element(
-                split(raw),
-                Element(tag, b"SQ", items(int(10 ** rng.uniform(2, 4.7))), UNDEFINED if undefined else None),
-            )
-        )
+        length = UNDEFINED if rng.random() < 0.5 else None
+        return join(with_element(split(raw), Element(tag, b"SQ", items(int(10 ** rng.uniform(2, 4.7))), length)))
     start = Element(0x00081140, b"SQ", b"", UNDEFINED).encoded() + struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED)
     end = struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
     depth = int(10 ** rng.uniform(1, 3.5))

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.robustness.hospital import VENDORS, exam_of, write_exam
+from benchmarks.tables import table_head, table_row
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
@@ -25,14 +26,13 @@ from lumbar_kernel.errors import KernelError
 from lumbar_kernel.kernel import Kernel
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.results.metric import TERMS, StudyTerms, study_terms
-from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SERIES_DESCRIPTIONS, prior, row_ids
+from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2, SERIES_DESCRIPTIONS, prior, row_ids
 from lumbar_kernel.study import Slice, Study
 
 SEED = 45_000_000
 """Of the first phantom; none of those that networks were trained on."""
 
 DRAWS = 1000
-SAGITTAL = (SAGITTAL_T1, SAGITTAL_T2)
 
 
 def read_back(study: Study) -> Study:
@@ -132,10 +132,9 @@ def measure(what: str, *, studies: int, seed: int = SEED) -> dict[str, StudyTerm
 def print_table(found: Mapping[str, StudyTerms]) -> None:
     """The losses of each way, and how much more they are than in the first, as Markdown."""
     (first, reference), *_ = found.items()
-    times = np.random.default_rng(0).multinomial(
-        len(reference.studies), np.full(len(reference.studies), 1 / len(reference.studies)), size=DRAWS
-    )
-    print(f"| {len(reference.studies)} phantoms | {' | '.join(TERMS)} |\n|{'---|' * (1 + len(TERMS))}")
+    studies = len(reference.studies)
+    times = np.random.default_rng(0).multinomial(studies, np.full(studies, 1 / studies), size=DRAWS)
+    print(table_head(f"{studies} phantoms", *TERMS))
     for name, terms in found.items():
         values = terms.losses.sum(axis=0) / terms.weights.sum(axis=0)
         more = values - reference.losses.sum(axis=0) / reference.weights.sum(axis=0)
@@ -145,7 +144,7 @@ def print_table(found: Mapping[str, StudyTerms]) -> None:
             f"{value:.3f}" if name == first else f"{value:.3f} ({extra:+.3f}; {a:+.3f} to {b:+.3f})"
             for value, extra, a, b in zip(values, more, low, high, strict=True)
         ]
-        print(f"| {name} | {' | '.join(cells)} |")
+        print(table_row(name, *cells))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ pydicom would refuse to write most of what `mutations` and `bombs` make of them.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,9 +76,11 @@ def with_text(elements: list[Element], tag: int, value: str, vr: bytes = b"DS") 
     return with_element(elements, replace(old, value=raw + b" " * (len(raw) % 2)))
 
 
-def with_number(elements: list[Element], tag: int, value: int) -> list[Element]:
-    """The elements with an unsigned short."""
-    return with_element(elements, Element(tag, b"US", struct.pack("<H", value)))
+def with_numbers(elements: list[Element], numbers: Mapping[int, int]) -> list[Element]:
+    """The elements with unsigned shorts, by tag."""
+    for tag, value in numbers.items():
+        elements = with_element(elements, Element(tag, b"US", struct.pack("<H", value)))
+    return elements
 
 
 def items(count: int, content: bytes = b"") -> bytes:

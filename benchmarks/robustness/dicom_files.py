@@ -10,7 +10,6 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 SAGITTAL = (0, 1, 0, 0, 0, -1)
@@ -103,23 +102,24 @@ def write_stack(
 
 def write_enhanced(path: Path, frames: NDArray[np.uint16], *, positions: Iterable[tuple[float, ...]]) -> Path:
     """Write an enhanced multi-frame file: orientation and spacing shared, positions and rescale per frame."""
-    shared = Dataset()
-    shared.PlaneOrientationSequence = Sequence([_item(ImageOrientationPatient=list(AXIAL))])
-    shared.PixelMeasuresSequence = Sequence([_item(PixelSpacing=[2, 3])])
-    own = []
-    for frame, position in enumerate(positions):
-        group = Dataset()
-        group.PlanePositionSequence = Sequence([_item(ImagePositionPatient=list(position))])
-        group.PixelValueTransformationSequence = Sequence([_item(RescaleSlope=frame + 1, RescaleIntercept=10)])
-        own.append(group)
-    dataset = dataset_of(frames, NumberOfFrames=len(frames), PixelSpacing=None)
-    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
-    dataset.PerFrameFunctionalGroupsSequence = Sequence(own)
-    return save(dataset, path)
+    shared = item(
+        PlaneOrientationSequence=[item(ImageOrientationPatient=list(AXIAL))],
+        PixelMeasuresSequence=[item(PixelSpacing=[2, 3])],
+    )
+    own = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=list(position))],
+            PixelValueTransformationSequence=[item(RescaleSlope=frame, RescaleIntercept=10)],
+        )
+        for frame, position in enumerate(positions, start=1)
+    ]
+    groups = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": own}
+    return save(dataset_of(frames, NumberOfFrames=len(frames), PixelSpacing=None, **groups), path)
 
 
-def _item(**tags: object) -> Dataset:
-    item = Dataset()
+def item(**tags: object) -> Dataset:
+    """An item of a sequence, with these elements."""
+    made = Dataset()
     for name, value in tags.items():
-        setattr(item, name, value)
-    return item
+        setattr(made, name, value)
+    return made

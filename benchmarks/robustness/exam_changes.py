@@ -4,45 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import reduce
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.robustness.hospital import AXIAL, T2, Exam, Image, Tags, with_series
-from lumbar_kernel.arrays import FloatArray
+from benchmarks.robustness.hospital import AXIAL, T2, Exam, Image, Look, Tags
+from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.geometry import SlicePlane
 
 DERIVED = ["DERIVED", "PRIMARY"]
-Float32 = NDArray[np.float32]
 Change = Callable[[Exam], Exam]
 
 
-def inverted(pixels: Float32) -> Float32:
+def inverted(pixels: Float32Array) -> Float32Array:
     """Another contrast: what was bright is dark."""
-    dark: Float32 = pixels.max() - pixels
+    dark: Float32Array = pixels.max() - pixels
     return dark
 
 
-def fat_suppressed(pixels: Float32) -> Float32:
+def fat_suppressed(pixels: Float32Array) -> Float32Array:
     """Another contrast: the brightest tissue of a T1 image turned dark."""
     return pixels * np.where(pixels > np.percentile(pixels, 80), np.float32(0.25), np.float32(1.0))
 
 
-def enhanced(pixels: Float32) -> Float32:
+def enhanced(pixels: Float32Array) -> Float32Array:
     """Another contrast: medium signals raised, as by a contrast agent."""
-    raised: Float32 = pixels + 0.5 * cv2.GaussianBlur(pixels, (0, 0), 3)
+    raised: Float32Array = pixels + 0.5 * cv2.GaussianBlur(pixels, (0, 0), 3)
     return raised
 
 
-def moved(pixels: Float32) -> Float32:
+def moved(pixels: Float32Array) -> Float32Array:
     """Ghosts of a patient who moved."""
     return 0.5 * pixels + 0.5 * np.roll(pixels, pixels.shape[0] // 7, axis=0)
 
 
-def noise(pixels: Float32) -> Float32:
+def noise(pixels: Float32Array) -> Float32Array:
     """A map without anatomy."""
     return np.random.default_rng(1).gamma(2.0, 200.0, pixels.shape).astype(np.float32)
 
@@ -52,14 +50,24 @@ def all_images(exam: Exam, change: Callable[[Image], Image]) -> Exam:
     return {name: [change(image) for image in images] for name, images in exam.items()}
 
 
-def tagged(exam: Exam, folder: str, **tags: Any) -> Exam:
-    """The exam with other elements in one series."""
-    return exam | {folder: [image.with_tags(**tags) for image in exam[folder]]}
+def tagged(folder: str, **tags: Any) -> Change:
+    """Gives a series other elements."""
+    return lambda exam: exam | {folder: [image.with_tags(**tags) for image in exam[folder]]}
 
 
-def extra(folder: str, source: str, change: Callable[[Float32], Any], **tags: Any) -> Change:
-    """Adds a series."""
-    return partial(with_series, folder=folder, source=source, change=change, **tags)
+def extra(folder: str, source: str, change: Look, **tags: Any) -> Change:
+    """Adds a series: the slices of another one with changed pixels and elements, acquired last."""
+
+    def add(exam: Exam) -> Exam:
+        number = 1 + max(image.tags.get("SeriesNumber") or 0 for images in exam.values() for image in images)
+        same = {"SeriesNumber": number, "AcquisitionTime": f"10{30 + number}00"}
+        images = []
+        for image in exam[source]:
+            uids = {name: f"{image.tags[name]}.{number}" for name in ("SeriesInstanceUID", "SOPInstanceUID")}
+            images.append(image.with_pixels(change).with_tags(**{**uids, **same, **tags}))
+        return exam | {folder: images}
+
+    return add
 
 
 def without(*folders: str) -> Change:
@@ -67,26 +75,9 @@ def without(*folders: str) -> Change:
     return lambda exam: {name: images for name, images in exam.items() if not name.startswith(folders)}
 
 
-def described(**names: str) -> Change:
-    """Gives series other descriptions."""
-
-    def change(exam: Exam) -> Exam:
-        for folder, name in names.items():
-            exam = tagged(exam, folder, SeriesDescription=name)
-        return exam
-
-    return change
-
-
 def together(*changes: Change) -> Change:
     """Several changes one after the other."""
-
-    def change(exam: Exam) -> Exam:
-        for step in changes:
-            exam = step(exam)
-        return exam
-
-    return change
+    return lambda exam: reduce(lambda changed, step: step(changed), changes, exam)
 
 
 def stripped(exam: Exam) -> Exam:
@@ -105,7 +96,7 @@ def scout(exam: Exam) -> Exam:
     for index, (row, column) in enumerate(planes):
         plane = replace(middle.plane, row_direction=row, column_direction=column)
         tags = {"SeriesInstanceUID": "1.2.826.77", "SOPInstanceUID": f"1.2.826.77.{index}", "SeriesDescription": "T2"}
-        images.append(Image(plane, middle.pixels, middle.tags | tags | {"InstanceNumber": index + 1}))
+        images.append(replace(middle, plane=plane).with_tags(**tags, InstanceNumber=index + 1))
     return {"0": images, **exam}
 
 
@@ -115,18 +106,18 @@ def dixon_in_one(folder: str, style: str) -> Change:
         "siemens": ("IN_PHASE", "WATER", "FAT", "OPP_PHASE"),
         "philips": ("IP", "W", "F", "OP"),
     }[style]
-    looks: tuple[Callable[[Float32], Any], ...] = (lambda pixels: pixels, fat_suppressed, inverted, moved)
+    looks: tuple[Look, ...] = (lambda pixels: pixels, fat_suppressed, inverted, moved)
 
     def change(exam: Exam) -> Exam:
         images = []
         for kind, (name, look) in enumerate(zip(names, looks, strict=True)):
             for image in exam[folder]:
-                number = len(names) * image.tags["InstanceNumber"] - kind
-                tags = {"ImageType": [*DERIVED, "DIXON", name], "InstanceNumber": number}
-                tags |= {"SOPInstanceUID": f"{image.tags['SOPInstanceUID']}.{kind}"}
-                images.append(
-                    Image(image.plane, look(image.pixels.astype(np.float32)).astype(np.uint16), image.tags | tags)
-                )
+                tags = {
+                    "ImageType": [*DERIVED, "DIXON", name],
+                    "InstanceNumber": len(names) * image.tags["InstanceNumber"] - kind,
+                    "SOPInstanceUID": f"{image.tags['SOPInstanceUID']}.{kind}",
+                }
+                images.append(image.with_pixels(look).with_tags(**tags))
         return exam | {folder: images}
 
     return change
@@ -134,32 +125,26 @@ def dixon_in_one(folder: str, style: str) -> Change:
 
 def dual_echo(exam: Exam) -> Exam:
     """Sagittal proton density and T2 in one series, distinguished by EchoTime."""
-    second = []
-    for image in exam[T2]:
-        tags = {"EchoTime": 15, "InstanceNumber": image.tags["InstanceNumber"] + 500, "SeriesDescription": "SAG PD+T2"}
-        tags |= {"SOPInstanceUID": f"{image.tags['SOPInstanceUID']}.9"}
-        second.append(
-            Image(image.plane, inverted(image.pixels.astype(np.float32)).astype(np.uint16), image.tags | tags)
-        )
     first = [image.with_tags(SeriesDescription="SAG PD+T2") for image in exam[T2]]
+    second = [
+        image.with_pixels(inverted).with_tags(
+            EchoTime=15,
+            InstanceNumber=image.tags["InstanceNumber"] + 500,
+            SOPInstanceUID=f"{image.tags['SOPInstanceUID']}.9",
+        )
+        for image in first
+    ]
     return exam | {T2: [*second, *first]}
 
 
 def shifted(folder: str, *millimetres: float) -> Change:
     """A series in the coordinates of a patient who has moved, with a frame of reference of its own."""
 
-    def change(exam: Exam) -> Exam:
-        offset = np.array(millimetres)
-        return exam | {
-            folder: [
-                replace(image, plane=replace(image.plane, origin=image.plane.origin + offset)).with_tags(
-                    FrameOfReferenceUID="1.2.826.99"
-                )
-                for image in exam[folder]
-            ]
-        }
+    def change(image: Image) -> Image:
+        plane = replace(image.plane, origin=image.plane.origin + np.array(millimetres))
+        return replace(image, plane=plane).with_tags(FrameOfReferenceUID="1.2.826.99")
 
-    return change
+    return lambda exam: exam | {folder: [change(image) for image in exam[folder]]}
 
 
 def turned(degrees: float) -> Change:
@@ -208,9 +193,4 @@ def cut_to(folder: str, count: int) -> Change:
 
 def raised(folder: str, source: str, millimetres: float, **tags: Any) -> Change:
     """A series of the same contrast, acquired higher up: another station of the whole spine."""
-
-    def change(exam: Exam) -> Exam:
-        more = with_series(exam, folder, source, change=moved, **tags)
-        return shifted(folder, 0.0, 0.0, millimetres)(more)
-
-    return change
+    return together(extra(folder, source, moved, **tags), shifted(folder, 0.0, 0.0, millimetres))

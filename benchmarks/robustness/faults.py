@@ -26,6 +26,7 @@ from typing import TypeVar
 import numpy as np
 
 from benchmarks.kaggle.check import check_submission
+from benchmarks.tables import table_head, table_row
 from benchmarks.whole_runs import command
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.results.metric import load_solution, score
@@ -212,10 +213,10 @@ def summary(rows: Sequence[Mapping[str, float | bool]]) -> str:
     late = sum(row["left"] < 0 for row in able)
     scores = [row["score"] for row in rows]
     back = max(score - min(scores[: index + 1]) for index, score in enumerate(scores))
+    margin = f", smallest margin {min(row['left'] for row in able)} s" if able else ""
     return (
         f"\n{len(rows)} budgets, {sum(not row['valid'] for row in rows)} without a valid file; of {len(able)} above the"
-        f" {start} s that a run without time takes, {late} late, smallest margin"
-        f" {min(row['left'] for row in able)} s; the score steps back by at most {back:.4f}"
+        f" {start} s that a run without time takes, {late} late{margin}; the score steps back by at most {back:.4f}"
     )
 
 
@@ -226,8 +227,8 @@ def print_table(rows: Iterable[Row]) -> Iterator[Row]:
     """Print rows as Markdown, each as soon as it is known, and yield them."""
     for number, row in enumerate(rows):
         if number == 0:
-            print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")
-        print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
+            print(table_head(*row))
+        print(table_row(*row.values()), flush=True)
         yield row
 
 

@@ -19,6 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from benchmarks.robustness.dicom_files import item
 from benchmarks.robustness.hospital import AXIAL, T1, T2
 from benchmarks.robustness.slice_changes import no_series_uid, one_series_uid, one_uid_a_file
 
@@ -49,14 +50,6 @@ def _monochrome1(data: Dataset) -> None:
     data.PixelData = (65535 - data.pixel_array).astype("<u2").tobytes()
 
 
-def _offset(data: Dataset) -> None:
-    data.RescaleIntercept, data.RescaleSlope = -200, 1
-
-
-def _high_offset(data: Dataset) -> None:
-    data.RescaleIntercept, data.RescaleSlope = 1000, 2.5
-
-
 def _air_above_zero(data: Dataset) -> None:
     data.PixelData = (data.pixel_array.astype(np.uint32) + 300).clip(0, 65535).astype("<u2").tobytes()
 
@@ -64,14 +57,6 @@ def _air_above_zero(data: Dataset) -> None:
 def _long_header(data: Dataset) -> None:
     block = data.private_block(0x0009, "LUMBAR TEST", create=True)
     block.add_new(0x01, "OB", bytes(3 << 20))
-
-
-def _no_position(data: Dataset) -> None:
-    del data.ImagePositionPatient
-
-
-def _ct(data: Dataset) -> None:
-    data.Modality = "CT"
 
 
 def _unknown_syntax(data: Dataset) -> None:
@@ -103,14 +88,10 @@ def _without_meta(folder: Path) -> Path:
     for path in sorted(folder.rglob("*.dcm")):
         data = pydicom.dcmread(path)
         with path.open("wb") as file:
-            pydicom.filewriter.write_dataset(_buffer(file), data)
+            buffer = pydicom.filebase.DicomFileLike(file)
+            buffer.is_little_endian, buffer.is_implicit_VR = True, False
+            pydicom.filewriter.write_dataset(buffer, data)
     return folder
-
-
-def _buffer(file: object) -> pydicom.filebase.DicomFileLike:
-    buffer = pydicom.filebase.DicomFileLike(file)
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    return buffer
 
 
 def _flat(folder: Path) -> Path:
@@ -208,18 +189,16 @@ def _multi_frame(folder: Path) -> Path:
     for series in sorted(folder.iterdir()):
         data = [pydicom.dcmread(path) for path in sorted(series.iterdir())]
         whole = data[0]
-        groups = []
-        for item in data:
-            group = Dataset()
-            position, orientation, measures = Dataset(), Dataset(), Dataset()
-            position.ImagePositionPatient = item.ImagePositionPatient
-            orientation.ImageOrientationPatient = item.ImageOrientationPatient
-            measures.PixelSpacing = item.PixelSpacing
-            group.PlanePositionSequence, group.PlaneOrientationSequence = [position], [orientation]
-            group.PixelMeasuresSequence = [measures]
-            groups.append(group)
-        whole.PerFrameFunctionalGroupsSequence, whole.NumberOfFrames = groups, len(data)
-        whole.PixelData = b"".join(item.PixelData for item in data)
+        whole.PerFrameFunctionalGroupsSequence = [
+            item(
+                PlanePositionSequence=[item(ImagePositionPatient=each.ImagePositionPatient)],
+                PlaneOrientationSequence=[item(ImageOrientationPatient=each.ImageOrientationPatient)],
+                PixelMeasuresSequence=[item(PixelSpacing=each.PixelSpacing)],
+            )
+            for each in data
+        ]
+        whole.NumberOfFrames = len(data)
+        whole.PixelData = b"".join(each.PixelData for each in data)
         whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
         (target / series.name).mkdir(parents=True)
         whole.save_as(target / series.name / "1.dcm")
@@ -241,8 +220,10 @@ ENCODED: dict[str, Rewrite] = {
     "no preamble, no file meta": _without_meta,
     "signed pixels": files(_signed),
     "MONOCHROME1": files(_monochrome1),
-    "RescaleIntercept -200": files(_offset),
-    "RescaleIntercept 1000, RescaleSlope 2.5": files(_high_offset),
+    "RescaleIntercept -200": files(lambda data: data.update({"RescaleIntercept": -200, "RescaleSlope": 1})),
+    "RescaleIntercept 1000, RescaleSlope 2.5": files(
+        lambda data: data.update({"RescaleIntercept": 1000, "RescaleSlope": 2.5})
+    ),
     "air above zero": files(_air_above_zero),
     "headers of 3 MiB": files(_long_header),
     "enhanced multi-frame": _multi_frame,
@@ -268,8 +249,8 @@ MIXED_UIDS = {
 LOSSY: dict[str, Rewrite] = {
     "half of T2 truncated": _truncated,
     "axial in a syntax without decoder": files(_unknown_syntax, some=f"{AXIAL}/*.dcm"),
-    "T1 without positions": files(_no_position, some=f"{T1}/*.dcm"),
-    "T1 is CT": files(_ct, some=f"{T1}/*.dcm"),
+    "T1 without positions": files(lambda data: data.pop("ImagePositionPatient"), some=f"{T1}/*.dcm"),
+    "T1 is CT": files(lambda data: data.update({"Modality": "CT"}), some=f"{T1}/*.dcm"),
     "T1 in a zip inside": _zip_inside,
 }
 """Name → change that loses something, which the report or the log must name."""

@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from benchmarks.robustness.dicom_files import write_enhanced
 from benchmarks.robustness.mutations import KINDS
+from benchmarks.tables import table_head, table_row
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.identity import read_identity
@@ -147,8 +148,7 @@ class ReaderUnderTest:
             result = "hang"
         except (EOFError, OSError):
             result = "process died"
-        self._process.kill()
-        self._process.join()
+        self.close()
         outcome = Outcome(result, f"exit code {self._process.exitcode}", TIME_LIMIT_SECONDS, 0)
         self._start()
         return outcome
@@ -171,14 +171,14 @@ def _serve_checks(pipe: Connection) -> None:
     logging.disable(logging.WARNING)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_LIMIT, size + MEMORY_LIMIT))
-    judges: dict[str, Callable[..., tuple[str, str]]] = {"file": check_file, "study": check_study}
+    checks: dict[str, Callable[..., tuple[str, str]]] = {"file": check_file, "study": check_study}
     pipe.send(None)
     while True:
         what, arguments = pipe.recv()
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         before, began = _memory("VmRSS"), time.process_time()
         try:
-            result, reason = judges[what](*arguments)
+            result, reason = checks[what](*arguments)
         except Exception as error:  # noqa: BLE001 - to find them is what this is for
             result, reason = "crash", f"{type(error).__module__}.{type(error).__name__}: {error}"
         pipe.send(Outcome(result, reason, time.process_time() - began, _memory("VmHWM") - before))
@@ -227,12 +227,10 @@ def _base(folder: Path) -> Base:
 
 def copied(base: Base, folder: Path, *, table: bool) -> dict[Path, Path]:
     """A study of links to the base's files, with the table or without; the link of each file."""
-    shutil.copytree(base.folder / "test_images", folder / "test_images", copy_function=os.link)
+    images = folder / ("test_images" if table else "studies")
+    shutil.copytree(base.folder / "test_images", images, copy_function=os.link)
     if table:
         shutil.copy(base.folder / "test_series_descriptions.csv", folder)
-    else:
-        (folder / "test_images").rename(folder / "studies")
-    images = folder / ("test_images" if table else "studies")
     return {path: images / path.relative_to(base.folder / "test_images") for path in base.files}
 
 
@@ -270,7 +268,7 @@ def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row],
             faults.append(f"{name}, number {number}: {outcome.result}: {outcome.reason}")
             tqdm.write(faults[-1])
 
-    judge = ReaderUnderTest()
+    reader = ReaderUnderTest()
     ways = itertools.cycle(KINDS)
     with suppress(KeyboardInterrupt):  # Ctrl-C ends with what was found
         for start in tqdm(range(0, count, BATCH), unit="study"):
@@ -278,10 +276,10 @@ def fuzz(folder: Path, *, count: int, seed: int = SEED) -> tuple[dict[str, Row],
             kinds = list(itertools.islice(ways, BATCH))
             paths, wanted = broken_study(base, work, kinds, table=with_table, frames=frames, seed=(seed, start))
             for number, (kind, path) in enumerate(zip(kinds, paths, strict=True), start):
-                note(kind, judge.ask("file", path), number)
-            note("study", judge.ask("study", work, wanted), start)
+                note(kind, reader.ask("file", path), number)
+            note("study", reader.ask("study", work, wanted), start)
             shutil.rmtree(work)
-    judge.close()
+    reader.close()
     return table, faults
 
 
@@ -293,9 +291,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         table, faults = fuzz(Path(name), count=arguments.count, seed=arguments.seed)
-    print("| broken by | files | read | refused | faults | slowest | peak memory |\n|---|---|---|---|---|---|---|")
+    print(table_head("broken by", "files", "read", "refused", "faults", "slowest", "peak memory"))
     for kind, row in table.items():
-        print(f"| {kind} | {' | '.join(row.cells())} |")
+        print(table_row(kind, *row.cells()))
     sys.exit(bool(faults))
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
 from benchmarks.robustness.dicom_files import dataset_of, save
+from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import Study
@@ -21,6 +21,9 @@ T1, T2, AXIAL = "t1", "t2", "axial"
 FOLDERS = {SAGITTAL_T1: T1, SAGITTAL_T2: T2, AXIAL_T2: AXIAL}
 
 Tags = dict[str, Any]
+Look = Callable[[Float32Array], Any]
+"""Changes the pixels of a slice, as another contrast would."""
+
 ORIGINAL = ["ORIGINAL", "PRIMARY"]
 TIMING: dict[str, Tags] = {
     T1: {"RepetitionTime": 600, "EchoTime": 10, "ScanningSequence": "SE"},
@@ -89,12 +92,17 @@ class Image:
         """The slice with other elements; None removes one."""
         return replace(self, tags=self.tags | tags)
 
+    def with_pixels(self, change: Look) -> Image:
+        """The slice with changed pixels."""
+        return replace(self, pixels=_stored(change(self.pixels.astype(np.float32))))
+
+
+def _stored(pixels: Float32Array) -> NDArray[np.uint16]:
+    return np.clip(pixels, 0, 65535).astype(np.uint16)
+
 
 Exam = dict[str, list[Image]]
 """Folder of each series → its slices."""
-
-Encode = Callable[[FileDataset], object]
-"""Changes a data set before it is saved."""
 
 
 def exam_of(study: Study, vendor: Vendor, *, number: int = 1) -> Exam:
@@ -122,32 +130,12 @@ def exam_of(study: Study, vendor: Vendor, *, number: int = 1) -> Exam:
         exam[folder] = [
             Image(
                 item.plane,
-                np.clip(np.rint(item.pixels), 0, 65535).astype(np.uint16),
+                _stored(np.rint(item.pixels)),
                 tags | {"InstanceNumber": index, "SOPInstanceUID": f"1.2.826.{number}.{count}.{index}"},
             )
             for index, item in enumerate(series.slices, start=1)
         ]
     return exam
-
-
-def with_series(
-    exam: Exam, folder: str, source: str, *, change: Callable[[NDArray[np.float32]], Any], **tags: Any
-) -> Exam:
-    """The exam with one more series: the slices of another one with changed pixels and elements, acquired last."""
-    number = 1 + max(image.tags.get("SeriesNumber") or 0 for images in exam.values() for image in images)
-    time = f"10{30 + number}00"
-    images = [
-        Image(
-            image.plane,
-            np.clip(change(image.pixels.astype(np.float32)), 0, 65535).astype(np.uint16),
-            image.tags
-            | {"SeriesNumber": number, "AcquisitionTime": time}
-            | {name: f"{image.tags[name]}.{number}" for name in ("SeriesInstanceUID", "SOPInstanceUID")}
-            | tags,
-        )
-        for image in exam[source]
-    ]
-    return exam | {folder: images}
 
 
 def dataset(image: Image) -> FileDataset:
@@ -161,12 +149,8 @@ def dataset(image: Image) -> FileDataset:
     return dataset_of(image.pixels, **(place | image.tags))
 
 
-def write_exam(exam: Exam, folder: Path, *, encode: Encode | None = None) -> None:
+def write_exam(exam: Exam, folder: Path) -> None:
     """Write an exam as `folder/<series>/<number>.dcm`."""
     for series, images in exam.items():
         for index, image in enumerate(images, start=1):
-            data = dataset(image)
-            path = folder / series / f"{index}.dcm"
-            if encode is not None and isinstance(changed := encode(data), pydicom.Dataset):
-                data = changed
-            save(data, path)
+            save(dataset(image), folder / series / f"{index}.dcm")

@@ -39,7 +39,7 @@ from benchmarks.robustness.dicom_elements import (
     join,
     split,
     with_element,
-    with_number,
+    with_numbers,
     with_text,
 )
 
@@ -136,10 +136,8 @@ def delete_meta(raw: bytes, rng: Random) -> bytes:
 
 def invalid_number(raw: bytes, rng: Random) -> bytes:
     """Absurd values in the tags that describe the matrix."""
-    elements = split(raw)
-    for tag in rng.choice(list(NUMBERS), rng.integers(1, 4), replace=False).tolist():
-        elements = with_number(elements, tag, int(rng.choice(NUMBERS[tag])))
-    return join(elements)
+    tags = rng.choice(list(NUMBERS), rng.integers(1, 4), replace=False).tolist()
+    return join(with_numbers(split(raw), {tag: int(rng.choice(NUMBERS[tag])) for tag in tags}))
 
 
 def invalid_text(raw: bytes, rng: Random) -> bytes:
@@ -193,8 +191,7 @@ def other_pixels(raw: bytes, rng: Random) -> bytes:
     elements, tag = split(raw)[:-1], (0x7FE00008, 0x7FE00009, 0x60003000)[rng.integers(3)]
     pixels = rng.normal(size=320 * 320).astype("<f8" if tag == 0x7FE00009 else "<f4")
     pixels[rng.integers(0, len(pixels), 3)] = rng.choice((np.nan, np.inf, 3e38))
-    elements = with_number(elements, BITS_ALLOCATED, 8 * pixels.dtype.itemsize)
-    elements = with_number(with_number(elements, ROWS, 320), COLUMNS, 320)
+    elements = with_numbers(elements, {BITS_ALLOCATED: 8 * pixels.dtype.itemsize, ROWS: 320, COLUMNS: 320})
     vr = {0x7FE00008: b"OF", 0x7FE00009: b"OD"}.get(tag, b"OW")
     return join(with_element(elements, Element(tag, vr, pixels.tobytes())))
 

@@ -16,11 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
-from benchmarks.robustness.dicom_files import SAGITTAL, dataset_of
+from benchmarks.robustness.dicom_files import MR_IMAGE, SAGITTAL, dataset_of, item
 from benchmarks.whole_runs import command
 from lumbar_kernel.dicom.discovery import Scan
 
@@ -100,9 +98,8 @@ def _template() -> tuple[bytes, list[bytes]]:
         ImageOrientationPatient=list(SAGITTAL),
         SliceLocation=-10.5,
     )
-    reference = Dataset()
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", generate_uid()
-    dataset.ReferencedImageSequence = Sequence([reference] * 3)
+    reference = item(ReferencedSOPClassUID=MR_IMAGE, ReferencedSOPInstanceUID=generate_uid())
+    dataset.ReferencedImageSequence = [reference] * 3
     dataset["ReferencedImageSequence"].is_undefined_length = True
     block = dataset.private_block(0x0019, "SOME VENDOR HEADER", create=True)
     for offset in range(TEXTS):

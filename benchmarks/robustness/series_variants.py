@@ -6,7 +6,6 @@ from benchmarks.robustness.exam_changes import (
     DERIVED,
     Change,
     cut_to,
-    described,
     dixon_in_one,
     dual_echo,
     enhanced,
@@ -21,6 +20,8 @@ from benchmarks.robustness.exam_changes import (
     split,
     steep_to,
     stripped,
+    tagged,
+    together,
     without,
 )
 from benchmarks.robustness.hospital import AXIAL, ORIGINAL, T1, T2
@@ -92,7 +93,7 @@ ADDED: dict[str, tuple[str, Change]] = {
         "axial T1",
         extra("9", AXIAL, inverted, SeriesDescription=None, RepetitionTime=600, EchoTime=12),
     ),
-    "T2 fl2d axial": ("names", described(axial="t2_fl2d_tra")),
+    "T2 fl2d axial": ("names", tagged(AXIAL, SeriesDescription="t2_fl2d_tra")),
     "axial in two series": ("two series", split(AXIAL)),
     "sagittal T2 in two series": ("two series", split(T2)),
 }
@@ -106,8 +107,8 @@ CHANGED: dict[str, tuple[str, str, Change]] = {
     "no sagittal T2": ("lost", "reported", without(T2)),
     "no axial": ("lost", "reported", without(AXIAL)),
     "axial interrupted": ("lost", "reported", cut_to(AXIAL, 6)),
-    "only T1 FS +C": ("lost", "reported", lambda exam: without(T1)(ADDED["T1 FS +C"][1](exam))),
-    "only diffusion for T2": ("lost", "reported", lambda exam: without(T2)(ADDED["diffusion by name"][1](exam))),
+    "only T1 FS +C": ("lost", "reported", together(ADDED["T1 FS +C"][1], without(T1))),
+    "only diffusion for T2": ("lost", "reported", together(ADDED["diffusion by name"][1], without(T2))),
     "axial moved sideways": ("moved", "either", shifted(AXIAL, 20.0, 0.0, 0.0)),
     "axial moved by one level": ("moved", "either", shifted(AXIAL, 0.0, 0.0, 33.0)),
     "axial moved by half a level": ("moved", "either", shifted(AXIAL, 0.0, 0.0, -16.0)),

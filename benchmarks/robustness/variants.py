@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from benchmarks.robustness.file_variants import ENCODED, LOSSY, MIXED_UIDS, Rewr
 from benchmarks.robustness.hospital import FOLDERS, VENDORS, exam_of, write_exam
 from benchmarks.robustness.series_variants import ADDED, CHANGED
 from benchmarks.robustness.slice_changes import RENUMBERED
+from benchmarks.tables import table_head, table_row
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.reader import read_study
@@ -82,12 +83,8 @@ class Result:
     reported: tuple[str, ...]
 
 
-def variants() -> tuple[Variant, ...]:
+def variants() -> Iterator[Variant]:
     """All variants."""
-    return tuple(_variants())
-
-
-def _variants() -> Iterator[Variant]:
     for vendor in VENDORS:
         yield Variant(f"names as {vendor}", "names", vendor=vendor)
     for name, change in RENUMBERED.items():
@@ -128,7 +125,7 @@ def write_variant(study: Study, variant: Variant, folder: Path) -> Path:
     return variant.rewrite(folder) if variant.rewrite else folder
 
 
-class Bench:
+class VariantGrader:
     """One study with its grades, and a kernel to grade variants of it.
 
     Args:
@@ -141,8 +138,8 @@ class Bench:
         self._study, self._kernel, self._work = study, kernel, work
         self._count = 0
         write_exam(exam_of(study, VENDORS["siemens"]), work / "plain")
-        (grades, self.plain_messages) = self._graded(work / "plain")
-        if (own := grades[0]) is None:
+        (own, *_), self.plain_messages = self._graded(work / "plain")
+        if own is None:
             msg = f"{study.study_id} cannot be graded as it is"
             raise ValueError(msg)
         self.baseline = own.probabilities
@@ -222,49 +219,42 @@ class _Listening(logging.Handler):
         logging.getLogger("lumbar_kernel").removeHandler(self)
 
 
-def run_all(
-    chosen: tuple[Variant, ...], study: Study, kernel: Kernel, *, seen: Callable[[Result], object]
-) -> list[Result]:
-    """Run variants of a study; `seen` gets each result at once."""
+def run_all(chosen: Sequence[Variant], study: Study, kernel: Kernel) -> list[Result]:
+    """Run variants of a study and print a table, each line as soon as it is known."""
+    print(f"\nstudy {study.study_id}\n\n{table_head('variant', 'about', 'largest change', 'studies', 'message')}")
+    results = []
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(study, kernel, Path(name))
-        results = []
+        grader = VariantGrader(study, kernel, Path(name))
         for variant in chosen:
-            results.append(bench.run(variant))
-            seen(results[-1])
+            results.append(grader.run(variant))
+            print(_line(results[-1]), flush=True)
     return results
-
-
-def phantom_study() -> Study:
-    """The phantom that variants are made from."""
-    return make_phantom(SEED, study_id="85", balanced=True).study
 
 
 def _line(result: Result) -> str:
     message = result.reported[0][:90] if result.reported else ""
     verdict = "" if result.right else "**wrong** "
-    return f"| {result.name} | {result.kind} | {result.change:.3f} | {result.studies} | {verdict}{message} |"
+    return table_row(result.name, result.kind, f"{result.change:.3f}", result.studies, f"{verdict}{message}")
 
 
 def main() -> None:
     """Run the variants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, metavar="DIR", help="also every study of this folder, besides the phantom")
-    parser.add_argument("--only", metavar="NAME", help="only variants whose name holds this")
+    parser.add_argument("--only", default="", metavar="NAME", help="only variants whose name holds this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     arguments = parser.parse_args()
     logging.getLogger("lumbar_kernel").propagate = False
-    chosen = tuple(item for item in variants() if (arguments.only or "").lower() in item.name.lower())
-    studies = [phantom_study(), *(map(read_study, find_studies(arguments.real)) if arguments.real else ())]
-    kernel, results = Kernel(), {}
-    for study in studies:
-        print(f"\nstudy {study.study_id}\n\n| variant | about | largest change | studies | message |")
-        print("|---|---|---|---|---|")
-        results[study.study_id] = run_all(chosen, study, kernel, seen=lambda result: print(_line(result), flush=True))
+    chosen = [item for item in variants() if arguments.only.lower() in item.name.lower()]
+    studies = [make_phantom(SEED, study_id=str(SEED), balanced=True).study]
+    studies += map(read_study, find_studies(arguments.real)) if arguments.real else ()
+    kernel = Kernel()
+    results = {study.study_id: run_all(chosen, study, kernel) for study in studies}
     everything = [result for of_study in results.values() for result in of_study]
     kept = [result.change for result in everything if result.expected == SAME]
     wrong = [result for result in everything if not result.right]
-    print(f"\n{len(everything)} variants, {len(wrong)} wrong; largest change of those that keep all: {max(kept):.3f}")
+    largest = max(kept, default=0.0)
+    print(f"\n{len(everything)} variants, {len(wrong)} wrong; largest change of those that keep all: {largest:.3f}")
     if arguments.json:
         table = {name: [asdict(result) for result in of_study] for name, of_study in results.items()}
         arguments.json.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

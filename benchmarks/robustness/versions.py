@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.kaggle.offline import environment, python_of
+from benchmarks.speed.data import dataset
+from benchmarks.tables import table_head, table_row
 from benchmarks.whole_runs import command, largest_difference
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.results.submission import load_submission
 
 VERSION_SETS: Mapping[str, Mapping[str, str]] = {
@@ -53,8 +54,6 @@ VERSION_SETS: Mapping[str, Mapping[str, str]] = {
 
 SHOWN = ("torch", "timm", "pydicom", "numpy", "pandas", "opencv-python-headless", "safetensors")
 """Packages whose versions the table names."""
-
-SEED = 1200
 
 VERSIONS = """
 import json, platform, sys
@@ -113,22 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{wrong[0]!r}: write {' or '.join(VERSION_SETS)} with an interpreter, such as kaggle=python3.12")
     if not chosen.wheel.is_file():
         parser.error(f"no wheel at {chosen.wheel}; `make wheel` builds it")
-    data = chosen.data or chosen.cache / f"phantoms_{chosen.studies}"
-    if not chosen.data and not data.is_dir():
-        write_dataset(data, studies=chosen.studies, seed=SEED)
-    print(f"| set | Python | {' | '.join(SHOWN)} | largest difference |")
-    print("|---" * (len(SHOWN) + 3) + "|")
+    data = chosen.data or dataset(chosen.cache, studies=chosen.studies)
+    print(table_head("set", "Python", *SHOWN, "largest difference"))
     expected = graded(Path(sys.executable), data, chosen.cache / "this")
-    print(_row("this", versions_of(Path(sys.executable)), "–"), flush=True)
+    print(table_row("this", *versions_of(Path(sys.executable)).values(), "–"), flush=True)
     for name, interpreter in sets.items():
         folder = chosen.cache / name
         install(folder, interpreter, VERSION_SETS[name], chosen.wheel.absolute())
         difference = largest_difference(expected, graded(python_of(folder), data, folder / "out"))
-        print(_row(name, versions_of(python_of(folder)), f"{difference:.6f}"), flush=True)
-
-
-def _row(name: str, versions: Mapping[str, str], difference: str) -> str:
-    return f"| {' | '.join([name, *versions.values(), difference])} |"
+        print(table_row(name, *versions_of(python_of(folder)).values(), f"{difference:.6f}"), flush=True)
 
 
 if __name__ == "__main__":

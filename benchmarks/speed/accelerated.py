@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.speed.call_rate import calls_a_second
 from lumbar_kernel.localisation.axial import WINDOW_SHAPE
 from lumbar_kernel.localisation.slice_maps import FRAME
 from lumbar_kernel.models.checkpoints import LoadedModels, load_models
@@ -22,23 +23,20 @@ PROBABILITY_TOLERANCE = 1e-3
 """Largest difference of a probability from the processor's."""
 
 SECONDS_EACH = 0.5
-PICTURES = {CPU: 8}
-"""Pictures at once on a processor; accelerators get `PICTURES_ON_ACCELERATORS`."""
-
-PICTURES_ON_ACCELERATORS = 128
+PICTURES, PICTURES_ON_ACCELERATORS = 8, 128
+"""Pictures at once, on a processor and on an accelerator."""
 
 
 def check_networks(name: str, weights: Path | None) -> Iterator[tuple[str, bool, str, dict[str, float]]]:
     """What was checked, whether it holds, what was measured in words and in figures, for each network."""
     expected_of = dict(_examples(load_models(weights, CPU)[0], pictures=4))
     models, _ = load_models(weights, name)
-    count = PICTURES.get(name, PICTURES_ON_ACCELERATORS)
+    count = PICTURES if name == CPU else PICTURES_ON_ACCELERATORS
     many = dict(_examples(models, pictures=count))
     for kind, (net, inputs) in _examples(models, pictures=4):
-        reference, same_inputs = expected_of[kind]
-        expected = _probabilities(reference, *same_inputs)
-        difference = float((_probabilities(net, *inputs) - expected).abs().max())
-        rate = _pictures_a_second(*many[kind], count=count)
+        expected = _probabilities(*expected_of[kind])
+        difference = float((_probabilities(net, inputs) - expected).abs().max())
+        rate = count * calls_a_second(partial(_output, *many[kind]), seconds=SECONDS_EACH)
         text = f"{rate:,.0f} pictures a second, probabilities within {difference:.1e}"
         yield kind, difference <= PROBABILITY_TOLERANCE, text, {"pictures_per_second": rate, "difference": difference}
 
@@ -58,15 +56,10 @@ def _examples(models: LoadedModels, *, pictures: int) -> Iterator[tuple[str, tup
             yield spec.name, (nets_of[0], (images, level, torch.ones(pictures, slices, dtype=torch.bool)))
 
 
-def _probabilities(net: nn.Module, *inputs: Tensor) -> Tensor:
-    output = run_batch([net], *inputs, combine=torch.cat)
+def _output(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    return run_batch([net], *inputs, combine=torch.cat)  # copies the result back, so the device has finished
+
+
+def _probabilities(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    output = _output(net, inputs)
     return output.exp() if isinstance(net, HeatmapNet) else output.softmax(dim=-1)
-
-
-def _pictures_a_second(net: nn.Module, inputs: tuple[Tensor, ...], *, count: int) -> float:
-    run_batch([net], *inputs, combine=torch.cat)
-    began, passes = time.monotonic(), 0
-    while (spent := time.monotonic() - began) < SECONDS_EACH:
-        run_batch([net], *inputs, combine=torch.cat)  # copies the result back, so the device has finished
-        passes += 1
-    return passes * count / spent

@@ -15,6 +15,8 @@ from benchmarks.speed.observed import observe
 from lumbar_kernel.archive.grading import ArchiveOptions, grade_archive, index_archive
 from lumbar_kernel.archive.storage import Folder
 
+SHARD_STUDIES = 5
+
 
 @dataclass(frozen=True)
 class ArchiveSpeed:
@@ -45,21 +47,21 @@ class ArchiveSpeed:
         return self.two_cores / self.predict
 
 
-def measure(originals: Path, folder: Path, *, studies: int, shard_studies: int = 5) -> ArchiveSpeed:
+def measure(originals: Path, folder: Path, *, studies: int) -> ArchiveSpeed:
     """Grade links to some studies in every way; `originals` is in the competition's layout."""
     data = multiply(originals, folder / "data", studies=studies)
     warming = multiply(originals, folder / "warming", studies=4)
-    two = warm_seconds(data, warming, folder / "two", cores=2, shard_studies=shard_studies)
+    two = warm_seconds(data, warming, folder / "two", cores=2)
     run = observe(data, folder / "predicted")
-    one = warm_seconds(data, warming, folder / "one", cores=1, shard_studies=shard_studies)
+    one = warm_seconds(data, warming, folder / "one", cores=1)
     return ArchiveSpeed(studies, one, two, run.seconds, run.seconds - run.start_seconds)
 
 
-def warm_seconds(data: Path, warming: Path, folder: Path, *, cores: int, shard_studies: int) -> float:
+def warm_seconds(data: Path, warming: Path, folder: Path, *, cores: int) -> float:
     """Seconds to grade an indexed archive on a Ray whose workers have graded others before."""
     ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        options = ArchiveOptions(data=str(data), out=Folder.of(folder / "out"), shard_studies=shard_studies)
+        options = ArchiveOptions(data=str(data), out=Folder.of(folder / "out"), shard_studies=SHARD_STUDIES)
         index_archive(options)
         grade_archive(ArchiveOptions(data=str(warming), out=Folder.of(folder / "warm"), shard_studies=1))
         began = time.monotonic()

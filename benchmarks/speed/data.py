@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from benchmarks.kaggle.multiply import multiply
@@ -15,20 +16,13 @@ MAX_GENERATED = 40
 
 def dataset(cache: Path, *, studies: int) -> Path:
     """A folder in the competition's layout with so many studies, made when it is not there yet."""
-    generated = _generated(cache, studies=min(studies, MAX_GENERATED))
+    name = f"phantoms_{studies}" if studies <= MAX_GENERATED else f"repeated_{studies}"
+    folder, part = cache / name, cache / f"{name}.part"
+    if folder.is_dir():
+        return folder
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was interrupted
     if studies <= MAX_GENERATED:
-        return generated
-    folder = cache / f"repeated_{studies}"
-    if not folder.is_dir():
-        multiply(generated, cache / f"repeated_{studies}.part", studies=studies).rename(folder)
-    return folder
-
-
-def _generated(cache: Path, *, studies: int) -> Path:
-    folder = cache / f"phantoms_{studies}"
-    if not folder.is_dir():
-        part = cache / f"phantoms_{studies}.part"
-        cache.mkdir(parents=True, exist_ok=True)
-        write_dataset(part, studies=studies, seed=SEED, split="test", workers=usable_cpus(), progress=False)
-        part.rename(folder)
-    return folder
+        write_dataset(part, studies=studies, seed=SEED, workers=usable_cpus())
+    else:
+        multiply(dataset(cache, studies=MAX_GENERATED), part, studies=studies)
+    return part.rename(folder)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pydicom
 import torch
 from torch import nn
 
+from benchmarks.speed.call_rate import calls_a_second
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.localisation.axial import WINDOW_SHAPE
 from lumbar_kernel.localisation.slice_maps import FRAME
@@ -55,13 +57,14 @@ class Floor:
 def floor(studies: Sequence[StudyFiles], *, cores: int) -> Floor:
     """Measure the floor of some studies on so many cores."""
     paths = [path for files in studies for series in files.series for path in series.paths]
+    parts = [paths[k::cores] for k in range(cores)]
     with process_pool(cores) as pool:
         list(pool.map(time.sleep, [0.5] * cores))  # all processes have started
-        list(pool.map(decode_all, [paths[k::cores] for k in range(cores)]))  # the imports, and files into memory
+        list(pool.map(decode_all, parts))  # the imports, and files into memory
         began = time.monotonic()
-        list(pool.map(decode_all, [paths[k::cores] for k in range(cores)]))
+        list(pool.map(decode_all, parts))
         decode_seconds = time.monotonic() - began
-        counted = list(pool.map(count_pictures, [list(studies[k::cores]) for k in range(cores)]))
+        counted = list(pool.map(count_pictures, [studies[k::cores] for k in range(cores)]))
         rates = list(pool.map(picture_seconds, range(cores)))
     pictures = {name: sum(part[name] for part in counted) for name in counted[0]}
     each = {name: sum(part[name] for part in rates) / cores for name in rates[0]}
@@ -113,13 +116,8 @@ def _networks(models: LoadedModels) -> dict[str, tuple[list[nn.Module], tuple[in
 
 def _best(net: nn.Module, shape: tuple[int, int, int]) -> float:
     """Seconds of one picture at the batch size where it takes least."""
-    best = float("inf")
+    most = 0.0
     for size in BATCHES:
         pictures = torch.randn(size, *shape).contiguous(memory_format=torch.channels_last)
-        net(pictures)
-        began, passes = time.monotonic(), 0
-        while (spent := time.monotonic() - began) < SECONDS_EACH:
-            net(pictures)
-            passes += 1
-        best = min(best, spent / (passes * size))
-    return best
+        most = max(most, size * calls_a_second(partial(net, pictures), seconds=SECONDS_EACH))
+    return 1 / most

@@ -43,7 +43,7 @@ def measure(cache: Path, counts: Sequence[int]) -> list[Point]:
     points = []
     for studies in counts:
         run = observe(dataset(cache, studies=studies), cache / "out", memory=True)
-        point = Point(studies, run.seconds, run.peak_mib or 0.0, run.usual_mib or 0.0)
+        point = Point(studies, run.seconds, run.peak_mib, run.usual_mib)
         points.append(point)
         memory = f"{point.usual_mib:>8.0f} MiB, at most {point.peak_mib:.0f}"
         print(f"{studies:>5} studies {run.seconds:>8.1f} s {memory}", flush=True)
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.from_json:
         points = [Point(**item) for item in json.loads(chosen.from_json.read_text(encoding="utf-8"))]
     else:
-        points = measure(chosen.cache, sorted(chosen.studies))
+        points = measure(chosen.cache, sorted(set(chosen.studies)))
     for each, point in zip(seconds_per_study(points), points[1:], strict=False):
         print(f"up to {point.studies} studies: {each:.3f} s for a further one")
     if chosen.png:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -28,17 +29,17 @@ class ObservedRun:
         seconds: from the start of the process to its end.
         first_file_seconds: until there was a submission.
         start_seconds: until the submission held the first grades.
-        peak_mib: most memory of all its processes at one moment, shared pages counted once (PSS), None when not asked.
+        peak_mib: most memory of all its processes at one moment, shared pages counted once (PSS), 0 when not asked.
         report: the run's `report.json`.
-        usual_mib: the median of that memory from the first grades on, None when not asked.
+        usual_mib: the median of that memory from the first grades on, 0 when not asked.
     """
 
     seconds: float
     first_file_seconds: float
     start_seconds: float
-    peak_mib: float | None
+    peak_mib: float
     report: dict[str, Any]
-    usual_mib: float | None = None
+    usual_mib: float = 0.0
 
 
 def observe(data: Path, out: Path, *options: str, memory: bool = False) -> ObservedRun:
@@ -75,25 +76,36 @@ def observe(data: Path, out: Path, *options: str, memory: bool = False) -> Obser
         raise RuntimeError(msg)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     start = start or seconds
-    peak = max((mib for _, mib in used), default=0.0) if memory else None
-    usual = statistics.median([mib for when, mib in used if when >= start] or [0.0]) if memory else None
+    peak = max((mib for _, mib in used), default=0.0)
+    usual = statistics.median([mib for when, mib in used if when >= start] or [0.0])
     return ObservedRun(seconds, first_file, start, peak, report, usual)
 
 
 def process_tree(root: int) -> Iterator[int]:
     """Ids of a process and of all that descend from it."""
-    parents: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:  # it has ended
-            continue
-        # field 4 is the parent; the name in field 2 may hold spaces (man 5 proc)
-        parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        if fields := _stat_fields(int(path.name)):
+            children.setdefault(int(fields[1]), []).append(int(path.name))
     found = [root]
     for process in found:
-        found += parents.get(process, [])
+        found += children.get(process, [])
         yield process
+
+
+def core_seconds(process: int) -> float:
+    """Seconds of the processors that a process has used; 0 when it has ended."""
+    fields = _stat_fields(process)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def _stat_fields(process: int) -> list[str]:
+    """What the system tells of a process from field 3 of its `stat` (man 5 proc) on, nothing when it has ended."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()  # the name in field 2 may hold spaces
 
 
 def pss_mib(process: int) -> float:

@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import threading
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
 
 import numpy as np
 
@@ -15,46 +18,38 @@ QUERY = ("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"--loo
 STOP_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
 class Utilisation:
-    """Watches the accelerators of this machine; a context manager that works without any, and then knows nothing.
+    """Readings of the monotonic clock with the share of time, 0 to 1, for which the accelerators were busy."""
 
-    Args:
-        tool: name of the driver's tool.
-    """
-
-    def __init__(self, tool: str = "nvidia-smi") -> None:
-        self._tool = shutil.which(tool)
-        self._seen: list[tuple[float, float]] = []
-        self._watcher: subprocess.Popen[str] | None = None
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Utilisation:
-        if self._tool is not None:
-            self._watcher = subprocess.Popen(
-                [self._tool, *QUERY], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            self._thread = threading.Thread(target=self._read, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._watcher is not None and self._thread is not None:
-            self._watcher.kill()
-            self._thread.join(STOP_SECONDS)
-            self._watcher.wait(STOP_SECONDS)
-            if self._watcher.stdout is not None:
-                self._watcher.stdout.close()
+    seen: list[tuple[float, float]] = field(default_factory=list)
 
     def mean(self, start: float, end: float) -> float | None:
-        """Mean share, 0 to 1, between two readings of the monotonic clock; None where nothing was seen."""
-        shares = [share for when, share in self._seen if start <= when <= end]
+        """Mean share between two readings of the clock; None where nothing was seen."""
+        shares = [share for when, share in self.seen if start <= when <= end]
         return float(np.mean(shares)) if shares else None
 
-    def _read(self) -> None:
-        assert self._watcher is not None
-        assert self._watcher.stdout is not None
-        for line in self._watcher.stdout:
+    def read(self, lines: IO[str]) -> None:
+        """Note what the tool prints, until it ends."""
+        for line in lines:
             if line.strip().isdecimal():
-                self._seen.append((time.monotonic(), int(line) / 100))
+                self.seen.append((time.monotonic(), int(line) / 100))
+
+
+@contextmanager
+def watched_utilisation(tool: str = "nvidia-smi") -> Iterator[Utilisation]:
+    """Watch the accelerators of this machine by the driver's tool; nothing is seen on a machine without it."""
+    found = Utilisation()
+    if (path := shutil.which(tool)) is None:
+        yield found
+        return
+    call = [path, *QUERY]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watcher:
+        assert watcher.stdout is not None
+        thread = threading.Thread(target=found.read, args=(watcher.stdout,), daemon=True)
+        thread.start()
+        try:
+            yield found
+        finally:
+            watcher.kill()
+            thread.join(STOP_SECONDS)

@@ -35,5 +35,5 @@ def test_a_fit_is_written_as_a_module():
 def test_measuring_in_processes_agrees_with_measuring_one_phantom():
     from benchmarks.phantom.fit_thresholds import FIRST_SEED
 
-    measured = measure_many(2, 1)
+    measured = measure_many(2, 2)
     assert np.allclose(measured["sac_area"][1], make_truth(FIRST_SEED + 1).measures["sac_area"])

@@ -33,7 +33,7 @@ def test_thick_slices_change_measures_and_leave_the_score_alone():
     assert np.array_equal(made.fine["disc_height"], made.acquired["disc_height"])
 
 
-def test_a_rung_that_knows_what_decides_beats_one_that_does_not():
+def test_a_regression_that_knows_what_decides_beats_one_that_does_not():
     rng = np.random.default_rng(0)
     names = measured(3).fine
     known = [{name: rng.normal(size=5) for name in names} for _ in range(120)]

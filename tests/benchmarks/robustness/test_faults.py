@@ -24,6 +24,7 @@ def test_budgets_are_kept_by_the_whole_process(dataset, tmp_path):
     assert rows[-1]["graded"] == 2
     assert rows[-1]["score"] < rows[0]["score"]
     assert "3 budgets, 0 without a valid file" in summary(rows)
+    assert "of 0 above" in summary(rows[:1])
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ def test_studies_are_generated_once_and_repeated_beyond(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "write_dataset", write)
     monkeypatch.setattr(data, "MAX_GENERATED", 3)
+    (tmp_path / "phantoms_3.part" / "test_images" / "0" / "1").mkdir(parents=True)  # of a run that was interrupted
+    (tmp_path / "repeated_7.part" / "test_images").mkdir(parents=True)
     first = dataset(tmp_path, studies=3)
     assert dataset(tmp_path, studies=3) == first
     assert len(find_studies(dataset(tmp_path, studies=7))) == 7

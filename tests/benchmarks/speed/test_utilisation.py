@@ -2,11 +2,11 @@ import time
 
 import pytest
 
-from benchmarks.speed.utilisation import Utilisation
+from benchmarks.speed.utilisation import watched_utilisation
 
 
 def test_a_machine_without_the_tool_is_not_watched():
-    with Utilisation("no-such-tool") as busy:
+    with watched_utilisation("no-such-tool") as busy:
         began = time.monotonic()
     assert busy.mean(began - 1, time.monotonic()) is None
 
@@ -17,7 +17,7 @@ def test_only_what_was_seen_between_the_two_moments_counts(tmp_path, monkeypatch
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     began = time.monotonic()
-    with Utilisation("driver-tool") as busy:
+    with watched_utilisation("driver-tool") as busy:
         while busy.mean(began, time.monotonic()) != pytest.approx(0.4) and time.monotonic() < began + 20:
             time.sleep(0.01)
     assert busy.mean(began, time.monotonic()) == pytest.approx(0.4)
