@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,30 @@ from lumbar_kernel.geometry import posterior_direction
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM, disc_normals
 from lumbar_kernel.schema import CONDITION_NAMES, LEVELS, PLACES, ROWS, SEVERITY_NAMES, SIDES, TARGETS
 from lumbar_kernel.study import Study
+
+GRADES_TABLE, MARKS_TABLE = "train.csv", "train_label_coordinates.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyLabels:
+    """What the label tables say about a study.
+
+    Attributes:
+        marks: its rows of the table of marks.
+        grades: row of the schema → grade as the table of grades spells it.
+    """
+
+    marks: pd.DataFrame
+    grades: Mapping[Hashable, object]
+
+
+def read_labels(folder: Path) -> dict[str, StudyLabels]:
+    """The labels of every study that both tables hold."""
+    grades, marks = (pd.read_csv(folder / name, dtype={"study_id": str}) for name in (GRADES_TABLE, MARKS_TABLE))
+    by_study = grades.set_index("study_id").to_dict("index")
+    return {
+        str(study): StudyLabels(own, by_study[study]) for study, own in marks.groupby("study_id") if study in by_study
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +88,14 @@ def marked_points(study: Study, marks: pd.DataFrame) -> dict[str, NDArray[np.flo
     return points
 
 
-def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object]) -> StudyTruth | None:
-    """A study's truth from the two label tables; None when fewer than three canal points are marked.
+def truth_of(study: Study, labels: StudyLabels) -> StudyTruth | None:
+    """A study's truth from its labels; None when fewer than three canal points are marked.
 
     Raises:
         KeyError: a row of the schema is no column of the table.
         ValueError: a grade is none of the schema's.
     """
-    points = marked_points(study, marks)
+    points = marked_points(study, labels.marks)
     canal = points["canal"]
     labelled = ~np.isnan(canal[:, 0])
     if labelled.sum() < 3:
@@ -84,7 +109,7 @@ def truth_of(study: Study, marks: pd.DataFrame, labels: Mapping[Hashable, object
         disc_normal=normal,
         foramina=points["foramen"],
         recesses=points["recess"],
-        grades=np.array([_grade(labels[row]) for row in ROWS]),
+        grades=np.array([_grade(labels.grades[row]) for row in ROWS]),
     )
 
 

@@ -13,28 +13,31 @@ import argparse
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.array_rows import select
+from evaluation.study_truth import GRADES_TABLE
 from lumbar_kernel.grading.ensemble import scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.results.metric import load_solution, study_terms, weighted_log_loss
 from lumbar_kernel.schema import CANAL, GROUPS, group_of, prior, row_ids
 from training import manifest_entries
+from training.competition import read_folds
 from training.evaluate import assembled_sets, other_models
 from training.evaluation_metrics import GradedRows
 from training.fitting import (
     FACTORS,
-    MIN_GAIN,
     UNCHANGED,
     TemperatureBias,
+    Trial,
     across_folds,
-    factor_gain,
+    best_factor,
+    best_option,
     fit,
     shifted,
     with_temperature_bias,
@@ -70,17 +73,15 @@ def fitted_weights(
         options = [dict(zip(before, split, strict=True)) for split in _splits(len(before))]
         rows = [members.combined(option) for option in options]
         alone = [weighted_log_loss(rows[k].labels, rows[k].probabilities) for k in _corners(options)]
-        equal, after, best = _weight_gain(rows)
-        kept = equal - after > MIN_GAIN
-        chosen = options[best] if kept else dict.fromkeys(before, 1 / len(before))
+        trial, best = best_option(rows[0].fold, partial(_loss_of_option, rows), len(rows))
+        chosen = options[best] if trial.helps else dict.fromkeys(before, 1 / len(before))
         for member, weight in chosen.items():
             found.setdefault(member, {})[members.group] = round(weight * sum(before.values()), 4)
         for member, rise in losses_without(members).items():
             gains[member] = round(gains.get(member, 0.0) + rise / len(GROUPS), 4)
         each = ", ".join(f"{loss:.4f}" for loss in alone)
         weights = ", ".join(f"{weight:.2f}" for weight in chosen.values())
-        cells = (name, ", ".join(before), each, f"{equal:.4f}", f"{after:.4f}", weights, "yes" if kept else "no")
-        print(f"| {' | '.join(cells)} |")
+        print(f"| {name} | {', '.join(before)} | {each} | {_figures(trial)} | {weights} | {_kept(trial)} |")
     return found, gains
 
 
@@ -107,42 +108,42 @@ def _corners(options: Sequence[Mapping[str, float]]) -> list[int]:
     return [k for name in options[0] for k, option in enumerate(options) if option[name] == 1.0]
 
 
-def _weight_gain(rows: Sequence[GradedRows]) -> tuple[float, float, int]:
-    """Loss with the most equal weights and with those of the other folds, and the best of all."""
-
-    def loss(chosen: NDArray[np.bool_], index: int) -> float:
-        return weighted_log_loss(rows[index].labels[chosen], rows[index].probabilities[chosen])
-
-    def best(chosen: NDArray[np.bool_]) -> int:
-        return min(range(len(rows)), key=lambda index: loss(chosen, index))
-
-    fold = rows[0].fold
-    return across_folds(fold, lambda _: 0, loss), across_folds(fold, best, loss), best(np.ones(len(fold), bool))
+def _loss_of_option(options: Sequence[GradedRows], chosen: NDArray[np.bool_], index: int) -> float:
+    return weighted_log_loss(options[index].labels[chosen], options[index].probabilities[chosen])
 
 
-def calibrated(graded: dict[str, tuple[str, GradedRows]]) -> Calibration:
+def _figures(trial: Trial) -> str:
+    return f"{trial.before:.4f} | {trial.after:.4f}"
+
+
+def _kept(trial: Trial) -> str:
+    return "yes" if trial.helps else "no"
+
+
+def calibrated(graded: Mapping[str, GradedRows]) -> Calibration:
     """Temperature and bias of each condition where they help out of fold; prints all that was tried."""
     chosen = Calibration()
     print("\n| rows | as they are | calibrated, fitted on the other folds | kept |")
     print("|---|---|---|---|")
-    for name, (group, rows) in graded.items():
-        before, after = _gain(group, rows)
-        kept = before - after > MIN_GAIN
-        if kept:
-            chosen = with_temperature_bias(group, fit(rows.labels, rows.probabilities), chosen)
-        print(f"| {name} | {before:.4f} | {after:.4f} | {'yes' if kept else 'no'} |")
+    for name, rows in graded.items():
+        trial = _trial(rows)
+        if trial.helps:
+            chosen = with_temperature_bias(rows.condition, fit(rows.labels, rows.probabilities), chosen)
+        print(f"| {name} | {_figures(trial)} | {_kept(trial)} |")
     return chosen
 
 
-def _gain(group: str, rows: GradedRows) -> tuple[float, float]:
-    """Loss without and with the calibration fitted on the other folds; both weight the folds alike."""
+def _trial(rows: GradedRows) -> Trial:
+    """What calibration does to the loss; with and without it the folds weigh alike."""
 
     def loss(chosen: NDArray[np.bool_], shift: TemperatureBias) -> float:
         held = select(rows, chosen)
-        return weighted_log_loss(held.labels, shifted(group, held.probabilities, shift))
+        return weighted_log_loss(held.labels, shifted(rows.condition, held.probabilities, shift))
 
-    before = across_folds(rows.fold, lambda _: UNCHANGED, loss)
-    return before, across_folds(rows.fold, lambda others: fit(rows.labels[others], rows.probabilities[others]), loss)
+    return Trial(
+        across_folds(rows.fold, lambda _: UNCHANGED, loss),
+        across_folds(rows.fold, lambda others: fit(rows.labels[others], rows.probabilities[others]), loss),
+    )
 
 
 def max_severe_factor(data: Path) -> float:
@@ -150,18 +151,17 @@ def max_severe_factor(data: Path) -> float:
     models = other_models(data, CANAL)
     if not models:
         return 1.0
-    folds = pd.read_csv(data / "rsna_tables" / "folds.csv", dtype={"study_id": str}).set_index("study_id")["fold"]
-    solution = load_solution(data / "rsna_tables" / "train.csv")
+    folds = read_folds(data / "rsna_tables" / "folds.csv")
+    solution = load_solution(data / "rsna_tables" / GRADES_TABLE)
     chosen: list[float] = []
     print("\n| canal model | canal + any severe, factor 1 | factor of the other folds | factor of all | kept |")
     print("|---|---|---|---|---|")
     for name, predicted in models.items():
         labels = {row: grade for row, grade in solution.items() if row in predicted and group_of(row) == CANAL}
         terms = [study_terms(labels, scaled(predicted, factor), groups=(CANAL,)) for factor in FACTORS]
-        before, after, overall = factor_gain(terms, folds.loc[terms[0].studies.tolist()].to_numpy(np.int8))
-        kept = before - after > MIN_GAIN
-        chosen.append(overall if kept else 1.0)
-        print(f"| {name} | {before:.4f} | {after:.4f} | {overall} | {'yes' if kept else 'no'} |")
+        trial, factor = best_factor(terms, np.array([folds[study] for study in terms[0].studies], np.int8))
+        chosen.append(factor if trial.helps else 1.0)
+        print(f"| {name} | {_figures(trial)} | {factor} | {_kept(trial)} |")
     return min(chosen)
 
 

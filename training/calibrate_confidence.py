@@ -93,7 +93,7 @@ def found_margins(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> Found
 
 
 def _margins_of(marks: Sequence[MarkedSlice], checkpoints: FoldCheckpoints[HeatmapNet]) -> Iterator[FoundPoint]:
-    for chosen, nets in checkpoints.of_rows(np.array([mark.fold for mark in marks], np.int8)):
+    for chosen, nets in checkpoints.of_rows([mark.fold for mark in marks]):
         for mark in (marks[index] for index in chosen):
             size = np.array([mark.rows, mark.columns])
             step = np.nanmean(np.linalg.norm(np.diff(mark.discs * size, axis=0), axis=1))
@@ -134,7 +134,7 @@ def _placed_series(data: Path) -> Iterator[tuple[pd.DataFrame, dict[int, Slice]]
 def _foramina_of(
     marks: pd.DataFrame, slices: dict[int, Slice], checkpoints: FoldCheckpoints[HeatmapNet]
 ) -> Iterator[FoundPoint]:
-    for _, nets in checkpoints.of_rows(np.array([marks["fold"].iloc[0]], np.int8)):
+    for _, nets in checkpoints.of_rows([marks["fold"].iloc[0]]):
         maps = slice_maps(list(slices.values()), nets)
         try:
             expected, _ = decode_levels(gather(maps, channels=FORAMINA))
@@ -152,7 +152,7 @@ def found_recesses(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> Foun
     """Recesses on the middle slices of axial crops, in millimetres of the usual field of view."""
     crops = [crop for crop in axial_crops(data) if crop.study_id not in HELD_OUT_STUDIES]
     rows: list[FoundPoint] = []
-    for chosen, nets in checkpoints.of_rows(np.array([crop.fold for crop in crops], np.int8)):
+    for chosen, nets in checkpoints.of_rows([crop.fold for crop in crops]):
         items = [axial_slices(crops[index])[1] for index in chosen]
         views = views_on(items, np.zeros((len(items), 3)), nets)
         for index, item, view in zip(chosen, items, views, strict=True):
@@ -274,21 +274,14 @@ def main() -> None:
         weights = ", ".join(f"{value:.2f}" for value in fit(found.features, found.right))
         share = found.right.mean()
         losses = (log_loss(found.right, held_out[kind]), log_loss(found.right, np.full(len(found.right), share)))
-        cells = (
-            kind,
-            len(found.right),
-            len(set(found.study)),
-            f"{share:.3f} in {found.within_mm:g} mm",
-            f"({weights})",
-        )
-        print(f"| {' | '.join(map(str, cells))} | {losses[0]:.3f} | {losses[1]:.3f} |")
+        cells = (len(found.right), len(set(found.study)), f"{share:.3f} in {found.within_mm:g} mm", f"({weights})")
+        print(f"| {kind} | {' | '.join(map(str, cells))} | {losses[0]:.3f} | {losses[1]:.3f} |")
     print("\n| point | confidence | points | mean confidence | right |\n|---|---|---|---|---|")
     for kind, found in packs.items():
         _print_reliability(kind, found, held_out[kind])
-    nets = [[net for _, net in checkpoints.nets] for checkpoints in (sagittal, axial)]
     whole = {"phantom": whole_studies(arguments.phantoms), "real": complete_studies(arguments.data)}
     for source, studies in whole.items():
-        for kind, found in found_in_studies(studies, *nets).items():
+        for kind, found in found_in_studies(studies, sagittal.all_nets, axial.all_nets).items():
             _print_reliability(f"{source} {kind}", found, found.features[:, 0])
 
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.array_rows import select
+from evaluation.study_truth import GRADES_TABLE
 from lumbar_kernel.grading.ensemble import blend_with_prior, scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import Manifest, read_manifest
@@ -36,16 +37,17 @@ from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITIES, SE
 from training import manifest_entries
 from training.fitting import (
     FACTORS,
-    MIN_GAIN,
     UNCHANGED,
     TemperatureBias,
+    Trial,
     across_folds,
-    factor_gain,
+    best_factor,
     fit,
     shifted,
     with_temperature_bias,
 )
 from training.manifest_entries import ManifestEntries
+from training.model_card import SCORES
 from training.whole_studies import StudyPredictions, weights_key
 
 logger = logging.getLogger(__name__)
@@ -185,25 +187,25 @@ def fit_condition(
     if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=len(SEVERITIES))) == 0:
         return as_given, f"| {group} | {len(rows.labels)} | one fold or no row of some grade: nothing is fitted | | |"
     before, with_weights = held_out(as_given), held_out(weighted)
-    start, started = (weighted, with_weights) if before - with_weights > MIN_GAIN else (as_given, before)
+    start, started = (weighted, with_weights) if Trial(before, with_weights).helps else (as_given, before)
 
     def calibrated(part: ConditionRows) -> Fitted:
         weights = start(part).weights
         return Fitted(weights, fit(part.labels, part.combined(weights)))
 
     after = held_out(calibrated)
-    best = calibrated if started - after > MIN_GAIN else start
+    best = calibrated if Trial(started, after).helps else start
     return best, f"| {group} | {len(rows.labels)} | {before:.4f} | {with_weights:.4f} | {after:.4f} |"
 
 
 def graded(
-    found: Sequence[StudyPredictions], rows: Mapping[str, ConditionRows], fitted: Mapping[str, Callable[[int], Fitted]]
+    found: Sequence[StudyPredictions], rows: Mapping[str, ConditionRows], fitted: Mapping[str, Mapping[int, Fitted]]
 ) -> NDArray[np.float64]:
-    """Grades of all studies, (studies, 25, 3), before the study-maximum rule; `fitted` gives the fit of a fold."""
+    """Grades of all studies, (studies, 25, 3), before the study-maximum rule; `fitted` is by condition and fold."""
     grades = np.tile(prior(), (len(found), 1, 1))
     for group, own in rows.items():
         for fold in np.unique(own.fold):
-            part, fit_of_fold = select(own, own.fold == fold), fitted[group](int(fold))
+            part, fit_of_fold = select(own, own.fold == fold), fitted[group][int(fold)]
             grades[part.study, part.row] = shifted(group, part.combined(fit_of_fold.weights), fit_of_fold.shift)
     return grades
 
@@ -231,10 +233,10 @@ def main() -> None:
     found = [StudyPredictions.load(path) for path in sorted((arguments.out / weights_key(manifest)).glob("*.npz"))]
     if not found:
         raise SystemExit(f"{arguments.out} holds no predictions of {arguments.weights}; run training.whole_studies")
-    solution = load_solution(arguments.data / "train.csv")
+    solution = load_solution(arguments.data / GRADES_TABLE)
     entry, metrics = fitted_entry(manifest, found, solution)
     manifest_entries.write(arguments.weights, entry)
-    (arguments.weights / "scores.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (arguments.weights / SCORES).write_text(json.dumps(metrics, indent=1) + "\n")
 
 
 def fitted_entry(
@@ -243,7 +245,7 @@ def fitted_entry(
     """The manifest's entries with fitted weights and calibration, and the cross-fitted scores, both also printed."""
     entry, calibration = manifest_entries.read(manifest.folder), Calibration()
     rows: dict[str, ConditionRows] = {}
-    by_fold: dict[str, Callable[[int], Fitted]] = {}
+    by_fold: dict[str, dict[int, Fitted]] = {}
     gains: defaultdict[str, float] = defaultdict(float)
     print("| condition | rows | weights as given | fitted on the other folds | and calibrated |")
     print("|---|---|---|---|---|")
@@ -262,8 +264,7 @@ def fitted_entry(
             gains[spec.name] += rise / len(GROUPS)
         calibration = with_temperature_bias(group, whole.shift, calibration)
         rows[group] = own
-        others = {int(fold): fit_on(select(own, own.fold != fold)) for fold in np.unique(own.fold)}
-        by_fold[group] = others.__getitem__
+        by_fold[group] = {int(fold): fit_on(select(own, own.fold != fold)) for fold in np.unique(own.fold)}
     grades = graded(found, rows, by_fold)
     labels = {row: label for row, label in solution.items() if row.partition("_")[0] in {s.study_id for s in found}}
     factor = _factor(found, grades, labels)
@@ -280,8 +281,8 @@ def _factor(found: Sequence[StudyPredictions], grades: NDArray[np.float64], labe
     if not canal or len(set(folds.values())) < 2:
         return 1.0
     terms = [study_terms(canal, submission_of(found, grades, factor), groups=(CANAL,)) for factor in FACTORS]
-    before, after, overall = factor_gain(terms, np.array([folds[study] for study in terms[0].studies], np.int8))
-    return overall if before - after > MIN_GAIN else 1.0
+    trial, factor = best_factor(terms, np.array([folds[study] for study in terms[0].studies], np.int8))
+    return factor if trial.helps else 1.0
 
 
 def _scores(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from evaluation.array_rows import concatenate
 from evaluation.held_out_studies import HELD_OUT_STUDIES
-from evaluation.study_truth import truth_of
+from evaluation.study_truth import StudyLabels, read_labels, truth_of
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import ConfigError
@@ -29,7 +29,7 @@ from lumbar_kernel.processes import process_pool
 from lumbar_kernel.runtime.reader_process import try_read_study
 from lumbar_kernel.study import StudyFiles
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
-from training.examples import FOLDS, Kind, layout, load, save
+from training.examples import FOLDS, Kind, example_file, layout, load, save
 from training.studies import Origin, examples_of, kinds
 
 logger = logging.getLogger(__name__)
@@ -42,17 +42,10 @@ def fold_of(study_id: str, folds: Mapping[str, int]) -> int:
     return int(hashlib.sha256(study_id.encode()).hexdigest(), 16) % FOLDS
 
 
-def study_examples(
-    files: StudyFiles,
-    marks: pd.DataFrame,
-    labels: Mapping[Hashable, object],
-    *,
-    fold: int,
-    cache: Path,
-    views: Sequence[str],
-) -> bool:
+def study_examples(files: StudyFiles, labels: StudyLabels, fold: int, *, cache: Path, views: Sequence[str]) -> bool:
     """Write one study's examples for graders of some views into the cache; returns whether there are any."""
-    done = cache / files.study_id / "done"
+    folder = cache / files.study_id
+    done = folder / "done"
     before = done.read_text().split() if done.exists() else []
     if set(views) <= set(before):
         return True
@@ -60,14 +53,14 @@ def study_examples(
     if (study := read.study) is None:
         logger.warning("%s is left out: %s", files.study_id, read.error)
         return False
-    truth = truth_of(study, marks, labels)
+    truth = truth_of(study, labels)
     if truth is None:
         return False
     origin = Origin(group=files.study_id, fold=fold, source="rsna")
     rng = np.random.default_rng(int(hashlib.sha256(files.study_id.encode()).hexdigest()[:12], 16))
     for kind, examples in examples_of(study, truth, origin, rng, views=views).items():
-        save(examples, cache / files.study_id / f"{kind}.npz")
-    done.parent.mkdir(parents=True, exist_ok=True)
+        save(examples, folder / f"{kind}.npz")
+    folder.mkdir(parents=True, exist_ok=True)
     done.write_text(" ".join(sorted({*before, *views})))
     return True
 
@@ -89,38 +82,27 @@ def read_folds(path: Path | None) -> dict[str, int]:
 
 def labelled_studies(data: Path) -> list[StudyFiles]:
     """The studies with files, grades and marked points, without those that no training may see."""
-    table = pd.read_csv(data / "train.csv", dtype={"study_id": str}, usecols=["study_id"])
-    marks = pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}, usecols=["study_id"])
-    known = set(table["study_id"]) & set(marks["study_id"]) - HELD_OUT_STUDIES
+    known = read_labels(data).keys() - HELD_OUT_STUDIES
     return [files for files in find_studies(data, split="train") if files.study_id in known and files.series]
-
-
-def _job(
-    job: tuple[StudyFiles, pd.DataFrame, Mapping[Hashable, object], int], cache: Path, views: Sequence[str]
-) -> bool:
-    files, marks, labels, fold = job
-    return study_examples(files, marks, labels, fold=fold, cache=cache, views=views)
 
 
 def prepare(
     data: Path, cache: Path, *, folds: Mapping[str, int], workers: int, views: Sequence[str] = BASIC_VIEWS
 ) -> int:
     """Examples of all labelled studies as `rsna_<kind>.npz`; returns the number of studies with any."""
-    table = pd.read_csv(data / "train.csv", dtype={"study_id": str}).set_index("study_id")
-    marks = pd.read_csv(data / "train_label_coordinates.csv", dtype={"study_id": str}).groupby("study_id")
-    chosen = labelled_studies(data)
+    labels, chosen = read_labels(data), labelled_studies(data)
     fold = {files.study_id: fold_of(files.study_id, folds) for files in chosen}
     if folds and (unlisted := fold.keys() - folds.keys()):
         logger.warning("%d of %d studies are not in the table of folds: a hash decides", len(unlisted), len(fold))
-    jobs = [(f, marks.get_group(f.study_id), table.loc[f.study_id].to_dict(), fold[f.study_id]) for f in chosen]
     parts = cache / "rsna" / layout()
     with process_pool(workers, with_main=True) as pool:
-        done = pool.map(partial(_job, cache=parts, views=views), jobs)
-        used: int = sum(tqdm(done, total=len(jobs), unit="study"))
+        job = partial(study_examples, cache=parts, views=views)
+        own = [labels[files.study_id] for files in chosen]
+        done = pool.map(job, chosen, own, [fold[files.study_id] for files in chosen])
+        used: int = sum(tqdm(done, total=len(chosen), unit="study"))
     for name, kind in kinds(views).items():
-        stored = [_of_fold(path, kind, fold[path.parent.name]) for path in _stored(parts, sorted(fold), name)]
-        together = cache / f"rsna_{name}.npz"
-        if stored:
+        together = example_file(cache, "competition", name)
+        if stored := _stored(parts, fold, name, kind):
             save(concatenate(stored), together)
         else:
             logger.warning("no study gives examples of %s: nothing of its kind is marked or readable", name)
@@ -128,15 +110,14 @@ def prepare(
     return used
 
 
-def _stored(parts: Path, study_ids: Sequence[str], name: str) -> list[Path]:
-    """The examples of a kind of these studies: the cache may hold those of other data too."""
-    return [path for study_id in study_ids if (path := parts / study_id / f"{name}.npz").exists()]
-
-
-def _of_fold(path: Path, kind: type[Kind], fold: int) -> Kind:
-    """Stored examples in the present fold of their study, which may have been another when they were made."""
-    examples = load(path, kind)
-    return replace(examples, fold=np.full_like(examples.fold, fold))
+def _stored(parts: Path, folds: Mapping[str, int], name: str, kind: type[Kind]) -> list[Kind]:
+    """The examples of a kind of these studies in their folds: the cache may hold other studies, and other folds."""
+    found = []
+    for study_id, fold in sorted(folds.items()):
+        if (path := parts / study_id / f"{name}.npz").exists():
+            examples = load(path, kind)
+            found.append(replace(examples, fold=np.full_like(examples.fold, fold)))
+    return found
 
 
 def main() -> None:

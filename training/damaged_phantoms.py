@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from evaluation.study_truth import GRADES_TABLE, MARKS_TABLE
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.schema import ROWS
@@ -40,8 +41,8 @@ def write(folder: Path, *, studies: int, seed: int, workers: int = 1) -> tuple[i
     """
     write_dataset(folder, studies=studies, seed=seed, split="train", workers=workers, reader_noise=1.0)
     rng = np.random.default_rng(seed)
-    grades = _empty_grades(folder / "train.csv", rng)
-    marks = _drop_marks(folder / "train_label_coordinates.csv", rng)
+    grades = _empty_grades(folder / GRADES_TABLE, rng)
+    marks = _drop_marks(folder / MARKS_TABLE, rng)
     images = folder / "train_images"
     return grades, marks, _cut(images, rng, lambda _: HEADER_BYTES) + _cut(images, rng, lambda size: size // 2)
 

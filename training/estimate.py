@@ -9,8 +9,6 @@ from functools import cache
 import torch
 
 from lumbar_kernel.localisation.slice_maps import FRAME
-from lumbar_kernel.models.grade_net import GradeNet
-from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.views import VIEWS, level_and_side
 from training.examples import WIDER
@@ -80,9 +78,8 @@ def _seconds_per_example(network: Network) -> float:
 
 def _net(network: Network) -> torch.nn.Module:
     if isinstance(network, Localiser):
-        return HeatmapNet(network.backbone, points=LANDMARK_TASKS[network.task].points)
-    task = TASKS[network.task]
-    return GradeNet(network.backbone, in_chans=task.in_chans, heads=len(VIEWS[task.view].groups))
+        return LANDMARK_TASKS[network.task].net(network.backbone)
+    return TASKS[network.task].net(network.backbone)
 
 
 def _inputs(network: Network, count: int) -> tuple[torch.Tensor, ...]:

@@ -66,8 +66,14 @@ def assembled_sets(settings: EvaluationSettings, localised: Sequence[LocalisedFo
     """The crops behind `ASSEMBLED`, of the packs that exist; `localised` as from `localised_foramina`, or empty."""
     if localised:
         yield localised_set("foraminal_stack", localised[1])
+    yield from axial_sets(settings, shifted=False)
+
+
+def axial_sets(settings: EvaluationSettings, *, shifted: bool) -> Iterator[CropSet]:
+    """The axial crops, as in `axial_set`, where their pack exists."""
     if (settings.data / "axial_t2_crops").is_dir():
-        yield axial_set(settings.data, axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold))
+        recesses = axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
+        yield axial_set(settings.data, recesses, shifted=shifted)
 
 
 def crop_sets(settings: EvaluationSettings, localised: Sequence[LocalisedForamina]) -> Iterator[CropSet]:
@@ -76,9 +82,7 @@ def crop_sets(settings: EvaluationSettings, localised: Sequence[LocalisedForamin
         yield from foraminal_sets(settings.data)
         yield localised_set("foraminal_localised", localised[0])
     yield from assembled_sets(settings, localised)
-    if (settings.data / "axial_t2_crops").is_dir():
-        recesses = axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
-        yield axial_set(settings.data, recesses, shifted=True)
+    yield from axial_sets(settings, shifted=True)
 
 
 def locations(
@@ -98,14 +102,14 @@ def locations(
     return metrics, localised
 
 
-def assembled(graded: Mapping[str, tuple[str, GradedRows]]) -> dict[str, float] | None:
+def assembled(graded: Mapping[str, GradedRows]) -> dict[str, float] | None:
     """The official metric on the packs' studies with rows of all three conditions; None without any.
 
     Each condition is graded with the kernel's own places; any-severe is taken over the levels that the packs hold.
     """
     if not set(ASSEMBLED) <= set(graded):
         return None
-    parts = [graded[name][1] for name in ASSEMBLED]
+    parts = [graded[name] for name in ASSEMBLED]
     studies = set.intersection(*(set(rows.group) for rows in parts))
     held = [select(rows, np.isin(rows.group, sorted(studies))) for rows in parts]
     solution = {str(row): int(label) for rows in held for row, label in zip(rows.row_id, rows.labels, strict=True)}
@@ -141,9 +145,7 @@ def _with_interval(metric: Mapping[str, float], name: str) -> str:
     return f"{metric[name]:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
 
 
-def print_losses(
-    data: Path, graded: Mapping[str, tuple[str, GradedRows]], metrics: Mapping[str, Mapping[str, float]]
-) -> None:
+def print_losses(data: Path, graded: Mapping[str, GradedRows], metrics: Mapping[str, Mapping[str, float]]) -> None:
     """One line per metric, with the other models on the same rows."""
     print(
         "\nThe other models find slice and point by themselves, as the kernel does in foraminal_stack; elsewhere it has"
@@ -155,9 +157,8 @@ def print_losses(
     print("|---|---|---|---|---|---|---|")
     for name, metric in metrics.items():
         others = []
-        if name in graded:
-            group, rows = graded[name]
-            for model, predicted in other_models(data, group).items():
+        if (rows := graded.get(name)) is not None:
+            for model, predicted in other_models(data, rows.condition).items():
                 if (held := other_model_loss(rows, predicted)) is not None:
                     others.append(f"{model} {held[0]:.3f}" + ("" if held[1] == metric["n"] else f" ({held[1]} rows)"))
         cells = (
@@ -193,11 +194,11 @@ def print_locations(metrics: Mapping[str, dict[str, float]]) -> None:
         print(f"| {' | '.join([name, *fractions, str(metric['n']), str(metric['studies'])])} |")
 
 
-def print_reliability(graded: Mapping[str, tuple[str, GradedRows]]) -> None:
+def print_reliability(graded: Mapping[str, GradedRows]) -> None:
     """Predicted beside observed frequencies, per grade and bin."""
     print("\n| metric | grade | probability | n | predicted | observed |")
     print("|---|---|---|---|---|---|")
-    for name, (_, rows) in graded.items():
+    for name, rows in graded.items():
         for item in reliability(rows.labels, rows.probabilities):
             cells = (name, item.severity, f"{item.low:.2f} to {item.high:.2f}", item.n)
             print(f"| {' | '.join(map(str, cells))} | {item.predicted:.3f} | {item.observed:.3f} |")
@@ -210,9 +211,9 @@ def print_ranking(metric: Mapping[str, float]) -> None:
     print(f", {metric['n']} levels of {metric['studies']} patients")
 
 
-def write_predictions(graded: Mapping[str, tuple[str, GradedRows]], path: Path) -> None:
+def write_predictions(graded: Mapping[str, GradedRows], path: Path) -> None:
     """Write the grades of the rows on their marked slices in the columns of a submission."""
-    marked = [graded[name][1] for name in MARKED if name in graded]
+    marked = [graded[name] for name in MARKED if name in graded]
     rows = [[row, *grades] for item in marked for row, grades in zip(item.row_id, item.probabilities, strict=True)]
     pd.DataFrame(rows, columns=SUBMISSION_COLUMNS).to_csv(path, index=False, float_format="%.6f")
 
@@ -244,7 +245,7 @@ def main() -> None:
         sets = (item.of_folds(arguments.folds) for item in sets)
     predicted = predict_sets(settings, sets)
     graded = grade_sets(settings.manifest, predicted)
-    losses = {name: loss_metric(rows) for name, (_, rows) in graded.items()}
+    losses = {name: loss_metric(rows) for name, rows in graded.items()}
     if (whole := assembled(graded)) is not None:
         losses["assembled"] = whole
     if arguments.phantoms:

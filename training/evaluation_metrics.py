@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from evaluation.array_rows import select
 from evaluation.row_loss import row_loss
 from lumbar_kernel.results.metric import study_interval, weighted_log_loss
+from lumbar_kernel.schema import group_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,11 @@ class GradedRows:
     fold: NDArray[np.int8]
     labels: NDArray[np.int8]
     probabilities: NDArray[np.float64]
+
+    @property
+    def condition(self) -> str:
+        """The condition of all rows."""
+        return group_of(str(self.row_id[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +89,8 @@ def ranking_metric(rows: RankedLevels) -> dict[str, float]:
     def area(chosen: NDArray[np.intp]) -> float:
         each = [chosen[rows.level[chosen] == level] for level in np.unique(rows.level)]
         both = [own for own in each if len(np.unique(rows.narrow[own])) == 2]
-        return (
-            float(np.mean([roc_auc_score(rows.narrow[own], rows.predicted[own]) for own in both])) if both else np.nan
-        )
+        areas = [roc_auc_score(rows.narrow[own], rows.predicted[own]) for own in both]
+        return float(np.mean(areas)) if areas else np.nan
 
     low, high = study_interval(rows.group, area, draws=200)
     counts = {"n": len(rows.predicted), "studies": len(np.unique(rows.group))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,34 @@ FOLDS = 5
 WIDER = 1.5
 """Factor by which stored crops are wider than the grader's window."""
 
+SOURCES = {"packs": "", "competition": "rsna_", "phantoms": "phantom_"}
+"""Kind of training data → how the names of its example files begin."""
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkExample:
+    """One of `LandmarkExamples`, with its attributes but for the source."""
+
+    image: NDArray[np.uint8]
+    points: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    group: str
+    fold: int
+    weighting: str
+
+
+@dataclass(frozen=True, eq=False)
+class GradeExample:
+    """One of `GradeExamples`, with its attributes but for the source."""
+
+    images: NDArray[np.uint8]
+    shown: NDArray[np.bool_]
+    labels: Sequence[int]
+    level: int
+    row_id: Sequence[str]
+    group: str
+    fold: int
+
 
 @dataclass(frozen=True, eq=False)
 class LandmarkExamples:
@@ -54,6 +82,19 @@ class LandmarkExamples:
     fold: NDArray[np.int8]
     source: NDArray[np.str_]
     weighting: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, each: Sequence[LandmarkExample], *, source: str) -> LandmarkExamples:
+        """Pictures of one source."""
+        return cls(
+            images=np.stack([item.image for item in each]),
+            points=np.stack([item.points for item in each]).astype(np.float32),
+            known=np.stack([item.known for item in each]),
+            group=np.array([item.group for item in each]),
+            fold=np.array([item.fold for item in each], np.int8),
+            source=np.full(len(each), source),
+            weighting=np.array([item.weighting for item in each]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +121,23 @@ class GradeExamples:
     fold: NDArray[np.int8]
     source: NDArray[np.str_]
 
+    @classmethod
+    def of(cls, each: Sequence[GradeExample], *, source: str) -> GradeExamples:
+        """Crops of one source; raises ValueError without any."""
+        if not each:
+            msg = f"{source} gives no crop with a grade"
+            raise ValueError(msg)
+        return cls(
+            images=np.stack([item.images for item in each]),
+            shown=np.stack([item.shown for item in each]),
+            labels=np.array([item.labels for item in each], np.int8),
+            level=np.array([item.level for item in each], np.int8),
+            row_id=np.array([item.row_id for item in each]),
+            group=np.array([item.group for item in each]),
+            fold=np.array([item.fold for item in each], np.int8),
+            source=np.full(len(each), source),
+        )
+
 
 Examples = LandmarkExamples | GradeExamples
 Kind = TypeVar("Kind", bound=Examples)
@@ -89,6 +147,11 @@ def layout() -> str:
     """A checksum of what is graded, how it is named and weighed, and in which views; it dates examples."""
     graded = (TARGETS, SEVERITIES, SEVERITY_NAMES, SEVERITY_WEIGHTS, CONDITION_NAMES, PLACES, MARKED_ON, LABEL_COUNTS)
     return hashlib.sha256(repr((graded, VIEWS, LANDMARKS)).encode()).hexdigest()[:16]
+
+
+def example_file(cache: Path, source: str, kind: str) -> Path:
+    """Where the examples of a kind that come from one of `SOURCES` are stored."""
+    return cache / f"{SOURCES[source]}{kind}.npz"
 
 
 def save(examples: Examples, path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import tempfile
 import time
@@ -31,6 +30,7 @@ from lumbar_kernel.views import VIEWS, level_and_side
 from training import manifest_entries
 from training.manifest_entries import FileEntry, LocaliserEntry, ManifestEntries, MemberEntry
 from training.presets import PRESETS, Network, Preset
+from training.run_results import is_finished, settings_of
 from training.train_grader import TASKS
 from training.train_landmarks import TASKS as LANDMARK_TASKS
 from training.trainer import averaged_weights
@@ -51,7 +51,7 @@ def export_file(run: Path, weights: Path) -> tuple[str, FileEntry]:
     raw = to_bytes(kept)
     path = weights / f"{run.name}.safetensors"
     path.write_bytes(raw)
-    settings = json.loads((run / "result.json").read_text())["settings"]
+    settings = settings_of(run)
     digest = hashlib.sha256(raw).hexdigest()
     entry: FileEntry = {"file": path.name, "sha256": digest, "bytes": len(raw), "fold": int(settings["fold"])}
     return settings["backbone"], entry
@@ -167,15 +167,15 @@ def exported_manifest(
     for localiser in preset.localisers:
         if exported := _exported(localiser, runs, weights, folds):
             architecture, files = exported
-            manifest["localisers"][localiser.role] = {
+            manifest["localisers"][localiser.task] = {
                 "points": LANDMARK_TASKS[localiser.task].points,
                 "architecture": architecture,
                 "files": files,
             }
-        elif localiser.role in known["localisers"]:
-            manifest["localisers"][localiser.role] = known["localisers"][localiser.role]
+        elif localiser.task in known["localisers"]:
+            manifest["localisers"][localiser.task] = known["localisers"][localiser.task]
         else:
-            msg = f"{runs} holds no finished run of the {localiser.role} localiser, {', '.join(localiser.runs)}"
+            msg = f"{runs} holds no finished run of the {localiser.task} localiser, {', '.join(localiser.runs)}"
             raise FileNotFoundError(msg)
     for member in preset.members:
         if exported := _exported(member, runs, weights, folds):
@@ -198,8 +198,8 @@ def _exported(
     network: Network, runs: Path, weights: Path, folds: Collection[int] | None
 ) -> tuple[str, list[FileEntry]] | None:
     """Architecture and files of a network's finished runs; None without any."""
-    wanted = [name for fold, name in zip(network.folds, network.runs, strict=True) if folds is None or fold in folds]
-    finished = [name for name in wanted if (runs / name / "result.json").exists()]
+    wanted = [network.run(fold) for fold in network.folds if folds is None or fold in folds]
+    finished = [name for name in wanted if is_finished(runs / name)]
     if missing := sorted(set(wanted) - set(finished)):
         logger.warning("not finished, left out: %s", ", ".join(missing))
     if not finished:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -68,16 +68,48 @@ def across_folds(
     return float(np.average([loss(held, fitted) for held, fitted in parts], weights=[held.sum() for held, _ in parts]))
 
 
-def factor_gain(terms: Sequence[StudyTerms], folds: NDArray[np.int8]) -> tuple[float, float, float]:
-    """Canal plus any-severe loss at factor 1 and at the factor of the other folds, and the best factor of all."""
+@dataclass(frozen=True)
+class Trial:
+    """What a step does to the loss on folds that it was not fitted on.
 
-    def loss(chosen: NDArray[np.bool_], index: int) -> float:
-        columns = [TERMS.index(CANAL), TERMS.index("any_severe")]
-        sums = [values[chosen][:, columns].sum(axis=0) for values in (terms[index].losses, terms[index].weights)]
-        return float((sums[0] / sums[1]).sum())
+    Attributes:
+        before: loss without the step.
+        after: loss with the step as fitted on the other folds.
+    """
+
+    before: float
+    after: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the step is worth keeping."""
+        return self.before - self.after > MIN_GAIN
+
+
+def best_option(
+    folds: NDArray[np.int8], loss: Callable[[NDArray[np.bool_], int], float], count: int
+) -> tuple[Trial, int]:
+    """What choosing among some options does, compared with the first of them, and the best one on all folds."""
 
     def best(chosen: NDArray[np.bool_]) -> int:
-        return min(range(len(FACTORS)), key=lambda index: loss(chosen, index))
+        return min(range(count), key=lambda option: loss(chosen, option))
 
-    everyone = np.ones(len(folds), bool)
-    return across_folds(folds, lambda _: 0, loss), across_folds(folds, best, loss), FACTORS[best(everyone)]
+    trial = Trial(across_folds(folds, lambda _: 0, loss), across_folds(folds, best, loss))
+    return trial, best(np.ones(len(folds), bool))
+
+
+def best_factor(terms: Sequence[StudyTerms], folds: NDArray[np.int8]) -> tuple[Trial, float]:
+    """What the study-maximum rule does to canal plus any-severe loss, and the best of `FACTORS` on all folds.
+
+    Args:
+        terms: for each of the factors.
+        folds: (studies,) fold of each study.
+    """
+    columns = [TERMS.index(CANAL), TERMS.index("any_severe")]
+
+    def loss(chosen: NDArray[np.bool_], index: int) -> float:
+        losses, weights = (each[chosen][:, columns].sum(axis=0) for each in (terms[index].losses, terms[index].weights))
+        return float((losses / weights).sum())
+
+    trial, best = best_option(folds, loss, len(FACTORS))
+    return trial, FACTORS[best]

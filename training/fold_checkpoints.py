@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, WeightsFile
-from training.trainer import Net, averaged_weights
+from lumbar_kernel.models.manifest import Manifest, WeightsFile
+from training.run_results import settings_of
+from training.trainer import Net, trained
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,21 @@ class FoldCheckpoints(Generic[Net]):
     nets: tuple[tuple[int, Net], ...]
     out_of_fold: bool
 
+    @property
+    def all_nets(self) -> list[Net]:
+        """The networks of all folds."""
+        return [net for _, net in self.nets]
+
     @classmethod
     def of(cls, files: Sequence[WeightsFile], nets: Sequence[Net], *, out_of_fold: bool) -> FoldCheckpoints[Net]:
         """Loaded checkpoints with their manifest entries."""
         return cls(tuple((file.fold, net) for file, net in zip(files, nets, strict=True)), out_of_fold)
 
-    def of_rows(self, fold: NDArray[np.int8]) -> Iterator[tuple[NDArray[np.intp], list[Net]]]:
-        """Indices of rows with the networks that may predict them; rows without any are left out."""
+    def of_rows(self, folds: Sequence[int] | NDArray[np.int8]) -> Iterator[tuple[NDArray[np.intp], list[Net]]]:
+        """Indices of rows, given the fold of each, with the networks that may predict them; not of rows without any."""
+        fold = np.asarray(folds)
         if not self.out_of_fold:
-            yield np.arange(len(fold)), [net for _, net in self.nets]
+            yield np.arange(len(fold)), self.all_nets
             return
         for value in np.unique(fold):
             if nets := [net for net_fold, net in self.nets if net_fold == value]:
@@ -46,17 +52,14 @@ class FoldCheckpoints(Generic[Net]):
 
 def sagittal_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
     """The exported localisers of the levels."""
-    return _localiser(manifest.sagittal, manifest, out_of_fold=out_of_fold)
+    nets = load_localiser(manifest.sagittal, manifest.folder)
+    return FoldCheckpoints.of(manifest.sagittal.files, nets, out_of_fold=out_of_fold)
 
 
 def axial_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
     """The exported localisers of the recesses."""
-    return _localiser(manifest.axial, manifest, out_of_fold=out_of_fold)
-
-
-def _localiser(spec: LocaliserSpec, manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
-    nets = load_localiser(spec, manifest.folder)
-    return FoldCheckpoints.of(spec.files, nets, out_of_fold=out_of_fold)
+    nets = load_localiser(manifest.axial, manifest.folder)
+    return FoldCheckpoints.of(manifest.axial.files, nets, out_of_fold=out_of_fold)
 
 
 def localiser_runs(runs: Iterable[Path], *, points: int) -> FoldCheckpoints[HeatmapNet]:
@@ -67,8 +70,6 @@ def localiser_runs(runs: Iterable[Path], *, points: int) -> FoldCheckpoints[Heat
     """
     nets = []
     for run in runs:
-        settings = json.loads((run / "result.json").read_text())["settings"]
-        net = HeatmapNet(settings["backbone"], points=points)
-        net.load_state_dict(averaged_weights(run))
-        nets.append((int(settings["fold"]), net.eval()))
+        settings = settings_of(run)
+        nets.append((int(settings["fold"]), trained(HeatmapNet(settings["backbone"], points=points), run)))
     return FoldCheckpoints(tuple(nets), out_of_fold=True)

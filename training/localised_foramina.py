@@ -20,7 +20,7 @@ from training.evaluation_metrics import LocatedPoints
 from training.examples import GradeExamples, without_held_out
 from training.fold_checkpoints import FoldCheckpoints
 from training.marked_pictures import LEVEL_INDEX
-from training.pack_crops import ForaminalSeries, Stack, foraminal_examples, foraminal_series, stack_of
+from training.pack_crops import ForaminalSeries, Stack, foraminal_example, foraminal_series, stack_of
 from training.single_slice import FIELD_MM, Levels, levels_of
 
 SLICE_STEP_MM = 4.5
@@ -64,10 +64,9 @@ def localised_foramina(
         checkpoints: sagittal localisers.
     """
     series = list(foraminal_series(data))
-    folds = np.array([int(item.marks["fold"].iloc[0]) for item in series], np.int8)
     given: list[_Found] = []
     chosen: list[_Found] = []
-    for indices, nets in checkpoints.of_rows(folds):
+    for indices, nets in checkpoints.of_rows([item.marks["fold"].iloc[0] for item in series]):
         for index in indices:
             on_series = _OnSeries.of(series[index], nets)
             for _, mark in series[index].marks.iterrows():
@@ -125,8 +124,7 @@ def _scaled(item: Slice, factor: float) -> Slice:
 
 
 def _collected(found: Iterable[_Found]) -> LocalisedForamina:
-    distance, right, weight, groups = [], [], {}, []
-    crops = []
+    distance, right, weight, crops = [], [], {}, []
     for item in found:
         level = LEVEL_INDEX[item.mark["level"]]
         offsets, own_weight = np.full(len(LEVELS), np.inf), 0.0
@@ -136,7 +134,7 @@ def _collected(found: Iterable[_Found]) -> LocalisedForamina:
         distance.append(float(offsets[level]))
         right.append(item.levels is not None and int(offsets.argmin()) == level)
         weight[str(item.mark["row_id"])] = own_weight
-        groups.append(item.mark["study_id"])
-        crops.append((item.stack, item.mark))
-    located = LocatedPoints(np.array(groups), np.array(distance), np.array(right))
-    return LocalisedForamina(located, without_held_out(foraminal_examples(crops)), weight)
+        crops.append(foraminal_example(item.stack, item.mark))
+    examples = GradeExamples.of(crops, source="sagittal_t1")
+    located = LocatedPoints(examples.group, np.array(distance), np.array(right))
+    return LocalisedForamina(located, without_held_out(examples), weight)

@@ -25,9 +25,8 @@ def localised_margins(
     if not (data / pack).is_dir():
         return None
     marks = [mark for mark in marked_slices(data, pack) if mark.weighting == weighting]
-    fold = np.array([entry.fold for entry in marks], np.int8)
     group, distance, right = [], [], []
-    for chosen, nets in checkpoints.of_rows(fold):
+    for chosen, nets in checkpoints.of_rows([mark.fold for mark in marks]):
         slices = [sagittal_slice(marks[k].picture, rows=marks[k].rows, columns=marks[k].columns) for k in chosen]
         for index, levels in zip(chosen, levels_on(slices, nets, channels=MARGINS), strict=True):
             mark = marks[index]

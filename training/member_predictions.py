@@ -143,9 +143,9 @@ def ensemble_rows(manifest: Manifest, members: MemberPredictions) -> GradedRows:
     return replace(graded, probabilities=blended)
 
 
-def grade_sets(manifest: Manifest, sets: Mapping[str, MemberPredictions]) -> dict[str, tuple[str, GradedRows]]:
-    """Metric name → condition and the rows that the ensemble graded."""
-    return {name: (members.group, ensemble_rows(manifest, members)) for name, members in sets.items()}
+def grade_sets(manifest: Manifest, sets: Mapping[str, MemberPredictions]) -> dict[str, GradedRows]:
+    """Metric name → the rows that the ensemble graded."""
+    return {name: ensemble_rows(manifest, members) for name, members in sets.items()}
 
 
 def member_rows(sets: Mapping[str, MemberPredictions]) -> Iterator[tuple[str, str, GradedRows]]:

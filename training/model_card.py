@@ -16,6 +16,7 @@ from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, r
 from lumbar_kernel.results.metric import PARTS
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
+from training.run_results import is_finished, settings_of
 
 SCORES = "scores.json"
 
@@ -41,7 +42,8 @@ def _networks(manifest: Manifest, runs: Path) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     specs: tuple[LocaliserSpec | MemberSpec, ...] = (manifest.sagittal, manifest.axial, *manifest.members)
     for spec in specs:
-        settings = _settings(runs / Path(spec.files[0].file).stem)
+        run = runs / Path(spec.files[0].file).stem
+        settings = settings_of(run) if is_finished(run) else {}
         size = sum((manifest.folder / item.file).stat().st_size for item in spec.files) / 1e6
         cells = (
             spec.name,
@@ -61,13 +63,6 @@ def _subject(spec: LocaliserSpec | MemberSpec) -> str:
         return f"{spec.points} landmarks"
     rows, columns = VIEWS[spec.view].geometry.shape
     return f"{spec.view}, {VIEWS[spec.view].geometry.slices} slices of {rows} × {columns}"
-
-
-def _settings(run: Path) -> dict[str, str]:
-    """The settings of a finished run, empty where it is gone."""
-    path = run / "result.json"
-    settings: dict[str, str] = json.loads(path.read_text())["settings"] if path.is_file() else {}
-    return settings
 
 
 def _length(settings: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ say, and training jitters it; inference cuts in true millimetres.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from evaluation.real_slices import pictures, rows_by
 from lumbar_kernel import schema
-from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
 from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, axial_window, crop_shape, cut_sagittal, cut_stack
 from lumbar_kernel.localisation.axial import views_on
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
@@ -25,10 +24,10 @@ from lumbar_kernel.localisation.level_decoding import STEP_MM
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.study import Slice
 from lumbar_kernel.views import VIEWS, View
-from training.examples import WIDER, GradeExamples
+from training.examples import WIDER, GradeExample, GradeExamples
 from training.fold_checkpoints import FoldCheckpoints
 from training.marked_pictures import GRADE_INDEX, LEVEL_INDEX, AxialCrop, axial_crops, marked_slices
-from training.single_slice import sagittal_slice
+from training.single_slice import axial_slice, sagittal_slice
 
 AXIAL_STEP_MM = 4.5
 """Assumed distance of the neighbouring slices of an axial crop; only their order matters."""
@@ -103,8 +102,8 @@ def foramina(data: Path, *, neighbour: bool = False) -> GradeExamples:
                 continue
             stack = stack_of(series.slices, beside[0] if neighbour else marked, count=view.geometry.slices)
             point = mark_point(series.slices[marked], mark)
-            crops.append((cut_sagittal(stack, point, view, wider=WIDER), mark))
-    return foraminal_examples(crops)
+            crops.append(foraminal_example(cut_sagittal(stack, point, view, wider=WIDER), mark))
+    return GradeExamples.of(crops, source="sagittal_t1")
 
 
 def has_neighbours(data: Path) -> bool:
@@ -120,21 +119,10 @@ def mark_point(item: Slice, mark: pd.Series) -> NDArray[np.float64]:
     return item.plane.to_mm(np.array([mark["y_rel"], mark["x_rel"]]) * item.plane.shape - 0.5)
 
 
-def foraminal_examples(crops: Sequence[tuple[Stack, pd.Series]]) -> GradeExamples:
-    """Examples of stacks and the marks that they show."""
-    if not crops:
-        msg = "the pack holds no marked foramen with such a stack"
-        raise ValueError(msg)
-    marks = [mark for _, mark in crops]
-    return _grades(
-        [stack for stack, _ in crops],
-        labels=[[GRADE_INDEX[mark["label"]]] for mark in marks],
-        levels=[LEVEL_INDEX[mark["level"]] for mark in marks],
-        rows=[[mark["row_id"]] for mark in marks],
-        groups=[mark["study_id"] for mark in marks],
-        folds=[mark["fold"] for mark in marks],
-        source="sagittal_t1",
-    )
+def foraminal_example(stack: Stack, mark: pd.Series) -> GradeExample:
+    """A stack with the grade of the marked foramen that it shows."""
+    grade, level = GRADE_INDEX[mark["label"]], LEVEL_INDEX[mark["level"]]
+    return GradeExample(*stack, [grade], level, [mark["row_id"]], mark["study_id"], mark["fold"])
 
 
 def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
@@ -164,31 +152,23 @@ def axial(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = 
     """
     view, crops = VIEWS["axial_t2"], list(axial_crops(data))
     stacks: list[tuple[Slice | None, ...]] = []
-    for crop in crops:
+    for number, crop in enumerate(crops):
         lower, middle, upper = axial_slices(crop)
         shifts = [(None, lower, middle), (middle, upper, None)]
-        stacks.append(shifts[len(stacks) % 2] if shifted else (lower, middle, upper))
-    cut: list[Stack] = []
-    which: list[tuple[AxialCrop, str]] = []
-    for chosen, nets in recesses.of_rows(np.array([crop.fold for crop in crops], np.int8)):
+        stacks.append(shifts[number % 2] if shifted else (lower, middle, upper))
+    found: list[GradeExample] = []
+    for chosen, nets in recesses.of_rows([crop.fold for crop in crops]):
         items = [stacks[index][1] for index in chosen]
-        for index, found in zip(chosen, views_on(items, np.zeros((len(items), 3)), nets), strict=True):
-            window = axial_window(found, crops[index].level, view, wider=WIDER)
+        for index, seen in zip(chosen, views_on(items, np.zeros((len(items), 3)), nets), strict=True):
+            crop = crops[index]
+            window = axial_window(seen, crop.level, view, wider=WIDER)
             images, shown = cut_stack(stacks[index], window, resolution=view.geometry.resolution)
-            cut += [(images, shown), (images[:, :, ::-1], shown)]
-            which += [(crops[index], f"{side}_{schema.SUBARTICULAR}") for side in schema.SIDES]
-    return _grades(
-        cut,
-        labels=[[crop.grades[schema.CANAL], crop.grades[recess]] for crop, recess in which],
-        levels=[crop.level for crop, _ in which],
-        rows=[
-            [f"{crop.study_id}_{condition}_{schema.LEVELS[crop.level]}" for condition in (schema.CANAL, recess)]
-            for crop, recess in which
-        ],
-        groups=[crop.study_id for crop, _ in which],
-        folds=[crop.fold for crop, _ in which],
-        source="axial_t2_crops",
-    )
+            for side, own in zip(schema.SIDES, (images, images[:, :, ::-1]), strict=True):
+                conditions = (schema.CANAL, f"{side}_{schema.SUBARTICULAR}")
+                labels = [crop.grades[condition] for condition in conditions]
+                rows = [f"{crop.study_id}_{condition}_{schema.LEVELS[crop.level]}" for condition in conditions]
+                found.append(GradeExample(own, shown, labels, crop.level, rows, crop.study_id, crop.fold))
+    return GradeExamples.of(found, source="axial_t2_crops")
 
 
 def axial_slices(crop: AxialCrop) -> tuple[Slice, Slice, Slice]:
@@ -197,11 +177,7 @@ def axial_slices(crop: AxialCrop) -> tuple[Slice, Slice, Slice]:
 
     def slice_at(index: int) -> Slice:
         mirrored = cv2.copyMakeBorder(crop.slices[index], margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
-        rows, columns = mirrored.shape
-        half = (np.array([columns, rows]) - 1) / 2 * crop.mm
-        origin = -half[0] * LEFT - half[1] * POSTERIOR + (index - 1) * AXIAL_STEP_MM * CRANIAL
-        plane = SlicePlane(origin, LEFT, POSTERIOR, crop.mm, crop.mm, (rows, columns))
-        return Slice(plane=plane, pixels=mirrored.astype(np.float32), instance_number=None)
+        return axial_slice(mirrored, mm=crop.mm, cranial=(index - 1) * AXIAL_STEP_MM)
 
     return slice_at(0), slice_at(1), slice_at(2)
 
@@ -214,8 +190,8 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
     view = VIEWS["sagittal_t2"]
     boxes = pd.read_csv(data / "sudirman_sagittal" / "boxes.csv")
     annotated, narrow = set(boxes["image"]), rows_by(boxes[boxes["finding"] == "stenosis"], "image")
-    crops: list[Stack] = []
-    levels, groups, folds, boxed = [], [], [], []
+    crops: list[GradeExample] = []
+    boxed: list[bool] = []
     for mark in marked_slices(data, "sudirman_sagittal"):
         if mark.weighting != "t2" or mark.name not in annotated:
             continue
@@ -226,16 +202,10 @@ def boxed_canals(data: Path) -> tuple[GradeExamples, NDArray[np.bool_]]:
         for level, place in zip(marked, places, strict=True):
             centre = (place[0] - 0.5, place[1] - 0.5 + CANAL_BEHIND_MARGIN_MM / mm)
             cut = _cut(mark.picture, centre=centre, mm_per_pixel=mm, view=view)
-            crops.append((np.stack([cut] * view.geometry.slices), np.ones(view.geometry.slices, bool)))
-            levels.append(int(level))
-            groups.append(mark.group)
-            folds.append(mark.fold)
+            stack = np.stack([cut] * view.geometry.slices), np.ones(view.geometry.slices, bool)
+            crops.append(GradeExample(*stack, [-1], int(level), [""], mark.group, mark.fold))
             boxed.append(bool((np.linalg.norm(found - place, axis=1) * mm < BOX_REACH_MM).any()))
-    labels, rows = [[-1]] * len(crops), [[""]] * len(crops)
-    examples = _grades(
-        crops, labels=labels, levels=levels, rows=rows, groups=groups, folds=folds, source="sudirman_sagittal"
-    )
-    return examples, np.array(boxed)
+    return GradeExamples.of(crops, source="sudirman_sagittal"), np.array(boxed)
 
 
 def canal(data: Path) -> GradeExamples:
@@ -287,25 +257,3 @@ def _cut(
         picture, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REFLECT_101
     )
     return cut
-
-
-def _grades(
-    stacks: Sequence[Stack],
-    *,
-    labels: Sequence[Sequence[int]],
-    levels: Sequence[int],
-    rows: Sequence[Sequence[str]],
-    groups: Sequence[str],
-    folds: Sequence[int],
-    source: str,
-) -> GradeExamples:
-    return GradeExamples(
-        images=np.stack([images for images, _ in stacks]),
-        shown=np.array([shown for _, shown in stacks], bool),
-        labels=np.array(labels, np.int8),
-        level=np.array(levels, np.int8),
-        row_id=np.array(rows),
-        group=np.array(groups),
-        fold=np.array(folds, np.int8),
-        source=np.full(len(stacks), source),
-    )

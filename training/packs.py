@@ -11,11 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.real_slices import letterbox, pictures, rows_by
+from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM
 from lumbar_kernel.localisation.slice_maps import FORAMINA, FRAME, MARGINS, POINTS
 from lumbar_kernel.schema import LEVELS
 from training.augment import warp
-from training.examples import LandmarkExamples
+from training.examples import LandmarkExample, LandmarkExamples
 from training.marked_pictures import LEVEL_INDEX, READERS, MarkedSlice, axial_crops, marked_slices
+from training.studies import POINTS_SHAPE
 
 AWAY_SLICES = 2
 """Number of slices, usually 9 mm, from which a marked foramen is no longer visible."""
@@ -28,38 +30,6 @@ def _to_frame(places: NDArray[np.float64], height: int, width: int) -> NDArray[n
     return moved
 
 
-class _LandmarkList:
-    """Collects landmark examples one picture at a time."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.rows: list[tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_], str, int, str]] = []
-
-    def add(
-        self,
-        frame: NDArray[np.uint8],
-        points: NDArray[np.float64],
-        known: NDArray[np.bool_],
-        *,
-        group: str,
-        fold: int,
-        weighting: str,
-    ) -> None:
-        self.rows.append((frame, points, known, group, fold, weighting))
-
-    def build(self) -> LandmarkExamples:
-        frames, points, known, group, fold, weighting = zip(*self.rows, strict=True)
-        return LandmarkExamples(
-            images=np.stack(frames),
-            points=np.stack(points).astype(np.float32),
-            known=np.stack(known),
-            group=np.array(group),
-            fold=np.array(fold, np.int8),
-            source=np.full(len(frames), self.source),
-            weighting=np.array(weighting),
-        )
-
-
 def sagittal_t1(data: Path) -> LandmarkExamples:
     """Marked foramina, and what each mark implies for other landmarks.
 
@@ -70,7 +40,7 @@ def sagittal_t1(data: Path) -> LandmarkExamples:
     marks = pd.read_csv(pack / "points.csv", dtype={"study_id": str})
     elsewhere = _slices_by_foramen(marks)
     table = rows_by(marks, "image")
-    found = _LandmarkList("sagittal_t1")
+    found: list[LandmarkExample] = []
     for name, picture in pictures(pack):
         rows = table.get(name)
         if rows is None:  # a few slices of the archive have no row in the table
@@ -85,8 +55,8 @@ def sagittal_t1(data: Path) -> LandmarkExamples:
         for level in set(range(len(LEVELS))) - set(levels):
             place = elsewhere.get((first["series_id"], first["condition"], level))
             known[FORAMINA[level]] = place is not None and abs(place - first["instance_number"]) >= AWAY_SLICES
-        found.add(frame, points, known, group=first["study_id"], fold=first["fold"], weighting="t1")
-    return found.build()
+        found.append(LandmarkExample(frame, points, known, first["study_id"], first["fold"], "t1"))
+    return LandmarkExamples.of(found, source="sagittal_t1")
 
 
 def _slices_by_foramen(marks: pd.DataFrame) -> dict[tuple[object, object, int], float]:
@@ -103,24 +73,24 @@ def midsagittal(data: Path, pack: str) -> LandmarkExamples:
     picture (bright fluid, dark fat).
     """
     marks = {mark.name: mark for mark in marked_slices(data, pack)}
-    found = _LandmarkList(pack)
+    found: list[LandmarkExample] = []
     for name, mark in marks.items():
         if np.isnan(mark.margins).all() or mark.fold < 0:
             continue
-        _add_midsagittal(found, mark)
+        found.append(_midsagittal(mark))
         partner = marks.get(name.replace("_t2.", "_t1."), mark)
         if (mark.weighting, partner.weighting) == ("t2", "t1") and partner.picture.shape == mark.picture.shape:
             mixed = pseudo_stir(mark.picture, partner.picture)
-            _add_midsagittal(found, replace(mark, picture=mixed, weighting="stir"))
-    return found.build()
+            found.append(_midsagittal(replace(mark, picture=mixed, weighting="stir")))
+    return LandmarkExamples.of(found, source=pack)
 
 
-def _add_midsagittal(found: _LandmarkList, mark: MarkedSlice) -> None:
+def _midsagittal(mark: MarkedSlice) -> LandmarkExample:
     frame, height, width = letterbox(mark.picture, rows=mark.rows, columns=mark.columns)
     points, known = np.full((POINTS, 2), np.nan), np.zeros(POINTS, bool)
     points[MARGINS] = _to_frame(mark.margins, height, width)
     known[MARGINS] = known[FORAMINA] = ~np.isnan(mark.margins[:, 0])
-    found.add(frame, points, known, group=mark.group, fold=mark.fold, weighting=mark.weighting)
+    return LandmarkExample(frame, points, known, mark.group, mark.fold, mark.weighting)
 
 
 def pseudo_stir(t2: NDArray[np.uint8], t1: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -135,26 +105,23 @@ def pseudo_stir(t2: NDArray[np.uint8], t1: NDArray[np.uint8]) -> NDArray[np.uint
     return grey
 
 
-def axial_points(data: Path, *, spacing: float, shape: tuple[int, int]) -> LandmarkExamples:
+def axial_points(data: Path) -> LandmarkExamples:
     """Left and right subarticular points on the middle slice of the axial crops, on a grid wider than the crop.
 
-    Args:
-        data: the folder of packs.
-        spacing: mm per pixel of the examples.
-        shape: rows and columns of the examples; what lies outside the crop is mirrored.
+    What lies outside the crop is mirrored.
     """
-    found = _LandmarkList("axial_t2_crops")
+    found: list[LandmarkExample] = []
     for crop in axial_crops(data):
         if np.isnan(crop.recesses).all():
             continue
-        scale = crop.mm / spacing
-        middle, target = (np.array(crop.shape) - 1) / 2, (np.array(shape) - 1) / 2
+        scale = crop.mm / WINDOW_SPACING_MM
+        middle, target = (np.array(crop.shape) - 1) / 2, (np.array(POINTS_SHAPE) - 1) / 2
         matrix = np.array([[scale, 0, target[1] - scale * middle[1]], [0, scale, target[0] - scale * middle[0]]])
-        frame = warp(crop.slices[1], matrix, shape, border=cv2.BORDER_REFLECT_101)
+        frame = warp(crop.slices[1], matrix, POINTS_SHAPE, border=cv2.BORDER_REFLECT_101)
         points = (crop.recesses - middle) * scale + target
         known = ~np.isnan(points[:, 0])
-        found.add(frame, points, known, group=crop.study_id, fold=crop.fold, weighting="t2")
-    return found.build()
+        found.append(LandmarkExample(frame, points, known, crop.study_id, crop.fold, "t2"))
+    return LandmarkExamples.of(found, source="axial_t2_crops")
 
 
 def landmark_packs(data: Path) -> list[LandmarkExamples]:

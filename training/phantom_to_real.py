@@ -31,7 +31,8 @@ from training.evaluation_metrics import GradedRows, loss_metric
 from training.fold_checkpoints import FoldCheckpoints
 from training.member_predictions import CropSet, axial_set, foraminal_sets
 from training.predictions import rows_of_head, window_grades
-from training.trainer import Net, averaged_weights
+from training.run_results import is_finished, settings_of
+from training.trainer import trained
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +62,13 @@ def load_nets(runs: Path) -> Nets:
     graders: dict[str, GradeNet] = {}
     mixed: list[str] = []
     for name, task in LOCALISERS.items():
-        if settings := _settings(runs / f"{name}_0"):
-            points = train_landmarks.TASKS[task].points
-            localisers[name] = _load(HeatmapNet(settings["backbone"], points=points), runs / f"{name}_0")
-            mixed += [] if _only_phantoms(settings) else [name]
+        if is_finished(run := runs / f"{name}_0"):
+            localisers[name] = trained(train_landmarks.TASKS[task].net(settings_of(run)["backbone"]), run)
+            mixed += [] if _only_phantoms(run) else [name]
     for view, (name, task) in GRADERS.items():
-        if settings := _settings(runs / name):
-            heads, in_chans = len(VIEWS[view].groups), train_grader.TASKS[task].in_chans
-            graders[view] = _load(GradeNet(settings["backbone"], in_chans=in_chans, heads=heads), runs / name)
-            mixed += [] if _only_phantoms(settings) else [name]
+        if is_finished(run := runs / name):
+            graders[view] = trained(train_grader.TASKS[task].net(settings_of(run)["backbone"]), run)
+            mixed += [] if _only_phantoms(run) else [name]
     if not localisers and not graders:
         names = ", ".join([*(f"{name}_0" for name in LOCALISERS), *(name for name, _ in GRADERS.values())])
         msg = f"{runs} holds no finished run named {names}; train some with --sources phantoms"
@@ -77,29 +76,20 @@ def load_nets(runs: Path) -> Nets:
     return Nets(localisers, graders, tuple(mixed))
 
 
-def _settings(run: Path) -> dict[str, str] | None:
-    path = run / "result.json"
-    return json.loads(path.read_text())["settings"] if path.is_file() else None
-
-
-def _only_phantoms(settings: dict[str, str]) -> bool:
+def _only_phantoms(run: Path) -> bool:
+    settings = settings_of(run)
     return settings.get("sources") == str(["phantoms"]) and settings.get("start", "None") == "None"
 
 
-def _load(net: Net, run: Path) -> Net:
-    net.load_state_dict(averaged_weights(run))
-    return net.eval()
-
-
-def grade_packs(data: Path, nets: Nets, fold: int | None) -> dict[str, tuple[str, GradedRows]]:
-    """Metric name → condition and graded rows of the packs of graded crops; both sides' canals are averaged."""
+def grade_packs(data: Path, nets: Nets, fold: int | None) -> dict[str, GradedRows]:
+    """Metric name → graded rows of the packs of graded crops; both sides' canals are averaged."""
     rows = {}
     for item in _crop_sets(data, nets):
         chosen = item.examples if fold is None else select(item.examples, item.examples.fold == fold)
         predicted = window_grades([nets.graders[item.view]], chosen, VIEWS[item.view].geometry.shape)
         for name, group in item.metrics.items():
             head = VIEWS[item.view].groups.index(group)
-            rows[name] = group, rows_of_head(chosen, predicted[:, head], head)
+            rows[name] = rows_of_head(chosen, predicted[:, head], head)
     return rows
 
 
@@ -141,9 +131,8 @@ def landmark_errors(data: Path, nets: Nets) -> Iterator[LandmarkError]:
         if "axial_points" in nets.localisers:
             _, views = axial_views(study, found, [nets.localisers["axial_points"]])
         for level, name in enumerate(LEVEL_NAMES):
-            yield _landmark_error(
-                study.study_id, "canal", name, found.canal[level] - truth.canal[level], sagittal_normal
-            )
+            offset = found.canal[level] - truth.canal[level]
+            yield _landmark_error(study.study_id, "canal", name, offset, sagittal_normal)
             for side, word in enumerate(SIDES):
                 offset = found.foramina[level, side] - truth.foramina[level, side]
                 yield _landmark_error(study.study_id, f"{word} foramen", name, offset, sagittal_normal)
@@ -187,7 +176,7 @@ def main() -> None:
     for name in nets.mixed:
         logger.warning("run %s was trained on more than phantoms: its metrics do not measure phantom-to-real", name)
     rows = grade_packs(arguments.data, nets, arguments.fold)
-    losses = {name: loss_metric(graded_rows) for name, (_, graded_rows) in rows.items()}
+    losses = {name: loss_metric(own) for name, own in rows.items()}
     print_losses(arguments.data, rows, losses)
     places: dict[str, dict[str, float]] = {}
     found: list[LandmarkError] = []

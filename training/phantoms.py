@@ -16,7 +16,7 @@ from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import CONTRASTS, PhantomTruth, make_phantom
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.views import BASIC_VIEWS, VIEWS
-from training.examples import FOLDS, Examples, save
+from training.examples import FOLDS, Examples, example_file, save
 from training.studies import LANDMARK_KINDS, Origin, examples_of, kinds
 
 FIRST_SEED = 1_000_000
@@ -67,9 +67,8 @@ def main() -> None:
             for name, examples in of_phantom.items():
                 parts[name].append(examples)
     for name, several in parts.items():
-        if not several:  # all phantoms have random contrast, in which grades cannot be read
-            continue
-        save(concatenate(several), arguments.cache / f"phantom_{name}.npz")
+        if several:  # else all phantoms have random contrast, in which grades cannot be read
+            save(concatenate(several), example_file(arguments.cache, "phantoms", name))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evaluation.array_rows import concatenate
 from training import pack_crops, packs
-from training.examples import Examples, save, without_held_out
+from training.examples import Examples, example_file, save, without_held_out
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +25,17 @@ def main() -> None:
         "sagittal": lambda: concatenate(packs.landmark_packs(arguments.data)),
         "foramina": lambda: pack_crops.foramina(arguments.data),
         "canal": lambda: pack_crops.canal(arguments.data),
-        "axial_points": lambda: packs.axial_points(arguments.data, spacing=0.625, shape=(160, 160)),
+        "axial_points": lambda: packs.axial_points(arguments.data),
     }
-    for name, build in jobs.items():
-        examples = without_held_out(build())
-        save(examples, arguments.cache / f"{name}.npz")
-        logger.info("%s: %d examples of %d groups", name, len(examples.fold), len(set(examples.group)))
+    for kind, build in jobs.items():
+        store(build(), arguments.cache, kind)
+
+
+def store(examples: Examples, cache: Path, kind: str) -> None:
+    """Write the packs' examples of a kind without those that no training may see."""
+    kept = without_held_out(examples)
+    save(kept, example_file(cache, "packs", kind))
+    logger.info("%s: %d examples of %d groups", kind, len(kept.fold), len(set(kept.group)))
 
 
 if __name__ == "__main__":

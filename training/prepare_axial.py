@@ -11,10 +11,8 @@ from pathlib import Path
 
 from lumbar_kernel.models.manifest import LANDMARKS, read_manifest
 from training import pack_crops
-from training.examples import save, without_held_out
 from training.fold_checkpoints import axial_checkpoints, localiser_runs
-
-logger = logging.getLogger(__name__)
+from training.prepare import store
 
 
 def main() -> None:
@@ -35,9 +33,7 @@ def main() -> None:
         localisers = localiser_runs(arguments.runs, points=LANDMARKS["axial"])
     else:
         localisers = axial_checkpoints(read_manifest(None), out_of_fold=True)
-    examples = without_held_out(pack_crops.axial(arguments.data, localisers))
-    save(examples, arguments.cache / "axial.npz")
-    logger.info("axial: %d examples of %d groups", len(examples.fold), len(set(examples.group)))
+    store(pack_crops.axial(arguments.data, localisers), arguments.cache, "axial")
 
 
 if __name__ == "__main__":

@@ -39,17 +39,20 @@ class Network:
     options: tuple[str, ...] = ()
     compiled: bool = False
 
+    def run(self, fold: int) -> str:
+        """Name of its run without a fold."""
+        return f"{self.name}_{fold}"
+
     @property
     def runs(self) -> tuple[str, ...]:
         """Names of its runs, in the order of the folds."""
-        return tuple(f"{self.name}_{fold}" for fold in self.folds)
+        return tuple(self.run(fold) for fold in self.folds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Localiser(Network):
-    """A localiser, exported under the name `role`."""
+    """A localiser, exported under the name of its task."""
 
-    role: str
     command: str = "train_landmarks"
     batch: int = 32
 
@@ -97,14 +100,13 @@ def localisers(
     """The localiser of the levels and that of the recesses, of which the packs have fewer examples."""
     sagittal = Localiser(
         name="sagittal",
-        role="sagittal",
         task="sagittal",
         folds=folds,
         epochs=epochs,
         steps=steps,
         backbone=backbone,
     )
-    axial = replace(sagittal, name="axial_points", role="axial", task="axial", folds=axial_folds, epochs=axial_epochs)
+    axial = replace(sagittal, name="axial_points", task="axial", folds=axial_folds, epochs=axial_epochs)
     return sagittal, axial
 
 

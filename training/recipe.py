@@ -106,8 +106,8 @@ def steps(settings: Settings) -> Iterator[Step]:
     for localiser in preset.localisers:
         yield from (_run(settings, localiser, fold) for fold in settings.folds_of(localiser))
     if settings.packs:
-        points = next(item for item in preset.localisers if item.role == "axial")
-        found = [runs / f"{points.name}_{fold}" for fold in settings.folds_of(points)]
+        points = next(item for item in preset.localisers if item.task == "axial")
+        found = [runs / points.run(fold) for fold in settings.folds_of(points)]
         yield step("prepare axial crops", "prepare_axial", settings.packs, cache, *found)
     for member in preset.members:
         yield from (_run(settings, member, fold) for fold in settings.folds_of(member))
@@ -124,7 +124,7 @@ def steps(settings: Settings) -> Iterator[Step]:
 
 
 def _run(settings: Settings, network: Network, fold: int) -> Step:
-    name = f"{network.name}_{fold}"
+    name = network.run(fold)
     count = settings.steps or network.steps
     length = ("--steps", count) if count else ("--epochs", network.epochs)
     options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone]
@@ -169,7 +169,6 @@ def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, 
     if settings.steps is not None:
         return list(recipe)
     logger.info("timing a step of each network")
-    networks = {f"train {run}": network for network in settings.preset.networks() for run in network.runs}
     timed = partial(
         training_seconds,
         studies=studies,
@@ -182,11 +181,10 @@ def with_estimates(settings: Settings, recipe: Sequence[Step], *, studies: int, 
             each = list(pool.map(timed, own))
     else:
         each = list(map(timed, own))
-    seconds = {network.name: value for network, value in zip(own, each, strict=True)}
-    return [
-        replace(step, seconds=seconds[networks[step.name].name] / max(1, gpus)) if step.name in networks else step
-        for step in recipe
-    ]
+    seconds = {
+        f"train {run}": value / max(1, gpus) for network, value in zip(own, each, strict=True) for run in network.runs
+    }
+    return [replace(step, seconds=seconds.get(step.name, 0.0)) for step in recipe]
 
 
 def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -128,15 +129,8 @@ def _digest(*texts: str) -> str:
 
 
 def _groups(recipe: Iterable[Step]) -> Iterator[list[Step]]:
-    """Runs of steps that do not need each other."""
-    group: list[Step] = []
-    for step in recipe:
-        if group and step.group != group[0].group:
-            yield group
-            group = []
-        group.append(step)
-    if group:
-        yield group
+    """Neighbouring steps that do not need each other."""
+    return (list(steps) for _, steps in groupby(recipe, key=lambda step: step.group))
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Single pictures of the packs as sagittal slices, and the kernel's own localisation on them."""
+"""Single pictures of the packs as slices of a patient, and the kernel's own localisation on sagittal ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SlicePlane
 from lumbar_kernel.grading.ensemble import SURE
+from lumbar_kernel.grids import centred_grid
 from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -43,6 +44,19 @@ def sagittal_slice(
         column_spacing=mm * columns / picture.shape[1],
         shape=(picture.shape[0], picture.shape[1]),
     )
+    return Slice(plane=plane, pixels=picture.astype(np.float32), instance_number=None)
+
+
+def axial_slice(picture: NDArray[np.uint8], *, mm: float, cranial: float = 0.0) -> Slice:
+    """A picture as an axial slice around the patient's origin.
+
+    Args:
+        picture: grey pixels.
+        mm: width of a pixel.
+        cranial: mm above the origin.
+    """
+    rows, columns = picture.shape
+    plane = centred_grid(cranial * CRANIAL, down=POSTERIOR, right=LEFT, spacing=mm, shape=(rows, columns))
     return Slice(plane=plane, pixels=picture.astype(np.float32), instance_number=None)
 
 

@@ -25,7 +25,7 @@ def read_predictions(files: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
 
     Raises:
         FileNotFoundError: a file is missing.
-        KeyError: a file lacks a column of a submission.
+        ValueError: a file lacks a column of a submission.
     """
     if not files:
         return {}
@@ -53,9 +53,7 @@ def targets_of(
     for index in np.ndindex(examples.labels.shape):
         predicted = predictions.get(str(examples.row_id[index]))
         if predicted is not None:
-            likely = (
-                predicted + MIN_PROBABILITY
-            ) / SEVERITY_WEIGHTS  # the metric's best answer is weight × probability
+            likely = (predicted + MIN_PROBABILITY) / SEVERITY_WEIGHTS  # the metric's answer: weight × probability
             own = share if examples.labels[index] >= 0 else 1.0
             targets[index] = (1 - own) * targets[index] + own * likely / likely.sum()
     return targets

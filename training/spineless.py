@@ -14,11 +14,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluation.real_slices import pictures
-from lumbar_kernel.geometry import LEFT, POSTERIOR
-from lumbar_kernel.grids import centred_grid
 from lumbar_kernel.localisation.axial import WINDOW_SHAPE, WINDOW_SPACING_MM, views_on
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import read_manifest
@@ -27,17 +24,10 @@ from training.augment import NOTHING, without_anatomy
 from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints
 from training.marked_pictures import AxialCrop, axial_crops
 from training.pack_crops import axial_slices
-from training.single_slice import FIELD_MM
+from training.single_slice import FIELD_MM, axial_slice
 
 SAGITTAL = 1000
 """Sagittal slices that are shown as axial ones."""
-
-
-def as_axial(picture: NDArray[np.uint8], *, mm: float) -> Slice:
-    """A picture as an axial slice around the patient's origin, with pixels of so many millimetres."""
-    rows, columns = picture.shape
-    plane = centred_grid(np.zeros(3), down=POSTERIOR, right=LEFT, spacing=mm, shape=(rows, columns))
-    return Slice(plane, picture.astype(np.float32), None)
 
 
 def versions(crop: AxialCrop, rng: np.random.Generator) -> Iterator[tuple[str, Slice]]:
@@ -56,7 +46,7 @@ def sagittal_pictures(data: Path) -> Iterator[tuple[str, Slice]]:
     fields = {"the middle of a sagittal slice": FIELD_MM, "magnified": FIELD_MM * 2, "the whole slice": window}
     for _, picture in islice(pictures(data / "sagittal_t1"), SAGITTAL):
         for kind, field in fields.items():
-            yield kind, as_axial(picture, mm=field / max(picture.shape))
+            yield kind, axial_slice(picture, mm=field / max(picture.shape))
 
 
 def passing(slices: Sequence[Slice], nets: Sequence[HeatmapNet]) -> list[bool]:
@@ -69,11 +59,11 @@ def measure(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> dict[str, d
     rng = np.random.default_rng(0)
     crops = list(axial_crops(data))
     passed: dict[str, list[bool]] = {}
-    for chosen, nets in checkpoints.of_rows(np.array([crop.fold for crop in crops], np.int8)):
+    for chosen, nets in checkpoints.of_rows([crop.fold for crop in crops]):
         for kind, slices in _by_kind(item for index in chosen for item in versions(crops[index], rng)).items():
             passed.setdefault(kind, []).extend(passing(slices, nets))
     for kind, slices in _by_kind(sagittal_pictures(data)).items():  # none of the networks has seen any
-        passed[kind] = passing(slices, [net for _, net in checkpoints.nets])
+        passed[kind] = passing(slices, checkpoints.all_nets)
     return {kind: {"passing": float(np.mean(found)), "n": len(found)} for kind, found in passed.items()}
 
 

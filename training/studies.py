@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from lumbar_kernel.schema import AXIAL_T2, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T
 from lumbar_kernel.slice_choice import axial_showing
 from lumbar_kernel.study import Slice, Study
 from lumbar_kernel.views import BASIC_VIEWS, CANALS, DISCS, FORAMINA, VIEWS, View, level_and_side
-from training.examples import WIDER, Examples, GradeExamples, LandmarkExamples
+from training.examples import WIDER, Examples, GradeExamples, LandmarkExample, LandmarkExamples
 
 SLICES_PER_SERIES = 5
 POINTS_SHAPE = (160, 160)
@@ -143,17 +143,15 @@ def true_views(study: Study, truth: StudyTruth) -> Views:
 
 
 def _sagittal(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Generator) -> LandmarkExamples:
-    frames, points, known, weighting = [], [], [], []
+    found: list[LandmarkExample] = []
     for role, name in ((SAGITTAL_T1, "t1"), (SAGITTAL_T2, "t2")):
         slices = study.slices(role)
         for index in rng.choice(len(slices), min(SLICES_PER_SERIES, len(slices)), replace=False):
             grid = slice_maps.frame_of(slices[index])
-            place, is_known = _shown(slices[index], truth)
-            frames.append(to_bytes(sample(slices[index], grid)))
-            points.append(grid.to_pixel(place))
-            known.append(is_known)
-            weighting.append(name)
-    return _landmarks(frames, points, known, weighting, origin)
+            place, known = _shown(slices[index], truth)
+            picture = to_bytes(sample(slices[index], grid))
+            found.append(LandmarkExample(picture, grid.to_pixel(place), known, origin.group, origin.fold, name))
+    return LandmarkExamples.of(found, source=origin.source)
 
 
 def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -177,35 +175,15 @@ def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray[np.float64], NDArray
 
 
 def _axial_points(views: Views, origin: Origin) -> LandmarkExamples:
-    frames, points, known = [], [], []
+    found: list[LandmarkExample] = []
     for view in views:
         if view is None:
             continue
         plane, middle = view.item.plane, view.grid.centre
         grid = upright_grid(plane, middle, sagittal=False, spacing=WINDOW_SPACING_MM, shape=POINTS_SHAPE)
-        frames.append(to_bytes(sample(view.item, grid)))
-        points.append(grid.to_pixel(view.recesses))
-        known.append(np.ones(len(SIDES), bool))
-    return _landmarks(frames, points, known, ["t2"] * len(frames), origin)
-
-
-def _landmarks(
-    frames: Sequence[NDArray[np.uint8]],
-    points: Sequence[NDArray[np.float64]],
-    known: Sequence[NDArray[np.bool_]],
-    weighting: Sequence[str],
-    origin: Origin,
-) -> LandmarkExamples:
-    n = len(frames)
-    return LandmarkExamples(
-        images=np.stack(frames),
-        points=np.stack(points).astype(np.float32),
-        known=np.stack(known),
-        group=np.full(n, origin.group),
-        fold=np.full(n, origin.fold, np.int8),
-        source=np.full(n, origin.source),
-        weighting=np.array(weighting),
-    )
+        picture, points = to_bytes(sample(view.item, grid)), grid.to_pixel(view.recesses)
+        found.append(LandmarkExample(picture, points, np.ones(len(SIDES), bool), origin.group, origin.fold, "t2"))
+    return LandmarkExamples.of(found, source=origin.source)
 
 
 def _grades(crops: Crops, present: NDArray[np.bool_], view: str, truth: StudyTruth, origin: Origin) -> GradeExamples:

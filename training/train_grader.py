@@ -20,16 +20,8 @@ from training.grade_batches import BatchMaker, Draws, Sampler, Variation
 from training.predictions import window_grades
 from training.pretrained import start_from_grader, start_from_pretrained
 from training.soft_targets import read_predictions, targets_of
-from training.trainer import (
-    Trainer,
-    example_files,
-    identity_of,
-    pick_device,
-    run_parser,
-    steps_of,
-    validation_indices,
-    write_result,
-)
+from training.studies import KIND_OF_VIEW
+from training.trainer import example_files, pick_device, run_parser, train, validation_indices
 
 
 @dataclass(frozen=True)
@@ -38,17 +30,20 @@ class Task:
 
     Attributes:
         view: key of `views.VIEWS`.
-        files: names of example files.
         draw: weight of each source in a batch.
         in_chans: as in `GradeNet`.
         variation: what may change in an example.
     """
 
     view: str
-    files: tuple[str, ...]
     draw: dict[str, float]
     in_chans: int
     variation: Variation
+
+    def net(self, backbone: str, *, drop_rate: float = 0.0, fixed_count: bool = False) -> GradeNet:
+        """A new grader; arguments as for `GradeNet`."""
+        heads = len(VIEWS[self.view].groups)
+        return GradeNet(backbone, in_chans=self.in_chans, heads=heads, drop_rate=drop_rate, fixed_count=fixed_count)
 
 
 # Shifts of 0.06 of the window are 3 mm: about the localiser's own error. Scale covers the unknown spacing of packs.
@@ -60,21 +55,18 @@ POSED = Spatial(shift=0.05, degrees=8, scale=1.12, aspect=1.08)
 TASKS = {
     "foraminal": Task(
         view="sagittal_t1",
-        files=("foramina", "rsna_foramina", "phantom_foramina"),
         draw={"sagittal_t1": 0.75, "rsna": 0.75, "phantom": 0.25},
         in_chans=1,
         variation=Variation(SPATIAL, beside=0.4, missing=0.2),
     ),
     "axial": Task(
         view="axial_t2",
-        files=("axial", "rsna_axial", "phantom_axial"),
         draw={"axial_t2_crops": 0.65, "rsna": 0.65, "phantom": 0.35},
         in_chans=3,
         variation=Variation(POSED, beside=0.3),
     ),
     "canal": Task(
         view="sagittal_t2",
-        files=("canal", "rsna_canal", "phantom_canal"),
         draw={"rsna": 3.0, "sudirman_sagittal": 0.3, "phantom": 0.7},
         in_chans=3,
         variation=Variation(SPATIAL),
@@ -85,7 +77,6 @@ TASKS |= {
     f"{name}_fine": replace(
         task,
         view=f"{task.view}_fine",
-        files=tuple(f"{file}_fine" for file in task.files[1:]),
         in_chans=1,
         variation=replace(task.variation, beside=0.4),
     )
@@ -130,22 +121,15 @@ def main() -> None:
     seed = arguments.fold if arguments.seed is None else arguments.seed
     torch.manual_seed(seed)
     task = TASKS[arguments.task]
-    files = example_files(arguments.cache, task.files, arguments.sources)
+    files = example_files(arguments.cache, KIND_OF_VIEW[task.view], arguments.sources)
     examples = concatenate([load(path, GradeExamples) for path in files])
-    heads = len(VIEWS[task.view].groups)
-    model = GradeNet(
-        arguments.backbone,
-        in_chans=task.in_chans,
-        heads=heads,
-        drop_rate=arguments.drop_rate,
-        fixed_count=pick_device().type == "cuda",
-    )
+    shape, device = VIEWS[task.view].geometry.shape, pick_device()
+    model = task.net(arguments.backbone, drop_rate=arguments.drop_rate, fixed_count=device.type == "cuda")
     if arguments.pretrained:
         start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=task.in_chans)
     if arguments.start:
         start_from_grader(model, arguments.start)
     validation = select(examples, validation_indices(examples.fold, arguments.fold))
-    shape = VIEWS[task.view].geometry.shape
     targets = targets_of(examples, read_predictions(arguments.teachers), share=arguments.teachers_share)
     sampler = Sampler(
         examples,
@@ -156,24 +140,18 @@ def main() -> None:
         batch=arguments.batch,
         seed=seed + 1,
     )
-    make = BatchMaker(examples, targets, in_chans=task.in_chans, shape=shape, device=pick_device())
-    steps = steps_of(arguments, sampler.pools.size)
-    trainer = Trainer(
+    make = BatchMaker(examples, targets, in_chans=task.in_chans, shape=shape, device=device)
+    train(
         model,
-        arguments.run,
-        steps=steps,
-        lr=arguments.lr,
-        identity=identity_of(arguments, examples, targets),
-        workers=arguments.workers,
-        compiled=model.encoder if arguments.compile else None,
-    )
-    metrics = trainer.fit(
+        arguments,
         sampler,
         lambda net, drawn: loss(net, make(Draws(*drawn))),
+        examples=sampler.pools.size,
+        data=(examples, targets),
         measure=lambda m: measure(m, validation, task),
-        measure_every=max(steps // arguments.measures, 1),
+        measures=arguments.measures,
+        compiled=model.encoder,
     )
-    write_result(arguments.run, vars(arguments), metrics)
 
 
 if __name__ == "__main__":

@@ -19,24 +19,14 @@ from lumbar_kernel.models.manifest import LANDMARKS
 from training.augment import Spatial, draw_matrix, hide, move_points, vary_signal, warp, without_anatomy
 from training.examples import LandmarkExamples, load
 from training.pretrained import start_from_pretrained
-from training.trainer import (
-    Pools,
-    Trainer,
-    averaged_weights,
-    example_files,
-    identity_of,
-    run_parser,
-    steps_of,
-    validation_indices,
-    write_result,
-)
+from training.trainer import Pools, averaged_weights, example_files, run_parser, train, validation_indices
 
 
 @dataclass(frozen=True)
 class Task:
     """A training task: examples, frame, and spatial augmentation."""
 
-    files: tuple[str, ...]
+    kind: str
     shape: tuple[int, int]
     points: int
     spatial: Spatial
@@ -45,6 +35,10 @@ class Task:
     hidden: float = 0.0  # fraction of pictures with parts hidden away from the points
     empty: float = 0.0  # fraction of pictures that show no anatomy, so that every landmark is absent
 
+    def net(self, backbone: str) -> HeatmapNet:
+        """A new localiser."""
+        return HeatmapNet(backbone, points=self.points)
+
 
 ROOM = 9.0
 """Pixels around the points that are never hidden: a disc and its neighbouring corners."""
@@ -52,7 +46,7 @@ ROOM = 9.0
 TASKS = {
     # Scale and shift cover fields of view from 220 to 380 mm and spines off the middle of the frame.
     "sagittal": Task(
-        files=("sagittal", "rsna_sagittal", "phantom_sagittal"),
+        kind="sagittal",
         shape=(FRAME, FRAME),
         points=LANDMARKS["sagittal"],
         spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
@@ -69,7 +63,7 @@ TASKS = {
     ),
     # The window is placed by the projected canal point, which is good to about a centimetre.
     "axial": Task(
-        files=("axial_points", "rsna_axial_points", "phantom_axial_points"),
+        kind="axial_points",
         shape=(128, 128),
         points=LANDMARKS["axial"],
         spatial=Spatial(shift=0.14, degrees=10, scale=1.25, aspect=1.1, border=cv2.BORDER_REFLECT_101),
@@ -149,8 +143,7 @@ def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[st
         block = examples.images[start : start + 64]
         matrix = np.array([[1, 0, (task.shape[1] - block.shape[2]) / 2], [0, 1, (task.shape[0] - block.shape[1]) / 2]])
         pictures = np.stack([normalise(warp(p, matrix, task.shape, border=0).astype(np.float32)) for p in block])
-        block_maps = model(torch.from_numpy(pictures)[:, None].to(device)).exp().cpu().numpy()
-        found.append(block_maps)
+        found.append(model(torch.from_numpy(pictures)[:, None].to(device)).exp().cpu().numpy())
     maps = np.concatenate(found)
     cells = (task.shape[0] // STRIDE, task.shape[1] // STRIDE)
     best = np.stack(np.unravel_index(maps[:, :, :-1].argmax(2), cells), axis=2)
@@ -175,32 +168,25 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
-    files = example_files(arguments.cache, task.files, arguments.sources)
+    files = example_files(arguments.cache, task.kind, arguments.sources)
     examples = concatenate([load(path, LandmarkExamples) for path in files])
-    model = HeatmapNet(arguments.backbone, points=task.points)
+    model = task.net(arguments.backbone)
     if arguments.pretrained:
         start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=1, features_only=True)
     if arguments.start:
         model.load_state_dict(averaged_weights(arguments.start))
     validation = select(examples, validation_indices(examples.fold, arguments.fold, most=600))
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
-    steps = steps_of(arguments, sampler.pools.size)
-    trainer = Trainer(
+    train(
         model,
-        arguments.run,
-        steps=steps,
-        lr=arguments.lr,
-        identity=identity_of(arguments, examples),
-        workers=arguments.workers,
-        compiled=model if arguments.compile else None,
-    )
-    metrics = trainer.fit(
+        arguments,
         sampler,
         loss,
+        examples=sampler.pools.size,
+        data=(examples,),
         measure=lambda m: measure(m, validation, task),
-        measure_every=max(steps // 10, 1),
+        compiled=model,
     )
-    write_result(arguments.run, vars(arguments), metrics)
 
 
 if __name__ == "__main__":

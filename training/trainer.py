@@ -22,15 +22,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from training import run_results
+from training.examples import SOURCES, example_file
 from training.pretrained import FROM_PACKAGE
 
 logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
 Net = TypeVar("Net", bound=nn.Module)
-
-SOURCES = {"packs": "", "competition": "rsna_", "phantoms": "phantom_"}
-"""Kind of training data → how the names of its example files begin."""
 
 INCIDENTAL = ("cache", "run", "workers", "compile", "measures")
 """Arguments that do not make a run another one: where it is and how fast; its examples have a checksum."""
@@ -75,26 +74,22 @@ def steps_of(arguments: argparse.Namespace, examples: int) -> int:
     return max(1, math.ceil(batches))
 
 
-def example_files(cache: Path, names: Iterable[str], sources: Collection[str]) -> list[Path]:
-    """The example files to train on; raises FileNotFoundError if none exists.
+def example_files(cache: Path, kind: str, sources: Collection[str]) -> list[Path]:
+    """The files with examples of a kind to train on; raises FileNotFoundError if none exists.
 
     Args:
         cache: folder of prepared examples.
-        names: of the files, which begin as in `SOURCES`.
-        sources: the kinds of data to learn from.
+        kind: of the examples, as in `studies.kinds`.
+        sources: those of `SOURCES` to learn from.
     """
-    chosen = [name for name in names if _source_of(name) in sources]
-    files = [path for name in chosen if (path := cache / f"{name}.npz").exists()]
+    chosen = [example_file(cache, source, kind) for source in SOURCES if source in sources]
+    files = [path for path in chosen if path.exists()]
     logger.info("examples from %s", ", ".join(path.name for path in files))
     if not files:
-        msg = f"{cache} holds none of {', '.join(chosen)}; training.prepare and training.phantoms write them"
+        names = ", ".join(path.stem for path in chosen)
+        msg = f"{cache} holds none of {names}; training.prepare and training.phantoms write them"
         raise FileNotFoundError(msg)
     return files
-
-
-def _source_of(name: str) -> str:
-    """The kind of data behind an example file."""
-    return next((source for source, start in SOURCES.items() if start and name.startswith(start)), "packs")
 
 
 def identity_of(arguments: argparse.Namespace, *data: object) -> dict[str, str]:
@@ -339,13 +334,52 @@ class Trainer(Generic[Net]):
             log.write(json.dumps(entry) + "\n")
 
 
+def train(
+    model: Net,
+    arguments: argparse.Namespace,
+    batch: Callable[[int], Batch],
+    loss: Callable[[Net, Batch], Tensor],
+    *,
+    examples: int,
+    data: Iterable[object],
+    measure: Callable[[Net], dict[str, float]],
+    measures: int = 10,
+    compiled: nn.Module,
+) -> None:
+    """Train until the steps are done and write the result; a restart continues.
+
+    Args:
+        model: trained in place.
+        arguments: as from `run_parser`.
+        batch: as in `Trainer.fit`.
+        loss: as in `Trainer.fit`.
+        examples: length of an epoch.
+        data: what the run learns from, as in `identity_of`.
+        measure: as in `Trainer.fit`.
+        measures: how often it is called.
+        compiled: what `--compile` compiles, as in `Trainer`.
+    """
+    steps = steps_of(arguments, examples)
+    trainer = Trainer(
+        model,
+        arguments.run,
+        steps=steps,
+        lr=arguments.lr,
+        identity=identity_of(arguments, *data),
+        workers=arguments.workers,
+        compiled=compiled if arguments.compile else None,
+    )
+    metrics = trainer.fit(batch, loss, measure=measure, measure_every=max(steps // measures, 1))
+    run_results.write(arguments.run, vars(arguments), metrics)
+
+
 def averaged_weights(run: Path) -> dict[str, Tensor]:
     """The averaged weights of a run, which are used and exported, on the processor."""
     state: dict[str, Tensor] = torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"]
     return state
 
 
-def write_result(run: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:
-    """Write `result.json` of a finished run, its settings and metrics; the export needs it."""
-    as_text = {key: str(value) for key, value in settings.items()}
-    (run / "result.json").write_text(json.dumps({"settings": as_text, "metrics": metrics}, indent=1) + "\n")
+def trained(net: Net, run: Path) -> Net:
+    """A network with the averaged weights of a run, to be used."""
+    net.load_state_dict(averaged_weights(run))
+    return net.eval()

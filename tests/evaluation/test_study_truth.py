@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.study_truth import marked_points, truth_of
+from evaluation.study_truth import GRADES_TABLE, MARKS_TABLE, StudyLabels, marked_points, read_labels, truth_of
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, coordinate_rows
 from lumbar_kernel.schema import PLACES, ROWS, SEVERITY_NAMES, SUBARTICULAR
@@ -33,7 +33,7 @@ def test_marks_lead_back_to_the_points_in_the_patient(phantom, marks):
 
 
 def test_truth_has_the_labelled_grades_and_cranial_normals(phantom, marks, labels):
-    truth = truth_of(phantom.study, marks, labels)
+    truth = truth_of(phantom.study, StudyLabels(marks, labels))
     assert np.array_equal(truth.grades, phantom.truth.grades)
     assert np.all(truth.disc_normal[:, 2] > 0.6)
     assert np.linalg.norm(truth.disc_normal, axis=1) == pytest.approx(np.ones(5))
@@ -42,25 +42,35 @@ def test_truth_has_the_labelled_grades_and_cranial_normals(phantom, marks, label
 
 def test_unlabelled_rows_are_minus_one(phantom, marks, labels):
     partly = labels | {ROWS[3]: None, ROWS[7]: float("nan")}
-    grades = truth_of(phantom.study, marks, partly).grades
+    grades = truth_of(phantom.study, StudyLabels(marks, partly)).grades
     assert np.flatnonzero(grades < 0).tolist() == [3, 7]
 
 
 def test_other_words_and_absent_columns_are_no_unlabelled_rows(phantom, marks, labels):
     with pytest.raises(ValueError, match="'MILD' is none of the grades"):
-        truth_of(phantom.study, marks, labels | {ROWS[3]: "MILD"})
+        truth_of(phantom.study, StudyLabels(marks, labels | {ROWS[3]: "MILD"}))
     with pytest.raises(KeyError, match=ROWS[3]):
-        truth_of(phantom.study, marks, {row: grade for row, grade in labels.items() if row != ROWS[3]})
+        truth_of(phantom.study, StudyLabels(marks, {row: grade for row, grade in labels.items() if row != ROWS[3]}))
 
 
 def test_levels_without_a_mark_are_not_a_number_and_two_marks_are_no_truth(phantom, marks, labels):
     canal = marks["condition"].str.contains("Canal")
     two = marks[~canal | marks["level"].isin(["L1/L2", "L2/L3"])]
-    assert truth_of(phantom.study, two, labels) is None
+    assert truth_of(phantom.study, StudyLabels(two, labels)) is None
     four = marks[~canal | (marks["level"] != "L5/S1")]
-    truth = truth_of(phantom.study, four, labels)
+    truth = truth_of(phantom.study, StudyLabels(four, labels))
     assert np.isnan(truth.canal[4]).all()
     assert np.isfinite(truth.canal[:4]).all()
+
+
+def test_labels_are_those_of_studies_that_both_tables_hold(marks, tmp_path):
+    pd.concat([marks, marks.assign(study_id="7")]).to_csv(tmp_path / MARKS_TABLE, index=False)
+    (tmp_path / GRADES_TABLE).write_text(f"study_id,{ROWS[0]},{ROWS[1]}\n12,Severe,\n8,Moderate,Severe\n")
+    found = read_labels(tmp_path)
+    assert set(found) == {"12"}
+    assert len(found["12"].marks) == len(marks)
+    assert found["12"].grades[ROWS[0]] == "Severe"
+    assert np.isnan(found["12"].grades[ROWS[1]])
 
 
 def test_marks_of_absent_series_are_skipped(phantom, marks):

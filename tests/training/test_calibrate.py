@@ -12,7 +12,8 @@ from training.member_predictions import MemberPredictions
 
 def test_calibration_takes_back_what_a_member_overstates():
     sharp, honest = graded_rows(4000, sharpen=2.0), graded_rows(4000)
-    chosen = calibrate.calibrated({"canal": (CANAL, sharp), "foraminal": (FORAMINAL, honest)})
+    foraminal = replace(honest, row_id=np.char.replace(honest.row_id, CANAL, f"left_{FORAMINAL}"))
+    chosen = calibrate.calibrated({"canal": sharp, "foraminal": foraminal})
     assert chosen.temperature[GROUPS.index(CANAL)] != 1.0
 
 
@@ -20,7 +21,7 @@ def test_a_step_that_does_not_hold_is_dropped():
     ideal = graded_rows(400)
     weighted = ideal.probabilities * (1, 2, 4)
     rows = replace(ideal, probabilities=weighted / weighted.sum(axis=1, keepdims=True))
-    assert calibrate.calibrated({"canal": (CANAL, rows)}) == Calibration()
+    assert calibrate.calibrated({"canal": rows}) == Calibration()
 
 
 def test_the_member_that_knows_gains_more_than_the_one_that_guesses():

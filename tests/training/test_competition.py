@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.study_truth import StudyLabels
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
@@ -39,7 +40,7 @@ def test_marked_points_come_back_in_millimetres(train_split):
     files = competition.find_studies(train_split, split="train")[0]
     study = read_study(files)
     marks = pd.read_csv(train_split / "train_label_coordinates.csv", dtype={"study_id": str})
-    truth = competition.truth_of(study, marks, dict.fromkeys(ROWS))
+    truth = competition.truth_of(study, StudyLabels(marks, dict.fromkeys(ROWS)))
     # The phantom of the same seed, made in memory, says where the points are.
     seed = np.random.SeedSequence(31).spawn(1)[0]
     wanted = make_phantom(seed, study_id=files.study_id, roles=()).truth

@@ -4,7 +4,7 @@ import pytest
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import CANAL
 from tests.training.conftest import graded_rows
-from training.fitting import UNCHANGED, across_folds, fit, shifted
+from training.fitting import UNCHANGED, across_folds, best_option, fit, shifted
 
 
 def test_what_a_member_overstates_is_found():
@@ -21,3 +21,21 @@ def test_what_a_member_overstates_is_found():
 def test_a_fold_is_measured_with_what_was_fitted_on_the_others_by_its_rows():
     folds = np.array([0, 0, 0, 1], np.int8)
     assert across_folds(folds, lambda others: others.sum(), lambda held, fitted: float(fitted)) == (3 * 1 + 1 * 3) / 4
+
+
+def test_an_option_is_chosen_on_the_other_folds_and_helps_where_it_holds_on_its_own():
+    folds = np.array([0, 0, 1, 1], np.int8)
+
+    def tried(*losses):
+        table = np.array(losses, float)
+        return best_option(folds, lambda chosen, option: float(table[option, chosen].mean()), len(table))
+
+    everywhere, best = tried([1, 1, 1, 1], [0.5, 0.5, 0.6, 0.6])
+    assert everywhere.before == 1
+    assert everywhere.after == pytest.approx(0.55)
+    assert everywhere.helps
+    assert best == 1
+    in_one_fold, best = tried([1, 1, 1, 1], [0, 0, 1.5, 1.5])
+    assert in_one_fold.after == pytest.approx(1.25)
+    assert not in_one_fold.helps
+    assert best == 1

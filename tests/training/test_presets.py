@@ -25,7 +25,7 @@ def test_run_and_member_names_are_unique_and_backbones_exist(name):
     assert len({member.member for member in preset.members}) == len(preset.members)
     assert all(timm.is_model(network.backbone) for network in preset.localisers)
     assert all(timm.is_model(network.backbone) or network.backbone == COMPACT_CNN for network in preset.members)
-    assert {localiser.role for localiser in preset.localisers} == {"sagittal", "axial"}
+    assert {localiser.task for localiser in preset.localisers} == {"sagittal", "axial"}
 
 
 def test_the_strong_preset_has_the_checkpoints_of_a_winner():

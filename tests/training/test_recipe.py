@@ -8,8 +8,8 @@ import pytest
 from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.phantom import write_dataset
 from training import recipe, runner
+from training.examples import SOURCES
 from training.presets import PRESETS
-from training.trainer import SOURCES
 
 PACK_MODULES = {
     "evaluation.real_slices",

@@ -10,6 +10,7 @@ from tests.conftest import BACKBONE
 from training import spineless
 from training.augment import NOTHING
 from training.fold_checkpoints import FoldCheckpoints
+from training.single_slice import axial_slice
 
 KINDS = {"the slice below", "the marked slice", "the slice above", "upside down", *NOTHING}
 
@@ -44,7 +45,7 @@ def test_crops_are_judged_without_their_fold_and_sagittal_slices_by_all(packs_fo
 
 @pytest.mark.parametrize("shape", [(20, 31), (40, 40)])
 def test_a_picture_is_placed_around_the_origin(shape):
-    item = spineless.as_axial(np.zeros(shape, np.uint8), mm=0.5)
+    item = axial_slice(np.zeros(shape, np.uint8), mm=0.5)
     assert np.allclose(item.plane.to_mm((np.array(shape) - 1) / 2), 0)
     assert np.isclose(item.plane.extent_mm[1], shape[1] * 0.5)
     assert item.plane.row_direction @ LEFT == 1
