@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -100,11 +101,8 @@ def cache_bytes(preset: Preset, *, studies: int, phantoms: int) -> float:
     return float(each * (2 * studies + phantoms))
 
 
-def weights_bytes(preset: Preset) -> float:
-    """Size of all exported checkpoints, two bytes a number."""
+def weights_bytes(checkpoints: Mapping[Network, int]) -> float:
+    """Size of so many exported checkpoints of each network, two bytes a number."""
     return float(
-        sum(
-            2 * len(network.folds) * sum(item.numel() for item in _net(network).parameters())
-            for network in preset.networks()
-        )
+        sum(2 * count * sum(item.numel() for item in _net(net).parameters()) for net, count in checkpoints.items())
     )

@@ -22,7 +22,7 @@ from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
 from training.presets import PRESETS, Member, Network, Preset
 from training.runner import Runner, Step, duration
-from training.train_grader import TASKS
+from training.train_grader import TASKS, is_fine
 
 logger = logging.getLogger(__name__)
 
@@ -204,6 +204,8 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         parser.error(f"--train-folds: the localisers of {settings.preset.name} have none of these folds")
     if not settings.sources:
         parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
+    if settings.packs and not settings.competition and any(is_fine(item.task) for item in settings.preset.members):
+        parser.error(f"the graders of {given.preset} see more than the crops of packs hold: name --competition too")
     return settings, given.plan
 
 
@@ -289,7 +291,7 @@ def main() -> None:
         "%s; examples %.1f GB besides the packs', weights %.0f MB",
         f"training takes about {duration(total)} on {where}" if total else f"a trial on {where}",
         examples / 1e9,
-        weights_bytes(settings.preset) / 1e6,
+        weights_bytes({item: len(settings.folds_of(item)) for item in settings.preset.networks()}) / 1e6,
     )
     if not only_plan:
         Runner(settings.runs / "done", settings.gpus).run(recipe)

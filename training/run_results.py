@@ -15,6 +15,11 @@ def write(run: Path, settings: Mapping[str, object], metrics: Mapping[str, float
     (run / RESULT).write_text(json.dumps({"settings": as_text, "metrics": metrics}, indent=1) + "\n")
 
 
+def withdraw(run: Path) -> None:
+    """Mark a run as unfinished, since it is trained again or further."""
+    (run / RESULT).unlink(missing_ok=True)
+
+
 def is_finished(run: Path) -> bool:
     """Whether a run has been trained to its end."""
     return (run / RESULT).is_file()

@@ -73,16 +73,24 @@ TASKS = {
     ),
 }
 
+FINE = "_fine"
+"""Ending of tasks and views in true resolution, which only whole studies have."""
+
 TASKS |= {
-    f"{name}_fine": replace(
+    f"{name}{FINE}": replace(
         task,
-        view=f"{task.view}_fine",
+        view=f"{task.view}{FINE}",
         in_chans=1,
         variation=replace(task.variation, beside=0.4),
     )
     for name, task in TASKS.items()
 }
 """The same on true-resolution crops of whole studies, whose slices are encoded one by one and pooled."""
+
+
+def is_fine(task: str) -> bool:
+    """Whether a task is learnt from crops of whole studies alone."""
+    return task.endswith(FINE)
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:

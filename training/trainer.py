@@ -369,6 +369,8 @@ def train(
         workers=arguments.workers,
         compiled=compiled if arguments.compile else None,
     )
+    if trainer.step < steps:
+        run_results.withdraw(arguments.run)  # else an interruption would leave what an earlier run is said to have
     metrics = trainer.fit(batch, loss, measure=measure, measure_every=max(steps // measures, 1))
     run_results.write(arguments.run, vars(arguments), metrics)
 

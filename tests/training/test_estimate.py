@@ -35,7 +35,9 @@ def test_a_network_is_really_timed():
 
 
 def test_sizes_are_those_of_checkpoints_and_examples():
-    assert 5e6 < estimate.weights_bytes(SMOKE) < 50e6
+    whole = estimate.weights_bytes({item: len(item.folds) for item in SMOKE.networks()})
+    assert 5e6 < whole < 50e6
+    assert estimate.weights_bytes(dict.fromkeys(SMOKE.networks(), 1)) == whole / 2
     assert estimate.cache_bytes(SMOKE, studies=20, phantoms=0) == 2 * estimate.cache_bytes(
         SMOKE, studies=0, phantoms=20
     )

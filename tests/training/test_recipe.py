@@ -121,7 +121,13 @@ def test_a_backbone_starts_from_its_checkpoint_where_the_owner_has_one(tmp_path)
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--preset", "smoke", "--phantoms", "0"), ("--packs", "nowhere"), ("--train-folds", "7"), ("--per-gpu", "0")],
+    [
+        ("--preset", "smoke", "--phantoms", "0"),
+        ("--packs", "nowhere"),
+        ("--preset", "strong", "--packs", "."),
+        ("--train-folds", "7"),
+        ("--per-gpu", "0"),
+    ],
 )
 def test_a_recipe_without_data_is_refused_before_anything_runs(arguments, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from training.examples import SOURCES
-from training.trainer import Trainer, example_files, identity_of, run_parser
+from training.run_results import is_finished
+from training.trainer import Trainer, example_files, identity_of, run_parser, train
 
 
 def test_sources_choose_the_files(tmp_path):
@@ -65,6 +66,29 @@ def test_a_run_is_known_by_its_settings_and_what_it_learns_from_not_by_how_fast(
     assert identity() == identity("--workers", "4", "--compile")
     assert identity() != identity("--lr", "0.5")
     assert identity() != identity(images=(1, 3))
+
+
+def test_a_run_that_is_trained_again_is_not_finished_before_its_end(tmp_path):
+    def run(steps, *, interrupted=False):
+        def batch(_):
+            if interrupted:
+                raise KeyboardInterrupt
+            return (torch.ones(1, 1, 8, 8),)
+
+        def loss(model, tensors):
+            return model(*tensors).square().mean()
+
+        model = torch.nn.Conv2d(1, 1, 3)
+        arguments = run_parser(None, ["axial"], batch=8).parse_args(["axial", "cache", str(tmp_path), "--steps", steps])
+        train(model, arguments, batch, loss, examples=1, data=(), measure=lambda _: {"loss": 1.0}, compiled=model)
+
+    run("2")
+    assert is_finished(tmp_path)
+    run("2", interrupted=True)  # nothing is left to do
+    assert is_finished(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run("3", interrupted=True)
+    assert not is_finished(tmp_path)
 
 
 def test_a_run_that_began_on_a_processor_can_be_continued_on_a_gpu(tmp_path, monkeypatch):
