@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,13 @@ class ResultSet:
         for _, batch in self.grades.tables(["study_id", *SUBMISSION_COLUMNS]):
             rows = among.rows_of(batch)
             columns = (rows.column(name).to_pylist() for name in SUBMISSION_COLUMNS)
-            yield from (",".join((row_id, *map(repr, values))) for row_id, *values in zip(*columns, strict=True))
+            for row_id, *values in zip(*columns, strict=True):
+                yield ",".join((_field(row_id), *map(repr, values)))
+
+
+def _field(text: str) -> str:
+    """A text as a field of a CSV file, in quotes where it needs them."""
+    return '"{}"'.format(text.replace('"', '""')) if re.search('[,"\\r\\n]', text) else text
 
 
 def _study_row(study_id: str, outcome: ShardOutcome, weights_sha256: str, shard: str) -> Row:

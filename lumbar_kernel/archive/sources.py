@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from lumbar_kernel.archive.storage import Folder, is_url, stays_below
-from lumbar_kernel.archive.study_table import TableRow, is_table, read_rows
+from lumbar_kernel.archive.study_table import TableRow, folder_and_name, is_table, read_rows
 from lumbar_kernel.containers import COMPRESSED_TAR, DICOMDIR, TAR, ZIP, container_kind, looks_like_archive
 from lumbar_kernel.dicom.dicomdir import indexed_files
 from lumbar_kernel.dicom.folders import Layout, ignored, layout_of, natural, top_folder, walk
@@ -116,13 +116,13 @@ class Source:
         self.skipped["folders that cannot be listed"] += len(closed)
 
     def _remote_folders(self, top: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Folders behind a URL, relative to the root, with the names of their files."""
+        """Folders behind a URL, relative to the root, with the names of their files; hidden ones are left out."""
         for folder, _, files in self.root.system.walk(top):
             names = natural(name for name in files if name and not ignored(name))
             inner = _relative(Path(str(folder)), Path(self.root.path))
             if not stays_below(inner):
                 self.skipped[LEADS_OUT] += len(names)
-            elif names:
+            elif names and not any(map(ignored, Path(str(folder)).relative_to(top).parts)):
                 yield inner, tuple(names)
 
     def _of_table(self) -> Iterator[Listing]:
@@ -133,9 +133,8 @@ class Source:
         """The files of rows that lie in one folder; a row may also name a folder or an archive of a study."""
         first, names = rows[0], []
         inside = [row for row in rows if self.root.local is not None or stays_below(row.path)]
-        if outside := len(rows) - len(inside):
-            self.skipped[LEADS_OUT] += outside
-            yield Listing("", (), first.study)  # a study of the table still, even if nothing is left of it
+        self.skipped[LEADS_OUT] += len(rows) - len(inside)
+        yield Listing("", (), first.study)  # a study of the table still, even if its paths lead to nothing
         for row in inside:
             if (folders := self._inside(row.path)) is None:
                 names.append(row.name)
@@ -162,7 +161,7 @@ def open_source(data: str, *, split: str) -> Source:
         ConfigError: it does not exist, cannot be read in place, or holds only the competition's other half.
     """
     if is_table(data):
-        return Source(Folder.of(data.rpartition("/")[0] or "."), data, split)
+        return Source(folder_and_name(data)[0], data, split)
     if is_url(data):
         folder = Folder.of(data)
         if not folder.system.isdir(folder.path):

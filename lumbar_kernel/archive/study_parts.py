@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lumbar_kernel.dicom.folders import natural, natural_key
 from lumbar_kernel.dicom.grouping import group_by_header, series_of
 from lumbar_kernel.dicom.identity import FileIdentity
 from lumbar_kernel.dicom.inspection import UNDECIDED, Inspection, inspect_study
+from lumbar_kernel.dicom.packed_files import shown_name
 from lumbar_kernel.dicom.tables import Roles, role_of
 from lumbar_kernel.runtime.reader_process import STUDY_ERRORS
 from lumbar_kernel.study import SeriesDecision, SeriesFiles, StudyFiles
@@ -59,6 +60,7 @@ def study_part(root: Folder, rows: Sequence[Row], *, ids: Ids, shared: IdSet, ro
         try:
             with local_files(root, [files], whole=False) as (local,):
                 found = inspect_study(local, pixels=False)
+                found = replace(found, series=(*found.series, *_unread(local, found)))
         except STUDY_ERRORS as error:
             found = Inspection(files.study_id, (), (), (f"the header cannot be read: {error}",))
         entries += _entries(files, found, number, sizes, ids)
@@ -151,8 +153,9 @@ def _entries(files: StudyFiles, found: Inspection, number: int, sizes: Mapping[P
     }
     if not files.series:
         yield {**common, "files": 0, "bytes": 0, "slices": 0, "paths": []}
+    by_series = _by_series(found.series, [item.series_id for item in files.series])
     for item in files.series:
-        decisions = [decision for decision in found.series if _belongs(decision, item.series_id)]
+        decisions = by_series[item.series_id]
         used = [decision for decision in decisions if decision.role]
         shown = (used or decisions or [SeriesDecision(item.series_id, None, "the header cannot be read")])[0]
         undecided = any(decision.reason == UNDECIDED for decision in decisions)
@@ -173,9 +176,22 @@ def _entries(files: StudyFiles, found: Inspection, number: int, sizes: Mapping[P
         }
 
 
-def _belongs(decision: SeriesDecision, series_id: str) -> bool:
-    """Whether a decision is about a series or a contrast of it, whose id has words after the series' own."""
-    return decision.series_id == series_id or decision.series_id.startswith(f"{series_id} ")
+def _unread(study: StudyFiles, found: Inspection) -> Iterator[SeriesDecision]:
+    """A decision on each series of which no file could be read, with what was wrong with the first one."""
+    decided = _by_series(found.series, [item.series_id for item in study.series])
+    for item in study.series:
+        names = () if decided[item.series_id] else tuple(f"{shown_name(path)}: " for path in item.paths)
+        if reason := next((sentence for sentence in found.problems if sentence.startswith(names)), None):
+            yield SeriesDecision(item.series_id, None, reason)
+
+
+def _by_series(decisions: Iterable[SeriesDecision], series_ids: Sequence[str]) -> dict[str, list[SeriesDecision]]:
+    """The decisions about each series and its contrasts, whose ids have words after its own, as another's may too."""
+    found: dict[str, list[SeriesDecision]] = {name: [] for name in series_ids}
+    for decision in decisions:
+        if own := [name for name in series_ids if f"{decision.series_id} ".startswith(f"{name} ")]:
+            found[max(own, key=len)].append(decision)
+    return found
 
 
 def studies_of(rows: Sequence[Row]) -> Iterator[StudyFiles]:

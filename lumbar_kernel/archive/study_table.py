@@ -15,6 +15,7 @@ from lumbar_kernel.errors import ConfigError
 SUFFIXES = (".csv", ".parquet")
 NEEDED = ("study_id", "path")
 OPTIONAL = ("series_id", "role")
+COLUMNS = (*NEEDED, *OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TableRow:
     @property
     def parent(self) -> str:
         """The folder of the path."""
-        return self.path.rpartition("/")[0]
+        parent, slash, _ = self.path.rpartition("/")
+        return parent or slash  # of the root on disk itself too
 
     @property
     def place(self) -> tuple[str, str, str, str | None]:
@@ -47,22 +49,27 @@ def is_table(data: str) -> bool:
     return data.lower().endswith(SUFFIXES)
 
 
+def folder_and_name(data: str) -> tuple[Folder, str]:
+    """The folder of a table, which its paths are relative to, and its name in there."""
+    place, slash, name = data.rpartition("/")
+    return Folder.of(place or slash or "."), name
+
+
 def read_rows(data: str) -> Iterator[TableRow]:
     """The rows of a table in its order.
 
     Raises:
         ConfigError: it cannot be read, or has no column `study_id` or `path`.
     """
-    place, _, name = data.rpartition("/")
-    folder = Folder.of(place or ".")
+    folder, name = folder_and_name(data)
     try:
         for batch in _batches(folder, name):
-            found = {key: _texts(batch, key) for key in (*NEEDED, *OPTIONAL)}
+            found = {key: _texts(batch, key) for key in COLUMNS}
             if absent := [key for key in NEEDED if found[key] is None]:
                 msg = f"{name} has no column {', '.join(absent)}; it needs {', '.join(NEEDED)}"
                 raise ConfigError(msg)
             nothing = [""] * batch.num_rows
-            columns = [found[key] or nothing for key in (*NEEDED, *OPTIONAL)]
+            columns = [found[key] or nothing for key in COLUMNS]
             for study, path, series, role in zip(*columns, strict=True):
                 if study and path:
                     yield TableRow(study, path.rstrip("/"), series, ROLE_SPELLINGS.get(role.lower()))
@@ -76,8 +83,12 @@ def _batches(folder: Folder, name: str) -> Iterator[pa.RecordBatch]:
         with folder.parquet(name) as file:
             yield from file.iter_batches()
         return
-    texts = pyarrow.csv.ConvertOptions(column_types={key: pa.string() for key in (*NEEDED, *OPTIONAL)})
-    with folder.system.open(f"{folder.path}/{name}", "rb") as file:
+    path = f"{folder.path}/{name}"
+    with folder.system.open(path, "rb") as file, pyarrow.csv.open_csv(file) as first:
+        present = [key for key in COLUMNS if key in first.schema.names]
+    # without the other columns, whose types are guessed from the first rows and need not fit the later ones
+    texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string()), include_columns=present)
+    with folder.system.open(path, "rb") as file:
         yield from pyarrow.csv.open_csv(file, convert_options=texts)
 
 

@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+def as_utf8(text: str) -> bytes:
+    """A text as files hold it, with escapes in place of bytes of names that are no text."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
 def write_atomic(content: str | bytes | Iterable[bytes], path: Path, *, synced: bool = True) -> None:
     """Write a file by way of a neighbour that replaces it.
 
@@ -21,7 +26,7 @@ def write_atomic(content: str | bytes | Iterable[bytes], path: Path, *, synced: 
     """
     # no process id, since machines may share the folder
     neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    data = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
+    data = as_utf8(content) if isinstance(content, str) else content
     try:
         with neighbour.open("wb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.results.atomic import as_utf8
 from lumbar_kernel.results.report import Report, StudyReport, report_from
 from lumbar_kernel.results.tables import KERNEL, Point, points_of
 from lumbar_kernel.schema import SEVERITIES, TARGETS, Target, prior
@@ -59,7 +60,7 @@ def read_run(folder: Path) -> RunFiles:
         report = report_from(json.loads((folder / "report.json").read_text(encoding="utf-8")))
         grades = _read_grades(folder / "grades.csv")
         studies = tuple(
-            GradedStudy(study, points_of(study), *grades.get(study.study_id, _nothing_graded()))
+            GradedStudy(study, points_of(study), *grades.get(as_utf8(study.study_id).decode(), _nothing_graded()))
             for study in report.studies
         )
     except FileNotFoundError as error:

@@ -20,6 +20,7 @@ from benchmarks.robustness.light_weights import light_weights
 
 ray = pytest.importorskip("ray", reason="ray is not installed; the extra archive brings it")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed; the extra archive brings it")
+fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed; the extra archive brings it")
 
 from lumbar_kernel.archive.grading import ArchiveOptions, Outcome, grade_archive  # noqa: E402
 from lumbar_kernel.archive.storage import Folder  # noqa: E402
@@ -65,6 +66,17 @@ def ray_here():
         ray.init(address="local", **options)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def store():
+    """A store in memory, empty before and after."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 import shutil
 import zipfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 
 from benchmarks.robustness.dicom_files import AXIAL, write_stack
 from lumbar_kernel.archive import index as index_module
-from lumbar_kernel.archive.header_chunks import chunks
-from lumbar_kernel.archive.ids import Ids
-from lumbar_kernel.archive.index import IndexOptions, build_index, finished_index
+from lumbar_kernel.archive.header_chunks import OWNERS, ROWS, SEVERAL, chunk_name, chunks
+from lumbar_kernel.archive.ids import Ids, hash64
+from lumbar_kernel.archive.index import Index, IndexOptions, build_index, finished_index
+from lumbar_kernel.archive.index_schema import SERIES, VERSION
+from lumbar_kernel.archive.sources import Listing, open_source
 from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.archive.study_parts import renamed, studies_of
+from lumbar_kernel.archive.study_parts import Part, renamed, studies_of
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import ConfigError
 
@@ -147,6 +150,7 @@ def test_a_finished_index_is_used_again_until_a_rescan(tree, tmp_path, ray_here)
     write_study(tree / "new", "1.10")
     again, _, _ = built(tree, tmp_path / "index")
     assert again == first
+    assert Folder.of(tmp_path / "index").names() == ["index.json", "studies"]  # and no key of hashes
     rescanned = build_index(Folder.of(tmp_path / "index"), IndexOptions(str(tree)), rescan=True)
     assert rescanned.studies == first.studies + 1
 
@@ -344,6 +348,155 @@ def test_an_index_is_of_the_data_that_it_was_made_of_wherever_it_is_named_from(t
     with pytest.raises(ConfigError, match="index of other data"):
         build_index(out, IndexOptions("data"))
     assert IndexOptions("s3://bucket/data").about()["data"] == "s3://bucket/data"
+
+
+def test_an_index_of_something_else_is_refused_with_what_differs(tmp_path):
+    options = IndexOptions("s3://bucket/data", "train", Ids(b"k" * 16))
+    about = {**options.about(), "studies": 1, "files": 2, "bytes": 3, "root": "s3://bucket/data", "skipped": {"a": 4}}
+    folder = Folder.of(tmp_path)
+    folder.write_json("index.json", about)
+    expected = Index(folder, Folder("s3://bucket/data"), 1, 2, 3, {"a": 4})
+    assert finished_index(folder, options) == finished_index(folder) == expected
+    for name, value in (("data", "s3://other"), ("split", "test"), ("ids", ""), ("version", VERSION + 1)):
+        folder.write_json("index.json", {**about, name: value})
+        with pytest.raises(ConfigError, match=f"is an index of other {name}; name another output folder, or --rescan"):
+            finished_index(folder, options)
+
+
+def test_folders_are_shared_that_one_chunk_or_two_give_several_studies(tmp_path):
+    folder = Folder.of(tmp_path)
+    chunks_of_owners = (
+        [("a", 1), ("b", 1), ("c", SEVERAL), ("c/d", 1)],
+        [("a", 2), ("b", 1), ("c", SEVERAL)],
+        [("e", 3)],
+    )
+    for number, owners in enumerate(chunks_of_owners):
+        places = [hash64(name) for name, _ in owners]
+        table = pa.table({"folder": places, "owner": [owner for _, owner in owners]}, schema=OWNERS)
+        (folder / "owners").write_table(f"{number}.parquet", table)
+    index_module._write_shared(folder)
+    shared = (folder / "owners").read_table("shared")["folder"].to_pylist()
+    assert shared == sorted([hash64("a"), hash64("c")])
+
+
+def test_a_chunk_counts_as_read_when_its_owners_are_written_too(tmp_path, monkeypatch):
+    write_study(tmp_path / "data" / "one", "1.1", series=("sag",))
+    folder, written = Folder.of(tmp_path / "index"), []
+    monkeypatch.setattr(Folder, "write_table", lambda self, *_, **__: written.append(self))
+    monkeypatch.setattr("logging.disable", lambda _: None)
+    index_module._read_chunk(folder, Folder.of(tmp_path / "data"), (Listing("one/sag", ("1.dcm",)),), b"k")
+    assert written == [folder / "owners", folder / "headers"]
+
+
+@pytest.mark.parametrize("files", [0, 3, 4])
+def test_a_first_pass_goes_on_with_the_key_and_the_chunks_of_the_attempt_before(tmp_path, monkeypatch, files):
+    write_study(tmp_path / "data" / "one", "1.1", series=("sag",))
+    source, folder = open_source(str(tmp_path / "data"), split="test"), Folder.of(tmp_path / "index")
+    rows = pa.Table.from_pylist([{"key": 1, "sizes": [2] * files}], schema=ROWS)
+    owners = pa.table({"folder": [1], "owner": [2]}, schema=OWNERS)
+    known = chunk_name(list(source.listings()))
+    for name in (known, "of-other-files.parquet"):
+        (folder / "headers").write_table(name, rows)
+        (folder / "owners").write_table(name, owners)
+    folder.write_bytes("secret", b"k" * 32)
+    monkeypatch.setattr(index_module, "FILES_A_PART", 3)
+    plan = index_module._first_pass(folder, source)  # without Ray, since nothing is left to do
+    assert plan == {"files": files, "bytes": 2 * files, "ranges": {0: 1, 3: 1, 4: 2}[files], "skipped": {}}
+    assert folder.read_json("plan.json") == plan
+    assert folder.read_bytes("secret") == b"k" * 32
+    assert (folder / "headers").names() == [known]
+    assert (folder / "owners").names() == [known, "shared"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "finished", "rescan", "goes_on"),
+    [
+        (None, False, False, False),
+        ({"rescan": False}, False, False, True),
+        ({"rescan": True}, False, False, True),
+        ({"rescan": False}, False, True, False),
+        ({"rescan": True}, False, True, True),
+        ({"rescan": True}, True, True, False),  # interrupted when all was there but what is no longer needed
+        ({"rescan": False, "split": "train"}, False, False, False),
+    ],
+)
+def test_an_index_goes_on_where_one_of_the_same_was_begun_and_not_finished(tmp_path, begun, finished, rescan, goes_on):
+    folder, options = Folder.of(tmp_path), IndexOptions(str(tmp_path))
+    if begun is not None:
+        folder.write_json("begun.json", {**options.about(), **begun})
+    if finished:
+        folder.write_json("index.json", {})
+    assert index_module._goes_on(folder, options, rescan=rescan) is goes_on
+
+
+def test_all_of_an_index_is_removed_first_what_says_that_it_can_be_used(tmp_path, monkeypatch):
+    folder, removed = Folder.of(tmp_path), []
+    monkeypatch.setattr(Folder, "remove", lambda self, name: removed.append(name))
+    index_module._clear(folder)
+    assert removed[:2] == ["begun.json", "index.json"]
+    assert sorted(removed[2:]) == ["headers", "owners", "plan.json", "repeated.json", "secret", "studies"]
+
+
+def test_every_row_is_in_the_range_of_one_part(tmp_path, monkeypatch):
+    folder, taken = Folder.of(tmp_path), []
+    keys = sorted(
+        {key for edge in (0, 1 << 31, (1 << 32) // 3, 2 * (1 << 32) // 3, 1 << 32) for key in range(edge - 2, edge + 2)}
+    )
+    keys = [key for key in keys if 0 <= key < 1 << 32]
+    rows = pa.Table.from_pylist([{"key": key} for key in keys], schema=ROWS)
+    (folder / "headers").write_table("one.parquet", rows, row_group=2)
+    (folder / "owners").write_table("shared", pa.table({"folder": pa.array([], pa.uint64())}))
+
+    def part(root, rows, **_):
+        taken.extend(row["key"] for row in rows)
+        return Part(pa.Table.from_pylist([], schema=SERIES), Counter(a=1))
+
+    monkeypatch.setattr(index_module, "study_part", part)
+    monkeypatch.setattr("logging.disable", lambda _: None)
+    for number in range(3):
+        index_module._make_part(folder, folder, number, 3, Ids(), {})
+    assert taken == keys
+    assert (folder / "studies").names() == [f"part-0000{number}.parquet" for number in range(3)]
+    assert index_module._skipped(folder / "studies") == {"a": 3}
+
+
+def write_parts(folder, *parts):
+    """Parts of an index: for each study its id, UID and number of files."""
+    for number, studies in enumerate(parts):
+        rows = [
+            {"study_number": place, "study_id": name, "study_uid": uid, "files": files, "paths": [f"{number}/{place}"]}
+            for place, (name, uid, files) in enumerate(studies)
+        ]
+        table = pa.Table.from_pylist(rows, schema=SERIES)
+        (folder / "studies").write_table(f"part-0000{number}.parquet", table)
+
+
+def names_of(folder):
+    tables = (table for _, table in (folder / "studies").tables(["study_id"]))
+    return [name for table in tables for name in table["study_id"].to_pylist()]
+
+
+def test_a_study_that_a_table_names_without_files_goes_where_the_headers_made_it(tmp_path):
+    folder = Folder.of(tmp_path)
+    write_parts(folder, [("a", "", 0), ("b", "", 0), ("c", "", 2)], [("a", "1.1", 5), ("d", "", 0), ("a", "", 0)])
+    index_module._drop_named(folder / "studies")
+    assert names_of(folder) == ["b", "c", "a", "d"]
+
+
+def test_studies_of_different_parts_with_one_id_are_named_by_their_uids(tmp_path):
+    folder = Folder.of(tmp_path)
+    first, second = [("a", "1.1", 1), ("b", "1.2", 1), ("c", "1.3", 1)], [("a", "1.4", 1), ("b", "1.5", 1)]
+    write_parts(folder, first, second, [("a", "1.6", 1), ("d", "1.7", 1)])
+    assert index_module._rename_repeated(folder) == 7
+    assert names_of(folder) == ["1.1", "1.2", "c", "1.4", "1.5", "1.6", "d"]
+
+
+def test_studies_without_files_are_counted_as_none(tmp_path):
+    rows = pa.Table.from_pylist([{"key": 1, "sizes": []}, {"key": 2, "sizes": [3, 4]}], schema=ROWS)
+    assert index_module._count(Folder.of(tmp_path)) == (0, 0)
+    Folder.of(tmp_path).write_table("a.parquet", rows, row_group=1)
+    Folder.of(tmp_path).write_table("b.parquet", rows.slice(0, 1))
+    assert index_module._count(Folder.of(tmp_path)) == (2, 7)
 
 
 @pytest.mark.parametrize("name", ["absent", "empty", "texts", "whole.tar.gz", "list.csv"])

@@ -2,9 +2,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from benchmarks.robustness.dicom_files import write_slice
 from lumbar_kernel.archive import remote_files
@@ -41,6 +44,46 @@ def test_files_are_fetched_and_removed_again(remote, tmp_path, whole):
         assert first.read_bytes() == (tmp_path / "a" / "1.dcm").read_bytes()
         assert gone.read_bytes() == b""
     assert not first.exists()
+
+
+def series_of(*paths):
+    return StudyFiles("7", (SeriesFiles("a", None, tuple(map(Path, paths))),))
+
+
+def test_what_cannot_be_had_counts_only_where_its_name_says_dicom(remote):
+    assert remote_identity(remote, "a/absent.txt") is None
+    assert remote_identity(remote, "a") is None
+
+
+def test_all_files_of_a_folder_are_fetched(remote, tmp_path):
+    with local_files(remote, [series_of("a/1.dcm", "a/2")], whole=True) as (local,):
+        fetched = [path.read_bytes() for path in local.series[0].paths]
+    assert fetched == [(tmp_path / "a" / name).read_bytes() for name in ("1.dcm", "2")]
+
+
+def test_no_name_of_the_archive_stands_for_what_cannot_be_had(remote, tmp_path):
+    (tmp_path / "empty.dcm").write_bytes(b"an image")
+    with local_files(remote, [series_of("empty.dcm", "gone.dcm")], whole=True) as (local,):
+        assert [path.read_bytes() for path in local.series[0].paths] == [b"an image", b""]
+
+
+@pytest.mark.parametrize(("tag", "size"), [(b"", 1 << 18), (b"\x00\x52\x30\x92", 300_000)], ids=["classic", "enhanced"])
+def test_headers_are_fetched_without_most_pixels_unless_they_may_be_long(remote, tmp_path, tag, size):
+    (tmp_path / "a" / "long.dcm").write_bytes(tag.ljust(300_000, b"x"))
+    with local_files(remote, [series_of("a/long.dcm")], whole=False) as (local,):
+        assert local.series[0].paths[0].stat().st_size == size
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("kind", ["absolute", "upward"])
+def test_a_key_that_leads_out_replaces_no_file_here(store, temporary, tmp_path, kind, whole):
+    other = tmp_path / "other.dcm"
+    other.write_bytes(b"of somebody else")
+    path = other if kind == "absolute" else Path("..", "..", "..", "other.dcm")
+    store.store[f"/data/{path.as_posix()}"] = MemoryFile(data=b"evil")
+    with local_files(Folder.of("memory://data"), [series_of(path)], whole=whole) as (local,):
+        assert local.series[0].paths[0].read_bytes() == b""
+    assert other.read_bytes() == b"of somebody else"
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -93,6 +136,18 @@ def temporary(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
     return folder
+
+
+def test_a_folder_that_another_process_looks_at_is_locked_when_it_has_looked(tmp_path):
+    locked = []
+    with remote_files._opened(tmp_path) as own, ThreadPoolExecutor() as threads:
+        with remote_files._opened(tmp_path) as other:
+            assert remote_files._lock(other, wait=False)
+            assert not remote_files._lock(own, wait=False)
+            locked.append(threads.submit(remote_files._lock, own, wait=True))
+            time.sleep(0.05)
+            assert not locked[0].done()
+        assert locked[0].result()
 
 
 def fetch(remote):

@@ -1,23 +1,15 @@
 """Listings of stores whose keys, and of tables whose paths, lead out of them."""
 
-import fsspec
 import pytest
 
+from lumbar_kernel.archive.header_chunks import read_chunk
+from lumbar_kernel.archive.ids import AS_THEY_ARE, IdSet
 from lumbar_kernel.archive.sources import LEADS_OUT, Listing, open_source
+from lumbar_kernel.archive.storage import Folder
+from lumbar_kernel.archive.study_parts import study_part
 from lumbar_kernel.dicom.folders import layout_of
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
-
-
-@pytest.fixture
-def store():
-    """A store in memory, empty before and after."""
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    system.pseudo_dirs[:] = [""]
-    yield system
-    system.store.clear()
-    system.pseudo_dirs[:] = [""]
 
 
 def listed(data):
@@ -55,8 +47,22 @@ def test_the_other_half_of_the_competition_is_never_taken_instead(tmp_path):
 def test_a_table_on_disk_may_name_files_elsewhere(tmp_path):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "list.csv").write_text(f"study_id,path\nA,../a/1.dcm\nB,{tmp_path}/b/2.dcm\n")
-    listings = [Listing("../a", ("1.dcm",), "A"), Listing(f"{tmp_path}/b", ("2.dcm",), "B")]
-    assert listed(str(tmp_path / "table" / "list.csv")) == (listings, 0)
+    listings, refused = listed(str(tmp_path / "table" / "list.csv"))
+    assert [item for item in listings if item.names] == [
+        Listing("../a", ("1.dcm",), "A"),
+        Listing(f"{tmp_path}/b", ("2.dcm",), "B"),
+    ]
+    assert refused == 0
+
+
+@pytest.mark.parametrize("data", ["{}", "file://{}"], ids=["path", "url"])
+def test_a_study_of_a_table_whose_paths_lead_to_nothing_is_a_study_still(tmp_path, data):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.csv").write_text("study_id,path\nA,absent\nB,empty\n")
+    listings, _ = listed(f"{data.format(tmp_path)}/list.csv")
+    rows = read_chunk(Folder.of(tmp_path), listings, b"k" * 32)[0].to_pylist()
+    part = study_part(Folder.of(tmp_path), rows, ids=AS_THEY_ARE, shared=IdSet.of([]), roles={})
+    assert {row["study_id"]: row["files"] for row in part.table.to_pylist()} == {"A": 0, "B": 0}
 
 
 def test_files_of_one_folder_keep_the_roles_that_a_table_gives_each(tmp_path):
@@ -65,3 +71,15 @@ def test_files_of_one_folder_keep_the_roles_that_a_table_gives_each(tmp_path):
     listings, _ = listed(str(tmp_path / "list.csv"))
     roles = {name: item.role for item in listings for name in item.names}
     assert roles == {"1.dcm": SAGITTAL_T1, "2.dcm": SAGITTAL_T1, "3.dcm": AXIAL_T2, "4.dcm": None}
+
+
+@pytest.mark.parametrize("data", ["{}", "file://{}"], ids=["path", "url"])
+def test_hidden_files_and_folders_are_left_out(tmp_path, data):
+    top = tmp_path / ".archive"  # hidden itself, but named
+    for name in ("a/1.dcm", "a/.1.dcm", "a/DICOMDIR", "a/.trash/2.dcm", ".snapshot/a/1.dcm", "__MACOSX/a/1.dcm"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(b"1")
+    assert listed(data.format(top)) == ([Listing("a", ("1.dcm",))], 0)
+    (top / "list.csv").write_text("study_id,path\nA,.snapshot\n")
+    listings, _ = listed(f"{data.format(top)}/list.csv")
+    assert [item for item in listings if item.names] == [Listing(".snapshot/a", ("1.dcm",), "A")]

@@ -3,7 +3,7 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from lumbar_kernel.archive.storage import Folder, is_url
+from lumbar_kernel.archive.storage import Folder, is_url, stays_below
 from lumbar_kernel.errors import ConfigError
 
 
@@ -19,9 +19,20 @@ def test_paths_and_urls_are_told_apart(tmp_path, monkeypatch):
     assert Folder.of("out").local == tmp_path / "out"
     assert Folder.of("s3://bucket/out/").local is None
     assert not is_url("C:/out")
+    assert not is_url("c://out")
+    assert Folder.of("s3://bucket/out/") == Folder.of("s3://bucket/out")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Folder.of("~/out").local == tmp_path / "out"
 
 
-def test_files_are_written_read_listed_and_removed(folder):
+@pytest.mark.parametrize(
+    ("path", "below"), [("a/b", True), ("a..b/..c", True), ("../a", False), ("a/../b", False), ("/a", False)]
+)
+def test_a_path_stays_below_a_folder_unless_it_is_absolute_or_leads_up(path, below):
+    assert stays_below(path) is below
+
+
+def test_files_are_written_read_listed_and_removed(folder, tmp_path):
     assert folder.names() == (folder / "absent").names() == []
     folder.write_json("a.json", {"b": 1})
     folder.write_bytes("b", b"x")
@@ -32,6 +43,40 @@ def test_files_are_written_read_listed_and_removed(folder):
     folder.remove("b")
     folder.remove("b")
     assert not folder.has("b")
+    folder.write_bytes(".hidden", b"")
+    (tmp_path / "f" / "c").mkdir()
+    (folder / "c").write_bytes("d", b"")
+    assert folder.names() == ["a.json", "c"]
+    folder.remove("c")
+    assert folder.names() == ["a.json"]
+
+
+def test_the_names_behind_a_url_are_those_of_now(store, monkeypatch):
+    asked = []
+
+    def ls(path, **options):
+        asked.append(options)
+        return [f"{path}/b", f"{path}/a/"]
+
+    monkeypatch.setattr(store, "ls", ls)
+    assert Folder.of("memory://out").names() == ["a", "b"]
+    assert [options["refresh"] for options in asked] == [True]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"), [(0, 1, "a"), (2, 2, "bc"), (2, 5, "bcd"), (6, 9, "e"), (7, 9, "")]
+)
+def test_rows_between_two_keys_come_with_both_ends_whatever_their_groups(folder, first, last, expected):
+    folder.write_table("t", pa.table({"key": [1, 2, 2, 5, 6], "name": list("abcde")}), row_group=2)
+    assert [row["name"] for row in folder.rows_between("t", first, last)] == list(expected)
+    folder.write_table("empty", pa.table({"key": pa.array([], pa.int32())}))
+    assert list(folder.rows_between("empty", first, last)) == []
+
+
+def test_only_parquet_files_are_tables(folder):
+    folder.write_table("a.parquet", pa.table({"a": [1]}))
+    folder.write_bytes("shared", b"no table")
+    assert [name for name, _ in folder.tables(["a"])] == ["a.parquet"]
 
 
 def test_tables_come_back_in_batches_after_a_journey_to_another_process(folder):
@@ -58,6 +103,16 @@ def test_a_write_that_fails_leaves_the_file_of_before(tmp_path, monkeypatch):
         folder.write_bytes("a", b"after")
     assert folder.read_bytes("a") == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("error", [ImportError, ValueError, OSError])
+def test_a_scheme_whose_package_is_absent_or_refuses_is_a_matter_of_the_configuration(monkeypatch, error):
+    def refuses(_):
+        raise error("install s3fs")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", refuses)
+    with pytest.raises(ConfigError, match="s3://bucket/out cannot be opened: install s3fs"):
+        Folder.of("s3://bucket/out").names()
 
 
 def test_an_unknown_scheme_is_refused():

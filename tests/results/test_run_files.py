@@ -14,6 +14,14 @@ def test_a_run_comes_back_as_it_was_written(write_run, tmp_path):
     assert run.report.version == "1.2.3"
 
 
+@pytest.mark.parametrize("name", ["d\udcfcse", "Doe, Jane", "a;b", "a\r\nb", '12,5 "x"', "\\udcfc", "dü"])
+def test_the_grades_of_a_study_are_found_whatever_its_name_is(write_run, tmp_path, name):
+    write_run(tmp_path, count=1, names=[name])
+    (study,) = read_run(tmp_path).studies
+    assert study.study_id == name
+    assert study.graded.all()
+
+
 @pytest.mark.parametrize("name", ["report.json", "grades.csv"])
 def test_an_absent_file_is_named(write_run, tmp_path, name):
     write_run(tmp_path, count=1)
