@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import settings
 from jsonschema import Draft202012Validator
 
 import build_wheel
@@ -26,6 +27,10 @@ from training.phantoms import truth_of
 from training.studies import true_views
 
 BACKBONE = "mobilenetv3_small_050"
+
+# A busy machine is no error of the code; everything else as hypothesis has it here or in CI.
+settings.register_profile("any speed", settings(), deadline=None)
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

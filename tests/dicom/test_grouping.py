@@ -61,7 +61,7 @@ IDENTITIES = st.lists(
 FOLDERS = st.lists(st.sampled_from(["a", "b", "ST0", "x/y", "x", ".", "10/2"]), min_size=1, max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(identities=IDENTITIES, folders=FOLDERS, others=FOLDERS, order=st.randoms(use_true_random=False))
 def test_names_order_and_nesting_of_folders_do_not_change_what_belongs_together(identities, folders, others, order):
     files = [(number, identity) for number, identity in enumerate(identities * 3)]

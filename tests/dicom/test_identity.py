@@ -74,7 +74,7 @@ def written(dataset, syntax):
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tags=TAGS, syntax=IMPLICIT_TOO, nested=st.booleans(), cut=st.one_of(st.just(0), st.integers(1, 400)))
 def test_the_quick_look_says_what_pydicom_says_or_nothing(tmp_path, tags, syntax, nested, cut):
     path = tmp_path / "1.dcm"

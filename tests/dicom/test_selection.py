@@ -451,7 +451,7 @@ def many(tmp_path_factory):
     return {name: tuple(sorted((folder / "1" / name).iterdir())) for name in SERIES}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(order=st.permutations(sorted(SERIES)), names=st.permutations(sorted(SERIES)))
 def test_order_and_names_of_series_change_nothing(many, order, names):
     files = tuple(SeriesFiles(name, None, many[original]) for name, original in zip(names, order, strict=True))

@@ -61,7 +61,7 @@ def test_a_case_worked_by_hand():
     assert result.counts == (3, 1, 1, 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS)
 def test_each_term_is_the_weighted_log_loss_of_scikit_learn(seed):
     log_loss = pytest.importorskip("sklearn.metrics").log_loss
@@ -85,7 +85,7 @@ def test_each_term_is_the_weighted_log_loss_of_scikit_learn(seed):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, st.floats(0.01, 100))
 def test_row_order_and_row_scale_do_not_matter(seed, scale):
     solution, submission = random_case(seed)

@@ -41,7 +41,7 @@ def test_splitting_and_joining_gives_the_file_back(sound):
 
 
 @pytest.mark.usefixtures("_soon")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.sampled_from(sorted(set(CHANGES) - set(BOMBS))), min_size=1, max_size=3), seed=st.integers(0, 999)
 )
