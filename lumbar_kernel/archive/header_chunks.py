@@ -101,15 +101,14 @@ def read_chunk(root: Folder, listings: Sequence[Listing], secret: bytes) -> tupl
 
 
 def _rows(root: Folder, listing: Listing, secret: bytes) -> Iterator[HeaderRow]:
-    if not listing.names:
-        yield HeaderRow(listing, (), None)
-        return
     found: dict[FileIdentity | None, list[tuple[str, int]]] = defaultdict(list)
     for name in listing.names:
         entry = _identified(root, listing, name)
         if entry is not None:
             identity, size = entry
             found[identity].append((name, size))
+    if not found and listing.study:  # which a table or the layout names, even if no file of it is there
+        yield HeaderRow(Listing("", (), listing.study), (), None)
     for identity, files in found.items():
         own = replace(listing, names=tuple(name for name, _ in files))
         yield HeaderRow(own, tuple(size for _, size in files), None if identity is None else _hidden(identity, secret))

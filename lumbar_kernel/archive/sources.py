@@ -131,17 +131,20 @@ class Source:
 
     def _of_rows(self, rows: Sequence[TableRow]) -> Iterator[Listing]:
         """The files of rows that lie in one folder; a row may also name a folder or an archive of a study."""
-        first, names = rows[0], []
+        first, names, empty = rows[0], [], True
         inside = [row for row in rows if self.root.local is not None or stays_below(row.path)]
         self.skipped[LEADS_OUT] += len(rows) - len(inside)
-        yield Listing("", (), first.study)  # a study of the table still, even if its paths lead to nothing
         for row in inside:
             if (folders := self._inside(row.path)) is None:
                 names.append(row.name)
-            else:
-                yield from (Listing(folder, found, first.study, row.series, row.role) for folder, found in folders)
+                continue
+            for folder, found in folders:
+                empty = False
+                yield Listing(folder, found, first.study, row.series, row.role)
         if names:
             yield Listing(first.parent, tuple(natural(names)), first.study, first.series, first.role)
+        elif empty:
+            yield Listing("", (), first.study)  # a study of the table still, even if its paths lead to nothing
 
     def _inside(self, path: str) -> Iterator[tuple[str, tuple[str, ...]]] | None:
         """The folders with files of a folder or an archive that a table names, None of a file."""

@@ -38,7 +38,7 @@ class FirstPassOptions:
 
     Attributes:
         full: while all studies fit into the time that is left.
-        reduced: when they do not.
+        reduced: when they do not; its members also grade the very first study, so that there is something to show.
         everything: by all members, while time is ample and for studies that an interrupted run had begun.
         phase: name of the pass in the progress.
     """

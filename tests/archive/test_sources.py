@@ -7,6 +7,7 @@ from lumbar_kernel.archive.ids import AS_THEY_ARE, IdSet
 from lumbar_kernel.archive.sources import LEADS_OUT, Listing, open_source
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.archive.study_parts import study_part
+from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.folders import layout_of
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
@@ -47,12 +48,8 @@ def test_the_other_half_of_the_competition_is_never_taken_instead(tmp_path):
 def test_a_table_on_disk_may_name_files_elsewhere(tmp_path):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "list.csv").write_text(f"study_id,path\nA,../a/1.dcm\nB,{tmp_path}/b/2.dcm\n")
-    listings, refused = listed(str(tmp_path / "table" / "list.csv"))
-    assert [item for item in listings if item.names] == [
-        Listing("../a", ("1.dcm",), "A"),
-        Listing(f"{tmp_path}/b", ("2.dcm",), "B"),
-    ]
-    assert refused == 0
+    listings = [Listing("../a", ("1.dcm",), "A"), Listing(f"{tmp_path}/b", ("2.dcm",), "B")]
+    assert listed(str(tmp_path / "table" / "list.csv")) == (listings, 0)
 
 
 @pytest.mark.parametrize("data", ["{}", "file://{}"], ids=["path", "url"])
@@ -60,9 +57,21 @@ def test_a_study_of_a_table_whose_paths_lead_to_nothing_is_a_study_still(tmp_pat
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("study_id,path\nA,absent\nB,empty\n")
     listings, _ = listed(f"{data.format(tmp_path)}/list.csv")
-    rows = read_chunk(Folder.of(tmp_path), listings, b"k" * 32)[0].to_pylist()
-    part = study_part(Folder.of(tmp_path), rows, ids=AS_THEY_ARE, shared=IdSet.of([]), roles={})
-    assert {row["study_id"]: row["files"] for row in part.table.to_pylist()} == {"A": 0, "B": 0}
+    assert files_by_study(tmp_path, listings) == {"A": 0, "B": 0}
+
+
+def test_a_study_folder_of_the_layout_without_dicom_is_a_study_as_for_predict(tmp_path):
+    (tmp_path / "test_images" / "7" / "1").mkdir(parents=True)
+    (tmp_path / "test_images" / "7" / "1" / "notes.txt").write_text("no DICOM")
+    assert [study.study_id for study in find_studies(tmp_path, split="test")] == ["7"]
+    assert files_by_study(tmp_path, listed(str(tmp_path))[0]) == {"7": 0}
+
+
+def files_by_study(root, listings):
+    """Study → files that the index has of it."""
+    rows = read_chunk(Folder.of(root), listings, b"k" * 32)[0].to_pylist()
+    part = study_part(Folder.of(root), rows, ids=AS_THEY_ARE, shared=IdSet.of([]), roles={})
+    return {row["study_id"]: row["files"] for row in part.table.to_pylist()}
 
 
 def test_files_of_one_folder_keep_the_roles_that_a_table_gives_each(tmp_path):
