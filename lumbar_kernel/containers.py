@@ -14,6 +14,9 @@ BEGINNINGS = {
     b"\xfd7zXZ\0": COMPRESSED_TAR,
 }
 TAR_MAGIC, TAR_PLACE = b"ustar", 257
+META = 132
+"""Bytes of the preamble and the DICM prefix of a DICOM file, after which its file meta information begins."""
+
 DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
 """Media Storage Directory Storage, the SOP class of a DICOMDIR; it stands in the file meta information."""
 
@@ -36,7 +39,12 @@ def container_kind(path: Path) -> str | None:
             return kind
     if head[TAR_PLACE:].startswith(TAR_MAGIC):
         return TAR
-    return DICOMDIR if head[128:132] == b"DICM" and DIRECTORY_CLASS in head else None
+    return DICOMDIR if has_prefix(head) and DIRECTORY_CLASS in head else None
+
+
+def has_prefix(head: bytes) -> bool:
+    """Whether the first bytes of a file hold the DICM prefix."""
+    return head[META - 4 : META] == b"DICM"
 
 
 def looks_like_archive(name: str) -> bool:

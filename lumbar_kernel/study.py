@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.geometry import SlicePlane
 
+REFORMATTED = " reformatted"
+"""Ends the id of axial slices that are cut from a volume, after that of its series."""
+
 
 @dataclass(frozen=True)
 class SeriesFiles:
@@ -18,13 +21,16 @@ class SeriesFiles:
 
     Attributes:
         series_id: folder name or SeriesInstanceUID.
-        role: one of `schema.SERIES_DESCRIPTIONS` where the table names it, None where headers must decide.
+        role: one of `schema.SERIES_DESCRIPTIONS` where a table or the user gives it, `schema.NO_ROLE` where the user
+            leaves the series out, None where headers must decide.
         paths: sorted by name, numbers by value.
+        part_roles: the same for parts of it, as pairs of an id (as in `SeriesDecision`) and a role of the user.
     """
 
     series_id: str
     role: str | None
     paths: tuple[Path, ...]
+    part_roles: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Slice:
     Attributes:
         plane: position of the slice; `plane.shape` equals `pixels.shape`.
         pixels: (rows, columns) float32, bright means a strong signal (MONOCHROME1 is inverted on reading).
-        instance_number: InstanceNumber, or the number in the file name, None when neither exists.
+        instance_number: InstanceNumber, the number of the frame in a multi-frame file, or the number in the file name;
+            None when there is none and for slices that were reformatted.
     """
 
     plane: SlicePlane

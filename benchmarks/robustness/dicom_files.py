@@ -1,8 +1,8 @@
-"""Tiny MR files with chosen tags, written into a test's folder."""
+"""Tiny MR files with chosen tags, written into a test's folder, and what is read of a whole file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,10 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from lumbar_kernel.dicom.headers import SliceHeader, try_headers
+from lumbar_kernel.dicom.pixels import try_frames
+from lumbar_kernel.errors import DicomError
 
 SAGITTAL = (0, 1, 0, 0, 0, -1)
 AXIAL = (1, 0, 0, 0, 1, 0)
@@ -123,3 +127,18 @@ def item(**tags: object) -> Dataset:
     for name, value in tags.items():
         setattr(made, name, value)
     return made
+
+
+def read_headers(path: Path) -> tuple[SliceHeader, ...]:
+    """The headers of the slices of a file that have one; raises DicomError where none has."""
+    return tuple(found for found in try_headers(path) if isinstance(found, SliceHeader))
+
+
+def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
+    """The pixels of slices of one file; raises DicomError where any of them cannot be read."""
+    pixels = []
+    for found in try_frames(headers):
+        if isinstance(found, DicomError):
+            raise found
+        pixels.append(found)
+    return pixels

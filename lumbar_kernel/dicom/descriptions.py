@@ -81,18 +81,23 @@ _FAT_SUPPRESSED = re.compile(
     r"fat.?(sat|sup|less)|(?<![a-z])(fs|spair|spir|chess|stir|tirm|tir|fatsat|we|proset|wfs)(?![a-z])"
     r"|ideal|fett.?s[äa]tt|sat.?graisse|water.?exc"
 )
+_NOT_SUPPRESSED = re.compile(
+    r"(?<![a-z])(without|w/?o|no|non|ohne|sans|sin|senza|sem|zonder)[ _.-]?"
+    r"(fs(?![a-z])|fat.?(sat|sup)|sat.?graisse|fett.?s[äa]tt|spair|spir)"
+)
 _AGENT = re.compile(
     r"\+ ?c(?![a-z])|(?<![a-z])c ?\+|(?<![a-z])(gd|km|gad|ce|mdc|inj|civ|gbca|post)(?![a-z])|gado|dotarem|magnevist"
     r"|contrast|kontrast|k\.m\.|post.?(gd|km|inj|con)|inject|(?<![a-z])iv(?![a-z])"
 )
 _NO_AGENT = re.compile(
-    r"(without|w/?o|no|non|ohne|sans|sin|senza|sem|pre|pr[ée]|vor|avant|nativ|zonder).{0,3}"
+    r"(?<![a-z])(without|w/?o|no|non|ohne|sans|sin|senza|sem|pre|pr[ée]|vor|avant|nativ|zonder).{0,3}"
     r"(gd|km|gad|contrast|kontrast|inj|c(?![a-z])|mdc|iv(?![a-z]))|nati[fv]"
 )
 _OPERATED = re.compile(r"post.?op(era[a-zéó]*)?(?![a-z])")
 """After an operation, which says nothing of an agent although `post` alone names one."""
 
-_AGENT_ABSENT = frozenset(("", "NO", "NONE", "N", "0", "NIL", "WITHOUT", "OHNE"))
+_AGENT_ABSENT = re.compile(r"\W*(no|none|n\W?a|n|0|nil|without|w/?o|ohne|sans|sin|senza|unknown|unbekannt)?\W*")
+"""What ContrastBolusAgent holds where there is none, or nobody knows."""
 
 _DIXON_IMAGE_TYPES = {
     **dict.fromkeys(("WATER", "W"), WATER),
@@ -202,15 +207,16 @@ def is_fat_suppressed(header: SliceHeader) -> bool:
         return True
     inversion = header.inversion_time
     nulls_fat = inversion is not None and MIN_STIR_MS <= inversion <= MAX_STIR_MS
-    return nulls_fat or bool(_FAT_SUPPRESSED.search(header.series_description.lower()))
+    words = _NOT_SUPPRESSED.sub(" ", header.series_description.lower())
+    return nulls_fat or bool(_FAT_SUPPRESSED.search(words))
 
 
 def has_contrast_agent(header: SliceHeader) -> bool:
     """Whether a contrast agent was given, by name, else by ContrastBolusAgent."""
-    words = _OPERATED.sub(" ", header.series_description.lower())
+    words, agent = _OPERATED.sub(" ", header.series_description.lower()), header.contrast_agent.lower()
     if _NO_AGENT.search(words):
         return False
-    return bool(_AGENT.search(words)) or header.contrast_agent.upper() not in _AGENT_ABSENT
+    return bool(_AGENT.search(words)) or not (_AGENT_ABSENT.fullmatch(agent) or _NO_AGENT.search(agent))
 
 
 def dixon_image(header: SliceHeader) -> str | None:

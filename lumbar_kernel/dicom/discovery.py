@@ -50,7 +50,7 @@ def find_studies(data: Path, *, split: str = "test") -> tuple[StudyFiles, ...]:
     understood. Where a table is present, its roles are used and its studies appear even without files.
 
     Raises:
-        ConfigError: the folder does not exist, cannot be listed or holds only the competition's other half.
+        ConfigError: the folder does not exist, cannot be listed or holds only the competition's other split.
     """
     scan = Scan(data, split=split)
     for _ in scan:
@@ -66,7 +66,7 @@ class Scan:
 
     Args:
         data: folder of studies.
-        split: half of the competition's folder.
+        split: of the competition's data, one of `SPLITS`.
 
     Attributes:
         listed: whether every folder has been listed, and one header of each read.
@@ -75,7 +75,7 @@ class Scan:
         unread: folders of which not all files have been looked at, in order; empty in the end.
 
     Raises:
-        ConfigError: the folder does not exist, holds only the other half of the competition's folder or, while
+        ConfigError: the folder does not exist, holds only the other split of the competition's data or, while
             iterating, cannot be listed.
     """
 
@@ -84,9 +84,9 @@ class Scan:
         self._indexed: dict[Path, list[str]] | None = None
         self._data = self._opened(Path(os.path.abspath(data)))  # noqa: PTH100 - resolve() would follow links
         indexed = self._indexed is not None  # then what lies beside its files does not matter
-        layout = Layout.ordinary(self._data) if indexed else layout_of(self._data, split=split)
+        layout = Layout.ordinary(self._data, split=split) if indexed else layout_of(self._data, split=split)
         self._images, self._competition = layout.images, layout.is_competition
-        self._roles, self.sample = read_tables(layout.tables, split=split)
+        self._roles, self.sample = read_tables(layout.tables, split=layout.split)
         self._settled = self._competition or bool(self._roles)
         self._by_path: dict[Path, list[str]] = {}
         self._by_header: FoundFiles = {}

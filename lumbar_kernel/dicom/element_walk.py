@@ -11,18 +11,20 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from lumbar_kernel.containers import META, has_prefix
+
 Elements = dict[int, tuple[bytes, bytes]]
 """Tag → VR (empty in implicit files) and value as stored, empty for a sequence."""
 
 HEAD_BYTES = (1 << 13, 1 << 18)
 """First bytes of a file that are looked at; the second try is for headers with long private elements."""
 
-PREFIX, META = 128, 132
 STORED_CLASS, TRANSFER_SYNTAX, CHARACTER_SET = 0x00020002, 0x00020010, 0x00080005
 FLOAT_PIXELS, PIXEL_DATA = 0x7FE00008, 0x7FE00010
-IMPLICIT = b"1.2.840.10008.1.2"
-OTHER_ENCODINGS = (b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99")
-"""Big endian and deflated; all others but `IMPLICIT` are explicit and little-endian."""
+
+IMPLICIT, EXPLICIT = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1"
+BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
+"""UIDs of transfer syntaxes; all others are explicit and little-endian."""
 
 SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -73,7 +75,7 @@ def elements_before_pixels(content: bytes, wanted: Collection[int]) -> WalkedFil
         content: first bytes of a file, up to its pixels at least.
         wanted: tags, as group << 16 | element.
     """
-    if content[PREFIX:META] != b"DICM":
+    if not has_prefix(content):
         return None
     try:
         meta, start, explicit = _meta(content)
@@ -95,7 +97,7 @@ def leading_elements(head: bytes, wanted: Collection[int], *, last: int) -> Elem
     Returns:
         The elements found, None where the bytes are too few or in any way unusual.
     """
-    if head[PREFIX:META] != b"DICM":
+    if not has_prefix(head):
         return None
     try:
         _, start, explicit = _meta(head)
@@ -120,7 +122,7 @@ def _meta(head: bytes) -> tuple[Elements, int, bool]:
             found[tag] = vr, head[place : place + length]
         place += length
     syntax = found.get(TRANSFER_SYNTAX, (b"", b""))[1].rstrip(b"\0 ")
-    if not syntax or syntax in OTHER_ENCODINGS:
+    if not syntax or syntax in (BIG_ENDIAN, DEFLATED):
         raise UnusualError
     return found, place, syntax != IMPLICIT
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.uid import UID
 
 
 def frame_count(dataset: Any) -> int:
@@ -33,10 +34,10 @@ def number(value: Any) -> float | None:
     return result if np.isfinite(result) else None
 
 
-def transfer_syntax(dataset: Any) -> str:
-    """Name of the transfer syntax in the file meta information."""
+def transfer_syntax(dataset: Any) -> UID:
+    """The transfer syntax in the file meta information, empty when absent."""
     uid = dataset.file_meta.get("TransferSyntaxUID")
-    return "unnamed" if uid is None else str(uid.name)
+    return uid if isinstance(uid, UID) else UID(str(uid or ""))
 
 
 def upper_values(value: Any) -> tuple[str, ...]:

@@ -22,8 +22,11 @@ PICTURE_END = b"\xff\xd9"
 MAX_SPARE = 1 << 16
 """Bytes beyond twice its native size that an encoded image may have; longer ones are bombs."""
 
-JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
-JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xff]")
+PICTURE = re.compile(rb"\xff\xd8(?=\xff[\xc0-\xff])|\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
+"""The beginning of a picture in either family, with the size that JPEG 2000 has there.
+
+The first one counts: JPEG-LS may have the bytes of the other inside its codes.
+"""
 
 
 def fragments(content: bytes, place: int) -> Iterator[tuple[int, bytes]]:
@@ -74,15 +77,17 @@ def picture_shape(encoded: bytes) -> tuple[int, int] | None:
 
     Decoders allocate what a picture claims, so a few bytes may ask for gigabytes.
     """
-    if match := JPEG_2000_SIZE.search(encoded):
-        right, lower, left, upper = struct.unpack(">4I", match[1])
+    start = PICTURE.search(encoded)
+    if start is None:
+        return None
+    if start[1]:
+        right, lower, left, upper = struct.unpack(">4I", start[1])
         return lower - upper, right - left
-    if match := JPEG_START.search(encoded):
-        place = match.end() - 2
-        while place + 9 <= len(encoded) and encoded[place] == 0xFF:
-            marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4], "big")
-            if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-                rows, columns = struct.unpack(">2H", encoded[place + 5 : place + 9])
-                return rows, columns
-            place += 1 if marker == 0xFF else 2 + length
+    place = start.end()
+    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
+        marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4], "big")
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            rows, columns = struct.unpack(">2H", encoded[place + 5 : place + 9])
+            return rows, columns
+        place += 1 if marker == 0xFF else 2 + length
     return None

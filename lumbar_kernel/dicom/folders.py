@@ -16,7 +16,7 @@ from lumbar_kernel.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 IMAGE_FOLDERS = {split: f"{split}_images" for split in SPLITS}
-"""Half of the competition's folder → folder of its images."""
+"""Split of the competition's data → folder of its images."""
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 PACKED_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in sorted(DICOM_SUFFIXES) for packed in (".gz", ".bz2", ".xz"))
@@ -29,38 +29,43 @@ class Layout:
     Attributes:
         images: the folder that holds them.
         tables: the folder that may hold the competition's tables.
+        split: whose tables belong to them.
         is_competition: whether paths settle studies and series, as `{study}/{series}` below `images`.
     """
 
     images: Path
     tables: Path
+    split: str
     is_competition: bool
 
     @classmethod
-    def ordinary(cls, folder: Path) -> Layout:
+    def ordinary(cls, folder: Path, *, split: str) -> Layout:
         """That of a folder that is not the competition's."""
-        return cls(folder, folder, is_competition=False)
+        return cls(folder, folder, split, is_competition=False)
 
 
 def layout_of(data: Path, *, split: str) -> Layout:
-    """The half of the competition's folder, or all of another folder; the other half is never taken instead.
+    """The split of the competition's data, or all of another folder; the other split is never taken instead.
+
+    The images of one split, given by themselves, are read with its tables, whatever split is asked for.
 
     Raises:
-        ConfigError: the folder holds only the other half.
+        ConfigError: the folder holds only the other split.
     """
     name = IMAGE_FOLDERS[split]
-    if data.name == name:
-        return Layout(data, data.parent, is_competition=True)
     (other,) = (half for half in SPLITS if half != split)
+    for half in (split, other):
+        if data.name == IMAGE_FOLDERS[half]:
+            return Layout(data, data.parent, half, is_competition=True)
     beside = is_folder(data / IMAGE_FOLDERS[other])
     if is_folder(data / name):
         if beside:
             logger.info("reading %s; %s beside it is left out (--split %s)", name, IMAGE_FOLDERS[other], other)
-        return Layout(data / name, data, is_competition=True)
+        return Layout(data / name, data, split, is_competition=True)
     if beside:
         msg = f"{data} holds {IMAGE_FOLDERS[other]} but no {name}; choose the split {other} (--split {other})"
         raise ConfigError(msg)
-    return Layout.ordinary(data)
+    return Layout.ordinary(data, split=split)
 
 
 def walk(root: Path, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:

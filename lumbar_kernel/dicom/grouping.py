@@ -54,13 +54,8 @@ class Group:
     series: Series = field(default_factory=dict)
 
 
-def nothing_shared(folder: Path) -> bool:
-    """That no folder holds studies besides those at hand."""
-    return False
-
-
 def group_by_header(
-    found: Found, root: Path, *, warn: Warn = logger.warning, shared: Callable[[Path], bool] = nothing_shared
+    found: Found, root: Path, *, warn: Warn = logger.warning, shared: Callable[[Path], bool] = lambda _: False
 ) -> dict[str, Group]:
     """Study id → its series, by the UIDs and patients in the headers.
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+from pydicom.uid import UID, MediaStorageDirectoryStorage, MRSpectroscopyStorage
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.dicom.elements import frame_count, number, text, transfer_syntax, upper_values
@@ -37,20 +39,18 @@ FAILURE = "the header cannot be read"
 UNIT_TOLERANCE = 0.01
 """Tolerance of direction cosines in length and angle; some writers round them to three digits."""
 
-SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
-DIRECTORY = "1.2.840.10008.1.3.10"
-
-HEADER_TAGS = [
+HEADER_KEYWORDS = [
     "SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "StudyDescription", "Modality",
     "ImageType", "DiffusionBValue", "BodyPartExamined", "SequenceName", "PulseSequenceName", "ScanOptions",
-    "ContrastBolusAgent", "SeriesNumber", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime",
-    "ContentDate", "ContentTime",
+    "SpectrallySelectedSuppression", "ContrastBolusAgent", "ContrastBolusAgentSequence", "SeriesNumber",
+    "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "ContentDate",
+    "ContentTime",
     "InstanceNumber", "EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "EchoPulseSequence",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames", "Rows", "Columns",
     "SamplesPerPixel", "PhotometricInterpretation", "DirectoryRecordSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
-SEQUENCES = ("DirectoryRecordSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+"""Elements that are read of every file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +68,12 @@ class SliceHeader:
         repetition_time: ms.
         inversion_time: ms.
         scanning_sequence: codes as the file has them, such as `SE` or `GR`, empty when absent.
-        transfer_syntax: name of the encoding of the pixels.
+        transfer_syntax: encoding of the pixels, empty when absent.
         image_type: values of ImageType (FrameType of a frame) in upper case, empty when absent.
         diffusion_b_value: s/mm², None when absent.
         sequence_name: SequenceName, else PulseSequenceName, in upper case, else empty.
-        scan_options: values of ScanOptions in upper case, with FS where a frame has SpectrallySelectedSuppression.
-        contrast_agent: ContrastBolusAgent, empty when absent.
+        scan_options: values of ScanOptions in upper case, with FS where SpectrallySelectedSuppression names fat.
+        contrast_agent: ContrastBolusAgent, else the first of ContrastBolusAgentSequence, empty when absent.
         body_part: BodyPartExamined in upper case, empty when absent.
         acquired: date and time of acquisition, else of the series, as sortable digits; empty when absent.
         series_number: SeriesNumber, None when absent.
@@ -91,7 +91,7 @@ class SliceHeader:
     repetition_time: float | None
     inversion_time: float | None
     scanning_sequence: str
-    transfer_syntax: str
+    transfer_syntax: UID
     image_type: tuple[str, ...] = ()
     diffusion_b_value: float | None = None
     sequence_name: str = ""
@@ -104,25 +104,18 @@ class SliceHeader:
     study_description: str = ""
 
 
-def read_headers(path: Path) -> tuple[SliceHeader, ...]:
-    """The headers of all slices in a file that have one: one for a classic file, one per frame for an enhanced one.
-
-    Raises:
-        DicomError: no slice is an MR image with a position in the patient; the message gives the reason.
-    """
-    return tuple(item for item in try_headers(path) if isinstance(item, SliceHeader))
-
-
 def try_headers(path: Path) -> list[SliceHeader | DicomError]:
-    """The headers of a file as `read_headers` gives them, and in the place of a frame without one the reason.
+    """The headers of all slices in a file: one of a classic file, one per frame of an enhanced one.
+
+    In the place of a frame that is no MR image with a position in the patient is the reason.
 
     Raises:
-        DicomError: as `read_headers`.
+        DicomError: no slice is one; the message gives the reason.
     """
     if header := _ordinary(path):
         return [header]
     with reading(path, FAILURE):
-        dataset, has_pixels = open_header(path, tags=HEADER_TAGS)
+        dataset, has_pixels = open_header(path, keywords=HEADER_KEYWORDS)
         _check_kind(dataset, path, has_pixels=has_pixels)
         _check_matrix(dataset, path)
         groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
@@ -142,8 +135,8 @@ def try_headers(path: Path) -> list[SliceHeader | DicomError]:
 
 def _ordinary(path: Path) -> SliceHeader | None:
     """The header of an ordinary file, None for any other and for one that will be refused."""
-    dataset = ordinary_header(path, HEADER_TAGS)
-    if dataset is None or any(keyword in dataset for keyword in SEQUENCES):
+    dataset = ordinary_header(path, HEADER_KEYWORDS)
+    if dataset is None:
         return None
     try:
         with reading(path, FAILURE):
@@ -159,9 +152,9 @@ def _ordinary(path: Path) -> SliceHeader | None:
 def _check_kind(dataset: Any, path: Path, *, has_pixels: bool) -> None:
     kinds = {str(dataset.get("SOPClassUID", "")), str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))}
     modality = text(dataset, "Modality")
-    if DIRECTORY in kinds or "DirectoryRecordSequence" in dataset:
+    if MediaStorageDirectoryStorage in kinds or "DirectoryRecordSequence" in dataset:
         raise refusal(path, "a DICOMDIR index, not an image")
-    if SPECTROSCOPY in kinds:
+    if MRSpectroscopyStorage in kinds:
         raise refusal(path, "MR spectroscopy, not an image")
     if modality not in ("", "MR"):
         raise refusal(path, f"Modality is {modality!r}, only MR is read")
@@ -216,7 +209,7 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
         sequence_name=(text(dataset, "SequenceName") or text(dataset, "PulseSequenceName")).upper(),
         scan_options=upper_values(dataset.get("ScanOptions"))
         + (("FS",) if suppression not in ("", "NONE", "WATER") else ()),
-        contrast_agent=text(dataset, "ContrastBolusAgent"),
+        contrast_agent=text(dataset, "ContrastBolusAgent") or _coded(dataset.get("ContrastBolusAgentSequence")),
         body_part=text(dataset, "BodyPartExamined").upper(),
         acquired=_acquired(dataset),
         series_number=None if series_number is None else int(series_number),
@@ -225,10 +218,18 @@ def _header(dataset: Any, path: Path, frame: int | None, groups: Sequence[Any]) 
     )
 
 
+def _coded(sequence: Any) -> str:
+    """The meaning of the first of some codes, empty where there is none."""
+    return text(sequence[0], "CodeMeaning") if isinstance(sequence, pydicom.Sequence) and sequence else ""
+
+
 def _acquired(dataset: Any) -> str:
     for kind in ("Acquisition", "Series", "Content"):
         if time := text(dataset, f"{kind}Time"):
             return f"{text(dataset, f'{kind}Date')} {time}"
+        both = text(dataset, f"{kind}DateTime")  # enhanced files have AcquisitionDateTime alone
+        if time := re.split(r"[+-]", both[8:])[0]:
+            return f"{both[:8]} {time}"
     return ""
 
 

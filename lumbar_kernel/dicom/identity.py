@@ -57,11 +57,6 @@ class FileIdentity:
     axis: str = ""
 
 
-def read_identity(path: Path) -> FileIdentity | None:
-    """The identity of a file, None when it is not a DICOM image."""
-    return identify(str(path))[1]
-
-
 def identify(path: str) -> tuple[bool, FileIdentity | None]:
     """Whether a file starts like DICOM, and its identity, None when it is not an image that can be read."""
     for size in HEAD_BYTES:
@@ -105,7 +100,7 @@ def careful_identity(path: Path) -> FileIdentity | None:
     """The identity as pydicom reads it, None when the file is not a DICOM image."""
     try:
         with reading(path, "the header cannot be read"):
-            dataset, _ = open_header(path, tags=KEYWORDS)
+            dataset, _ = open_header(path, keywords=KEYWORDS)
             if "DirectoryRecordSequence" in dataset or "Rows" not in dataset:
                 return None
             return _identity({keyword: _stored_text(dataset, keyword) for keyword, _ in TEXTS.values()})

@@ -11,6 +11,7 @@ from lumbar_kernel.dicom.reader import decision_of, read_study
 from lumbar_kernel.dicom.selection import choose
 from lumbar_kernel.dicom.stacks import stacks_of
 from lumbar_kernel.dicom.volumes import reformatted_decision, source_of_axials
+from lumbar_kernel.geometry import Plane
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.schema import SERIES_DESCRIPTIONS
 from lumbar_kernel.study import SeriesDecision, StudyFiles
@@ -83,7 +84,8 @@ def inspect_study(files: StudyFiles, *, pixels: bool) -> Inspection:
         found = stacks_of(files.series)
         undecided = [stack.decision(None, UNDECIDED) for stack in found.stacks if stack.role is None]
         choices = choose(found.stacks)
-        source = source_of_axials(choices)
+        may_have_axials = any(stack.role is None and stack.plane is Plane.AXIAL for stack in found.stacks)
+        source = None if may_have_axials else source_of_axials(choices)
         reformatted = [] if source is None else [reformatted_decision(source)]
         decisions = (*map(decision_of, choices), *reformatted, *undecided, *found.refused)
         problems = found.problems

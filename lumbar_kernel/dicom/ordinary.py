@@ -23,7 +23,9 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from lumbar_kernel.dicom.element_walk import (
     CHARACTER_SET,
     CHARACTER_SETS,
+    EXPLICIT,
     HEAD_BYTES,
+    IMPLICIT,
     PLAIN,
     STORED_CLASS,
     TRANSFER_SYNTAX,
@@ -36,7 +38,7 @@ from lumbar_kernel.dicom.encoded_frames import MAX_SPARE, fragments
 from lumbar_kernel.dicom.rle import decode_frame
 from lumbar_kernel.dicom.safe_open import SIZE_LIMIT, read_part
 
-LITTLE_ENDIAN = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1")
+LITTLE_ENDIAN = (IMPLICIT, EXPLICIT)
 RLE = b"1.2.840.10008.1.2.5"
 
 CODES = re.compile(rb"[ -}]*\0?")
@@ -86,7 +88,10 @@ class OrdinaryHeader:
 
 
 def ordinary_header(path: Path, keywords: Iterable[str]) -> OrdinaryHeader | None:
-    """The elements of these keywords that an ordinary file has; None for any other, one without pixels included."""
+    """The elements of these keywords that an ordinary file has; None for any other.
+
+    A file without pixels is none, nor is one that has any of these elements as a sequence.
+    """
     tags = _tags(tuple(keywords))
     for most in HEAD_BYTES:
         try:
@@ -214,7 +219,7 @@ def _value(vr: bytes, stored: bytes, encoding: str) -> Any:
         usual = PLAIN if encoding == "ascii" else ACCENTED
     else:
         usual, encoding = CODES if vr == b"CS" else PLAIN, "ascii"
-    if vr not in (b"CS", b"DA", b"LO", b"SH", b"TM", b"UI") or not usual.fullmatch(stored):
+    if vr not in (b"CS", b"DA", b"DT", b"LO", b"SH", b"TM", b"UI") or not usual.fullmatch(stored):
         raise ValueError(vr)
     text = stored.rstrip(b"\0 ").decode(encoding)
     return text.split("\\") if "\\" in text else text

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lumbar_kernel.dicom.tables import ROLE_SPELLINGS
+from lumbar_kernel.dicom.tables import COLUMNS, ROLE_SPELLINGS, short_id
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import AXIAL_T2, NO_ROLE, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import SeriesFiles, StudyFiles
@@ -16,12 +16,13 @@ from lumbar_kernel.study import SeriesFiles, StudyFiles
 logger = logging.getLogger(__name__)
 
 SPELLINGS = ROLE_SPELLINGS | {"t1": SAGITTAL_T1, "t2": SAGITTAL_T2, "axial": AXIAL_T2, "none": NO_ROLE}
-COLUMNS = ("study_id", "series_id", "series_description")
 
 
 @dataclass(frozen=True)
 class Overrides:
     """Roles that replace those found, by `STUDY/SERIES` or `SERIES`; `NO_ROLE` leaves a series out.
+
+    A series that is divided may be called by the id of one of its parts, which begins with its own and a blank.
 
     Attributes:
         from_file: of a file, which may name more studies than the data hold.
@@ -39,26 +40,41 @@ class Overrides:
         """
         studies = tuple(studies)
         known = {name for study in studies for item in study.series for name in _names(study, item.series_id)}
-        if lost := [name for name in self.one_by_one if name not in known]:
+        given = {**self.from_file, **self.one_by_one}
+        divided = {name: whole for name in given if name not in known and (whole := _whole(name, known))}
+        if lost := [name for name in self.one_by_one if name not in known and name not in divided]:
             msg = f"a role is given to a series that is not in the data: {', '.join(lost)}; `inspect` shows their ids"
             raise ConfigError(msg)
-        if absent := [name for name in self.from_file if name not in known]:
+        if absent := [name for name in self.from_file if name not in known and name not in divided]:
             logger.warning("%d series of the roles file are not in the data, such as %s", len(absent), absent[0])
-        given = {**self.from_file, **self.one_by_one}
+        parts: dict[str, dict[str, str]] = {}
+        for name, whole in divided.items():
+            parts.setdefault(whole, {})[name.removeprefix(whole)] = given[name]
         return tuple(
-            replace(study, series=tuple(replace(item, role=_role(given, study, item)) for item in study.series))
+            replace(study, series=tuple(_with_roles(study, item, given, parts) for item in study.series))
             for study in studies
         )
 
 
-def _role(given: Mapping[str, str], study: StudyFiles, item: SeriesFiles) -> str | None:
-    """The role given to a series by its most exact name, else its own."""
-    return next((given[name] for name in _names(study, item.series_id) if name in given), item.role)
+def _whole(name: str, known: Set[str]) -> str | None:
+    """The name of the series of which this may name a part: the longest that is followed by a blank."""
+    blanks = (place for place in range(len(name) - 1, 0, -1) if name[place] == " ")
+    return next((name[:place] for place in blanks if name[:place] in known), None)
+
+
+def _with_roles(
+    study: StudyFiles, item: SeriesFiles, given: Mapping[str, str], parts: Mapping[str, Mapping[str, str]]
+) -> SeriesFiles:
+    """A series with the roles given to it and to its parts by its most exact name, else with its own."""
+    names = _names(study, item.series_id)
+    role = next((given[name] for name in names if name in given), item.role)
+    of_parts = {f"{item.series_id}{own}": of for name in reversed(names) for own, of in parts.get(name, {}).items()}
+    return replace(item, role=role, part_roles=tuple(of_parts.items()))
 
 
 def _names(study: StudyFiles, series_id: str) -> tuple[str, ...]:
     """What a series may be called, the most exact first; a UID that begins with the study's also without it."""
-    short = series_id.removeprefix(f"{study.study_id}.")
+    short = short_id(study.study_id, series_id)
     return f"{study.study_id}/{series_id}", f"{study.study_id}/{short}", series_id, short
 
 

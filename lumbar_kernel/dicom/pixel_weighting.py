@@ -49,6 +49,9 @@ LINE_STEP_MM, LINE_REACH_MM = 1.5, 60.0
 SHADING_STEPS = 10.0
 """Sigma in steps of what is taken as the coil's shading along such a line."""
 
+LEAST_SIGNAL = 1e-3
+"""Standard deviation along all such lines below which a series is blank there; that of a line with any signal is 1."""
+
 NEAR_MM = 3.5
 """Largest distance of a sagittal T2 slice from the T1 slice with which it is compared; half a usual step and more."""
 
@@ -193,6 +196,8 @@ def _share_of_t2(signals: NDArray[np.float64]) -> float:
     with T1, and what it says is turned round.
     """
     axial, *sagittal = signals
+    if np.std(sagittal, axis=1).min() < LEAST_SIGNAL:
+        return 0.0
     (of_t1, of_t2), *_ = np.linalg.lstsq(np.stack(sagittal, axis=1), axial, rcond=None)
     alike = float(np.corrcoef(*sagittal)[0, 1])
     return float(of_t2 - of_t1) * float(np.clip((alike - ALIKE) / ALIKE_SPREAD, -1, 1))

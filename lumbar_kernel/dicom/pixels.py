@@ -12,17 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import encaps
 from pydicom.dataset import FileDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
-from lumbar_kernel.dicom.elements import frame_count, number
+from lumbar_kernel.dicom.elements import frame_count, number, transfer_syntax
 from lumbar_kernel.dicom.encoded_frames import MAX_SPARE, encoded_frames, frames_before_end, picture_shape
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.ordinary import ordinary_pixels
 from lumbar_kernel.dicom.safe_open import open_broken_off, open_whole, read_each, reading, refusal
 from lumbar_kernel.errors import DicomError
 
-ALWAYS_DECODED = ("RLE", "Explicit VR", "Implicit VR", "Deflated Explicit VR")
-"""Starts of the names of transfer syntaxes that need no decoder besides pydicom."""
+ALWAYS_DECODED = (
+    ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless,
+)  # fmt: skip
+"""Transfer syntaxes that need no decoder besides pydicom."""
 
 USUAL_VALUES = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
 """Of grey images without a sign, which nearly all MR images are."""
@@ -33,42 +42,24 @@ FRAME_KEYWORDS = frozenset({
 })  # fmt: skip
 """Elements that say how the frames of a file are stored."""
 
-JPEG_FAMILY = "1.2.840.10008.1.2.4."
-"""Beginning of the UIDs of JPEG, JPEG-LS and JPEG 2000."""
-
-
-def read_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32]]:
-    """The pixels of several slices of one file, decoded once, in the order of the headers.
-
-    Returns:
-        One (rows, columns) float32 array per header, rescaled; bright means a strong signal.
-
-    Raises:
-        DicomError: the pixels of any of them cannot be decoded or do not match its header.
-        ValueError: the headers are of different files.
-    """
-    pixels = []
-    for item in try_frames(headers):
-        if isinstance(item, DicomError):
-            raise item
-        pixels.append(item)
-    return pixels
+JPEG_FAMILY = ("JPEG", "High-Throughput JPEG")
+"""Beginnings of the names of JPEG, JPEG-LS and JPEG 2000; the UIDs of films begin like theirs."""
 
 
 def try_frames(headers: Sequence[SliceHeader]) -> list[NDArray[np.float32] | DicomError]:
-    """The pixels as `read_frames` gives them, and in the place of a slice that cannot be read the reason.
+    """The pixels of several slices of one file, decoded once, in the order of the headers.
+
+    Returns:
+        For each header a (rows, columns) float32 array, rescaled, where bright means a strong signal; the reason in the
+        place of a slice that cannot be decoded or does not match its header.
 
     Raises:
         DicomError: none of the slices can be read.
-        ValueError: the headers are of different files.
     """
-    path = headers[0].path
-    if any(header.path != path for header in headers):
-        msg = f"read_frames decodes one file at a time, got headers of {sorted({str(item.path) for item in headers})}"
-        raise ValueError(msg)
+    path, syntax = headers[0].path, headers[0].transfer_syntax
     if len(headers) == 1 and (pixels := _ordinary(headers[0])) is not None:
         return [pixels]
-    failure = f"its {headers[0].transfer_syntax} pixels cannot be decoded here; {remedy(headers[0].transfer_syntax)}"
+    failure = f"its {syntax.name or 'unnamed'} pixels cannot be decoded here; {remedy(syntax)}"
     try:
         with reading(path, failure):
             dataset = open_whole(path)
@@ -120,11 +111,11 @@ def _ordinary(header: SliceHeader) -> NDArray[np.float32] | None:
         return None  # pydicom decides, and its words are shown
 
 
-def remedy(transfer_syntax: str) -> str:
-    """What helps where pixels of a transfer syntax (its name) cannot be decoded."""
-    if transfer_syntax.startswith(("JPEG", "High-Throughput JPEG")):
+def remedy(syntax: UID) -> str:
+    """What helps where pixels of a transfer syntax cannot be decoded."""
+    if _is_jpeg(syntax):
         return "pip install 'lumbar-kernel[codecs]' brings decoders, or convert them to RLE or uncompressed"
-    if transfer_syntax.startswith(ALWAYS_DECODED):
+    if syntax in ALWAYS_DECODED:
         return "the file is damaged or incomplete, copy it again from its archive"
     return "convert them to RLE or uncompressed, which always can be"
 
@@ -155,7 +146,8 @@ def _assume_plain_grey(dataset: Any, path: Path) -> None:
     if not dataset.get("BitsStored"):
         highest = dataset.get("HighBit")
         dataset.BitsStored = dataset.BitsAllocated if highest is None else highest + 1
-    if dataset.BitsStored <= (dataset.get("HighBit") or 0) < dataset.BitsAllocated and not _is_jpeg(dataset):
+    is_high = dataset.BitsStored <= (dataset.get("HighBit") or 0) < dataset.BitsAllocated
+    if is_high and not _is_jpeg(transfer_syntax(dataset)):
         # the values lie at the upper end of their bits, and are read with the empty ones below: scale changes no grade
         dataset.BitsStored = dataset.HighBit + 1
 
@@ -166,13 +158,13 @@ def _check_encoding(dataset: Any, path: Path) -> None:
     encoded = len(dataset.get("PixelData") or b"")
     if dataset.file_meta.TransferSyntaxUID.is_compressed and encoded > 2 * native + MAX_SPARE:
         raise refusal(path, f"{encoded} bytes of compressed pixels for an image of {native}")
-    shape = picture_shape(dataset.get("PixelData") or b"") if _is_jpeg(dataset) else None
+    shape = picture_shape(dataset.get("PixelData") or b"") if _is_jpeg(transfer_syntax(dataset)) else None
     if shape not in (None, (dataset.Rows, dataset.Columns)):
         raise refusal(path, f"its pixels are a picture of {shape}, its header gives {dataset.Rows} × {dataset.Columns}")
 
 
-def _is_jpeg(dataset: Any) -> bool:
-    return str(dataset.file_meta.TransferSyntaxUID).startswith(JPEG_FAMILY)
+def _is_jpeg(syntax: UID) -> bool:
+    return str(syntax.name).startswith(JPEG_FAMILY)
 
 
 def _native_bytes(dataset: Any) -> int:
@@ -250,7 +242,7 @@ def _rescaled(dataset: Any, stored: NDArray[Any], header: SliceHeader) -> NDArra
 
 
 def _rescale(dataset: Any, frame: int) -> tuple[float, float]:
-    """Slope and intercept of a frame, (1, 0) where the tags are missing or would blank the image."""
+    """Slope and intercept of a frame, (1, 0) where the elements are absent or would blank the image."""
     own = (dataset.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
     places = [group.PixelValueTransformationSequence[0] for group in [*own, *shared] if _has_transformation(group)]

@@ -174,7 +174,11 @@ def _with_weightings_by_pixels(stacks: Sequence[Stack], decoding: _Decoding) -> 
     unknown = {stack.plane for stack in stacks if stack.weighting.name is None}
     if not unknown:
         return list(stacks)
-    read = decoding.compared(_comparable(stacks))
+    read = [
+        (stack, slices)
+        for stack, slices in decoding.compared(_comparable(stacks))
+        if not all(item.is_blank for item in slices)
+    ]
     sagittal, axial = ([item for item in read if item[0].plane is plane] for plane in (Plane.SAGITTAL, Plane.AXIAL))
     known = [stack.weighting.name for stack, _ in sagittal]
     names = sagittal_weightings([slices for _, slices in sagittal], known=known, axial=[slices for _, slices in axial])

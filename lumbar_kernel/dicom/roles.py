@@ -39,6 +39,16 @@ NAMED_SHARE = 1 / 3
 MIN_TR_MS = 100.0
 """Repetition times below are those of gradient echoes, which scouts and calibration scans use."""
 
+T1_TR_MS, LONG_TR_MS = 1300.0, 1500.0
+"""Repetition times up to which spin echoes are T1, and beyond which fluid has recovered: T2, or proton density."""
+
+SHORT_TE_MS, STIR_TE_MS, T2_TE_MS = 40.0, 30.0, 60.0
+"""Echo times below which T2 adds little (T1, or proton density), and from which on an inversion recovery that names no
+InversionTime is STIR and any sequence T2."""
+
+FLAIR_TI_MS = 500.0
+"""Inversion times beyond null fluid: with a short echo, T1 FLAIR."""
+
 
 @dataclass(frozen=True)
 class Weighting:
@@ -115,16 +125,16 @@ def _weighting_by_timing(header: SliceHeader) -> Weighting:
 def _by_times(echo: float | None, repetition: float | None, inversion: float | None, sequence: str) -> str | None:
     if inversion is not None and MIN_STIR_MS <= inversion <= MAX_STIR_MS:
         return T2
-    if inversion is not None and inversion > 500 and echo is not None and echo < 40:
+    if inversion is not None and inversion > FLAIR_TI_MS and echo is not None and echo < SHORT_TE_MS:
         return T1
-    if echo is not None and echo >= 60:
+    if echo is not None and echo >= T2_TE_MS:
         return T2
     if repetition is None or repetition <= 0:
         return None
-    if echo is not None and echo >= 30 and repetition > 1500 and "IR" in sequence:
+    if echo is not None and echo >= STIR_TE_MS and repetition > LONG_TR_MS and "IR" in sequence:
         return T2
     if repetition < MIN_TR_MS:
         return OTHER
-    if repetition < 1300 and (echo is None or 0 < echo < 40):
+    if repetition < T1_TR_MS and (echo is None or 0 < echo < SHORT_TE_MS):
         return T1
-    return OTHER if echo is not None and 0 < echo < 40 and repetition > 1500 else None
+    return OTHER if echo is not None and 0 < echo < SHORT_TE_MS and repetition > LONG_TR_MS else None

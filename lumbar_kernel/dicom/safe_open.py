@@ -18,6 +18,8 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_partial
 
+from lumbar_kernel.containers import META, has_prefix
+from lumbar_kernel.dicom.element_walk import DEFLATED, EXPLICIT, PIXEL_DATA
 from lumbar_kernel.dicom.packed_files import read_beginning, shown_name
 from lumbar_kernel.errors import DicomError
 
@@ -56,15 +58,11 @@ ITEM_LIMIT = 1 << 18
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 """Opening a pipe without O_NONBLOCK would wait until something is written."""
 
-PIXEL_DATA = 0x7FE00010
 EXPLICIT_HEADER = 12
 """Bytes of tag, VR and length before the value of PixelData; files with encapsulated pixels are explicit."""
 
-META = 132
-"""Bytes of the preamble and the DICM prefix, after which the file meta information begins."""
-
-DEFLATED, INFLATED = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
-"""UIDs of Deflated Explicit VR Little Endian and of what it is once inflated, padded to the same length."""
+INFLATED = EXPLICIT.ljust(len(DEFLATED), b"\0")
+"""UID of what a deflated file is once inflated, in as many bytes."""
 
 
 @contextmanager
@@ -124,12 +122,12 @@ def looks_like_dicom(path: Path) -> bool:
         return False
 
 
-def open_header(path: Path, *, tags: Sequence[str]) -> tuple[Any, bool]:
-    """The dataset up to its pixels, and whether pixel data follow."""
+def open_header(path: Path, *, keywords: Sequence[str]) -> tuple[Any, bool]:
+    """The elements of these keywords before the pixels, and whether pixel data follow."""
     with _opened(path, limit=HEADER_LIMIT) as file:
         _check_items(path, file)
         # pydicom stops at the pixel element, so reading one more byte shows whether there is one
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(keywords))
         has_pixels = bool(file.read(1))
         if not has_pixels and file.tell() >= HEADER_LIMIT:
             raise refusal(path, f"the header is longer than {HEADER_LIMIT} bytes")
@@ -228,12 +226,12 @@ class _Beginning(io.FileIO):
 
 def starts_like_dicom(head: bytes) -> bool:
     """Whether the first 132 bytes of a file have the DICM prefix, or without one a first group of 0002 or 0008."""
-    return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+    return has_prefix(head) or head[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 
 def _inflated(file: IO[bytes], head: bytes, limit: int) -> IO[bytes]:
     """The file itself, or the beginning of a deflated one unpacked: pydicom would unpack a kilobyte to a gigabyte."""
-    file.seek(META if head[128:] == b"DICM" else 0)
+    file.seek(META if has_prefix(head) else 0)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2)
     place = file.tell()
     file.seek(0)

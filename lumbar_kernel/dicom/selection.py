@@ -72,17 +72,21 @@ Slices alone would not do: those of a volume are many and thin.
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A stack, the role that it could play, whether it is read, and the reason.
+    """A stack that has a role, whether it is read, and the reason.
 
     Attributes:
         caution: what makes a series that is read other than the role asks for, empty where nothing does.
     """
 
     stack: Stack
-    role: str
     read: bool
     reason: str
     caution: str = ""
+
+    @property
+    def role(self) -> str:
+        """The role that it could play."""
+        return _role(self.stack)
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,10 @@ def choose(stacks: Sequence[Stack]) -> tuple[Choice, ...]:
 def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
     """The best series of a role, those of its contrast or far from it that show other places, and the others."""
     others = _other_stations(stacks, role) if role != AXIAL_T2 else {}
-    choices = [Choice(stack, role, False, reason) for stack, reason in others.items()]
-    contrasts = {stack: _contrast(stack, role) for stack in stacks if stack not in others}
-    reaches = {stack: _reach(stack, role) for stack in contrasts}
-    ranks = {stack: _rank(stack, contrasts, reaches, role) for stack in contrasts}
+    choices = [Choice(stack, False, reason) for stack, reason in others.items()]
+    contrasts = {stack: _contrast(stack) for stack in stacks if stack not in others}
+    reaches = {stack: _reach(stack) for stack in contrasts}
+    ranks = {stack: _rank(stack, contrasts, reaches) for stack in contrasts}
     best_first = sorted(sorted(contrasts, key=_identity, reverse=True), key=lambda stack: _values(ranks[stack]))
     read: list[Stack] = []
     for stack in best_first:
@@ -118,16 +122,18 @@ def _choose_for(role: str, stacks: Sequence[Stack]) -> list[Choice]:
             reason = stack.weighting.reason
         elif _shows_other_places(stack, read, role=role, same_contrast=same):
             reason = f"{stack.weighting.reason}; it shows other places than {_called(leader)}"
+        elif role == AXIAL_T2 and same and stack.is_role_given:
+            reason = stack.weighting.reason  # several are named in a study for the levels that each shows
         else:
             rival = next(
                 (other for other in read if not _shows_other_places(stack, [other], role=role, same_contrast=same)),
                 leader,
             )
             why = _difference(rival, stack, ranks)
-            choices.append(Choice(stack, role, False, f"{why}; {_called(rival)} is read as {role} instead"))
+            choices.append(Choice(stack, False, f"{why}; {_called(rival)} is read as {role} instead"))
             continue
         read.append(stack)
-        choices.append(Choice(stack, role, True, reason, _caution(stack, role, contrasts[stack])))
+        choices.append(Choice(stack, True, reason, _caution(stack, contrasts[stack])))
     return choices
 
 
@@ -137,13 +143,13 @@ WORDS, STANDING = 3, 5
 """How many numbers of a contrast say how it is known and no scout, and how many besides how its images were made."""
 
 
-def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
+def _contrast(stack: Stack) -> tuple[Ranked, ...]:
     """What distinguishes two contrasts, the most important first."""
     headers = stack.headers
     dixon = Counter(dixon_image(header) for header in headers).most_common(1)[0][0]
-    is_t1 = role == SAGITTAL_T1
+    is_t1 = stack.role == SAGITTAL_T1
     return (
-        Ranked(not stack.from_table, "no table names it"),
+        Ranked(not stack.is_role_given, "no role is given to it"),
         Ranked(stack.weighting.by_pixels, "its headers name no weighting"),
         Ranked(
             _is_scout(stack),
@@ -158,17 +164,17 @@ def _contrast(stack: Stack, role: str) -> tuple[Ranked, ...]:
     )
 
 
-def _caution(stack: Stack, role: str, contrast: Sequence[Ranked]) -> str:
-    """What to say of a series that is read for want of a better one; a table's word is taken as it is."""
-    odd = [item.words for item in contrast[2:] if item.value and not (role == SAGITTAL_T2 and item.words == SUPPRESSED)]
-    return "" if stack.from_table or not odd else f"{_called(stack)} is read as {role} although {', '.join(odd)}"
+def _caution(stack: Stack, contrast: Sequence[Ranked]) -> str:
+    """What to say of a series that is read for want of a better one; a role that is given is taken as it is."""
+    usual = SUPPRESSED if stack.role == SAGITTAL_T2 else None
+    odd = [item.words for item in contrast[2:] if item.value and item.words != usual]
+    if stack.is_role_given or not odd:
+        return ""
+    return f"{_called(stack)} is read as {stack.role} although {', '.join(odd)}"
 
 
 def _rank(
-    stack: Stack,
-    contrasts: Mapping[Stack, tuple[Ranked, ...]],
-    reaches: Mapping[Stack, tuple[float, float]],
-    role: str,
+    stack: Stack, contrasts: Mapping[Stack, tuple[Ranked, ...]], reaches: Mapping[Stack, tuple[float, float]]
 ) -> tuple[Ranked, ...]:
     """The numbers by which a stack is ranked among those of its role, the most important first.
 
@@ -184,7 +190,7 @@ def _rank(
     of_contrast, extent = equals(len(own)), _extent([reaches[stack]])
     together = _extent(of_contrast)
     of_words, of_standing, of_kind = (
-        min(NEEDED_MM[role], max(_extent([reach]) for reach in reached))
+        min(NEEDED_MM[_role(stack)], max(_extent([reach]) for reach in reached))
         for reached in (equals(WORDS), equals(STANDING), of_contrast)
     )
     return (
@@ -220,6 +226,12 @@ def _values(ranks: Sequence[Ranked]) -> tuple[float, ...]:
     return tuple(item.value for item in ranks)
 
 
+def _role(stack: Stack) -> str:
+    """The role of a stack that has one."""
+    assert stack.role is not None
+    return stack.role
+
+
 def _called(stack: Stack) -> str:
     description = stack.middle.series_description
     return f"series {stack.series_id} ({description!r})" if description else f"series {stack.series_id}"
@@ -243,9 +255,9 @@ def _is_gradient_echo(header: SliceHeader) -> bool:
     return "GR" in codes and "SE" not in codes
 
 
-def _reach(stack: Stack, role: str) -> tuple[float, float]:
+def _reach(stack: Stack) -> tuple[float, float]:
     """From where to where the slices reach, along the body for axial ones and from side to side for sagittal, mm."""
-    axis = CRANIAL if role == AXIAL_T2 else LEFT
+    axis = CRANIAL if stack.role == AXIAL_T2 else LEFT
     along = [float(header.plane.centre @ axis) for header in stack.headers]
     return min(along), max(along)
 
@@ -257,8 +269,6 @@ def _extent(reaches: Sequence[tuple[float, float]]) -> float:
 
 def _shows_other_places(stack: Stack, read: Sequence[Stack], *, role: str, same_contrast: bool) -> bool:
     """Whether a series is read beside others: it shows other places, and no crop could mix two contrasts."""
-    if role == AXIAL_T2 and same_contrast and stack.from_table:
-        return True  # a table names several axial series of a study for the levels that each shows
     if role != AXIAL_T2 and not same_contrast:
         return False
     reach = 0.75 * max(step_mm(stack.headers), 1.0) if same_contrast else APART_MM
@@ -270,7 +280,7 @@ def _shows_other_places(stack: Stack, read: Sequence[Stack], *, role: str, same_
 
 def _other_stations(stacks: Sequence[Stack], role: str) -> dict[Stack, str]:
     """The sagittal series at other heights than the lumbar one: stations of a whole spine, the pelvis, scouts."""
-    free = [stack for stack in stacks if not stack.from_table]
+    free = [stack for stack in stacks if not stack.is_role_given]
     reach = {stack: stack.middle.plane.heights for stack in free}
     small = _small(free, role)
     ranks = {stack: _station_rank(stack, is_small=stack in small) for stack in free}
@@ -293,7 +303,7 @@ def _are_apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 def _small(stacks: Sequence[Stack], role: str) -> set[Stack]:
     """The series that are small beside the others in both slices and extent."""
-    extents = {stack: _extent([_reach(stack, role)]) for stack in stacks}
+    extents = {stack: _extent([_reach(stack)]) for stack in stacks}
     widest = min(NEEDED_MM[role], max(extents.values(), default=0.0))
     fullest = max((len(stack.headers) for stack in stacks), default=0)
     return {

@@ -29,7 +29,7 @@ SAME_ORIENTATION = float(np.cos(np.radians(30)))
 MAX_ORIENTATIONS = 1000
 """Directions that are compared with each other."""
 
-SAME_PLACE_MM, SAME_PLACE_SHARE = 2.0, 0.5
+SHARED_PLACE_MM, SHARED_PLACES = 2.0, 0.5
 """Distance along the normal, and share of its slices, from which on a part shows the places of another one."""
 
 
@@ -59,7 +59,7 @@ def _described(header: SliceHeader) -> str:
 
 def _by_matrix_and_echo(headers: list[SliceHeader]) -> list[Part]:
     """Blocks of one series may differ in matrix, so that only parts that show the same places count as two."""
-    return _divided(headers, _matrix_and_echo, _shows_places_of, _named_by_matrix)
+    return _divided(headers, _matrix_and_echo, shows_places_of, _named_by_matrix)
 
 
 def _matrix_and_echo(header: SliceHeader) -> Hashable:
@@ -132,10 +132,12 @@ def _grouped(
     return groups
 
 
-def _shows_places_of(part: Sequence[SliceHeader], other: Sequence[SliceHeader]) -> bool:
+def shows_places_of(
+    part: Sequence[SliceHeader], other: Sequence[SliceHeader], *, reach_mm: float = SHARED_PLACE_MM
+) -> bool:
     """Whether enough slices of a part lie in the plane of a slice of the other one, and show the same part of it."""
     shared = [
-        bool(np.any((along < SAME_PLACE_MM) & (within < min(header.plane.extent_mm) / 2)))
+        bool(np.any((along < reach_mm) & (within < min(header.plane.extent_mm) / 2)))
         for header, (along, within) in zip(part, distances(part, other), strict=True)
     ]
-    return sum(shared) >= SAME_PLACE_SHARE * len(part)
+    return sum(shared) >= SHARED_PLACES * len(part)

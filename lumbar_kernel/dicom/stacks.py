@@ -13,14 +13,16 @@ from lumbar_kernel.dicom.descriptions import dixon_image, other_region
 from lumbar_kernel.dicom.headers import SliceHeader, try_headers
 from lumbar_kernel.dicom.ordering import ordered, without_duplicates
 from lumbar_kernel.dicom.roles import PLANE_AND_WEIGHTING, ROLES, Weighting, main_plane, main_weighting, slice_planes
-from lumbar_kernel.dicom.series_split import acquisitions
+from lumbar_kernel.dicom.series_split import SHARED_PLACE_MM, acquisitions, shows_places_of
 from lumbar_kernel.errors import DicomError
 from lumbar_kernel.geometry import Plane
 from lumbar_kernel.schema import NO_ROLE
 from lumbar_kernel.study import SeriesDecision, SeriesFiles
 
 MIN_SLICES = 3
-"""A series with fewer slices is a scout or a remnant when a fuller one of its plane exists."""
+"""A series with fewer slices is a scout or a remnant where a fuller one of its kind shows its places."""
+
+LEFT_OUT = "left out by the roles given"
 
 REPEATED_SHARE = 0.5
 """Fraction of its places that a contrast must share with another one of its series to be a series of its own."""
@@ -35,7 +37,7 @@ class Stack:
         plane: of all its slices.
         headers: of its slices, in order.
         weighting: T1 or T2, None where its headers do not say.
-        from_table: whether a table named its role.
+        is_role_given: whether a table or the user gave its role.
         copies: of each slice, those at the same position.
     """
 
@@ -43,7 +45,7 @@ class Stack:
     plane: Plane
     headers: tuple[SliceHeader, ...]
     weighting: Weighting
-    from_table: bool
+    is_role_given: bool
     copies: Mapping[SliceHeader, Sequence[SliceHeader]]
 
     @property
@@ -66,7 +68,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Sorted:
+class StudyStacks:
     """The stacks of a study, the series that can play no role, and a sentence for each thing that went wrong."""
 
     stacks: tuple[Stack, ...]
@@ -74,23 +76,23 @@ class Sorted:
     problems: tuple[str, ...]
 
 
-def stacks_of(series: Sequence[SeriesFiles]) -> Sorted:
+def stacks_of(series: Sequence[SeriesFiles]) -> StudyStacks:
     """Read the headers of the series of a study; broken files are left out and named."""
     stacks: list[Stack] = []
     refused: list[SeriesDecision] = []
     problems: list[str] = []
     for item in series:
-        if item.role == NO_ROLE:
-            refused.append(SeriesDecision(item.series_id, None, "left out by the roles given", slices=len(item.paths)))
+        if item.role == NO_ROLE and not item.part_roles:
+            refused.append(SeriesDecision(item.series_id, None, LEFT_OUT, slices=len(item.paths)))
             continue
-        for series_id, members in _contrasts(item, _headers(item, problems)):
-            found = _stack(series_id, item.role, members, problems)
+        for series_id, members, role in _with_roles(item, _headers(item, problems), problems):
+            found = _stack(series_id, role, members, problems)
             if isinstance(found, Stack):
                 stacks.append(found)
             else:
                 refused.append(found)
     kept, remnants = _without_remnants(stacks)
-    return Sorted(tuple(kept), (*refused, *remnants), tuple(problems))
+    return StudyStacks(tuple(kept), (*refused, *remnants), tuple(problems))
 
 
 def decision(series_id: str, headers: Sequence[SliceHeader], role: str | None, reason: str) -> SeriesDecision:
@@ -111,8 +113,13 @@ def decision(series_id: str, headers: Sequence[SliceHeader], role: str | None, r
 
 def step_mm(headers: Sequence[SliceHeader]) -> float:
     """Median distance of neighbouring slices along their normals, 0 for a single one."""
-    steps = [abs(float(one.plane.distance(other.plane.origin))) for one, other in pairwise(headers)]
+    steps = steps_mm(headers)
     return round(float(np.median(steps)), 3) if steps else 0.0
+
+
+def steps_mm(headers: Sequence[SliceHeader]) -> list[float]:
+    """Distances of neighbouring slices along their normals."""
+    return [abs(float(one.plane.distance(other.plane.origin))) for one, other in pairwise(headers)]
 
 
 def _headers(series: SeriesFiles, problems: list[str]) -> list[SliceHeader]:
@@ -128,12 +135,23 @@ def _headers(series: SeriesFiles, problems: list[str]) -> list[SliceHeader]:
     return headers
 
 
+def _with_roles(
+    series: SeriesFiles, headers: Sequence[SliceHeader], problems: list[str]
+) -> list[tuple[str, list[SliceHeader], str | None]]:
+    """The parts of a series, each with the role that it is given."""
+    parts, given = _contrasts(series, headers), dict(series.part_roles)
+    for name in [name for name in given if name not in dict(parts)]:
+        problems.append(f"series {series.series_id}: a role is given to {name!r}, which is no part of it")
+    return [(name, members, given.get(name, series.role)) for name, members in parts]
+
+
 def _contrasts(series: SeriesFiles, headers: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
     """The parts of a series that are series of their own: other acquisitions without a role, contrasts of one place."""
     if not headers:
         return []
     parts: list[tuple[str, list[SliceHeader]]] = []
-    apart = acquisitions(series.series_id, headers) if series.role is None else [(series.series_id, list(headers))]
+    is_one = series.role not in (None, NO_ROLE)
+    apart = [(series.series_id, list(headers))] if is_one else acquisitions(series.series_id, headers)
     for series_id, members in apart:
         by_contrast = _by_contrast(members)
         names = [f"{series_id} {name}" if len(by_contrast) > 1 else series_id for name in by_contrast]
@@ -176,16 +194,18 @@ def _place(header: SliceHeader) -> tuple[float, ...]:
 
 def _stack(series_id: str, role: str | None, headers: list[SliceHeader], problems: list[str]) -> Stack | SeriesDecision:
     """One series with its plane and weighting, or why no role wants it."""
+    if role == NO_ROLE:
+        return decision(series_id, headers, None, LEFT_OUT)
     declared, name = PLANE_AND_WEIGHTING[role] if role else (None, None)
     planes = slice_planes(headers, declared=declared)
     plane = main_plane(planes)
     if role and plane not in (None, declared):
         problems.append(
-            f"series {series_id}: the table says {role} but its slices are {_name(plane)}; geometry decides"
+            f"series {series_id}: its given role is {role} but its slices are {_name(plane)}; geometry decides"
         )
         role = None
     if role:
-        plane, weighting = declared, Weighting(name, "the table of series descriptions")
+        plane, weighting = declared, Weighting(name, "its role is given by a table or the user")
     elif region := _other_region(headers):
         return decision(series_id, headers, None, f"it shows {region}")
     else:
@@ -211,19 +231,24 @@ def _other_region(headers: Sequence[SliceHeader]) -> str | None:
 
 
 def _without_remnants(stacks: Sequence[Stack]) -> tuple[list[Stack], list[SeriesDecision]]:
-    """The series without scouts of one or two slices, unless no larger series lies in their plane."""
-    fullest = {
-        plane: max(len(stack.headers) for stack in stacks if stack.plane is plane)
-        for plane in {stack.plane for stack in stacks}
-    }
+    """The series without scouts of one or two slices, unless none of their weighting shows more of the same places."""
     kept: list[Stack] = []
     remnants: list[SeriesDecision] = []
     for stack in stacks:
-        if stack.from_table or len(stack.headers) >= MIN_SLICES or fullest[stack.plane] < MIN_SLICES:
-            kept.append(stack)
-        else:
+        if not stack.is_role_given and any(_shows_more(other, stack) for other in stacks):
             remnants.append(stack.decision(None, f"only {len(stack.headers)} slices, another series has more"))
+        else:
+            kept.append(stack)
     return kept, remnants
+
+
+def _shows_more(other: Stack, few: Stack) -> bool:
+    """Whether a series makes one of a slice or two a remnant; weightings that are not known yet may be the same."""
+    if len(few.headers) >= MIN_SLICES or len(other.headers) < MIN_SLICES or few.plane is not other.plane:
+        return False
+    names = {few.weighting.name, other.weighting.name}
+    reach = max(SHARED_PLACE_MM, 0.75 * step_mm(other.headers))  # any place between its slices
+    return (len(names) == 1 or None in names) and shows_places_of(few.headers, other.headers, reach_mm=reach)
 
 
 def _name(plane: Plane | None) -> str:

@@ -20,6 +20,9 @@ ROLE_SPELLINGS = {name.lower(): name for name in SERIES_DESCRIPTIONS} | {
     "sagittal stir": SAGITTAL_T2,
 }
 
+COLUMNS = ("study_id", "series_id", "series_description")
+"""Of a table of roles, the competition's or the user's."""
+
 MAX_BYTES = 1 << 28
 """Of a table inside an archive."""
 
@@ -28,7 +31,7 @@ Roles = dict[str, dict[str, str | None]]
 
 
 def read_tables(folder: Path, *, split: str) -> tuple[Roles, list[str]]:
-    """What the competition's tables in a folder say of one half: roles, and the studies of the sample submission.
+    """What the competition's tables in a folder say of one split: roles, and the studies of the sample submission.
 
     The sample submission lists those of the test half.
     """
@@ -48,7 +51,7 @@ def sample_studies(folder: Path) -> list[str]:
 def read_roles(path: Path) -> Roles:
     """Roles by study and series from a descriptions table, empty where the table is missing or has other columns."""
     roles: Roles = defaultdict(dict)
-    for row in _read_table(path, columns=("study_id", "series_id", "series_description")):
+    for row in _read_table(path, columns=COLUMNS):
         description = row["series_description"].strip()
         role = ROLE_SPELLINGS.get(description.lower())
         if role is None:
@@ -60,8 +63,12 @@ def read_roles(path: Path) -> Roles:
 def role_of(roles: Roles, study_id: str, series_id: str) -> str | None:
     """The role that a table gives to a series of a study, None where it gives none."""
     of_study = roles.get(study_id, {})
-    # a UID such as 44036939.2828203845 ends in the series number of the table
-    return of_study.get(series_id, of_study.get(series_id.removeprefix(f"{study_id}.")))
+    return of_study.get(series_id, of_study.get(short_id(study_id, series_id)))
+
+
+def short_id(study_id: str, series_id: str) -> str:
+    """What a UID has beyond that of its study: 44036939.2828203845 ends in the number of the table."""
+    return series_id.removeprefix(f"{study_id}.")
 
 
 def _read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -9,13 +9,16 @@ import numpy as np
 
 from lumbar_kernel.dicom.headers import SliceHeader
 from lumbar_kernel.dicom.selection import Choice
-from lumbar_kernel.dicom.stacks import Stack, step_mm
+from lumbar_kernel.dicom.stacks import Stack, step_mm, steps_mm
 from lumbar_kernel.geometry import LEFT, Plane, SlicePlane
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T2
-from lumbar_kernel.study import SeriesDecision, Slice
+from lumbar_kernel.study import REFORMATTED, SeriesDecision, Slice
 
 THIN_MM = 1.5
 """Largest step of a volume; slices of two-dimensional series are at least 2 mm apart."""
+
+THIN_SHARE = 0.9
+"""Share of the steps that must be as thin. Of usual slices scanned twice, a little apart, every second step is."""
 
 MIN_SLICES = 24
 
@@ -28,12 +31,10 @@ SLAB_MM = 4.0
 TOLERANCE_PIXELS = 0.5
 """Largest shift within the plane between slices of a volume."""
 
-REFORMATTED = "reformatted"
-
 
 def is_volume(headers: Sequence[SliceHeader]) -> bool:
-    """Whether the slices of a series, in order, are parallel, congruent and at most `THIN_MM` apart."""
-    if len(headers) < MIN_SLICES or not 0 < step_mm(headers) <= THIN_MM:
+    """Whether slices, in order, are parallel, congruent and, but for a few gaps, at most `THIN_MM` apart."""
+    if len(headers) < MIN_SLICES or not step_mm(headers) or np.quantile(steps_mm(headers), THIN_SHARE) > THIN_MM:
         return False
     planes = [header.plane for header in headers]
     return all(_congruent(planes[0], plane) for plane in planes[1:])
@@ -69,9 +70,9 @@ def source_of_axials(choices: Sequence[Choice]) -> Stack | None:
 def reformatted_decision(stack: Stack) -> SeriesDecision:
     """What is reported of the axial slices that are reformatted from a volume."""
     step = step_mm(stack.headers)
-    reason = f"{REFORMATTED} at the disc levels from sagittal series {stack.series_id}, steps of {step:.1f} mm"
+    reason = f"reformatted at the disc levels from sagittal series {stack.series_id}, steps of {step:.1f} mm"
     description = stack.middle.series_description
-    return SeriesDecision(f"{stack.series_id} {REFORMATTED}", AXIAL_T2, reason, description=description)
+    return SeriesDecision(f"{stack.series_id}{REFORMATTED}", AXIAL_T2, reason, description=description)
 
 
 def is_averaged(stack: Stack) -> bool:
@@ -82,8 +83,8 @@ def is_averaged(stack: Stack) -> bool:
 def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
     """The slices of a sagittal volume averaged to about `SLAB_MM`, each with the number of its middle slice.
 
-    The slices of any other series are returned as they are. A slab is left out where half of its thickness or more is
-    missing, at either end and where slices in between cannot be read.
+    The slices of any other series are returned as they are, and so are those of which no slab is left. A slab is left
+    out where half of its thickness or more is missing, at either end and where slices in between cannot be read.
     """
     if not slices or not is_averaged(stack):
         return tuple(slices)
@@ -94,7 +95,8 @@ def slabs(stack: Stack, slices: Sequence[Slice]) -> tuple[Slice, ...]:
     groups: dict[int, list[Slice]] = {}
     for item, place in zip(slices, places, strict=True):
         groups.setdefault((place - first) // count, []).append(item)
-    return tuple(_averaged(group) for number, group in groups.items() if number >= 0 and 2 * len(group) > count)
+    kept = [group for number, group in groups.items() if number >= 0 and 2 * len(group) > count]
+    return tuple(map(_averaged, kept)) or tuple(slices)
 
 
 def _averaged(group: Sequence[Slice]) -> Slice:

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import AXIAL, write_stack
+from benchmarks.robustness.dicom_files import AXIAL, read_frames, read_headers, write_stack
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.headers import read_headers
-from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.study import StudyFiles
 from tests.permissions import run_bound_by_permissions

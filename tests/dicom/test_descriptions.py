@@ -96,13 +96,28 @@ def test_fat_is_suppressed_by_an_inversion_that_nulls_it_or_by_scan_options(head
 
 
 @pytest.mark.parametrize(
+    ("description", "suppressed"),
+    [
+        *((f"T2 sag {words}", False) for words in ("NO FS", "NON FATSAT", "W/O FAT SAT", "ohne_FS", "NONFS")),
+        *((f"T2 sag {words}", False) for words in ("sans sat graisse", "no fat suppression", "sin SPAIR")),
+        *((f"T2 sag {words}", True) for words in ("FS", "fat sat", "sat graisse", "mono FS", "STIR no FS")),
+    ],
+)
+def test_fat_is_suppressed_by_name_unless_a_word_before_it_denies_it(header_with, description, suppressed):
+    assert is_fat_suppressed(header_with(series_description=description)) is suppressed
+
+
+@pytest.mark.parametrize(
     ("description", "agent", "given"),
     [
         ("T1 sag", "Gadovist", True),
         ("T1 sag Gd", "", True),
         ("T1 sag post", "", True),
-        *(("T1 sag", word, False) for word in ("", "NONE", "no", "0")),
-        ("T1 w/o contrast", "", False),
+        *(("T1 sag", word, False) for word in ("", "NONE", "no", "0", "N/A", "na", "-", "unknown")),
+        *(("T1 sag", word, False) for word in ("NO CONTRAST", "without contrast", "W/O", "ohne KM")),
+        *(("T1 sag", agent, True) for agent in ("Vorhanden", "IV", "15 ml Dotarem", "Prohance")),
+        *((f"T1 sag {words}", "", False) for words in ("w/o contrast", "avant gado", "sin contraste", "pre Gd")),
+        *((f"T1 sag {words}", "", True) for words in ("apres gado", "mono c+", "après injection", "mono KM")),
         ("T1 sag nativ", "Gadovist", False),
     ],
 )

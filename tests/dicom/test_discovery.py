@@ -32,6 +32,17 @@ def test_images_folder_given_directly_is_the_same(competition):
     assert [study.folder for study in whole] == ["test_images/9", "test_images/10", ""]
 
 
+@pytest.mark.parametrize("split", ["test", "train"])
+@pytest.mark.parametrize("half", ["test", "train"])
+def test_images_given_directly_are_read_with_the_tables_of_their_half_whatever_the_split(tmp_path, half, split):
+    write_stack(tmp_path / f"{half}_images" / "5" / "1", LATERAL)
+    write_table(tmp_path / f"{half}_series_descriptions.csv", "5,1,Sagittal T2/STIR", "6,1,Sagittal T1")
+    (tmp_path / "sample_submission.csv").write_text("row_id,normal_mild\n12_spinal_canal_stenosis_l1_l2,1\n")
+    studies = find_studies(tmp_path / f"{half}_images", split=split)
+    assert [study.study_id for study in studies] == ["5", "6", *(["12"] if half == "test" else [])]
+    assert [series.role for series in studies[0].series] == [SAGITTAL_T2]
+
+
 def test_sample_submission_adds_studies_for_the_test_split_only(competition):
     (competition / "sample_submission.csv").write_text("row_id,normal_mild\n12_spinal_canal_stenosis_l1_l2,1\n")
     assert [study.study_id for study in find_studies(competition)] == ["9", "10", "11", "12"]

@@ -43,3 +43,11 @@ def test_the_size_that_a_picture_claims():
     size = b"\xff\x4f\xff\x51" + bytes(4) + struct.pack(">4I", 330, 400, 10, 16)
     assert picture_shape(size) == (384, 320)
     assert picture_shape(b"no picture") is None
+
+
+def test_what_looks_like_another_picture_inside_the_first_one_claims_nothing():
+    jpeg_ls = b"\xff\xd8\xff\xf7" + struct.pack(">HBHH", 11, 12, 384, 320) + bytes(9)
+    jpeg_2000 = b"\xff\x4f\xff\x51" + bytes(4) + struct.pack(">4I", 30, 40, 10, 16)
+    for outer, shape in ((jpeg_ls, (384, 320)), (jpeg_2000, (24, 20))):
+        for inner in (jpeg_ls, jpeg_2000):
+            assert picture_shape(encapsulate([outer + inner], has_bot=True)) == shape

@@ -10,9 +10,17 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, dataset_of, save, write_enhanced, write_slice
-from lumbar_kernel.dicom.headers import FRAME_LIMIT, read_headers
-from lumbar_kernel.dicom.pixels import read_frames
+from benchmarks.robustness.dicom_files import (
+    AXIAL,
+    SAGITTAL,
+    dataset_of,
+    read_frames,
+    read_headers,
+    save,
+    write_enhanced,
+    write_slice,
+)
+from lumbar_kernel.dicom.headers import FRAME_LIMIT
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP, only, only_study, pixels_of
 from tests.real_data import SHARED, unpack
@@ -52,6 +60,9 @@ def test_directions_that_were_rounded_are_made_a_right_angle_again(tmp_path):
         ({"AcquisitionTime": "11", "SeriesDate": "20240103", "SeriesTime": "12"}, "20240102 11"),
         ({"SeriesDate": "20240103", "SeriesTime": "12", "ContentTime": "13"}, "20240103 12"),
         ({"ContentDate": "20240104", "ContentTime": "13"}, "20240104 13"),
+        ({"AcquisitionDateTime": "20240105111213.5+0100", "SeriesTime": "12"}, "20240105 111213.5"),
+        ({"AcquisitionDateTime": "20240105111213", "AcquisitionTime": "10"}, "20240102 10"),
+        ({"AcquisitionDateTime": "20240105", "SeriesDate": "20240103", "SeriesTime": "12"}, "20240103 12"),
         ({}, ""),
     ],
 )
@@ -149,21 +160,42 @@ def test_functional_groups_say_what_elements_say_in_a_classic_file(tmp_path):
         "PlanePositionSequence": item(ImagePositionPatient=[0, 0, 5]),
         "PixelMeasuresSequence": item(PixelSpacing=[3, 4]),
     }
-    modifier = item(InversionTimes=[150.0], SpectrallySelectedSuppression="FAT")
     shared = {
         "MRTimingAndRelatedParametersSequence": item(RepetitionTime=3100.0),
-        "MRModifierSequence": modifier,
+        "MRModifierSequence": item(InversionTimes=[150.0]),
         "PixelMeasuresSequence": item(PixelSpacing=[1, 2]),
     }
     tags = {"PulseSequenceName": "tse2d", "EchoPulseSequence": "SPIN", "ImageType": ["DERIVED"], "PixelSpacing": [9, 9]}
     first, second = read_headers(with_groups(tmp_path / "1.dcm", own, own, shared=shared, **tags))
     assert (first.echo_time, first.repetition_time, first.inversion_time) == (101, 3100, 150)
     assert (first.image_type, first.diffusion_b_value) == (("ORIGINAL", "PRIMARY", "T2", "NONE"), 50)
-    assert (first.sequence_name, first.scanning_sequence, first.scan_options) == ("TSE2D", "SPIN", ("FS",))
+    assert (first.sequence_name, first.scanning_sequence, first.scan_options) == ("TSE2D", "SPIN", ())
     assert (first.plane.row_spacing, first.plane.column_spacing) == (3, 4)
     assert [first.instance_number, second.instance_number] == [1, 2]
-    modifier.SpectrallySelectedSuppression = "WATER"
-    assert read_headers(with_groups(tmp_path / "2.dcm", own, shared=shared))[0].scan_options == ()
+
+
+ENHANCED = {
+    "PlanePositionSequence": item(ImagePositionPatient=[0, 0, 5]),
+    "PixelMeasuresSequence": item(PixelSpacing=[1, 2]),
+}
+
+
+@pytest.mark.parametrize(
+    ("suppressed", "options"), [("FAT", ("FS",)), ("FAT_AND_WATER", ("FS",)), ("WATER", ()), ("NONE", ())]
+)
+def test_an_enhanced_file_says_by_its_pulse_sequence_whether_fat_is_suppressed(tmp_path, suppressed, options):
+    tags = {"SpectrallySelectedSuppression": suppressed}
+    assert only(with_groups(tmp_path / "1.dcm", shared=ENHANCED, **tags)).scan_options == options
+    misplaced = {"MRModifierSequence": item(**tags)}
+    assert only(with_groups(tmp_path / "2.dcm", shared=ENHANCED | misplaced)).scan_options == options
+
+
+def test_an_enhanced_file_names_its_contrast_agent_by_a_code(tmp_path):
+    code = item(CodeValue="C-17800", CodingSchemeDesignator="SRT", CodeMeaning="Gadolinium")
+    path = with_groups(tmp_path / "1.dcm", shared=ENHANCED, ContrastBolusAgentSequence=code)
+    assert only(path).contrast_agent == "Gadolinium"
+    path = with_groups(tmp_path / "2.dcm", shared=ENHANCED, ContrastBolusAgentSequence=[])
+    assert only(path).contrast_agent == ""
 
 
 def test_a_lone_frame_needs_no_group_of_its_own_and_several_do(tmp_path):

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, dataset_of, save, write_slice
-from lumbar_kernel.dicom.identity import FileIdentity, careful_identity, identify, quick_identity, read_identity
+from lumbar_kernel.dicom.identity import FileIdentity, careful_identity, identify, quick_identity
 from tests.real_data import unpack
 
 TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x17F, exclude_characters="\x7f"), max_size=12)
@@ -85,7 +85,7 @@ def test_the_quick_look_says_what_pydicom_says_or_nothing(tmp_path, tags, syntax
     path.write_bytes(content[: len(content) - cut])
     quick, careful = quick_identity(path.read_bytes()), careful_identity(path)
     assert quick is None or quick == careful or (cut and careful is None)
-    assert read_identity(path) == (quick or careful)
+    assert identify(str(path))[1] == (quick or careful)
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -100,7 +100,7 @@ def test_ordinary_files_need_no_pydicom(syntax, nested):
 def test_an_identity_holds_the_person_the_frame_and_the_direction(tmp_path, orientation, axis):
     person = {"PatientID": "ann", "PatientBirthDate": "19600101", "PatientSex": "F"}
     tags = {"FrameOfReferenceUID": "1.9", "NumberOfFrames": 3, **person}
-    found = read_identity(write_slice(tmp_path / "1.dcm", orientation=orientation, **tags))
+    found = identify(str(write_slice(tmp_path / "1.dcm", orientation=orientation, **tags)))[1]
     assert found == FileIdentity("1.2.3", "1.2.3.4", tuple(person.values()), "1.9", multi_frame=True, axis=axis)
 
 
@@ -109,7 +109,7 @@ def test_other_encodings_are_left_to_pydicom(tmp_path, syntax):
     path = tmp_path / "1.dcm"
     path.write_bytes(written(dataset_of(np.zeros((2, 2), np.uint16), PatientID="ann"), syntax))
     assert quick_identity(path.read_bytes()) is None
-    assert read_identity(path) == FileIdentity("1.2.3", "1.2.3.4", ("ann", "", ""))
+    assert identify(str(path))[1] == FileIdentity("1.2.3", "1.2.3.4", ("ann", "", ""))
 
 
 def test_a_long_private_header_is_read_in_a_second_try(tmp_path):
@@ -118,7 +118,7 @@ def test_a_long_private_header_is_read_in_a_second_try(tmp_path):
     path = save(dataset, tmp_path / "1.dcm")
     head = path.read_bytes()
     assert quick_identity(head[: 1 << 13]) is None
-    assert read_identity(path) == quick_identity(head) == careful_identity(path)
+    assert identify(str(path))[1] == quick_identity(head) == careful_identity(path)
 
 
 def test_tags_out_of_order_are_left_to_pydicom():
@@ -131,8 +131,9 @@ def test_tags_out_of_order_are_left_to_pydicom():
 def test_an_index_and_a_file_without_matrix_are_no_images(tmp_path):
     directory = dataset_of(np.zeros((2, 2), np.uint16))
     directory.DirectoryRecordSequence = Sequence([Dataset()])
-    assert read_identity(save(directory, tmp_path / "index.dcm")) is None
-    assert read_identity(save(dataset_of(np.zeros((2, 2), np.uint16), Rows=None), tmp_path / "report.dcm")) is None
+    assert identify(str(save(directory, tmp_path / "index.dcm")))[1] is None
+    report = save(dataset_of(np.zeros((2, 2), np.uint16), Rows=None), tmp_path / "report.dcm")
+    assert identify(str(report))[1] is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\0" * 500, b"DICX" * 100])

@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from benchmarks.robustness.dicom_files import write_stack
+from benchmarks.robustness.dicom_files import AXIAL, write_stack
 from lumbar_kernel.dicom import inspection, pixels, reader
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.dicom.inspection import UNDECIDED, inspect_study
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1
-from tests.dicom.conftest import LATERAL
+from tests.dicom.conftest import LATERAL, UPWARD
 
 
 def archive(folder):
@@ -36,6 +36,17 @@ def test_headers_alone_say_what_is_read_and_why(tmp_path, monkeypatch):
     assert "localiser" in reasons["c"]
     assert reasons["d"] == UNDECIDED
     assert found.missing == ()
+
+
+def test_axial_slices_are_not_announced_from_a_volume_while_an_axial_series_is_undecided(tmp_path):
+    thin = [(float(x), 0.0, 0.0) for x in range(-30, 31)]
+    write_stack(tmp_path / "1" / "a", thin, SeriesDescription="T2 space", SeriesInstanceUID="1.1")
+    (files,) = find_studies(tmp_path)
+    assert "a reformatted" in [item.series_id for item in inspect_study(files, pixels=False).series]
+    write_stack(tmp_path / "1" / "b", UPWARD, orientation=AXIAL, SeriesInstanceUID="1.2")
+    (files,) = find_studies(tmp_path)
+    for decoded in (False, True):
+        assert [item.series_id for item in inspect_study(files, pixels=decoded).series] == ["a", "b"]
 
 
 @pytest.mark.parametrize("decoded", [False, True])

@@ -11,13 +11,12 @@ from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from benchmarks.robustness.dicom_files import write_enhanced, write_slice
+from benchmarks.robustness.dicom_files import read_frames, read_headers, write_enhanced, write_slice
 from benchmarks.robustness.mutations import KINDS
 from lumbar_kernel.dicom import headers as headers_module
 from lumbar_kernel.dicom import pixels as pixels_module
-from lumbar_kernel.dicom.headers import HEADER_TAGS, read_headers
+from lumbar_kernel.dicom.headers import HEADER_KEYWORDS
 from lumbar_kernel.dicom.ordinary import ordinary_header, ordinary_pixels
-from lumbar_kernel.dicom.pixels import read_frames
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP
 
@@ -31,6 +30,7 @@ DETAILS = {
     "ScanOptions": "FS",
     "AcquisitionDate": "20240102",
     "AcquisitionTime": "101112.5",
+    "AcquisitionDateTime": "20240102101112.5+0100",
     "RescaleSlope": "2.5",
     "RescaleIntercept": "-4",
     "BodyPartExamined": "LSPINE",
@@ -141,7 +141,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("kind", [*ORDINARY, *OTHERS])
 def test_ordinary_files_are_read_as_pydicom_reads_them_and_others_left_to_it(kind, tmp_path, monkeypatch):
     path = write(tmp_path, kind)
-    quick = ordinary_header(path, HEADER_TAGS) is not None, ordinary_pixels(path) is not None
+    quick = ordinary_header(path, HEADER_KEYWORDS) is not None, ordinary_pixels(path) is not None
     assert all(quick) == (kind in ORDINARY)
     assert_same(outcome(path), by_pydicom(path, monkeypatch))
 
@@ -154,7 +154,7 @@ def test_ordinary_files_need_no_pydicom(tmp_path, monkeypatch):
         assert not isinstance(outcome(path), str)
 
 
-@pytest.mark.parametrize("keyword", sorted(HEADER_TAGS))
+@pytest.mark.parametrize("keyword", sorted(HEADER_KEYWORDS))
 def test_an_element_with_two_values_is_read_or_refused_as_pydicom_does(keyword, tmp_path, monkeypatch):
     path = write(tmp_path, "detailed")
     dataset = pydicom.dcmread(path)
@@ -180,12 +180,12 @@ def test_a_file_in_an_archive_is_ordinary_too(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(path, "1/rle.dcm")
     inside = tmp_path / "a.zip" / "1" / "rle.dcm"
-    assert ordinary_header(inside, HEADER_TAGS) is not None
+    assert ordinary_header(inside, HEADER_KEYWORDS) is not None
     assert np.array_equal(outcome(inside)[1][0], outcome(path)[1][0])
 
 
 def test_elements_are_values_as_pydicom_has_them(tmp_path):
-    header = ordinary_header(write(tmp_path, "detailed"), HEADER_TAGS)
+    header = ordinary_header(write(tmp_path, "detailed"), HEADER_KEYWORDS)
     assert (header.EchoTime, header.get("InstanceNumber"), header.Rows) == (101.5, 7, 6)
     assert header.ImageType == ["ORIGINAL", "PRIMARY", "M"]
     assert "EchoTime" in header
@@ -196,5 +196,5 @@ def test_elements_are_values_as_pydicom_has_them(tmp_path):
 
 
 def test_what_is_no_file_gives_nothing(tmp_path):
-    assert ordinary_header(tmp_path, HEADER_TAGS) is None
+    assert ordinary_header(tmp_path, HEADER_KEYWORDS) is None
     assert ordinary_pixels(tmp_path / "absent.dcm") is None

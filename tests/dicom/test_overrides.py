@@ -2,12 +2,15 @@ import time
 
 import pytest
 
+from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.inspection import inspect_study
 from lumbar_kernel.dicom.overrides import Overrides, read_overrides
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.schema import AXIAL_T2, NO_ROLE, SAGITTAL_T1, SAGITTAL_T2
 from lumbar_kernel.study import SeriesFiles, StudyFiles
+from tests.dicom.conftest import LATERAL
 
 
 def roles_of(studies):
@@ -40,6 +43,40 @@ def test_a_series_may_be_called_by_what_its_uid_has_beyond_that_of_its_study():
     study = StudyFiles("1.5", tuple(SeriesFiles(f"1.5.{k}", None, ()) for k in (2, 3)))
     given = read_overrides(None, ("2=t1", "1.5/3=axial")).applied_to([study])
     assert roles_of(given) == {"1.5": {"1.5.2": SAGITTAL_T1, "1.5.3": AXIAL_T2}}
+
+
+@pytest.fixture
+def two_echoes(tmp_path):
+    """A study with one series of two echoes at the same places, the second of which is T2."""
+    for echo in (15, 80):
+        for path in write_stack(tmp_path / str(echo), LATERAL, EchoTime=echo, RepetitionTime=3000):
+            (tmp_path / "1" / "2").mkdir(parents=True, exist_ok=True)
+            path.rename(tmp_path / "1" / "2" / f"{echo}-{path.name}")
+        (tmp_path / str(echo)).rmdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("series", "roles"),
+    [
+        ((), (None, SAGITTAL_T2)),
+        (("{first}=t1",), (SAGITTAL_T1, SAGITTAL_T2)),
+        (("1/{first}=t1", "{second}=none"), (SAGITTAL_T1, None)),
+        (("2=none", "{second}=t1"), (None, SAGITTAL_T1)),
+        (("1/{first}=t1", "{first}=t2"), (SAGITTAL_T1, SAGITTAL_T2)),
+    ],
+)
+def test_a_part_of_a_divided_series_gets_a_role_by_the_id_that_inspect_shows(two_echoes, series, roles):
+    first, second = sorted(item.series_id for item in inspect_study(find_studies(two_echoes)[0], pixels=False).series)
+    given = read_overrides(None, [text.format(first=first, second=second) for text in series])
+    (files,) = given.applied_to(find_studies(two_echoes))
+    found = {item.series_id: item.role for item in read_study(files).decisions}
+    assert found == dict(zip((first, second), roles, strict=True))
+
+
+def test_a_role_for_what_is_no_part_of_a_series_is_named_in_its_study(two_echoes):
+    (files,) = read_overrides(None, ["2 EchoTime 7=t1"]).applied_to(find_studies(two_echoes))
+    assert "series 2: a role is given to '2 EchoTime 7', which is no part of it" in read_study(files).problems
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import AXIAL, write_slice, write_stack
+from benchmarks.robustness.dicom_files import AXIAL, read_headers, write_slice, write_stack
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.packed_files import Archive, ArchiveError, archive_of, read_beginning, shown_name
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError, DicomError

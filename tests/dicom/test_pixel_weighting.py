@@ -24,7 +24,9 @@ CASES = {704: PLAIN, 718: STIR, 715: STIR, 710: PLAIN, 9: ODD}
 def axial_t1(seed, phantom):
     """Axial T1 slices at the places of a phantom's axial T2 series."""
     spine, rng = make_spine(seed, balanced=True), np.random.default_rng(seed)
-    protocol = replace(draw_protocol(rng, SAGITTAL_T1, field=phantom.protocols[0].field), role=AXIAL_T2)
+    protocol = replace(
+        draw_protocol(rng, SAGITTAL_T1, field=phantom.protocols[0].magnetic_field_strength), role=AXIAL_T2
+    )
     painted = paint_patient(seed, spine)
     plans = prescriptions(seed, spine.frame, AXIAL_T2)
     return tuple(item for plan in plans for item in acquire(painted, plan, protocol, "1", rng)[0].slices)
@@ -37,7 +39,7 @@ def scanned(request):
     contrast = "perturbed" if CASES[seed] is ODD else "physics"
     phantom = make_phantom(seed, study_id="1", balanced=True, contrast=contrast)
     if CASES[seed] is not ODD:
-        suppressed = any(protocol.inversion is not None for protocol in phantom.protocols)
+        suppressed = any(protocol.inversion_time is not None for protocol in phantom.protocols)
         assert suppressed == (CASES[seed] is STIR)
     first = next(series for series in phantom.study.series if series.role == AXIAL_T2)
     lone = tuple(series for series in phantom.study.series if series.role != AXIAL_T2)
@@ -105,6 +107,25 @@ def test_each_slice_is_blurred_once_however_often_it_is_compared(monkeypatch):
     axial = [[make_slice(AXIAL, origin=(-10, 0, -5 * k), shape=(50, 40)) for k in range(n)] for n in (6, 2, 5)]
     sagittal_weightings(sagittal, known=[None] * 3, axial=axial)
     assert len(blurred) == len(set(blurred)) == 3 * 3 + 6 + 5
+
+
+def test_a_blank_series_changes_no_weighting_of_the_others(scanned):
+    t1, t2, axial = scanned.slices(SAGITTAL_T1), scanned.slices(SAGITTAL_T2), scanned.series[-2].slices
+    blank = [replace(item, pixels=np.zeros_like(item.pixels)) for item in t1]
+    assert sagittal_weightings([t1, t2, blank], known=[None] * 3, axial=[axial])[:2] == ["T1", "T2"]
+
+
+def test_a_blank_series_is_compared_with_none(scanned, tmp_path):
+    exam = exam_of(scanned, VENDORS["siemens"])
+    exam["blank"] = [
+        replace(image, pixels=np.zeros_like(image.pixels), tags=image.tags | {"SeriesInstanceUID": "1.9"})
+        for image in exam["t1"]
+    ]
+    write_exam(stripped(exam), tmp_path)
+    (files,) = find_studies(tmp_path)
+    roles = {item.series_id: (item.role, item.reason) for item in read_study(files).decisions}
+    assert roles["blank"] == (None, "its headers name no weighting, and its pixels could not be compared")
+    assert (roles["t1"][0], roles["t2"][0]) == (SAGITTAL_T1, SAGITTAL_T2)
 
 
 @pytest.mark.parametrize("known", [{}, {5: "T1"}, {0: "T2", 5: "T1"}])

@@ -10,9 +10,8 @@ import pytest
 from pydicom import encaps
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from benchmarks.robustness.dicom_files import save, write_enhanced, write_slice
-from lumbar_kernel.dicom.headers import read_headers
-from lumbar_kernel.dicom.pixels import read_frames, try_frames
+from benchmarks.robustness.dicom_files import read_frames, read_headers, save, write_enhanced, write_slice
+from lumbar_kernel.dicom.pixels import try_frames
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP, only, pixels_of
 
@@ -220,9 +219,3 @@ def test_a_file_of_which_no_frame_can_be_decoded_is_refused_as_a_whole(tmp_path)
     with pytest.raises(DicomError, match=r"pixels cannot be decoded here") as error:
         try_frames(headers)
     assert "frame 1" not in str(error.value)
-
-
-def test_frames_of_two_files_are_not_mixed(tmp_path):
-    headers = [only(write_slice(tmp_path / f"{name}.dcm")) for name in "ab"]
-    with pytest.raises(ValueError, match="one file at a time"):
-        read_frames(headers)

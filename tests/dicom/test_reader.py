@@ -66,7 +66,7 @@ def test_table_role_wins_over_the_description(competition):
 def test_geometry_wins_over_a_table_that_contradicts_it(competition):
     write_table(competition / "test_series_descriptions.csv", "9,2,Axial T2", "9,3,Sagittal T1")
     study = read_study(find_studies(competition)[0])
-    assert "the table says Axial T2 but its slices are sagittal" in study.problems[0]
+    assert "its given role is Axial T2 but its slices are sagittal" in study.problems[0]
     assert {series.series_id: series.role for series in study.series}["3"] == AXIAL_T2
 
 

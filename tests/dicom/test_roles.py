@@ -202,6 +202,23 @@ def test_remnant_loses_to_a_fuller_series_but_counts_alone(tmp_path):
     assert {item.series_id: item.reason for item in study.decisions}["2"].startswith("only 2 slices")
 
 
+def test_a_short_series_counts_where_none_of_its_weighting_shows_its_places(tmp_path):
+    blocks = (range(5), range(8, 10), range(13, 15))
+    for name, block in zip("abc", blocks, strict=True):
+        places = [(0.0, 0.0, 4.0 * k) for k in block]
+        tags = {"SeriesDescription": "T2 ax", "SeriesInstanceUID": f"1.{ord(name)}"}
+        write_stack(tmp_path / "1" / name, places, orientation=AXIAL, **tags)
+    assert {series.series_id: len(series.slices) for series in only_study(tmp_path).series} == {"a": 5, "b": 2, "c": 2}
+
+
+@pytest.mark.parametrize(("full", "is_kept"), [("T1", True), ("T2", False)])
+def test_a_series_of_two_slices_yields_to_a_fuller_one_of_its_weighting(tmp_path, full, is_kept):
+    between = [(-6.0, 0.0, 0.0), (2.0, 0.0, 0.0)]
+    write_stack(tmp_path / "1" / "2", between, SeriesDescription="T2 sag", SeriesInstanceUID="1.2")
+    write_stack(tmp_path / "1" / "3", LATERAL, SeriesDescription=f"{full} sag", SeriesInstanceUID="1.3")
+    assert ("2" in {series.series_id for series in only_study(tmp_path).series}) is is_kept
+
+
 def spine(*, canal: float, fat: float) -> np.ndarray:
     """A sagittal drawing of 300 × 300 mm: grey body, upright canal 13 mm wide, fat under the skin of the back."""
     image = np.full((150, 150), 400.0)

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import AXIAL, dataset_of, save, write_slice
-from lumbar_kernel.dicom.headers import read_headers
-from lumbar_kernel.dicom.identity import read_identity
-from lumbar_kernel.dicom.pixels import read_frames
+from benchmarks.robustness.dicom_files import AXIAL, dataset_of, read_frames, read_headers, save, write_slice
+from lumbar_kernel.dicom.identity import identify
 from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, ITEM_LIMIT, SIZE_LIMIT, looks_like_dicom
 from lumbar_kernel.errors import DicomError
 from tests.dicom.conftest import RAMP, only, pixels_of
@@ -23,7 +21,7 @@ def test_file_that_is_no_dicom_is_refused(tmp_path, content, reason):
     (tmp_path / "1.dcm").write_bytes(content)
     with pytest.raises(DicomError, match=reason):
         read_headers(tmp_path / "1.dcm")
-    assert read_identity(tmp_path / "1.dcm") is None
+    assert identify(str(tmp_path / "1.dcm"))[1] is None
 
 
 def deflated(path: Path, *elements: bytes) -> Path:
@@ -55,7 +53,7 @@ def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(tmp_path):
     tracemalloc.start()
     with pytest.raises(DicomError, match=rf"1\.dcm: the header is longer than {HEADER_LIMIT} bytes"):
         read_headers(path)
-    assert read_identity(path) is None
+    assert identify(str(path))[1] is None
     assert tracemalloc.get_traced_memory()[1] < 3 * HEADER_LIMIT
     tracemalloc.stop()
 
@@ -73,7 +71,7 @@ def test_a_long_header_of_a_valid_file_is_read(tmp_path, megabytes):
     dataset.add_new(0x00091001, "OB", bytes(megabytes << 20))
     path = save(dataset, tmp_path / "1.dcm")
     assert np.array_equal(pixels_of(only(path)), RAMP)
-    assert read_identity(path) is not None
+    assert identify(str(path))[1] is not None
 
 
 def test_the_largest_file_that_is_promised_may_have_a_header(tmp_path):
@@ -119,9 +117,9 @@ def test_what_is_no_file_of_bearable_size_is_refused_at_once(tmp_path, kind):
     with pytest.raises(DicomError, match=f"{path.name}: .*{reason}"):
         read_headers(path)
     if kind == "hole":  # its header is whole, so that its series is known in which it is refused
-        assert read_identity(path).study_uid == "1.2.3"
+        assert identify(str(path))[1].study_uid == "1.2.3"
     else:
-        assert read_identity(path) is None
+        assert identify(str(path))[1] is None
         assert not looks_like_dicom(path)
 
 

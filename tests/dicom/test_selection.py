@@ -473,6 +473,15 @@ def test_series_of_a_table_are_all_read_where_they_lie(tmp_path, role, orientati
     assert all(choice.read for choice in choose(stacks_of(files_of(tmp_path, a=role, b=role)).stacks))
 
 
+@pytest.mark.parametrize(("up", "says_so"), [(0, False), (100, True)])
+def test_other_places_are_a_reason_only_where_they_are_shown(tmp_path, up, says_so):
+    write(tmp_path, "a", UPWARD, orientation=AXIAL)
+    write(tmp_path, "b", [(x, y, z + up) for x, y, z in UPWARD], orientation=AXIAL)
+    choices = choose(stacks_of(files_of(tmp_path, a=AXIAL_T2, b=AXIAL_T2)).stacks)
+    assert [choice.read for choice in choices] == [True, True]
+    assert any("other places" in choice.reason for choice in choices) is says_so
+
+
 def test_axial_series_of_a_table_never_share_their_places_with_another_contrast(tmp_path):
     write(tmp_path, "a", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax")
     write(tmp_path, "b", UPWARD, orientation=AXIAL, SeriesDescription="T2 ax FS")
@@ -485,4 +494,4 @@ def test_a_series_that_a_table_names_is_read_before_a_better_one_and_without_cau
     write(tmp_path, "b", SeriesDescription="T1 SAG")
     named, other = choose(stacks_of(files_of(tmp_path, a=SAGITTAL_T1, b=None)).stacks)
     assert (named.read, named.caution) == (True, "")
-    assert (other.read, other.reason.partition(";")[0]) == (False, "no table names it")
+    assert (other.read, other.reason.partition(";")[0]) == (False, "no role is given to it")

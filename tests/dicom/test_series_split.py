@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, tilted_axial, write_slice
+from benchmarks.robustness.dicom_files import AXIAL, CORONAL, SAGITTAL, read_headers, tilted_axial, write_slice
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.dicom.series_split import acquisitions
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2

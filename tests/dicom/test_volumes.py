@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, write_slice, write_stack
+from benchmarks.robustness.dicom_files import AXIAL, SAGITTAL, read_headers, write_slice, write_stack
 from lumbar_kernel.dicom.discovery import find_studies
-from lumbar_kernel.dicom.headers import read_headers
 from lumbar_kernel.dicom.inspection import inspect_study
 from lumbar_kernel.dicom.volumes import SLAB_MM, is_volume
 from lumbar_kernel.schema import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
@@ -75,6 +74,25 @@ def test_no_slab_reaches_across_slices_that_cannot_be_read(tmp_path):
     places = np.array([item.plane.origin[0] for item in slices])
     assert places.tolist() == [*np.arange(-28.5, -8, 4), *np.arange(7.5, 28, 4)]
     assert [item.instance_number for item in slices] == [round(place + 31.5) for place in places]
+
+
+@pytest.mark.parametrize("apart", [0.5, 1.0])
+def test_usual_slices_scanned_twice_a_little_apart_are_no_volume_and_all_read(tmp_path, apart):
+    twice = [(float(x + shift), 0.0, 0.0) for x in range(-28, 29, 4) for shift in (0, apart)]
+    assert not is_volume(headers(write_stack(tmp_path / "1" / "2", twice, SeriesDescription="T2 sag")))
+    assert xs(only_study(tmp_path)) == [x for x, _, _ in twice]
+
+
+def test_a_volume_that_lost_a_few_slices_is_averaged_still(tmp_path):
+    left = [place for place in THIN if place[0] not in (-20, -3, 11)]
+    write_stack(tmp_path / "1" / "2", left, **NAMED)
+    assert len(only_study(tmp_path).series[0].slices) == 15
+
+
+def test_a_volume_too_narrow_for_a_slab_is_read_as_it_is(tmp_path):
+    narrow = [(0.0625 * k, 0.0, 0.0) for k in range(24)]
+    write_stack(tmp_path / "1" / "2", narrow, **NAMED)
+    assert xs(only_study(tmp_path)) == [x for x, _, _ in narrow]
 
 
 @pytest.mark.parametrize(("down", "is_used"), [(20, False), (3, False), (2, True)])
