@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumbar_kernel import output_names
 from lumbar_kernel.containers import container_kind
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError
@@ -32,7 +33,7 @@ class Config:
     Attributes:
         data: existing folder of DICOM studies, or a zip, tar or DICOMDIR of them.
         output: folder for `submission.csv` and `report.json`; `predict` creates it.
-        split: which half of the competition's folder to read, one of `SPLITS`.
+        split: of the competition's data to read, one of `SPLITS`.
         seconds: budget of the whole run, None for no limit, 0 for the prior alone.
         device: "auto" (every GPU that works, else the processor), or "cpu", "cuda", "cuda:N"; several, separated by
             commas, share the studies.
@@ -95,22 +96,22 @@ class Config:
     @property
     def submission_path(self) -> Path:
         """Path of the table of grades."""
-        return self.output / "submission.csv"
+        return self.output / output_names.SUBMISSION
 
     @property
     def report_path(self) -> Path:
         """Path of the report."""
-        return self.output / "report.json"
+        return self.output / output_names.REPORT
 
     @property
     def page_path(self) -> Path:
         """Path of the page for browsers."""
-        return self.output / "report.html"
+        return self.output / output_names.PAGE
 
     @property
     def pictures_path(self) -> Path:
         """Folder of the pictures."""
-        return self.output / "pictures"
+        return self.output / output_names.PICTURES
 
     @property
     def pictures_to_draw(self) -> int:
@@ -130,7 +131,7 @@ class Config:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a run with the same output did not finish: a shard that is complete has no journal."""
+        """Whether a run with the same output did not finish: a complete run removes its journals."""
         return bool(self.journals)
 
 
@@ -191,10 +192,7 @@ def _check_numbers(config: Config) -> None:
     if seconds is not None and not (_is_a(seconds, int, float) and math.isfinite(seconds) and seconds >= 0):
         msg = f"seconds must be a finite number from 0, or None for no limit, not {seconds!r}"
         raise ConfigError(msg)
-    limit = config.study_seconds
-    if not (_is_a(limit, int, float) and math.isfinite(limit) and limit > 0):
-        msg = f"study_seconds must be a finite number above 0, not {limit!r}"
-        raise ConfigError(msg)
+    check_study_seconds(config.study_seconds)
     for name, least in (("workers", 0), ("ahead", 1), ("pictures", 0)):
         value = getattr(config, name)
         if name in ("workers", "pictures") and value is None:
@@ -202,6 +200,13 @@ def _check_numbers(config: Config) -> None:
         if not (_is_a(value, int) and value >= least):
             msg = f"{name} must be a whole number from {least}, not {value!r}"
             raise ConfigError(msg)
+
+
+def check_study_seconds(limit: float) -> None:
+    """Refuse a time limit for a study that is not finite or not above 0; raises ConfigError."""
+    if not (_is_a(limit, int, float) and math.isfinite(limit) and limit > 0):
+        msg = f"study_seconds must be a finite number above 0, not {limit!r}"
+        raise ConfigError(msg)
 
 
 def _is_a(value: object, *kinds: type) -> bool:

@@ -10,7 +10,9 @@ KernelError
 ├── NotFiniteError      a stage gave numbers that are NaN or infinite
 ├── WeightsError        a missing, damaged or mismatching weights file or manifest
 ├── TruthError          a table of true grades that cannot be scored against
-└── SubmissionError     a table of grades that breaks the submission format
+├── SubmissionError     a table of grades that breaks the submission format
+├── WorkerStartError    no process that grades can be started; stops an archive's run
+└── OvertakenError      another run of an archive writes into the same folder
 """
 
 
@@ -56,3 +58,11 @@ class SubmissionError(KernelError):
 
 class TruthError(KernelError, ValueError):
     """A table of true grades cannot be scored against."""
+
+
+class WorkerStartError(KernelError):
+    """No worker could be started: the weights, the device or the installation does not work."""
+
+
+class OvertakenError(KernelError):
+    """Another run has taken over the output folder of an archive."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ _LOCK = threading.Lock()
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Numbers of threads of torch and of NumPy's linear algebra. The project computes in several processes at once, whose
 threads would wait for one another."""
+
+STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to end."""
+
+KILLED_SECONDS = 3.0
+"""Longest wait for a process that was killed: a driver or a disk that does not answer may keep it."""
 
 
 @contextmanager

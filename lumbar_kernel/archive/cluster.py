@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import ray
 
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.processes import STOPPING
 
 MAX_RETRIES = 3
 """How often Ray tries a task again whose process or node was lost."""
@@ -39,15 +43,59 @@ def connected(address: str | None, *, cores: int | None = None) -> Iterator[None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": cores, "include_dashboard": None}
+    with _own_exits() as set_handlers_again:
+        try:
+            ray.init(address=address or "local", **{key: value for key, value in options.items() if value is not None})
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            msg = f"no Ray cluster answers at {address}: {error}" if address else f"Ray cannot be started here: {error}"
+            raise ConfigError(msg) from error
+        set_handlers_again()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_exits() -> Iterator[Callable[[], None]]:
+    """Let signals that ask this process to end do so as before Ray was started, with the same exit codes.
+
+    Ray replaces their handlers, and the exits that these ask for while it waits by its own. What is given sets the
+    handlers again.
+    """
+    requests: list[SystemExit] = []
+    here = threading.current_thread() is threading.main_thread()  # no other thread may set any
+    found = {number: signal.getsignal(number) for number in STOPPING} if here else {}
+    handlers = {number: handler for number, handler in found.items() if handler is not None}  # those set from Python
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        handler = handlers[signal.Signals(number)]
+        assert callable(handler)
+        try:
+            handler(number, frame)
+        except SystemExit as request:
+            requests.append(request)
+            raise
+
+    def set_again() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, answer if callable(handler) else handler)
+
     try:
-        ray.init(address=address or "local", **{key: value for key, value in options.items() if value is not None})
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        msg = f"no Ray cluster answers at {address}: {error}" if address else f"Ray cannot be started here: {error}"
-        raise ConfigError(msg) from error
-    try:
-        yield
+        yield set_again
+    except SystemExit:
+        if requests:
+            raise requests[0] from None
+        raise
     finally:
-        ray.shutdown()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def cores_beside_gpus(most: int) -> float:
+    """Cores that a task with a GPU may take, `most` or what the largest node with a GPU has; 0 where there is none."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return min(most, max((float(node.get("CPU", 0.0)) for node in nodes if node.get("GPU")), default=0.0))
 
 
 def in_flight(

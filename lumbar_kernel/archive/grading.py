@@ -12,7 +12,8 @@ from pathlib import Path
 import ray
 import ray.exceptions
 
-from lumbar_kernel.archive.cluster import MAX_RETRIES, connected, in_flight
+from lumbar_kernel.archive.cluster import MAX_RETRIES, connected, cores_beside_gpus, in_flight
+from lumbar_kernel.archive.defaults import CUDA, DEVICES, SHARD_STUDIES
 from lumbar_kernel.archive.ids import AS_THEY_ARE, Ids
 from lumbar_kernel.archive.index import Index, IndexOptions, build_index
 from lumbar_kernel.archive.result_schema import INDEX_FOLDER
@@ -20,22 +21,16 @@ from lumbar_kernel.archive.results import ResultSet
 from lumbar_kernel.archive.shard_task import RUN_FILE, Tally, Work, grade_shard, record_lost
 from lumbar_kernel.archive.shards import Shard, shards
 from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.config import STUDY_SECONDS
+from lumbar_kernel.config import STUDY_SECONDS, check_study_seconds
 from lumbar_kernel.cpu_count import usable_cpus
-from lumbar_kernel.errors import ConfigError, KernelError
+from lumbar_kernel.errors import ConfigError, KernelError, WorkerStartError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.runtime.devices import AUTO, CPU
-from lumbar_kernel.runtime.persistent_worker import WorkerStartError
 
 logger = logging.getLogger(__name__)
 
-SHARD_STUDIES = 64
-"""What is graded again when a node is lost, and what one file of results holds."""
-
 GPU_SHARE, GPU_CORES = 0.25, 2
-"""Share of an accelerator and cores of a task that uses one, as for the workers of a run on one machine."""
-
-CUDA = "cuda"
+"""Share of a GPU and cores that a task asks Ray for: four tasks a GPU, of one core where its nodes have no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +42,7 @@ class ArchiveOptions:
         out: folder for index and results, which every node must reach.
         ray: address of a cluster, None to start Ray on this machine.
         shard_studies: studies in a shard.
-        split: half of the competition's folder.
+        split: of the competition's data, one of `SPLITS`.
         weights: folder with `manifest.json`, at the same path on every node; None for the package's own.
         device: "cpu", "cuda", or "auto" for cuda where the cluster has GPUs.
         ids: how ids are published.
@@ -74,9 +69,10 @@ class ArchiveOptions:
         if self.shard_studies < 1:
             msg = f"a shard must have at least one study, not {self.shard_studies}"
             raise ConfigError(msg)
-        if self.device not in (AUTO, CPU, CUDA):
-            msg = f"device must be {AUTO}, {CPU} or {CUDA}, not {self.device!r}"
+        if self.device not in DEVICES:
+            msg = f"device must be one of {', '.join(DEVICES)}, not {self.device!r}"
             raise ConfigError(msg)
+        check_study_seconds(self.study_seconds)
 
     @property
     def index_options(self) -> IndexOptions:
@@ -132,7 +128,8 @@ def grade_archive(options: ArchiveOptions) -> Outcome:
     with connected(options.ray, cores=options.cores or usable_cpus()):
         index = build_index(options.out / INDEX_FOLDER, options.index_options, rescan=options.rescan)
         run = secrets.token_hex(8)
-        options.out.write_json(RUN_FILE, {"run": run, "weights_sha256": results.weights_sha256})
+        about = {"run": run, "weights_sha256": results.weights_sha256, "result_set": results.name}
+        options.out.write_json(RUN_FILE, about)
         results.remove_unfinished()
         if options.retry_failed:
             logger.info("%d studies that failed are graded again", results.forget_failed())
@@ -153,9 +150,20 @@ def _device(options: ArchiveOptions) -> str:
     return CUDA if found and options.device != CPU else CPU
 
 
+def _size_of_task(device: str) -> tuple[float, float]:
+    """Cores and share of a GPU of a task; a task that fits on no node would wait forever."""
+    if device != CUDA:
+        return 1, 0.0
+    cores = cores_beside_gpus(GPU_CORES)
+    if not cores:
+        msg = "no node with a GPU has a core for tasks; start it with cores, or grade with `--device cpu`"
+        raise ConfigError(msg)
+    return cores, GPU_SHARE
+
+
 def _graded(work: Work, planned: Iterable[Shard]) -> Iterator[Tally]:
     """Grade shards; the studies of one that Ray gave up are tried one by one, and then recorded as lost."""
-    cores, gpus = (GPU_CORES, GPU_SHARE) if work.device == CUDA else (1, 0.0)
+    cores, gpus = _size_of_task(work.device)
     # worker processes with a GPU end after each task by default, and would load the networks again for each shard
     remote = ray.remote(
         max_retries=MAX_RETRIES,
@@ -196,6 +204,6 @@ def _cause(error: ray.exceptions.RayTaskError) -> KernelError:
 
 def write_submission(index: Index, results: ResultSet) -> str:
     """Write `submission.csv` of all studies of the index beside their grades; returns its path."""
-    lines = results.submission_lines(index.study_ids())
-    results.out.write_blocks("submission.csv", (f"{line}\n".encode() for line in lines))
+    blocks = results.submission_blocks(index.study_ids())
+    results.out.write_blocks("submission.csv", (block.encode() for block in blocks))
     return f"{results.out.text}/submission.csv"

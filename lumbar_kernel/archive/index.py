@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,12 @@ logger = logging.getLogger(__name__)
 ABOUT, BEGUN, PLAN, SECRET, REPEATED = "index.json", "begun.json", "plan.json", "secret", "repeated.json"
 HEADERS, OWNERS, STUDIES = "headers", "owners", "studies"
 
+ATTEMPT = (BEGUN, SECRET, PLAN, HEADERS, OWNERS, REPEATED)
+"""What only an attempt needs; what says that it can go on is first."""
+
+FINISHED = (ABOUT, STUDIES)
+"""What a finished index is; what says that it can be used is first."""
+
 RESCAN = "rescan"
 """Entry of an index that was begun: whether `--rescan` began it."""
 
@@ -54,7 +60,7 @@ class IndexOptions:
 
     Attributes:
         data: path or URL of the archive.
-        split: half of the competition's folder.
+        split: of the competition's data, one of `SPLITS`.
         ids: how ids are published.
     """
 
@@ -117,6 +123,8 @@ def _index(folder: Folder, about: dict[str, Any]) -> Index:
 def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) -> Index:
     """Build the index of an archive, or take the one that is there; Ray is connected.
 
+    A rescan leaves the index of before until it has found files for another one.
+
     Raises:
         ConfigError: the archive cannot be listed, or the folder holds the index of another one.
     """
@@ -124,7 +132,7 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
         return found
     source = open_source(options.data, split=options.split)
     if not _goes_on(folder, options, rescan=rescan):
-        _clear(folder)
+        _remove(folder, ATTEMPT if folder.has(ABOUT) else (*ATTEMPT, *FINISHED))
         folder.write_json(BEGUN, {**options.about(), RESCAN: rescan})
     plan = folder.read_json(PLAN) or _first_pass(folder, source)
     _second_pass(folder, source, int(plan["ranges"]), options.ids)
@@ -132,9 +140,7 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
     _drop_named(folder / STUDIES)
     studies = _rename_repeated(folder)
     if studies == 0:
-        _clear(folder)  # the next attempt must look again: there may be studies then
-        msg = f"no study found in {options.data!r}"
-        raise ConfigError(msg)
+        raise _no_study(folder, source)
     about = {
         **options.about(),
         "studies": studies,
@@ -144,28 +150,41 @@ def build_index(folder: Folder, options: IndexOptions, *, rescan: bool = False) 
         "skipped": dict(+skipped),
     }
     folder.write_json(ABOUT, about)
-    for name in (HEADERS, OWNERS, PLAN, SECRET, REPEATED, BEGUN):
-        folder.remove(name)
+    _remove(folder, ATTEMPT)
     return _index(folder, about)
 
 
 def _goes_on(folder: Folder, options: IndexOptions, *, rescan: bool) -> bool:
-    """Whether the folder holds an unfinished index of the same archive, for a rescan one that a rescan has begun."""
+    """Whether the folder holds an unfinished index of the same archive, for a rescan one that a rescan has begun.
+
+    Beside a plan no index of before is left, so that one that is finished is the attempt's own.
+    """
     begun = folder.read_json(BEGUN)
-    if begun is None or folder.has(ABOUT):
+    if begun is None or (folder.has(ABOUT) and folder.has(PLAN)):
         return False
     same = all(begun[key] == value for key, value in options.about().items())
     return same and (not rescan or begun[RESCAN] is True)
 
 
-def _clear(folder: Folder) -> None:
-    """Remove an index, finished or not; what says that it can be used goes first."""
-    for name in (BEGUN, ABOUT, PLAN, HEADERS, OWNERS, STUDIES, SECRET, REPEATED):
+def _remove(folder: Folder, names: Iterable[str]) -> None:
+    for name in names:
         folder.remove(name)
 
 
+def _no_study(folder: Folder, source: Source) -> ConfigError:
+    """The error of an attempt without studies; the next one must not go on with it, since there may be some then."""
+    _remove(folder, ATTEMPT)
+    return ConfigError(f"no study found in {source.data!r}")
+
+
 def _first_pass(folder: Folder, source: Source) -> dict[str, Any]:
-    """Read the identities of all files that no earlier attempt has read, and say how the second pass divides them."""
+    """Read the identities of all files that no earlier attempt has read, and say how the second pass divides them.
+
+    An index that a rescan replaces is removed when that is done.
+
+    Raises:
+        ConfigError: there is nothing to make an index of.
+    """
     if not folder.has(SECRET):
         folder.write_bytes(SECRET, secrets.token_bytes(32))
     secret, known, wanted = folder.read_bytes(SECRET), set((folder / HEADERS).names()), set()
@@ -185,10 +204,13 @@ def _first_pass(folder: Folder, source: Source) -> dict[str, Any]:
     for name in known - wanted:  # of an attempt that saw other files
         (folder / HEADERS).remove(name)
         (folder / OWNERS).remove(name)
-    files, size = _count(folder / HEADERS)
+    rows, files, size = _count(folder / HEADERS)
+    if not rows:
+        raise _no_study(folder, source)
     ranges = max(1, min(-(-files // FILES_A_PART), 1 << 16))
     plan = {"files": files, "bytes": size, "ranges": ranges, "skipped": dict(+source.skipped)}
     _write_shared(folder)
+    _remove(folder, FINISHED)
     folder.write_json(PLAN, plan)
     return plan
 
@@ -202,14 +224,15 @@ def _read_chunk(folder: Folder, root: Folder, listings: tuple[Listing, ...], sec
     (folder / HEADERS).write_table(name, rows, row_group=ROWS_A_GROUP)
 
 
-def _count(headers: Folder) -> tuple[int, int]:
-    """Number and bytes of the files in the rows."""
-    files = size = 0
+def _count(headers: Folder) -> tuple[int, int, int]:
+    """Number of rows, and number and bytes of the files in them."""
+    rows = files = size = 0
     for _, batch in headers.tables(["sizes"]):
+        rows += batch.num_rows
         sizes = pc.list_flatten(batch.column("sizes"))
         files += len(sizes)
         size += pc.sum(sizes).as_py() or 0
-    return files, size
+    return rows, files, size
 
 
 def _write_shared(folder: Folder) -> None:

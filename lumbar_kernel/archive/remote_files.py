@@ -1,16 +1,9 @@
-"""Files behind a URL: their identities from ranges of bytes, their headers and contents as temporary files.
-
-A process that is killed cannot remove its temporary folder. Each folder is therefore locked as long as its process
-lives, and whoever makes the next one on the same machine first removes those that nobody locks any more.
-"""
+"""Files behind a URL: their identities from ranges of bytes, their headers and contents as temporary files."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +13,12 @@ from lumbar_kernel.dicom.element_walk import HEAD_BYTES
 from lumbar_kernel.dicom.folders import has_dicom_suffix
 from lumbar_kernel.dicom.identity import FileIdentity, careful_identity, quick_identity
 from lumbar_kernel.dicom.safe_open import HEADER_LIMIT, starts_like_dicom
+from lumbar_kernel.runtime.temporary_folder import temporary_folder
 from lumbar_kernel.study import StudyFiles
 
 HEADER_BYTES = 1 << 18
 """First bytes of a file that hold the header of a classic image; of enhanced ones, whose headers may be longer, more is
 fetched."""
-
-PREFIX = "lumbar_kernel_archive_"
-"""Of the names of temporary folders; nothing else may have it, for such folders are removed."""
-
-FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 ENHANCED = b"\x00\x52\x30\x92"
 """Tag of PerFrameFunctionalGroupsSequence, in little endian."""
@@ -50,7 +39,7 @@ def remote_identity(root: Folder, name: str) -> tuple[FileIdentity | None, int] 
                 break
     except OSError:
         return (None, 0) if has_dicom_suffix(name) else None
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         local = folder / "file.dcm"
         local.write_bytes(_header(root.system, path))
         return careful_identity(local), size
@@ -69,53 +58,8 @@ def local_files(root: Folder, studies: Iterable[StudyFiles], *, whole: bool) -> 
     if (local := root.local) is not None:
         yield tuple(_with_paths(study, lambda path: local / path) for study in studies)
         return
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         yield tuple(_with_paths(study, lambda path: _fetched(root, path, folder, whole=whole)) for study in studies)
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """A temporary folder that is removed again, by this process or where it is killed by the next one."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with _opened(left) as handle:
-            if handle is not None and _lock(handle, wait=False):
-                shutil.rmtree(left, ignore_errors=True)
-    with ExitStack() as held:
-        while True:
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)))
-            handle = held.enter_context(_opened(folder))
-            if handle is not None:
-                _lock(handle, wait=True)
-            if folder.is_dir():  # and not removed by another process before it was locked
-                break
-        yield folder
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[int | None]:
-    """A folder, opened so that it can be locked; None where it is gone, of another user, no folder or a link to one."""
-    try:
-        handle = os.open(folder, FOLDER_FLAGS)
-    except OSError:
-        yield None
-        return
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Lock what is opened until it is closed or this process ends; whether that worked.
-
-    Some file systems cannot lock folders: theirs are never removed by others.
-    """
-    with suppress(ImportError, OSError):
-        import fcntl  # not on every system
-
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        return True
-    return False
 
 
 def _fetched(root: Folder, path: Path, folder: Path, *, whole: bool) -> Path:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,10 +22,11 @@ from lumbar_kernel.archive.reasons import failure_type, plain_reason, plain_reas
 from lumbar_kernel.archive.result_schema import FAILED, GRADED, GRADES, GRADES_FOLDER, PARTLY, STUDIES, STUDIES_FOLDER
 from lumbar_kernel.archive.storage import Folder
 from lumbar_kernel.results.report import Failure, StudyReport
+from lumbar_kernel.results.submission import submission_rows
 from lumbar_kernel.results.tables import grade_records, landmark_rows, points_of
 from lumbar_kernel.runtime.messages import Update
 from lumbar_kernel.runtime.persistent_worker import ShardOutcome
-from lumbar_kernel.schema import ROWS, SUBMISSION_COLUMNS, prior
+from lumbar_kernel.schema import ROW_ID, ROWS, SEVERITIES, SUBMISSION_COLUMNS, prior
 
 Row = dict[str, Any]
 
@@ -110,19 +111,13 @@ class ResultSet:
         """The ids of the studies that are done."""
         return IdSet.of(batch.column("study_id").to_pylist() for _, batch in self.studies.tables(["study_id"]))
 
-    def submission_lines(self, among: IdSet) -> Iterator[str]:
-        """The lines of a `submission.csv` of all grades of some studies."""
-        yield ",".join(SUBMISSION_COLUMNS)
+    def submission_blocks(self, among: IdSet) -> Iterator[str]:
+        """A `submission.csv` of all grades of some studies, block by block, written as `predict` writes it."""
+        yield f"{','.join(SUBMISSION_COLUMNS)}\n"
         for _, batch in self.grades.tables(["study_id", *SUBMISSION_COLUMNS]):
             rows = among.rows_of(batch)
-            columns = (rows.column(name).to_pylist() for name in SUBMISSION_COLUMNS)
-            for row_id, *values in zip(*columns, strict=True):
-                yield ",".join((_field(row_id), *map(repr, values)))
-
-
-def _field(text: str) -> str:
-    """A text as a field of a CSV file, in quotes where it needs them."""
-    return '"{}"'.format(text.replace('"', '""')) if re.search('[,"\\r\\n]', text) else text
+            values = np.stack([rows.column(name).to_numpy() for name in SEVERITIES], axis=1)
+            yield submission_rows(rows.column(ROW_ID).to_pylist(), values)
 
 
 def _study_row(study_id: str, outcome: ShardOutcome, weights_sha256: str, shard: str) -> Row:

@@ -14,16 +14,12 @@ from lumbar_kernel.archive.result_schema import FAILED
 from lumbar_kernel.archive.results import ResultSet, Row
 from lumbar_kernel.archive.shards import Shard, read_shard
 from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.errors import KernelError
+from lumbar_kernel.errors import OvertakenError, WorkerStartError
 from lumbar_kernel.results.report import Failure
-from lumbar_kernel.runtime.persistent_worker import PersistentWorker, ShardOutcome, WorkerStartError
+from lumbar_kernel.runtime.persistent_worker import PersistentWorker, ShardOutcome
 
 RUN_FILE = "run.json"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-class OvertakenError(KernelError):
-    """Another run has taken over the output folder."""
 
 
 @dataclass(frozen=True)

@@ -54,14 +54,12 @@ class Source:
     Attributes:
         root: folder that all listings are relative to.
         data: as the user gave it.
-        split: half of the competition's folder.
         layout: where the studies lie, None behind a URL and with a table.
         skipped: phrase → number of things that are not read.
     """
 
     root: Folder
     data: str
-    split: str
     layout: Layout | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -72,7 +70,7 @@ class Source:
 
     @cached_property
     def _tables(self) -> tuple[Roles, list[str]]:
-        return ({}, []) if self.layout is None else read_tables(self.layout.tables, split=self.split)
+        return ({}, []) if self.layout is None else read_tables(self.layout.tables, split=self.layout.split)
 
     def listings(self) -> Iterator[Listing]:
         """All folders with files, in a fixed order."""
@@ -161,16 +159,20 @@ def open_source(data: str, *, split: str) -> Source:
     """An archive by its path or URL.
 
     Raises:
-        ConfigError: it does not exist, cannot be read in place, or holds only the competition's other half.
+        ConfigError: it does not exist, cannot be read in place, or holds only the competition's other split.
     """
     if is_table(data):
-        return Source(folder_and_name(data)[0], data, split)
+        folder, name = folder_and_name(data)
+        if not folder.has(name):
+            msg = f"there is no table {data}"
+            raise ConfigError(msg)
+        return Source(folder, data)
     if is_url(data):
         folder = Folder.of(data)
         if not folder.system.isdir(folder.path):
             msg = f"{data} is no folder that can be listed"
             raise ConfigError(msg)
-        return Source(folder, data, split)
+        return Source(folder, data)
     path = Path(os.path.abspath(os.path.expanduser(data)))  # noqa: PTH100, PTH111 - resolve() would follow links
     kind = container_kind(path)
     if kind == COMPRESSED_TAR:
@@ -182,11 +184,11 @@ def open_source(data: str, *, split: str) -> Source:
     try:
         if kind == DICOMDIR:
             indexed_files(path)
-            return Source(Folder(str(path.parent)), str(path), split, Layout.ordinary(path.parent))
+            return Source(Folder(str(path.parent)), str(path), Layout.ordinary(path.parent, split=split))
         root = top_folder(path) if kind else path
     except (DicomError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return Source(Folder(str(root)), str(path), split, layout_of(root, split=split))
+    return Source(Folder(str(root)), str(path), layout_of(root, split=split))
 
 
 def _tree(folder: Path, closed: list[Path], above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, list[str]]]:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results.atomic import write_atomic
+from lumbar_kernel.runtime.temporary_folder import temporary_folder
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 
@@ -111,13 +112,18 @@ class Folder:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file that appears completely or not at all, and replaces one of the same name."""
+        if self.local is None:
+            self.system.pipe_file(f"{self.path}/{name}", content)  # stores show an object when it is complete
+            return
         self.write_blocks(name, [content])
 
     def write_blocks(self, name: str, blocks: Iterable[bytes]) -> None:
         """Write a file as `write_bytes` does, block by block."""
         if (folder := self.local) is None:
-            with self.system.open(f"{self.path}/{name}", "wb") as file:  # stores show an object when it is complete
-                file.writelines(blocks)
+            with temporary_folder() as temporary:  # a store would keep what it has when the blocks end early
+                with (temporary / "file").open("wb") as file:
+                    file.writelines(blocks)
+                self.system.put_file(str(temporary / "file"), f"{self.path}/{name}")
             return
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(blocks, folder / name)
@@ -165,10 +171,10 @@ class Folder:
                     inside = pc.and_(pc.greater_equal(rows[0], first), pc.less_equal(rows[0], last))
                     yield from rows.filter(inside).to_pylist()
 
-    def tables(self, columns: Sequence[str], *, batch: int = ROW_GROUP) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def tables(self, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """The Parquet files in it, name after name, in batches of rows with some columns."""
         for name in self.names():
             if name.endswith(".parquet"):
                 with self.parquet(name) as file:
-                    for rows in file.iter_batches(batch_size=batch, columns=list(columns)):
+                    for rows in file.iter_batches(batch_size=ROW_GROUP, columns=list(columns)):
                         yield name, rows

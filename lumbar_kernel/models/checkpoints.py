@@ -53,12 +53,25 @@ class LoadedModels:
     axial: list[HeatmapNet]
     members: dict[str, list[GradeNet]]
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """All networks, whatever they are for."""
+        return [*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)]
+
+    def return_to_device(self) -> None:
+        """Move back what a lack of memory has sent to the processor; a network that still finds none stays there."""
+        for net in self.networks:
+            try:
+                net.to(self.device)
+            except torch.cuda.OutOfMemoryError:
+                net.to("cpu")
+
     def on(self, device_name: str) -> LoadedModels:
         """The networks on a device; those of this object are moved, not copied."""
         device = torch.device(device_name)
         if device == self.device:
             return self
-        for net in (*self.sagittal, *self.axial, *(net for nets in self.members.values() for net in nets)):
+        for net in self.networks:
             net.to(device)
             if device.type != "cpu":
                 prepare_for_accelerator(net)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import multiprocessing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.processes import KILLED_SECONDS, spawn_context
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,6 @@ DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 PROBE_SECONDS = 120.0
 """Time limit of the probe; importing torch from a cold disk and starting a driver take tens of seconds."""
-
-STOP_SECONDS = 3.0
 
 TOLERANCE = 2e-2
 """Largest relative difference of a convolution from the processor's: TF32 keeps ten bits."""
@@ -49,13 +48,17 @@ class Devices:
 def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
     """The devices for a run, probed in a separate process, so that a driver that hangs or crashes is reported broken.
 
+    A daemonic process, such as those of `multiprocessing.Pool`, probes by itself.
+
     Args:
         requested: "auto", or names such as "cpu", "cuda", "cuda:1", separated by commas; a device named twice gets two
             workers.
         seconds: time limit of the probe.
     """
     if set(requested.split(",")) == {CPU} or (requested == AUTO and not _has_driver()):
-        return check_devices(requested, count=lambda: 0)
+        return Devices((CPU,) if requested == AUTO else tuple(requested.split(",")))
+    if multiprocessing.current_process().daemon:  # which may start no process
+        return check_devices(requested)
     context = spawn_context()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_devices, args=(requested, sender), daemon=True)
@@ -76,7 +79,7 @@ def find_devices(requested: str, *, seconds: float = PROBE_SECONDS) -> Devices:
     finally:
         receiver.close()
         process.kill()
-        process.join(STOP_SECONDS)  # a driver may keep even a killed process
+        process.join(KILLED_SECONDS)  # a driver may keep even a killed process
     return found or Devices((CPU,), {requested: reason})
 
 

@@ -1,4 +1,4 @@
-"""What the first submission holds: the prior, or the grades of the interrupted run, in the order of the sample."""
+"""What the first submission holds: the prior, or the grades of the run that is resumed, in the order of the sample."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from lumbar_kernel.study import StudyFiles
 logger = logging.getLogger(__name__)
 
 EARLIER = "earlier_run"
-"""Stands for the members of a row that the interrupted run graded: it left no list of them."""
+"""Stands for the members of a row that the run before graded, which this one resumes: it left no list of them."""
 
-NOT_REACHED = "its grades are those of the interrupted run; this one did not get to it"
+NOT_REACHED = "its grades are those of the run before; this one did not get to it"
+
+NOT_GRADED = "its grades are those of the run before; this one could not grade it"
 
 
 def previous_grades(config: Config) -> dict[str, FloatArray]:
-    """Row id → probabilities of the interrupted run that is resumed; empty without one, which leaves a journal."""
-    if not (config.resume and config.interrupted and config.submission_path.is_file()):
+    """Row id → probabilities of the run that is resumed, interrupted or finished; empty without one."""
+    if not (config.resume and config.submission_path.is_file()):
         return {}
     try:
         grades = load_submission(config.submission_path)
@@ -37,7 +39,7 @@ def previous_grades(config: Config) -> dict[str, FloatArray]:
 
 
 def first_grades(study_ids: Sequence[str], previous: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """The grades written first: the prior, or in a resumed run the grades of the interrupted one."""
+    """The grades written first: the prior, or in a resumed run the grades of the one before."""
     grades = {study_id: prior() for study_id in study_ids}
     for study_id in study_ids if previous else ():
         if all(row in previous for row in row_ids(study_id)):
@@ -56,7 +58,7 @@ def first_report(study_id: str, row_members: Sequence[Sequence[str]] = ()) -> St
 
     Args:
         study_id: as in the row ids.
-        row_members: as `earlier_members` gives them, of a study that holds grades of the interrupted run.
+        row_members: as `earlier_members` gives them, of a study that holds grades of the run before.
     """
     if not any(row_members):
         return StudyReport(study_id)

@@ -24,16 +24,13 @@ from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
 from lumbar_kernel.config import Config
-from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.processes import KILLED_SECONDS, spawn_context
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import Shard
 from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, prepare_grading
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere processes cannot be forked, or system libraries do not survive it."""
-
-LEAVE_SECONDS = 3.0
-"""Longest wait for a server that was killed."""
 
 Entry = Callable[[Config, Shard, Budget, Connection, Any], None]
 """A worker's work: with a shard, what is left of the time, the end of its pipe, and what was loaded or None."""
@@ -73,7 +70,7 @@ class ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close(LEAVE_SECONDS)
+        self.close(KILLED_SECONDS)
 
     def fork(self, config: Config, tasks: Sequence[tuple[Shard, Connection]]) -> list[ForkedWorker]:
         """The workers that it forks when it has loaded; called once.

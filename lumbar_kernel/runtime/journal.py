@@ -73,11 +73,6 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def remove(self) -> None:
-        """Close and delete the file, which a complete run no longer needs."""
-        self._close()
-        self._path.unlink(missing_ok=True)
-
     def _close(self) -> None:
         if self._file is not None:
             with suppress(OSError):  # data that a full disk did not accept is lost in any case
@@ -136,4 +131,4 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 def run_key(studies: Sequence[StudyFiles], *, weights_sha256: str) -> str:
     """A hash of version, weights and the paths of all files; changed file contents go unnoticed."""
     listing = [__version__, weights_sha256, *(f"{item.study_id} {item!r}" for item in studies)]
-    return hashlib.sha256("\n".join(listing).encode()).hexdigest()
+    return hashlib.sha256("\n".join(listing).encode("utf-8", "surrogatepass")).hexdigest()  # names may be no text

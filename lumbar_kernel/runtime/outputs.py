@@ -15,17 +15,14 @@ import numpy as np
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.output_names import GRADES, LANDMARKS, STRUCTURED_REPORTS, STUDIES
 from lumbar_kernel.results.report import EXIT_DEGRADED, Failure, Report
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.run_state import RunState
 from lumbar_kernel.schema import ROWS
 
 logger = logging.getLogger(__name__)
-
-TABLES = ("grades.csv", "landmarks.csv")
-
-STRUCTURED_REPORTS = "structured_reports"
-"""The folder that `lumbar-kernel sr` writes."""
 
 PAGE_SHARE = 0.3
 """Fraction of the reserve that pictures leave for the tables, the report and the page."""
@@ -35,13 +32,15 @@ PAGE_SECONDS_PER_STUDY = 0.02
 
 
 def try_to_write(name: str, write: Callable[[], object]) -> tuple[Failure, ...]:
-    """Write something; returns a failure where that is not possible."""
+    """Write something; returns a failure where that is not possible, were it by a fault of this package."""
+    stage, recorder = f"write {name}", Recorder()
     try:
-        write()
+        with recorder.guard(None, stage, passing=(OSError, ConfigError)):
+            write()
     except (OSError, ConfigError) as error:
         logger.warning("%s cannot be written: %s", name, error)
-        return (Failure(f"write {name}", type(error).__name__, str(error)),)
-    return ()
+        recorder.note(None, stage, error)
+    return recorder.failures(None)
 
 
 def with_failures(report: Report, failures: tuple[Failure, ...]) -> Report:
@@ -60,7 +59,7 @@ def remove_earlier_run(config: Config, state: RunState) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    files = [config.report_path, config.page_path, *(config.output / name for name in TABLES)]
+    files = [config.report_path, config.page_path, *(config.output / name for name in (GRADES, LANDMARKS))]
     if config.pictures_path.is_dir():
         from lumbar_kernel.results.pictures import picture_path  # only where there are some
 
@@ -82,7 +81,7 @@ def remove_journals(config: Config) -> None:
 
 def _studies_of_earlier_run(config: Config) -> list[str]:
     """The ids in `studies.csv`, none where it is absent or damaged."""
-    with suppress(OSError, ValueError, csv.Error), (config.output / "studies.csv").open(encoding="utf-8") as file:
+    with suppress(OSError, ValueError, csv.Error), (config.output / STUDIES).open(encoding="utf-8") as file:
         return [row.get("study_id") or "" for row in csv.DictReader(file)]
     return []
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,26 +17,19 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from uuid import uuid4
 
 from lumbar_kernel.config import STUDY_SECONDS, Config
-from lumbar_kernel.errors import KernelError
+from lumbar_kernel.errors import WorkerStartError
 from lumbar_kernel.models.manifest import WAITING
-from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.processes import KILLED_SECONDS, spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import LOADING, Done, Message, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.process_settings import collection_paused, die_with_parent, one_thread, prepare_grading
 from lumbar_kernel.runtime.reader_process import ReaderProcess
 from lumbar_kernel.runtime.recorder import Recorder
-from lumbar_kernel.runtime.supervision import (
-    START_SECONDS,
-    STARTING,
-    STOP_SECONDS,
-    end_with_readers,
-    only_study,
-    rest_of,
-)
+from lumbar_kernel.runtime.supervision import START_SECONDS, STARTING, end_with_readers, only_study, rest_of
+from lumbar_kernel.runtime.temporary_folder import new_place, temporary_folder
 from lumbar_kernel.runtime.worker_process import with_loader
 from lumbar_kernel.study import StudyFiles
 
@@ -49,10 +40,6 @@ MAX_LOST = 3
 start."""
 
 Entry = Callable[[Config, str, Connection], None]
-
-
-class WorkerStartError(KernelError):
-    """No worker could be started: the weights, the device or the installation does not work."""
 
 
 @dataclass(eq=False)
@@ -97,10 +84,10 @@ class PersistentWorker:
         entry: Entry | None = None,
     ) -> None:
         self.device = device
-        temporary = Path(tempfile.gettempdir())
+        journal_folder = new_place()
         self._config = Config(
-            data=temporary,
-            output=temporary / f"lumbar_kernel_{uuid4().hex}",
+            data=journal_folder.parent,
+            output=journal_folder,
             weights=weights,
             device="auto",
             workers=1,
@@ -118,15 +105,11 @@ class PersistentWorker:
         """
         outcome, shard = ShardOutcome(), Shard(0, tuple(studies), self.device)
         lost: Counter[tuple[str | None, str]] = Counter()
-        journal_folder = self._config.output
-        journal_folder.mkdir(mode=0o700)  # for each shard, since Ray ends its processes without a moment to tidy up
-        try:
+        with temporary_folder(self._config.output):  # of each shard: an idle worker keeps nothing of patients
             while (found := self._attempt(shard, outcome)) is not None:
                 step, failure = found
                 self.stop()
                 shard = self._after_loss(shard, step, failure, lost, outcome)
-        finally:
-            shutil.rmtree(journal_folder, ignore_errors=True)
         outcome.ready, outcome.finished = self._ready, time.time()
         return outcome
 
@@ -163,7 +146,7 @@ class PersistentWorker:
                     outcome.failures += message.recorder.failures(None)
                     return None
         except (EOFError, OSError):
-            process.join(STOP_SECONDS)
+            process.join(KILLED_SECONDS)
             text = f"the process ended with exit code {process.exitcode}"
             return step, Failure(step.stage, "ProcessDied", text)
 
@@ -235,6 +218,7 @@ def persistent_worker_process(config: Config, device: str, pipe: Connection) -> 
             models, failed = load_models(config.weights, device)
         pipe.send(Ready(str(models.device), models.manifest.sha256, failed))
         while True:
+            models.return_to_device()  # where the shard before lacked memory, another process may have freed it
             recorder, budget = Recorder(), Budget(None, reserve=0.0)
             grade = partial(grade_with, models, config, shard, recorder=recorder, budget=budget, emit=pipe.send)
             pipe.send(with_loader(config, shard, grade, recorder=recorder, spare=spare))

@@ -88,8 +88,6 @@ def grade_with(
     with Journal(config.journal_of(shard.number), key=key, resume=config.resume or shard.resume) as journal:
         grading = GradingRun(config, shard, models, recorder, journal, budget, emit, loader)
         finished, complete = grading.grade_everything()
-        if complete:
-            journal.remove()
     return Done(recorder=recorder, members=finished, members_failed=grading.members_dropped, complete=complete)
 
 

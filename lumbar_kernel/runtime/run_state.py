@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from lumbar_kernel import __version__
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.config import Config
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report, StudyReport
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK, Failure, Report, StudyReport
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.first_grades import EARLIER, NOT_GRADED
 from lumbar_kernel.runtime.messages import Done, Message, Note, Ready, Update
 from lumbar_kernel.schema import ROWS
 
@@ -66,10 +67,7 @@ class RunState:
     def take(self, message: Message) -> None:
         """Store one message."""
         if isinstance(message, Update):
-            self.grades[message.report.study_id] = message.grades
-            self.row_members[message.report.study_id] = message.row_members
-            self.reports[message.report.study_id] = message.report
-            self.dirty = True
+            self._take_update(message)
         elif isinstance(message, Ready):
             self.ready.append(message)
         elif isinstance(message, Note):
@@ -77,13 +75,27 @@ class RunState:
         elif isinstance(message, Done):
             self.done.append(message)
 
+    def _take_update(self, update: Update) -> None:
+        """Store what is new of a study; where it has no grade, those of the run that this one resumes stay."""
+        study_id, report = update.report.study_id, update.report
+        earlier = sum(EARLIER in names for names in self.row_members.get(study_id, ()))
+        if earlier and not report.graded_rows:
+            missing = (NOT_GRADED, *report.missing)
+            self.reports[study_id] = replace(report, members=(EARLIER,), graded_rows=earlier, missing=missing)
+            return
+        self.grades[study_id], self.row_members[study_id] = update.grades, update.row_members
+        self.reports[study_id] = report
+        self.dirty = True
+
     def report(self, config: Config, budget: Budget) -> Report:
         """The report of the run, with its exit code."""
         studies = tuple(self.reports[study_id] for study_id in self.grades)
         failures = (*self.failures, *self.unwritten, *self.failed)
         reported = [*(item.members_failed for item in self.ready), *(item.members_failed for item in self.done)]
         failed = {name: reason for members in reported for name, reason in members.items()}
-        whole = all(item.graded_rows == len(ROWS) and not item.failures for item in studies)
+        whole = all(
+            item.graded_rows == len(ROWS) and not item.failures and EARLIER not in item.members for item in studies
+        )
         first, *others = [done.members for done in self.done] or [()]
         return Report(
             version=__version__,
@@ -94,9 +106,9 @@ class RunState:
             members=() if self.cut_short else tuple(name for name in first if all(name in other for other in others)),
             members_failed=failed,
             failures=failures,
-            plan=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(dict.fromkeys(self.notes)),
             seconds=budget.elapsed(),
             budget_seconds=config.seconds,
             margin_seconds=None if config.seconds is None else budget.margin(),
-            exit_code=EXIT_GRADED if whole and self.complete and not failures and not failed else EXIT_DEGRADED,
+            exit_code=EXIT_OK if whole and self.complete and not failures and not failed else EXIT_DEGRADED,
         )

@@ -109,7 +109,7 @@ class Scheduler:
         left = self._budget.remaining()
         full_seconds, seconds = (self.first_pass_seconds(item) * studies for item in (full, reduced))
         text = f"a full first pass of {studies} studies needs {full_seconds:.0f} s and {left:.0f} s are left: "
-        text += f"every {reduced.stride}nd sagittal slice and the fastest members first, {seconds:.0f} s"
+        text += f"one of every {reduced.stride} sagittal slices and the fastest members first, {seconds:.0f} s"
         return (
             text if self._budget.fits(seconds) else f"{text}; enough for about {int(studies * left / seconds)} of them"
         )

@@ -17,7 +17,7 @@ from lumbar_kernel.checks import require_finite
 from lumbar_kernel.errors import DicomError, LocalisationError, StudyError
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import row_weights
-from lumbar_kernel.localisation.axial import NO_VIEWS, Views, axial_views
+from lumbar_kernel.localisation.axial import NO_AXIAL_LEVELS, AxialLevels, axial_levels
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.localisation.reformat import with_reformatted_axials
 from lumbar_kernel.localisation.series_shift import Alignment, align_series
@@ -188,7 +188,7 @@ def prepare(
     if not study.series:
         recorder.note(study_id, "read", StudyError(nothing_usable(study)))
     state = StudyState(StudyReport(study_id=study_id), reduced=stride > 1)
-    alignment, landmarks, views = Alignment(study, doubtful=False), None, NO_VIEWS
+    alignment, landmarks, axial = Alignment(study, doubtful=False), None, NO_AXIAL_LEVELS
     if study.series:
         call = partial(align_series, study)
         alignment = runner.run("align", [study_id], call, check=_require_finite_places) or alignment
@@ -198,14 +198,14 @@ def prepare(
         landmarks = alignment.confidence_in(landmarks)
         state.row_weights = row_weights(landmarks)
         aligned = _with_axials(aligned, landmarks, runner)
-        aligned, views = _crop(aligned, landmarks, state, runner, models)
-    report = study_report(aligned, views, recorder.failures(study_id), landmarks=landmarks, moves=alignment.moves)
+        aligned, axial = _crop(aligned, landmarks, state, runner, models)
+    report = study_report(aligned, axial, recorder.failures(study_id), landmarks=landmarks, moves=alignment.moves)
     if landmarks is not None and pictures is not None and not state.reduced:  # a reduced pass is short of time
-        draw = partial(draw_study, aligned, landmarks, views, state.crops, pictures, missing=report.missing)
+        draw = partial(draw_study, aligned, landmarks, axial, state.crops, pictures, missing=report.missing)
         runner.run("pictures", [study_id], draw)
         report = replace(report, failures=recorder.failures(study_id))
     if state.reduced:
-        reason = f"levels localised on every {stride}nd sagittal slice only, for lack of time"
+        reason = f"levels localised on one of every {stride} sagittal slices, for lack of time"
         report = replace(report, missing=(*report.missing, reason))
     state.report = report
     return state
@@ -238,14 +238,14 @@ def _with_axials(study: Study, landmarks: Landmarks, runner: StageRunner) -> Stu
 
 def _crop(
     study: Study, landmarks: Landmarks, state: StudyState, runner: StageRunner, models: LoadedModels
-) -> tuple[Study, Views]:
-    """Find the axial views, cut the crops of all views into the state, and return the axial views and their study."""
+) -> tuple[Study, AxialLevels]:
+    """Find the axial levels, cut the crops of all views into the state, and return these levels and their study."""
     ids = [study.study_id]
-    found = runner.run("axial", ids, lambda: axial_views(study, landmarks, models.axial), nets=models.axial)
-    of_spine, views = found or (study, NO_VIEWS)
+    found = runner.run("axial", ids, lambda: axial_levels(study, landmarks, models.axial), nets=models.axial)
+    of_spine, axial = found or (study, NO_AXIAL_LEVELS)
     needed = models.manifest.views
-    state.crops = runner.run("crop", ids, lambda: cut_crops(of_spine, landmarks, views, views=needed)) or {}
-    return of_spine, views
+    state.crops = runner.run("crop", ids, lambda: cut_crops(of_spine, landmarks, axial, views=needed)) or {}
+    return of_spine, axial
 
 
 def every_nth_slice(study: Study, stride: int) -> Study:

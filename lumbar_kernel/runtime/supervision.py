@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 
+from lumbar_kernel.processes import KILLED_SECONDS
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.fork_server import ForkedWorker
 from lumbar_kernel.runtime.messages import Shard, Step
@@ -16,13 +17,10 @@ from lumbar_kernel.runtime.shared_memory import SHARED_FOLDER
 START_SECONDS = 300.0
 """Time limit for a worker to import torch, start its device and load the weights."""
 
-STOP_SECONDS = 3.0
-"""Longest wait for a process that was killed."""
-
 STARTING = "start"
 
 
-def end_with_readers(process: BaseProcess | ForkedWorker, *, seconds: float = STOP_SECONDS) -> None:
+def end_with_readers(process: BaseProcess | ForkedWorker, *, seconds: float = KILLED_SECONDS) -> None:
     """End a worker and its readers, which may hang and outlive it, and free the memory that they share.
 
     Args:

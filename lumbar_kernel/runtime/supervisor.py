@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.cpu_count import usable_cpus
@@ -18,6 +19,7 @@ from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_tables
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, find_devices
+from lumbar_kernel.runtime.folder_lock import lock, opened
 from lumbar_kernel.runtime.fork_server import CAN_FORK, ForkServer
 from lumbar_kernel.runtime.messages import Message, Progress, Shard
 from lumbar_kernel.runtime.outputs import grade_pictures, remove_journals, try_to_write, with_failures, write_page
@@ -69,7 +71,7 @@ def predict(config: Config, *, clock: Callable[[], float] = time.monotonic, star
     with _loading(config, budget) as server:
         from lumbar_kernel.runtime.study_search import found_studies  # brings pydicom, while the server imports torch
 
-        with found_studies(config, budget) as (studies, state):
+        with found_studies(config, budget) as (studies, state), _held(config.output, state):
             return _grade(config, studies, state, budget, server)
 
 
@@ -78,6 +80,17 @@ def _without_children(config: Config) -> Config:
     if config.workers != 0:
         logger.warning("this process is a daemonic one, which may start no others: it does everything by itself")
     return replace(config, workers=0)
+
+
+@contextmanager
+def _held(output: Path, state: RunState) -> Iterator[None]:
+    """Lock the output folder for this run, which ends with its process; where another run holds it, a note says so."""
+    with opened(output.resolve()) as handle:
+        if handle is not None and lock(handle, wait=False) is False:
+            text = f"another run writes into {str(output)!r} too: files of both will be mixed"
+            logger.warning("%s", text)
+            state.notes.append(text)
+        yield
 
 
 def _loading(config: Config, budget: Budget) -> AbstractContextManager[ForkServer | None]:

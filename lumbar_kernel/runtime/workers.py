@@ -17,17 +17,16 @@ from multiprocessing.process import BaseProcess
 
 from lumbar_kernel.config import Config
 from lumbar_kernel.models.manifest import WAITING
-from lumbar_kernel.processes import spawn_context
+from lumbar_kernel.processes import KILLED_SECONDS, spawn_context
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import CPU
-from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkedWorker, ForkServer
+from lumbar_kernel.runtime.fork_server import Fork, ForkedWorker, ForkServer
 from lumbar_kernel.runtime.messages import Done, Message, Ready, Shard, Step
 from lumbar_kernel.runtime.sharding import shards, studies_to_draw
 from lumbar_kernel.runtime.supervision import (
     START_SECONDS,
     STARTING,
-    STOP_SECONDS,
     end_with_readers,
     only_study,
     rest_of,
@@ -77,7 +76,8 @@ class WorkerPool:
         budget: of the run; a worker that starts later gets what is left.
         clock: seconds that never run backwards.
         fork: what workers share and do.
-        server: already loads what they share; one is started when None.
+        server: loads what they share and forks the first ones, closed by whoever started it; without one each worker
+            loads its own.
 
     Attributes:
         failures: how workers were lost; they belong to no particular study.
@@ -108,8 +108,8 @@ class WorkerPool:
         self._seconds: Counter[str] = Counter()
 
     def __enter__(self) -> WorkerPool:
-        if CAN_FORK:
-            self._fork_waiting()
+        if self._server is not None:
+            self._fork_waiting(self._server)
         self._start_waiting()
         return self
 
@@ -178,20 +178,13 @@ class WorkerPool:
         until = self._clock() + self._patience()
         for worker in list(self._running):
             self._stop(worker, patience=max(0.0, until - self._clock()))
-        if self._server:
-            self._server.close(self._patience())
 
-    def _fork_waiting(self) -> None:
-        """Let a server load the networks and fork a worker for each free device; does nothing where none can start."""
-        try:
-            self._server = self._server or ForkServer(self._fork, self._config, self._budget.handed_on())
-        except OSError as error:
-            logger.warning("no process could be started that loads the networks for all workers: %s", error)
-            return
+    def _fork_waiting(self, server: ForkServer) -> None:
+        """Let the server that loads the networks fork a worker for each free device."""
         shards = self._next_shards()
         pipes = [spawn_context().Pipe(duplex=False) for _ in shards]
         tasks = [(shard, sender) for shard, (_, sender) in zip(shards, pipes, strict=True)]
-        workers = self._server.fork(self._config, tasks)
+        workers = server.fork(self._config, tasks)
         for shard, (receiver, _), process in zip(shards, pipes, workers, strict=True):
             self._running.append(_Worker(shard, process, receiver, heard=self._clock()))
 
@@ -229,7 +222,7 @@ class WorkerPool:
 
     def _patience(self) -> float:
         """Seconds to wait for a worker to exit, fewer when the deadline is near."""
-        return min(STOP_SECONDS, max(MIN_PATIENCE, self._budget.margin() / 4))
+        return min(KILLED_SECONDS, max(MIN_PATIENCE, self._budget.margin() / 4))
 
     def _stop(self, worker: _Worker, *, patience: float | None = None) -> None:
         """Stop a worker, by force when it does not exit, and free the memory that it shared."""

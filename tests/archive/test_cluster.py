@@ -1,12 +1,15 @@
 """The connection and the flow of tasks, with a cluster that is made up."""
 
 import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
 from lumbar_kernel.archive import cluster
-from lumbar_kernel.archive.cluster import MAX_RETRIES, connected, in_flight
+from lumbar_kernel.archive.cluster import MAX_RETRIES, connected, cores_beside_gpus, in_flight
 from lumbar_kernel.errors import ConfigError
 
 OOM_RETRIES = "RAY_task_oom_retries"
@@ -15,14 +18,16 @@ OOM_RETRIES = "RAY_task_oom_retries"
 class FakeRay:
     """Notes what is asked of it."""
 
-    def __init__(self, *, initialised=False, error=None, **resources):
+    def __init__(self, *, initialised=False, error=None, nodes=(), **resources):
         self.initialised, self.error, self.resources, self.asked = initialised, error, resources, []
+        self.nodes = lambda: [{"Alive": alive, "Resources": of_node} for alive, of_node in nodes]
 
     def is_initialized(self):
         return self.initialised
 
     def init(self, **options):
         self.asked.append(options)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         if self.error:
             raise self.error
 
@@ -121,3 +126,80 @@ def test_a_cluster_that_does_not_answer_is_a_matter_of_the_configuration(ray, er
     with pytest.raises(ConfigError, match=f"^{said}$"), connected(address):
         pass
     assert len(here.asked) == 1
+
+
+@pytest.fixture
+def handler():
+    """Lets signals that ask this process to end raise SystemExit with a code of their own."""
+
+    def leave(number, _):
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in cluster.STOPPING}
+    yield leave
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", cluster.STOPPING)
+def test_a_request_to_end_has_its_exit_code_whatever_ray_makes_of_it(ray, handler, number):
+    def wait():
+        try:
+            signal.raise_signal(number)
+        except SystemExit:
+            sys.exit(1)  # as Ray does
+
+    here = ray()
+    with pytest.raises(SystemExit, match=str(128 + number)), connected(None):
+        wait()
+    assert here.asked[-1] == "shutdown"
+    assert signal.getsignal(number) is handler
+
+
+def test_an_exit_that_no_signal_asks_for_stays_as_it_is(ray, handler):
+    ray()
+    with pytest.raises(SystemExit, match="7"), connected(None):
+        sys.exit(7)
+
+
+def test_a_cluster_that_does_not_answer_leaves_the_handlers_of_signals(ray, handler):
+    ray(error=OSError("why"))
+    with pytest.raises(ConfigError), connected(None):
+        pass
+    assert {signal.getsignal(number) for number in cluster.STOPPING} == {handler}
+
+
+def test_a_signal_that_is_ignored_stays_so(ray, handler):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ray()
+    with connected(None):
+        signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
+def test_a_thread_leaves_the_handlers_of_signals_alone(ray, monkeypatch):
+    ray()
+    monkeypatch.setattr(FakeRay, "init", lambda self, **options: self.asked.append(options))
+
+    def connect():
+        with connected(None):
+            return "connected"
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(connect).result() == "connected"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cores"),
+    [
+        ([(True, {"CPU": 16.0, "GPU": 1.0})], 2),
+        ([(True, {"CPU": 1.0, "GPU": 1.0})], 1),
+        ([(True, {"CPU": 1.0, "GPU": 1.0}), (True, {"CPU": 64.0})], 1),
+        ([(True, {"CPU": 1.0, "GPU": 1.0}), (True, {"CPU": 4.0, "GPU": 8.0})], 2),
+        ([(True, {"CPU": 1.0, "GPU": 1.0}), (False, {"CPU": 4.0, "GPU": 8.0})], 1),
+        ([(True, {"GPU": 1.0}), (True, {"CPU": 64.0})], 0),
+    ],
+)
+def test_a_task_with_a_gpu_takes_no_more_cores_than_a_node_with_one_has(ray, nodes, cores):
+    ray(nodes=nodes)
+    assert cores_beside_gpus(2) == cores

@@ -209,6 +209,36 @@ def test_an_archive_that_cannot_be_listed_leaves_the_index_of_before(tree, tmp_p
     assert finished_index(Folder.of(tmp_path / "index"), IndexOptions(str(tree))) == first
 
 
+@pytest.mark.parametrize("what", ["nothing", "no DICOM"])
+def test_a_rescan_that_finds_nothing_to_index_leaves_the_index_of_before(tree, tmp_path, ray_here, what):
+    first, _, _ = built(tree, tmp_path / "index")
+    moved = tree.rename(tmp_path / "elsewhere")
+    tree.mkdir()  # as the empty place of a share that is not mounted
+    if what == "no DICOM":
+        (tree / "note.txt").write_text("no image")
+    with pytest.raises(ConfigError, match="no study found"):
+        built(tree, tmp_path / "index", rescan=True)
+    assert finished_index(Folder.of(tmp_path / "index"), IndexOptions(str(tree))) == first
+    assert Folder.of(tmp_path / "index").names() == ["index.json", "studies"]
+    (tree / "note.txt").unlink(missing_ok=True)
+    tree.rmdir()
+    moved.rename(tree)
+    assert built(tree, tmp_path / "index", rescan=True)[0] == first
+
+
+def test_a_rescan_leaves_the_index_of_before_until_all_files_are_identified_and_goes_on(
+    tree, tmp_path, ray_here, monkeypatch
+):
+    out = tmp_path / "index"
+    first, _, _ = built(tree, out)
+    write_study(tree / "new", "1.10")
+    interrupt(monkeypatch, "_write_shared", tree, out, rescan=True)
+    assert finished_index(Folder.of(out), IndexOptions(str(tree))) == first
+    monkeypatch.setattr(index_module, "_read_chunk", lambda *_: pytest.fail("read again"))
+    _, _, found = built(tree, out, rescan=True)
+    assert found == found_by_predict(tree)
+
+
 def test_chunks_without_any_dicom_file_are_passed_over(tree, tmp_path, ray_here, monkeypatch):
     monkeypatch.setattr(index_module, "chunks", partial(chunks, files=1))
     (tree / "notes").mkdir()
@@ -409,32 +439,42 @@ def test_a_first_pass_goes_on_with_the_key_and_the_chunks_of_the_attempt_before(
 
 
 @pytest.mark.parametrize(
-    ("begun", "finished", "rescan", "goes_on"),
+    ("begun", "files", "rescan", "goes_on"),
     [
-        (None, False, False, False),
-        ({"rescan": False}, False, False, True),
-        ({"rescan": True}, False, False, True),
-        ({"rescan": False}, False, True, False),
-        ({"rescan": True}, False, True, True),
-        ({"rescan": True}, True, True, False),  # interrupted when all was there but what is no longer needed
-        ({"rescan": False, "split": "train"}, False, False, False),
+        (None, (), False, False),
+        ({"rescan": False}, (), False, True),
+        ({"rescan": True}, (), False, True),
+        ({"rescan": False}, (), True, False),
+        ({"rescan": True}, (), True, True),
+        ({"rescan": True}, ("plan.json",), True, True),
+        ({"rescan": True}, ("index.json",), True, True),  # that of before, while the files are identified
+        ({"rescan": True}, ("index.json", "plan.json"), True, False),  # all is there, and what is no longer needed
+        ({"rescan": False, "split": "train"}, (), False, False),
     ],
 )
-def test_an_index_goes_on_where_one_of_the_same_was_begun_and_not_finished(tmp_path, begun, finished, rescan, goes_on):
+def test_an_index_goes_on_where_one_of_the_same_was_begun_and_not_finished(tmp_path, begun, files, rescan, goes_on):
     folder, options = Folder.of(tmp_path), IndexOptions(str(tmp_path))
     if begun is not None:
         folder.write_json("begun.json", {**options.about(), **begun})
-    if finished:
-        folder.write_json("index.json", {})
+    for name in files:
+        folder.write_json(name, {})
     assert index_module._goes_on(folder, options, rescan=rescan) is goes_on
 
 
-def test_all_of_an_index_is_removed_first_what_says_that_it_can_be_used(tmp_path, monkeypatch):
+@pytest.mark.parametrize("finished", [True, False])
+def test_all_of_an_attempt_is_removed_first_what_says_that_it_can_be_used(tmp_path, monkeypatch, finished):
     folder, removed = Folder.of(tmp_path), []
+    (tmp_path / "data").mkdir()
+    if finished:
+        folder.write_json("index.json", {})
     monkeypatch.setattr(Folder, "remove", lambda self, name: removed.append(name))
-    index_module._clear(folder)
-    assert removed[:2] == ["begun.json", "index.json"]
-    assert sorted(removed[2:]) == ["headers", "owners", "plan.json", "repeated.json", "secret", "studies"]
+    monkeypatch.setattr(Folder, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        index_module.build_index(folder, IndexOptions(str(tmp_path / "data")), rescan=True)
+    assert removed[:2] == ["begun.json", "secret"]
+    expected = ["headers", "owners", "plan.json", "repeated.json"]
+    assert sorted(removed[2:6]) == expected
+    assert removed[6:] == ([] if finished else ["index.json", "studies"])
 
 
 def test_every_row_is_in_the_range_of_one_part(tmp_path, monkeypatch):
@@ -493,10 +533,10 @@ def test_studies_of_different_parts_with_one_id_are_named_by_their_uids(tmp_path
 
 def test_studies_without_files_are_counted_as_none(tmp_path):
     rows = pa.Table.from_pylist([{"key": 1, "sizes": []}, {"key": 2, "sizes": [3, 4]}], schema=ROWS)
-    assert index_module._count(Folder.of(tmp_path)) == (0, 0)
+    assert index_module._count(Folder.of(tmp_path)) == (0, 0, 0)
     Folder.of(tmp_path).write_table("a.parquet", rows, row_group=1)
     Folder.of(tmp_path).write_table("b.parquet", rows.slice(0, 1))
-    assert index_module._count(Folder.of(tmp_path)) == (2, 7)
+    assert index_module._count(Folder.of(tmp_path)) == (3, 2, 7)
 
 
 @pytest.mark.parametrize("name", ["absent", "empty", "texts", "whole.tar.gz", "list.csv"])

@@ -1,19 +1,14 @@
 import os
-import subprocess
-import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFile
 
 from benchmarks.robustness.dicom_files import write_slice
-from lumbar_kernel.archive import remote_files
 from lumbar_kernel.archive.remote_files import local_files, remote_identity
 from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.dicom.identity import read_identity
+from lumbar_kernel.dicom.identity import identify
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
 
@@ -29,14 +24,14 @@ def remote(tmp_path):
 def test_identities_are_those_of_files_on_disk(remote, tmp_path):
     for name in ("a/1.dcm", "a/2"):
         size = (tmp_path / name).stat().st_size
-        assert remote_identity(remote, name) == (read_identity(tmp_path / name), size)
+        assert remote_identity(remote, name) == (identify(str(tmp_path / name))[1], size)
     assert remote_identity(remote, "a/broken.dcm") == (None, 8)
     assert remote_identity(remote, "a/text.txt") is None
     assert remote_identity(remote, "a/absent.dcm") == (None, 0)
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_files_are_fetched_and_removed_again(remote, tmp_path, whole):
+def test_files_are_fetched_and_removed_again(remote, temporary, tmp_path, whole):
     paths = (Path("a/1.dcm"), Path("a/gone.dcm"))
     study = StudyFiles("7", (SeriesFiles("a", None, paths),))
     with local_files(remote, [study], whole=whole) as (local,):
@@ -44,6 +39,7 @@ def test_files_are_fetched_and_removed_again(remote, tmp_path, whole):
         assert first.read_bytes() == (tmp_path / "a" / "1.dcm").read_bytes()
         assert gone.read_bytes() == b""
     assert not first.exists()
+    assert list(temporary.iterdir()) == []
 
 
 def series_of(*paths):
@@ -114,20 +110,6 @@ def test_files_on_disk_stay_where_they_are(tmp_path):
         assert local.series[0].paths == (tmp_path / "a" / "1.dcm",)
 
 
-TASK = """
-import sys
-from pathlib import Path
-from lumbar_kernel.archive.remote_files import local_files
-from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.study import SeriesFiles, StudyFiles
-study = StudyFiles("7", (SeriesFiles("a", None, (Path("a/1.dcm"),)),))
-with local_files(Folder(sys.argv[1]), [study], whole=True) as (local,):
-    print(local.series[0].paths[0], flush=True)
-    sys.stdin.read()
-"""
-"""Holds a file of the archive until its input ends."""
-
-
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
     """A folder for temporary files, of this process and of those that it starts."""
@@ -136,62 +118,3 @@ def temporary(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
     return folder
-
-
-def test_a_folder_that_another_process_looks_at_is_locked_when_it_has_looked(tmp_path):
-    locked = []
-    with remote_files._opened(tmp_path) as own, ThreadPoolExecutor() as threads:
-        with remote_files._opened(tmp_path) as other:
-            assert remote_files._lock(other, wait=False)
-            assert not remote_files._lock(own, wait=False)
-            locked.append(threads.submit(remote_files._lock, own, wait=True))
-            time.sleep(0.05)
-            assert not locked[0].done()
-        assert locked[0].result()
-
-
-def fetch(remote):
-    with local_files(remote, [StudyFiles("7", (SeriesFiles("a", None, (Path("a/1.dcm"),)),))], whole=True) as (local,):
-        assert local.series[0].paths[0].stat().st_size > 0
-
-
-def test_what_a_killed_task_leaves_is_removed_by_the_next_one_and_nothing_else_is(remote, temporary, tmp_path):
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", TASK, remote.text], **pipes) as task:
-        held = Path(task.stdout.readline().strip())
-        assert held.is_relative_to(temporary)
-        fetch(remote)
-        assert held.is_file()  # its task is alive
-        task.kill()
-    assert held.is_file()
-    (temporary / f"{remote_files.PREFIX}link").symlink_to(tmp_path / "a")
-    (temporary / "lumbar_kernel_of_another").mkdir()
-    fetch(remote)
-    assert sorted(path.name for path in temporary.iterdir()) == [
-        f"{remote_files.PREFIX}link",
-        "lumbar_kernel_of_another",
-    ]
-    assert (tmp_path / "a" / "1.dcm").is_file()
-
-
-def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(remote, temporary, monkeypatch):
-    lock, swept = remote_files._lock, []
-
-    def slow(handle, *, wait):
-        if wait and not swept:
-            swept.append(next(temporary.iterdir()))
-            swept[0].rmdir()
-        return lock(handle, wait=wait)
-
-    monkeypatch.setattr(remote_files, "_lock", slow)
-    fetch(remote)
-    assert swept
-    assert list(temporary.iterdir()) == []
-
-
-def test_folders_that_cannot_be_locked_are_used_and_never_removed_by_others(remote, temporary, monkeypatch):
-    left = temporary / f"{remote_files.PREFIX}left"
-    left.mkdir()
-    monkeypatch.setattr(remote_files, "_lock", lambda *_, **__: False)
-    fetch(remote)
-    assert list(temporary.iterdir()) == [left]

@@ -17,14 +17,15 @@ from lumbar_kernel.archive import shard_task
 from lumbar_kernel.archive.ids import IdSet
 from lumbar_kernel.archive.result_schema import FAILED, GRADED, PARTLY
 from lumbar_kernel.archive.results import ResultSet
-from lumbar_kernel.archive.shard_task import RUN_FILE, OvertakenError, Work, record_lost, write_outcome
+from lumbar_kernel.archive.shard_task import RUN_FILE, Work, record_lost, write_outcome
 from lumbar_kernel.archive.shards import Shard
-from lumbar_kernel.archive.status import RECENT_SECONDS, Status, archive_status
+from lumbar_kernel.archive.status import HOUR, Status, archive_status
 from lumbar_kernel.archive.storage import Folder
-from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.errors import ConfigError, OvertakenError, WorkerStartError
 from lumbar_kernel.results.report import Failure, LevelReport, SeriesReport, StudyReport
+from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime.messages import Ready, Update
-from lumbar_kernel.runtime.persistent_worker import ShardOutcome, WorkerStartError
+from lumbar_kernel.runtime.persistent_worker import ShardOutcome
 from lumbar_kernel.schema import LEVELS, ROWS, SIDES, prior
 from lumbar_kernel.study import SeriesFiles, StudyFiles
 
@@ -172,16 +173,26 @@ def test_other_weights_have_a_partition_of_their_own(results, tmp_path):
 
 def test_a_submission_holds_all_grades_of_the_studies_asked_for(results):
     results.write(["a", "gone"], outcome_of(a=25, gone=25))
-    head, *lines = results.submission_lines(IdSet.of([["a", "to come"]]))
+    text = "".join(results.submission_blocks(IdSet.of([["a", "to come"]])))
+    head, *lines = text.splitlines()
     assert head == "row_id,normal_mild,moderate,severe"
     assert [line.partition(",")[0] for line in lines] == [f"a_{row}" for row in ROWS]
-    np.testing.assert_array_equal([list(map(float, line.split(",")[1:])) for line in lines], prior())
+    np.testing.assert_allclose([list(map(float, line.split(",")[1:])) for line in lines], prior(), atol=1e-6)
+
+
+def test_a_submission_is_that_of_predict_to_the_last_byte(results):
+    outcome, sure = outcome_of(a=25, b=25), np.tile([1.0, 1e-9, 0.0], (25, 1))
+    outcome.updates["b"] = replace(outcome.updates["b"], grades=sure / sure.sum(axis=1, keepdims=True))
+    results.write(["a", "b"], outcome)
+    text = "".join(results.submission_blocks(IdSet.of([["a", "b"]])))
+    assert text == submission_text({name: update.grades for name, update in outcome.updates.items()})
+    assert "b_spinal_canal_stenosis_l1_l2,0.999998,0.000001,0.000001" in text
 
 
 @pytest.mark.parametrize("name", ["Doe, Jane", 'the "second"', "two\nlines"])
 def test_ids_that_need_quotes_are_read_back_from_a_submission(results, name):
     results.write([name], outcome_of(**{name: 25}))
-    text = "\n".join(results.submission_lines(IdSet.of([[name]])))
+    text = "".join(results.submission_blocks(IdSet.of([[name]])))
     _, *rows = csv.reader(io.StringIO(text, newline=""))
     assert [row[0] for row in rows] == [f"{name}_{row}" for row in ROWS]
     assert {len(row) for row in rows} == {4}
@@ -281,7 +292,7 @@ def write_index(folder, *names):
 def test_status_counts_reasons_and_the_rate_of_the_last_hour(work, results):
     write_index(work.index, "old", *"abcd", "a2", "b2", "c2", *(f"to come {number}" for number in range(12)))
     begin = 1_700_000_000.0
-    results.write(["old"], outcome_of(begin - 2 * RECENT_SECONDS, old=25))
+    results.write(["old"], outcome_of(begin - 2 * HOUR, old=25))
     for place, name in enumerate("abc"):
         results.write([name, f"{name}2"], outcome_of(begin + 60.0 * place, **{name: 25, f"{name}2": 3}))
     outcome = outcome_of(begin + 120.0)
@@ -291,10 +302,11 @@ def test_status_counts_reasons_and_the_rate_of_the_last_hour(work, results):
     assert (status.studies, status.done) == (20, 8)
     assert status.by_status == {"graded": 4, "partly": 3, "failed": 1}
     assert status.reasons == {"the process ended": 1}
-    assert status.an_hour == pytest.approx(5 / 120 * 3600)
+    assert status.studies_per_hour == pytest.approx(5 / 120 * 3600)
     assert status.hours_left == pytest.approx(12 / 150)
     assert "failed: 1 the process ended" in status.as_text()
     assert "150 studies an hour, 0.1 hours left" in status.as_text()
+    assert "an hour" not in replace(status, done=20).as_text()
 
 
 def test_status_of_nothing_says_what_to_do(tmp_path, work, results):
@@ -305,6 +317,16 @@ def test_status_of_nothing_says_what_to_do(tmp_path, work, results):
     with pytest.raises(ConfigError, match=r"no run; `lumbar-kernel archive DATA --out .*indexed` makes one"):
         archive_status(Folder.of(tmp_path / "indexed"))
     assert archive_status(results.out).as_text().startswith("0 of 2 studies done")
+
+
+def test_the_status_is_that_of_the_run_whatever_version_says_it(work, results, monkeypatch):
+    write_index(work.index, "a", "b")
+    results.write(["a"], outcome_of(a=25))
+    before = archive_status(results.out)  # of a run that does not name its result set
+    results.out.write_json(RUN_FILE, {"run": "1", "weights_sha256": WEIGHTS, "result_set": results.name})
+    monkeypatch.setattr(results_module, "__version__", "another")
+    assert archive_status(results.out) == before
+    assert before.done == 1
 
 
 def test_results_of_studies_that_the_index_no_longer_has_do_not_count(work, results):
@@ -321,9 +343,9 @@ def test_the_rate_is_unknown_until_two_shards_have_ended_within_an_hour(work, re
     results.write(["a"], outcome_of(1_700_000_000.0, a=25))
     results.write(["b"], outcome_of(1_700_000_000.0 + 3600, b=25))
     status = archive_status(results.out)
-    assert (status.done, status.an_hour, status.hours_left) == (2, None, None)
+    assert (status.done, status.studies_per_hour, status.hours_left) == (2, None, None)
     results.write(["c"], outcome_of(1_700_000_000.0 + 1, c=25))
-    assert archive_status(results.out).an_hour == pytest.approx(3600 / 3599)
+    assert archive_status(results.out).studies_per_hour == pytest.approx(3600 / 3599)
 
 
 def test_status_lists_counts_by_name_and_reasons_by_number():

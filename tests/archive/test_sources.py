@@ -92,3 +92,9 @@ def test_hidden_files_and_folders_are_left_out(tmp_path, data):
     (top / "list.csv").write_text("study_id,path\nA,.snapshot\n")
     listings, _ = listed(f"{data.format(top)}/list.csv")
     assert [item for item in listings if item.names] == [Listing(".snapshot/a", ("1.dcm",), "A")]
+
+
+@pytest.mark.parametrize("data", ["{}/absent.csv", "file://{}/absent.parquet"], ids=["path", "url"])
+def test_a_table_that_is_not_there_is_refused_before_anything_is_done(tmp_path, data):
+    with pytest.raises(ConfigError, match="there is no table"):
+        open_source(data.format(tmp_path), split="test")

@@ -79,12 +79,12 @@ def test_only_parquet_files_are_tables(folder):
     assert [name for name, _ in folder.tables(["a"])] == ["a.parquet"]
 
 
-def test_tables_come_back_in_batches_after_a_journey_to_another_process(folder):
+def test_tables_come_back_after_a_journey_to_another_process(folder):
     table = pa.table({"a": list(range(10)), "b": ["x"] * 10})
     folder.write_table("one.parquet", table, row_group=4)
     there = pickle.loads(pickle.dumps(folder))
     assert there == folder
-    batches = list(there.tables(["a"], batch=3))
+    batches = list(there.tables(["a"]))
     assert [value for _, batch in batches for value in batch.column("a").to_pylist()] == list(range(10))
     assert {name for name, _ in batches} == {"one.parquet"}
     with there.parquet("one.parquet") as file:
@@ -103,6 +103,19 @@ def test_a_write_that_fails_leaves_the_file_of_before(tmp_path, monkeypatch):
         folder.write_bytes("a", b"after")
     assert folder.read_bytes("a") == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_blocks_that_end_early_leave_the_file_of_before_behind_a_url_too(store):
+    def blocks():
+        yield b"half"
+        raise OSError("the results cannot be read")
+
+    folder = Folder.of("memory://out")
+    folder.write_blocks("a", [b"be", b"fore"])
+    with pytest.raises(OSError, match="cannot be read"):
+        folder.write_blocks("a", blocks())
+    assert folder.read_bytes("a") == b"before"
+    assert folder.names() == ["a"]
 
 
 @pytest.mark.parametrize("error", [ImportError, ValueError, OSError])

@@ -135,9 +135,6 @@ class Passes:
         """Let every first pass be the `full` or the `reduced` one."""
         self.monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: getattr(options, name))
 
-    def keep_journal(self):
-        self.monkeypatch.setattr(pipeline.Journal, "remove", lambda _: None)
-
     def messages(self, kind):
         return [item for item in self.log if isinstance(item, kind)]
 

@@ -1,3 +1,4 @@
+import multiprocessing
 import operator
 from multiprocessing.process import BaseProcess
 
@@ -93,3 +94,13 @@ def test_a_probe_that_hangs_leaves_the_processor():
 def test_a_real_gpu_works():
     assert device_fault("cuda:0") is None
     assert find_devices("auto").working[0] == "cuda:0"
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda:99"])
+def test_a_process_that_may_start_no_others_probes_by_itself(asked, monkeypatch):
+    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(devices, "_cuda_count", lambda: 0)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    found = find_devices(asked)
+    assert found.working == ("cpu",)
+    assert list(found.broken) == [name for name in [asked] if name != "auto"]

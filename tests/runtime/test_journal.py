@@ -8,6 +8,7 @@ from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.results.report import Failure, LevelReport, SeriesReport, StudyReport
 from lumbar_kernel.runtime import journal as module
 from lumbar_kernel.runtime.journal import Journal, run_key
+from lumbar_kernel.study import StudyFiles
 
 POINT = [1.0, 2.0, 3.0]
 REPORT = StudyReport(
@@ -94,15 +95,6 @@ def test_a_file_that_cannot_be_written_costs_the_journal_only(path, tmp_path, ca
     assert "cannot be written" in caplog.text
 
 
-def test_a_complete_run_leaves_no_journal(written):
-    Journal(written, key="a", resume=True).remove()
-    assert not written.exists()
-
-
-def test_a_journal_that_could_not_be_made_can_be_removed(tmp_path):
-    Journal(tmp_path / "absent" / "journal.jsonl", key="a", resume=False).remove()
-
-
 def test_the_key_follows_weights_files_and_version(dataset, monkeypatch):
     studies = find_studies(dataset)
     fewer_files = [replace(studies[0], series=studies[0].series[:1]), *studies[1:]]
@@ -112,3 +104,8 @@ def test_the_key_follows_weights_files_and_version(dataset, monkeypatch):
     monkeypatch.setattr(module, "__version__", "0.0.0")
     keys.append(run_key(studies, weights_sha256="x"))
     assert len(set(keys)) == len(keys)
+
+
+def test_names_that_are_no_text_have_a_key_too():
+    names = ("M\udcfcller", "M\udcfdller", "Muller")
+    assert len({run_key([StudyFiles(name, ())], weights_sha256="x") for name in names}) == len(names)

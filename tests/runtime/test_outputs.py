@@ -6,10 +6,12 @@ import pytest
 from lumbar_kernel import Config
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results import page, pictures
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Report
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK, Report
+from lumbar_kernel.results.tables import write_study_table
 from lumbar_kernel.runtime import outputs
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.run_state import RunState
+from lumbar_kernel.study import StudyFiles
 from tests.conftest import FakeClock
 
 
@@ -79,6 +81,16 @@ def test_files_of_an_earlier_run_are_removed_and_no_others(drawn):
     assert "structured_reports/ is of an earlier run" in state.notes[0]
 
 
+def test_pictures_of_an_earlier_run_are_removed_whatever_the_names_of_its_studies(drawn):
+    config, *_ = drawn
+    ids = ("a+1", "M\udcfcller", "dü")
+    write_study_table([StudyFiles(name, ()) for name in ids], config.output)
+    for name in ids:
+        pictures.picture_path(config.pictures_path, name).touch()
+    outputs.remove_earlier_run(config, state_of(4))
+    assert [*config.pictures_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("table", [None, b"\xff\x00", b"id\n3\n", b"", b"study_id\n" + b"3" * 200_000])
 def test_without_its_table_only_pictures_of_the_same_studies_are_known_to_be_of_an_earlier_run(drawn, table):
     config, *_ = drawn
@@ -106,13 +118,15 @@ def test_the_page_of_a_run_that_is_resumed_without_one_is_removed(tmp_path, resu
     assert config.page_path.exists() == left
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ConfigError("no report.json")])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ConfigError("no report.json"), UnicodeError("a fault of ours")]
+)
 def test_what_cannot_be_written_becomes_a_failure(error):
     def fail():
         raise error
 
     (failure,) = outputs.try_to_write("report.html", fail)
     assert (failure.stage, failure.type) == ("write report.html", type(error).__name__)
-    report = Report(version="1", weights_sha256="", device="cpu", studies=(), seconds=1.0, exit_code=EXIT_GRADED)
+    report = Report(version="1", weights_sha256="", device="cpu", studies=(), seconds=1.0, exit_code=EXIT_OK)
     assert outputs.with_failures(report, (failure,)).exit_code == EXIT_DEGRADED
     assert outputs.with_failures(report, outputs.try_to_write("report.html", dict)) is report

@@ -2,6 +2,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import signal
 import stat
 import tempfile
 import time
@@ -13,12 +14,15 @@ import pytest
 from benchmarks.robustness.light_weights import light_weights
 from lumbar_kernel.config import Config
 from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.errors import WorkerStartError
+from lumbar_kernel.models import checkpoints
 from lumbar_kernel.models.manifest import WAITING
+from lumbar_kernel.processes import spawn_context
 from lumbar_kernel.results.report import Failure, StudyReport
 from lumbar_kernel.runtime import persistent_worker
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.messages import LOADING, Done, Ready, Shard, Step, Update
-from lumbar_kernel.runtime.persistent_worker import MAX_LOST, PersistentWorker, WorkerStartError
+from lumbar_kernel.runtime.persistent_worker import MAX_LOST, PersistentWorker
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.supervision import START_SECONDS, STARTING
 from lumbar_kernel.runtime.worker_process import grade_shard
@@ -161,13 +165,61 @@ def test_nobody_else_may_read_what_a_shard_writes(kept, monkeypatch):
     assert [stat.S_IMODE(mode) for mode in modes] == [0o700]
 
 
-def test_a_worker_of_an_archive_logs_nothing_since_messages_may_quote_headers(monkeypatch):
-    levels = []
+@pytest.fixture
+def levels(monkeypatch):
+    """Lets this process be a worker; the levels of messages that it disables."""
+    disabled = []
     for name in ("prepare_grading", "die_with_parent"):
         monkeypatch.setattr(persistent_worker, name, lambda: None)
     monkeypatch.setattr(persistent_worker.os, "setpgid", lambda *_: None)
     monkeypatch.setattr(persistent_worker.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(persistent_worker.logging, "disable", levels.append)
+    monkeypatch.setattr(persistent_worker.logging, "disable", disabled.append)
+    return disabled
+
+
+def test_a_worker_of_an_archive_logs_nothing_since_messages_may_quote_headers(levels):
     with pytest.raises(AttributeError, match="recv"):
         persistent_worker.persistent_worker_process(None, "cpu", SimpleNamespace())
     assert levels == [logging.CRITICAL]
+
+
+@pytest.mark.usefixtures("levels")
+def test_each_shard_begins_with_all_networks_on_their_device(monkeypatch):
+    log, shards = [], iter(("one", "two"))
+
+    def receive():
+        if (shard := next(shards, None)) is None:
+            raise EOFError
+        return shard
+
+    manifest = SimpleNamespace(sha256="sha")
+    models = SimpleNamespace(device="cpu", manifest=manifest, return_to_device=lambda: log.append("networks"))
+    monkeypatch.setattr(checkpoints, "load_models", lambda *_: (models, {}))
+    monkeypatch.setattr(persistent_worker, "with_loader", lambda _, shard, *__, **___: log.append(shard))
+    pipe = SimpleNamespace(recv=receive, send=lambda _: None)
+    persistent_worker.persistent_worker_process(SimpleNamespace(weights=None), "cpu", pipe)
+    assert log == ["networks", "one", "networks", "two"]
+
+
+def records_and_is_killed(config, device, pipe):
+    """A worker that leaves a record and whose parent is killed, as by Ray where memory is short."""
+    pipe.recv()
+    config.journal_of(0).write_text("SeriesDescription")
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def grades_and_is_killed():
+    """A process of Ray that does not come to its end."""
+    PersistentWorker(weights=None, device="cpu", entry=records_and_is_killed).grade(STUDIES)
+
+
+def test_what_a_killed_process_leaves_of_its_shard_is_removed_by_the_next_one(kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    process = spawn_context().Process(target=grades_and_is_killed)
+    process.start()
+    process.join()
+    assert [path.read_text() for path in tmp_path.glob("*/journal.jsonl")] == ["SeriesDescription"]
+    worker = kept()
+    monkeypatch.setattr(worker, "_attempt", lambda *_: None)
+    worker.grade(STUDIES)
+    assert list(tmp_path.glob("*/journal.jsonl")) == []

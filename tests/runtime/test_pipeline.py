@@ -11,6 +11,7 @@ from lumbar_kernel import Config
 from lumbar_kernel.dicom.discovery import find_studies
 from lumbar_kernel.errors import GradingError
 from lumbar_kernel.grading.grader import grade
+from lumbar_kernel.models.checkpoints import load_models
 from lumbar_kernel.models.manifest import WAITING, read_manifest
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.runtime import member_grading, pipeline, sharding, study_loader
@@ -35,18 +36,31 @@ class Clock:
         return self.now
 
 
-def messages(dataset, trained, tmp_path, *, seconds=None, step=0.0, **options):
-    config = Config(data=dataset, output=tmp_path, weights=trained, workers=0, progress=False, **options)
+@pytest.fixture(scope="module")
+def loaded(light):
+    """The networks of most runs here, and what could not be loaded: nothing."""
+    return load_models(light, "cpu", strict=True)
+
+
+def messages(dataset, loaded, tmp_path, *, weights=None, seconds=None, step=0.0, **options):
+    """What a run says, with networks that were loaded before or, if None, loaded by it."""
+    weights = weights or loaded[0].manifest.folder
+    config = Config(data=dataset, output=tmp_path, weights=weights, workers=0, progress=False, **options)
     emitted = []
     budget = Budget(seconds, reserve=0.0, clock=Clock(step))
     recorder = Recorder(strict=config.strict)
     shard = Shard(0, tuple(find_studies(dataset)), "cpu")
-    done = run(config, shard, recorder=recorder, budget=budget, emit=emitted.append)
+    done = run(config, shard, recorder=recorder, budget=budget, emit=emitted.append, loaded=loaded)
     return [*[message for message in emitted if not isinstance(message, Step)], done]
 
 
-def test_messages_come_in_order_and_grades_only_gain_members(dataset, trained, tmp_path):
-    reported = messages(dataset, trained, tmp_path)
+@pytest.fixture(scope="module")
+def reported(dataset, loaded, tmp_path_factory):
+    """What a run says that has all the time it needs."""
+    return messages(dataset, loaded, tmp_path_factory.mktemp("reported"))
+
+
+def test_messages_come_in_order_and_grades_only_gain_members(reported):
     assert isinstance(reported[0], Ready)
     assert isinstance(reported[-1], Done)
     assert reported[-1].complete
@@ -57,22 +71,22 @@ def test_messages_come_in_order_and_grades_only_gain_members(dataset, trained, t
         assert len(members[0]) >= 2
 
 
-def test_every_update_is_a_valid_set_of_grades(dataset, trained, tmp_path):
-    for message in messages(dataset, trained, tmp_path):
+def test_every_update_is_a_valid_set_of_grades(reported):
+    for message in reported:
         if isinstance(message, Update):
             assert message.grades.shape == (25, 3)
             assert np.allclose(message.grades.sum(axis=1), 1)
             assert message.grades.min() >= 0
 
 
-def test_without_time_nothing_is_read(dataset, trained, tmp_path):
-    reported = messages(dataset, trained, tmp_path, seconds=1, step=2)
+def test_without_time_nothing_is_read(dataset, loaded, tmp_path):
+    reported = messages(dataset, loaded, tmp_path, seconds=1, step=2)
     assert [type(message) for message in reported] == [Ready, Note, Note, Done]
     assert not reported[-1].complete
 
 
-def test_more_time_never_gives_less(dataset, trained, tmp_path):
-    runs = [messages(dataset, trained, tmp_path, seconds=seconds, step=4) for seconds in (12, 28, 400)]
+def test_more_time_never_gives_less(dataset, loaded, tmp_path):
+    runs = [messages(dataset, loaded, tmp_path, seconds=seconds, step=4) for seconds in (12, 28, 400)]
     updates = [sum(isinstance(message, Update) for message in reported) for reported in runs]
     members = [len(reported[-1].members) for reported in runs]
     assert updates == sorted(updates)
@@ -92,26 +106,25 @@ def test_the_first_pass_takes_the_heaviest_member_of_each_condition(untrained):
     assert "tiny_sagittal_t2" in {spec.name for spec in first_members(light)}
 
 
-def test_strict_lets_the_first_exception_through(dataset, trained, tmp_path, monkeypatch):
+def test_strict_lets_the_first_exception_through(dataset, loaded, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("on purpose")
 
     monkeypatch.setattr("lumbar_kernel.runtime.stages.cut_crops", broken)
     with pytest.raises(ZeroDivisionError):
-        messages(dataset, trained, tmp_path, strict=True)
-    reported = messages(dataset, trained, tmp_path)
+        messages(dataset, loaded, tmp_path, strict=True)
+    reported = messages(dataset, loaded, tmp_path)
     failures = [f for m in reported if isinstance(m, Update) for f in m.report.failures]
     assert {(f.stage, f.type) for f in failures} == {("crop", "ZeroDivisionError")}
 
 
 @pytest.fixture(scope="module")
-def whole_journal(dataset, trained, tmp_path_factory):
+def whole_journal(dataset, loaded, tmp_path_factory):
     """The journal of a complete run with one study a block, and the grades of that run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "STUDIES_AT_ONCE", 1)
-        patch.setattr(Journal, "remove", lambda _: None)
-        reported = messages(dataset, trained, folder)
+        reported = messages(dataset, loaded, folder)
     return (folder / "journal.jsonl").read_bytes(), last_grades(reported)
 
 
@@ -122,7 +135,7 @@ def last_grades(reported):
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.45, 0.5, 0.55, 0.7, 0.85, 0.97, 1.0])
 def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
-    dataset, trained, tmp_path, monkeypatch, whole_journal, share
+    dataset, loaded, tmp_path, monkeypatch, whole_journal, share
 ):
     raw, expected = whole_journal
     (tmp_path / "journal.jsonl").write_bytes(raw[: round(share * len(raw))])
@@ -131,18 +144,18 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_grades(
     monkeypatch.setattr(
         member_grading, "grade", lambda crops, *args, **kw: graded.append(1) or grade(crops, *args, **kw)
     )
-    reported = messages(dataset, trained, tmp_path, resume=True)
+    reported = messages(dataset, loaded, tmp_path, resume=True)
     assert last_grades(reported) == expected
     # What the journal holds is not done again.
     kept = [line for line in raw[: round(share * len(raw))].splitlines(keepends=True) if line.endswith(b"\n")]
     assert len(graded) == raw.count(b'"graded"') - sum(b'"graded"' in line for line in kept)
     assert reported[-1].complete
-    assert not (tmp_path / "journal.jsonl").exists()
+    assert (tmp_path / "journal.jsonl").exists()
 
 
 @pytest.mark.parametrize("ample", [True, False])
 def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows(
-    dataset, trained, tmp_path, monkeypatch, whole_journal, ample
+    dataset, loaded, tmp_path, monkeypatch, whole_journal, ample
 ):
     begun = [line for line in whole_journal[0].splitlines(keepends=True) if b'"graded"' not in line]
     (tmp_path / "journal.jsonl").write_bytes(b"".join(begun))
@@ -150,19 +163,18 @@ def test_a_study_that_was_begun_is_finished_before_the_next_one_when_time_allows
     if not ample:
         monkeypatch.setattr(pipeline.Scheduler, "members_fit", lambda *_, **__: False)
         monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.full)
-    updates = [m for m in messages(dataset, trained, tmp_path, resume=True) if isinstance(m, Update)]
+    updates = [m for m in messages(dataset, loaded, tmp_path, resume=True) if isinstance(m, Update)]
     second = next(i for i, m in enumerate(updates) if m.report.study_id != updates[0].report.study_id)
     expected = whole_journal[1][updates[0].report.study_id]
     assert ((updates[second - 1].grades.tobytes(), updates[second - 1].report) == expected) == ample
 
 
 def test_a_study_that_could_not_be_read_is_read_again_by_a_run_that_resumes(
-    dataset, trained, tmp_path, monkeypatch, whole_journal
+    dataset, loaded, tmp_path, monkeypatch, whole_journal
 ):
     monkeypatch.setattr(sharding, "STUDIES_AT_ONCE", 1)
     lost = find_studies(dataset)[0].study_id
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "remove", lambda _: None)
         patch.setattr(
             study_loader,
             "try_read_study",
@@ -170,48 +182,48 @@ def test_a_study_that_could_not_be_read_is_read_again_by_a_run_that_resumes(
                 ReadResult(files, None, "the share is gone", 0.0) if files.study_id == lost else try_read_study(files)
             ),
         )
-        reported = last_grades(messages(dataset, trained, tmp_path))
+        reported = last_grades(messages(dataset, loaded, tmp_path))
     assert reported[lost][1].graded_rows == 0
-    assert last_grades(messages(dataset, trained, tmp_path, resume=True)) == whole_journal[1]
+    assert last_grades(messages(dataset, loaded, tmp_path, resume=True)) == whole_journal[1]
 
 
-def test_other_weights_begin_anew(dataset, trained, tmp_path, whole_journal):
+def test_other_weights_begin_anew(dataset, light, tmp_path, whole_journal):
     text = whole_journal[0]
     (tmp_path / "journal.jsonl").write_bytes(text)
-    changed = shutil.copytree(trained, tmp_path / "weights")
+    changed = shutil.copytree(light, tmp_path / "weights")
     manifest = json.loads((changed / "manifest.json").read_text())
     manifest["members"].pop("canal_t2")
     (changed / "manifest.json").write_text(json.dumps(manifest))
-    reported = messages(dataset, changed, tmp_path, resume=True)
+    reported = messages(dataset, None, tmp_path, weights=changed, resume=True)
     assert all("canal_t2" not in report.members for _, report in last_grades(reported).values())
 
 
-def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, trained, tmp_path, monkeypatch):
+def test_a_member_that_gives_no_numbers_costs_its_grades_and_is_named(dataset, loaded, tmp_path, monkeypatch):
     def spoiled(crops, nets, *, view, **options):
         if not view.sided:
             raise GradingError("15 of 15 probabilities are not finite")
         return grade(crops, nets, view=view, **options)
 
     monkeypatch.setattr(member_grading, "grade", spoiled)
-    for _, report in last_grades(messages(dataset, trained, tmp_path)).values():
+    for _, report in last_grades(messages(dataset, loaded, tmp_path)).values():
         assert "canal_t2" not in report.members
         assert {failure.stage for failure in report.failures} == {"grade canal_t2"}
         assert {failure.type for failure in report.failures} == {"GradingError"}
 
 
 def test_too_little_time_for_a_full_first_pass_looks_at_fewer_slices_of_all_studies_first(
-    dataset, trained, tmp_path, monkeypatch, whole_journal
+    dataset, loaded, tmp_path, monkeypatch, whole_journal
 ):
     recorded = []
     add_study = Journal.add_study
     monkeypatch.setattr(Journal, "add_study", lambda *args: recorded.append(args[1].study_id) or add_study(*args))
     monkeypatch.setattr(sharding, "STUDIES_AT_ONCE", 1)
     monkeypatch.setattr(pipeline.Scheduler, "choose", lambda _, options, **__: options.reduced)
-    reported = messages(dataset, trained, tmp_path)
+    reported = messages(dataset, loaded, tmp_path)
     (note,) = [message.text for message in reported if isinstance(message, Note)]
-    assert "every 2nd sagittal slice" in note
+    assert "one of every 2 sagittal slices" in note
     reduced = [message.report for message in reported if isinstance(message, Update)][:2]
-    assert all("every 2nd" in report.missing[0] and report.graded_rows == 25 for report in reduced)
+    assert all("one of every 2" in report.missing[0] and report.graded_rows == 25 for report in reduced)
     # Time was left after all: the reduced studies were graded again in full, and only that counts as finished work.
     assert recorded == [report.study_id for report in reduced]
     assert last_grades(reported) == whole_journal[1]
@@ -227,7 +239,6 @@ def test_the_first_study_has_grades_before_the_second_is_prepared_and_no_crops_a
     progress = [(item.phase, item.done, item.studies) for item in passes.messages(Progress)]
     assert progress == [("first pass", 0, 4), ("first pass", 2, 4)]
     assert [state.crops for state in passes.states] == [{}] * 4
-    assert not passes.config.interrupted
 
 
 def test_the_first_study_is_graded_by_the_fastest_members_before_the_others(passes, monkeypatch):
@@ -252,7 +263,6 @@ def test_nothing_is_learned_from_the_wait_for_the_first_study(passes, monkeypatc
 def test_a_block_that_was_not_finished_is_graded_again_as_a_whole_and_by_a_loader_of_its_own(passes):
     passes.failures = (Failure("pictures", "OSError", "odd"),)
     passes.views = {"2": ("sagittal_t1",)}
-    passes.keep_journal()
     passes.run()
     path = passes.config.journal_of(0)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -270,7 +280,6 @@ def test_a_block_that_was_not_finished_is_graded_again_as_a_whole_and_by_a_loade
 
 def test_reduced_studies_are_graded_again_in_full_and_only_that_is_recorded(passes):
     passes.choose("reduced")
-    passes.keep_journal()
     assert passes.run(loader=FakeLoader(passes.studies)).complete
     assert [stride for _, stride, _ in passes.prepared] == [2] * 4 + [1] * 4
     assert len(passes.messages(Note)) == 1
@@ -291,7 +300,16 @@ def test_what_was_not_reached_in_time_is_not_claimed_and_can_be_resumed(passes, 
     done = passes.run(seconds=1000)
     assert len(passes.batches) == graded
     assert len(done.members) == members
-    assert done.complete == (kind == "full" and members == 3) != passes.config.interrupted
+    assert done.complete == (kind == "full" and members == 3)
+    assert passes.config.interrupted
+
+
+def test_a_shard_that_is_complete_keeps_its_journal_for_a_run_that_is_not(passes):
+    assert passes.run().complete
+    passes.log.clear()
+    passes.prepared.clear()
+    assert passes.run(resume=True).complete
+    assert (passes.prepared, len(passes.messages(Update))) == ([], 4)
 
 
 def test_loading_is_announced_before_it_begins_and_members_that_failed_after_it(passes):

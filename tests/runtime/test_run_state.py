@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from lumbar_kernel import Config
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, StudyReport
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK, Failure, StudyReport
 from lumbar_kernel.runtime.budget import Budget
+from lumbar_kernel.runtime.first_grades import EARLIER, NOT_GRADED
 from lumbar_kernel.runtime.messages import Done, Note, Ready, Update
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.run_state import RunState
@@ -31,7 +32,7 @@ def test_a_complete_run_is_reported_in_the_order_of_the_submission(tmp_path):
     report = report_of(state, tmp_path)
     assert state.dirty
     assert [study.study_id for study in report.studies] == ["1", "2"]
-    assert (report.exit_code, report.members, report.device) == (EXIT_GRADED, ("canal_t2",), "cpu")
+    assert (report.exit_code, report.members, report.device) == (EXIT_OK, ("canal_t2",), "cpu")
     assert all(rows.all() for rows in state.graded.values())
 
 
@@ -77,7 +78,7 @@ def test_a_member_counts_when_every_worker_finished_it(tmp_path):
     state.take(Note("once"))
     state.take(Note("once"))
     report = report_of(state, tmp_path)
-    assert (report.members, report.plan) == ((), ("once",))
+    assert (report.members, report.notes) == ((), ("once",))
 
 
 def test_workers_of_one_device_name_it_once_and_a_run_cut_short_names_no_member(tmp_path):
@@ -87,3 +88,40 @@ def test_workers_of_one_device_name_it_once_and_a_run_cut_short_names_no_member(
     state.cut_short = True
     report = report_of(state, tmp_path)
     assert (report.device, report.members) == ("cpu, cuda:0", ())
+
+
+def resumed_run():
+    """A run that begins with the grades of the one before for ten rows of a study."""
+    state = RunState({"1": np.full((25, 3), 1 / 3)}, {"1": StudyReport("1")}, {"1": ((EARLIER,),) * 10 + ((),) * 15})
+    state.take(Ready("cpu", "ab", {}))
+    return state
+
+
+def test_a_study_that_cannot_be_graded_again_keeps_the_grades_of_the_run_before_and_says_why(tmp_path):
+    state, failure = resumed_run(), Failure("localise", "LocalisationError", "no levels")
+    for _ in range(2):
+        state.take(Update(prior(), ((),) * 25, StudyReport("1", missing=("no axial",), failures=(failure,))))
+    state.take(Done(Recorder(), complete=True))
+    assert np.array_equal(state.grades["1"], np.full((25, 3), 1 / 3))
+    assert state.graded["1"].sum() == 10
+    (study,) = report_of(state, tmp_path).studies
+    assert (study.members, study.graded_rows, study.failures) == ((EARLIER,), 10, (failure,))
+    assert study.missing == (NOT_GRADED, "no axial")
+
+
+def test_new_grades_replace_those_of_the_run_before(tmp_path):
+    state = resumed_run()
+    state.take(Update(prior(), MEMBERS[:5] + ((),) * 20, StudyReport("1", graded_rows=5)))
+    state.take(Update(prior(), ((),) * 25, StudyReport("1")))
+    assert np.array_equal(state.grades["1"], prior())
+    assert state.graded["1"].sum() == 0
+
+
+def test_a_run_that_ends_with_grades_of_the_one_before_is_not_whole(tmp_path):
+    state = resumed_run()
+    state.row_members["1"] = ((EARLIER,),) * 25
+    state.take(Update(prior(), ((),) * 25, StudyReport("1", missing=("no series",))))
+    state.take(Done(Recorder(), complete=True))
+    report = report_of(state, tmp_path)
+    assert report.studies[0].graded_rows == 25
+    assert report.exit_code == EXIT_DEGRADED

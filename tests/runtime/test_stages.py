@@ -145,7 +145,7 @@ def prepared(untrained, phantom, landmarks, views, monkeypatch, tmp_path):
         fakes = {
             "align_series": lambda study: Alignment(study, doubtful=False),
             "localise": lambda *_: landmarks,
-            "axial_views": lambda study, *_: (study, views),
+            "axial_levels": lambda study, *_: (study, views),
             "cut_crops": lambda *_, **__: {"axial_t2": ()},
             "draw_study": lambda *_, **__: drawn.append(1),
         }
@@ -165,7 +165,7 @@ STAGES = {
     "align_series": "align",
     "localise": "localise",
     "with_reformatted_axials": "reformat",
-    "axial_views": "axial",
+    "axial_levels": "axial",
     "cut_crops": "crop",
     "draw_study": "pictures",
 }
@@ -213,12 +213,12 @@ def test_a_reduced_study_is_not_drawn_says_so_and_counts_as_half_the_work(prepar
     state, _, drawn = prepared(stride=2)
     assert (state.reduced, drawn) == (True, [1])
     assert (learned["localise"], learned["crop"]) == (0.5, 1.0)
-    assert "every 2nd sagittal slice" in state.report.missing[-1]
+    assert "one of every 2 sagittal slices" in state.report.missing[-1]
 
 
-@pytest.mark.parametrize("name", ["localise", "axial_views"])
+@pytest.mark.parametrize("name", ["localise", "axial_levels"])
 def test_localisers_without_memory_move_to_the_processor_too(prepared, phantom, landmarks, views, name):
-    results = {"localise": landmarks, "axial_views": (phantom.study, views)}
+    results = {"localise": landmarks, "axial_levels": (phantom.study, views)}
     scarce = out_of_memory(1)
     state, recorder, _ = prepared(**{name: lambda *_: scarce() is not None and results[name]})
     assert state.report.failures == ()

@@ -2,18 +2,18 @@ import csv
 import dataclasses
 import json
 import multiprocessing
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from lumbar_kernel import Config, predict
@@ -21,24 +21,27 @@ from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.errors import ConfigError, KernelError
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.results.pictures import CHART, add_grades, picture_path
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, Failure, Report
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK, Failure, Report
 from lumbar_kernel.results.submission import submission_text
 from lumbar_kernel.runtime import study_search, supervisor
 from lumbar_kernel.runtime.budget import Budget
 from lumbar_kernel.runtime.devices import PROBE_SECONDS, Devices
 from lumbar_kernel.runtime.first_grades import EARLIER
-from lumbar_kernel.runtime.messages import Done, Ready
+from lumbar_kernel.runtime.folder_lock import lock, opened
+from lumbar_kernel.runtime.fork_server import CAN_FORK
+from lumbar_kernel.runtime.messages import LOADING, Done, Ready
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.run_state import RunState
+from lumbar_kernel.runtime.supervision import STARTING
 from lumbar_kernel.schema import ROWS, prior
 from tests.conftest import ROOT, FakeClock, refused_by_schema
 from tests.runtime.conftest import grades_of
 
 
 @pytest.fixture(scope="module")
-def run(dataset, trained, tmp_path_factory):
+def run(dataset, light, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    config = Config(data=dataset, output=out, weights=trained, progress=False, pictures=1, strict=True)
+    config = Config(data=dataset, output=out, weights=light, progress=False, pictures=1, strict=True)
     return config, predict(config)
 
 
@@ -50,8 +53,8 @@ def test_every_row_of_every_study_is_graded(run, dataset):
     assert list(grades) == sample
     assert np.allclose([sum(row) for row in grades.values()], 1, atol=1e-6)
     assert [study.graded_rows for study in report.studies] == [len(ROWS)] * 2
-    assert report.exit_code == EXIT_GRADED
-    assert set(report.members) == {spec.name for spec in read_manifest().members}
+    assert report.exit_code == EXIT_OK
+    assert set(report.members) == {spec.name for spec in read_manifest(config.weights).members}
 
 
 def test_the_report_beside_the_submission_is_the_one_returned(run):
@@ -87,24 +90,23 @@ def test_a_page_that_cannot_be_written_is_reported(dataset, untrained, tmp_path)
     assert report.exit_code == EXIT_DEGRADED
 
 
-def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, tmp_path):
+def test_the_same_input_gives_the_same_bytes_in_one_process_or_several(run, light_run):
     config, _ = run
-    again = Config(data=config.data, output=tmp_path, weights=config.weights, progress=False, workers=0)
-    predict(again)
-    assert again.submission_path.read_bytes() == config.submission_path.read_bytes()
+    assert config.workers is None
+    assert light_run.workers == 0
+    assert light_run.submission_path.read_bytes() == config.submission_path.read_bytes()
 
 
-@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_graded(run, tmp_path):
     config, _ = run
     script = tmp_path / "script.py"
     script.write_text(
         "from lumbar_kernel import Config, predict\n"
         f"folders = dict(data={str(config.data)!r}, output={str(tmp_path / 'out')!r})\n"
-        "print(predict(Config(progress=False, **folders)).exit_code)\n"
+        f"print(predict(Config(weights={str(config.weights)!r}, progress=False, **folders)).exit_code)\n"
     )
     done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.stdout.strip() == str(EXIT_GRADED), done.stderr
+    assert done.stdout.strip() == str(EXIT_OK), done.stderr
     assert (tmp_path / "out" / "submission.csv").read_bytes() == config.submission_path.read_bytes()
 
 
@@ -143,30 +145,69 @@ def test_damaged_members_are_left_out_and_named(dataset, trained, tmp_path):
     report = predict(Config(data=dataset, output=tmp_path / "out", weights=weights, progress=False))
     assert set(report.members_failed) == {spec.name for spec in damaged}
     assert all("SHA-256" in reason for reason in report.members_failed.values())
+    assert set(report.members) == {spec.name for spec in read_manifest(weights).members} - set(report.members_failed)
     assert report.studies[0].graded_rows == 15
     assert refused_by_schema(json.loads((tmp_path / "out" / "report.json").read_text())) == []
     assert report.exit_code == EXIT_DEGRADED
 
 
-def _kill_when_it_starts(done):
+def _kill_first(find, done):
     while not done.is_set():
+        with suppress(psutil.NoSuchProcess):
+            for process in find():
+                process.kill()
+                return
+        time.sleep(0.01)
+
+
+@contextmanager
+def killed(find):
+    """Kill the first process that is found while a run is going on."""
+    done = threading.Event()
+    killer = threading.Thread(target=_kill_first, args=(find, done))
+    killer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        killer.join()
+
+
+def test_the_loss_of_the_process_that_loads_for_all_costs_no_grades(dataset, light, tmp_path):
+    def loading():
         for child in multiprocessing.active_children():
             time.sleep(0.5)
-            os.kill(child.pid, signal.SIGKILL)
-            return
-        time.sleep(0.05)
+            yield psutil.Process(child.pid)
 
-
-@pytest.mark.slow
-def test_a_killed_worker_leaves_a_valid_file(dataset, trained, tmp_path):
-    done = threading.Event()
-    killer = threading.Thread(target=_kill_when_it_starts, args=(done,))
-    killer.start()
-    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False))
-    done.set()
-    killer.join()
-    assert "exit code -9" in report.failures[-1].message
+    with killed(loading):
+        report = predict(Config(data=dataset, output=tmp_path, weights=light, progress=False))
+    failure = report.failures[-1]
+    assert (failure.stage, failure.type) == (STARTING, "ProcessDied")
+    assert "exit code -9" in failure.message
+    assert [study.graded_rows for study in report.studies] == [len(ROWS)] * 2
     assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="workers are children of this process where none can be forked")
+def test_a_killed_worker_costs_at_most_the_stage_and_study_it_was_at(dataset, light, tmp_path):
+    config = Config(data=dataset, output=tmp_path, weights=light, progress=False)
+
+    def at_work():
+        journal = config.journal_of(0)
+        if journal.exists() and b'"graded"' in journal.read_bytes():
+            for server in psutil.Process().children():
+                yield from server.children()
+
+    with killed(at_work):
+        report = predict(config)
+    failure = report.failures[-1]
+    assert failure.type == "ProcessDied"
+    assert "exit code -9, on cpu, at " in failure.message
+    assert failure.stage not in (STARTING, LOADING)
+    assert any(study.graded_rows == len(ROWS) for study in report.studies)
+    left_out = [(study.study_id, item.stage) for study in report.studies for item in study.failures]
+    assert set(left_out) <= {(study.study_id, failure.stage) for study in report.studies}
+    assert len(grades_of(config.submission_path)) == 2 * len(ROWS)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -241,35 +282,33 @@ def test_a_strict_run_raises_what_a_tolerant_one_records(dataset, tmp_path):
         assert refused_by_schema(json.loads(config.report_path.read_text())) == []
 
 
-@pytest.mark.slow
-def test_archives_give_the_bytes_of_their_folder(run, tmp_path):
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_archives_give_the_bytes_of_their_folder(run, packed, tmp_path, kind):
     config, _ = run
-    for kind in ("zip", "gztar"):
-        data = shutil.make_archive(str(tmp_path / kind), kind, config.data)
-        packed = Config(data=data, output=tmp_path / f"out {kind}", weights=config.weights, progress=False)
-        assert predict(packed).exit_code == EXIT_GRADED
-        assert packed.submission_path.read_bytes() == config.submission_path.read_bytes()
-        assert (packed.output / "studies.csv").read_bytes() == (config.output / "studies.csv").read_bytes()
+    archived = Config(data=packed[kind], output=tmp_path, weights=config.weights, progress=False)
+    assert predict(archived).exit_code == EXIT_OK
+    assert archived.submission_path.read_bytes() == config.submission_path.read_bytes()
+    assert (archived.output / "studies.csv").read_bytes() == (config.output / "studies.csv").read_bytes()
 
 
-def test_one_process_writes_grades_as_they_come(dataset, trained, tmp_path, monkeypatch):
+def test_one_process_writes_grades_as_they_come(dataset, light, tmp_path, monkeypatch):
     written = []
     for module in (supervisor, study_search):
         monkeypatch.setattr(module, "write_submission", lambda grades, _: written.append(dict(grades)))
     monkeypatch.setattr(supervisor, "PUBLISH_EVERY_SECONDS", 0.0)
-    predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, workers=0))
+    predict(Config(data=dataset, output=tmp_path, weights=light, progress=False, workers=0))
     changed = [sum(not np.array_equal(grades[key], prior()) for key in grades) for grades in written]
     assert changed[0] == 0
     assert 1 in changed
     assert changed[-1] == 2
 
 
-def test_a_device_that_is_lost_in_one_process_ends_the_run_with_a_report(dataset, trained, tmp_path, monkeypatch):
+def test_a_device_that_is_lost_in_one_process_ends_the_run_with_a_report(dataset, light, tmp_path, monkeypatch):
     def lose(*_):
         raise SystemExit("cuda:0 has stopped working")
 
     monkeypatch.setattr(supervisor, "grade_shard", lose)
-    report = predict(Config(data=dataset, output=tmp_path, weights=trained, progress=False, workers=0))
+    report = predict(Config(data=dataset, output=tmp_path, weights=light, progress=False, workers=0))
     assert report.exit_code == EXIT_DEGRADED
     assert "cuda:0 has stopped working" in report.failures[0].message
     assert len(grades_of(tmp_path / "submission.csv")) == 2 * len(ROWS)
@@ -306,13 +345,15 @@ def test_a_run_that_completes_leaves_no_journal_not_even_of_shards_that_it_did_n
     assert config.interrupted != complete
 
 
-def test_grades_of_the_interrupted_run_that_stay_are_told_from_the_prior(archive, tmp_path, ungraded):
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_grades_of_the_run_before_that_stay_are_told_from_the_prior(archive, tmp_path, interrupted):
     config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=0, workers=0)
     predict(config)
     text = config.submission_path.read_text()
     line = next(line for line in text.splitlines() if line.startswith("s8_"))
     config.submission_path.write_text(text.replace(line, f"{line.split(',')[0]},0.2,0.3,0.5"))
-    config.journal_of(0).touch()
+    if interrupted:
+        config.journal_of(0).touch()
     report = predict(dataclasses.replace(config, resume=True))
     rows = [*csv.DictReader((config.output / "grades.csv").read_text().splitlines())]
     assert [(row["study_id"], row["severe"], row["members"]) for row in rows if row["source"] == "kernel"] == [
@@ -338,14 +379,14 @@ def test_a_run_in_the_folder_of_another_leaves_none_of_its_files(archive, tmp_pa
     (config.output / "studies.csv").write_text("study_id,study_instance_uid,folder\nolder,,\n")
     report = predict(dataclasses.replace(config, resume=False))
     assert not any(path.exists() for path in left)
-    assert any("structured_reports/ is of an earlier run" in note for note in report.plan)
+    assert any("structured_reports/ is of an earlier run" in note for note in report.notes)
 
 
 def test_one_process_imports_nothing_heavy_where_there_is_no_time_for_it(archive, tmp_path, ungraded):
     config = Config(data=archive, output=tmp_path / "out", progress=False, seconds=5, workers=0)
     report = predict(config)
     assert ungraded[1] == []
-    assert any("no time to load the networks" in note for note in report.plan)
+    assert any("no time to load the networks" in note for note in report.notes)
     predict(dataclasses.replace(config, seconds=60))
     assert ungraded[1] == [1]
 
@@ -375,13 +416,39 @@ def _refuse(*_):
     raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
-def test_where_no_process_can_be_started_the_prior_stays_and_the_report_says_why(archive, tmp_path, monkeypatch):
+def test_where_no_process_can_be_started_the_prior_stays_and_the_report_says_why(
+    archive, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _refuse)
     config = Config(data=archive, output=tmp_path / "out", progress=False, device="cpu")
     report = predict(config)
     assert len(grades_of(config.submission_path)) == 9 * len(ROWS)
     assert [(item.stage, item.type) for item in report.failures] == [("start", "BlockingIOError")]
+    assert caplog.text.count("no process could be started that loads the networks") == int(CAN_FORK)
     assert report.exit_code == EXIT_DEGRADED
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
+def test_the_process_that_loads_the_networks_gets_what_is_left_of_the_time(tmp_path, monkeypatch):
+    given, clock = [], FakeClock()
+    monkeypatch.setattr(supervisor, "ForkServer", lambda _, __, seconds: given.append(seconds) or nullcontext())
+    budget = Budget(10, reserve=1.0, clock=clock)
+    clock.now += 4
+    supervisor._loading(Config(data=tmp_path, output=tmp_path), budget)
+    assert given == [6]
+
+
+def test_two_runs_in_one_folder_are_named_and_one_that_has_ended_is_not(archive, tmp_path, ungraded, caplog):
+    config = Config(data=archive, output=tmp_path / "out", progress=False, workers=0)
+    (tmp_path / "real").mkdir()
+    config.output.symlink_to(tmp_path / "real")
+    with opened(tmp_path / "real") as handle:
+        assert lock(handle, wait=False)
+        report = predict(config)
+    (note,) = [text for text in report.notes if "another run writes into" in text]
+    assert note in caplog.text
+    assert report.exit_code == EXIT_DEGRADED  # since nothing was graded here
+    assert not any("another run" in text for text in predict(config).notes)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from lumbar_kernel import Config
 from lumbar_kernel.results.report import StudyReport
 from lumbar_kernel.runtime.budget import Budget
-from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork
+from lumbar_kernel.runtime.fork_server import CAN_FORK, Fork, ForkServer
 from lumbar_kernel.runtime.messages import Done, Ready, Shard, Step, Update
 from lumbar_kernel.runtime.recorder import Recorder
 from lumbar_kernel.runtime.worker_process import networks_to_share, with_loader
@@ -51,11 +52,22 @@ def nothing(_):
 FAKE = Fork(load=nothing, entry=fake_process)
 
 
-def run(names, devices, tmp_path, *, fork=FAKE, **options):
+@contextmanager
+def pool_of(config, names, devices, *, fork=FAKE, forked=CAN_FORK):
+    """A pool, whose first workers are forked where the system can."""
+    budget = Budget(None, reserve=0.0)
+    with (
+        ForkServer(fork, config, None) if forked else nullcontext() as server,
+        WorkerPool(config, [Files(name) for name in names], devices, budget, fork=fork, server=server) as workers,
+    ):
+        yield workers
+
+
+def run(names, devices, tmp_path, *, fork=FAKE, forked=CAN_FORK, **options):
     """What became of a run of the fake process: study → device, accounts, failures."""
     config = Config(data=tmp_path, output=tmp_path, **options)
     found, done = {}, []
-    with WorkerPool(config, [Files(n) for n in names], devices, Budget(None, reserve=0.0), fork=fork) as workers:
+    with pool_of(config, names, devices, fork=fork, forked=forked) as workers:
         while workers.busy:
             for message in workers.messages(0.5):
                 if isinstance(message, Update):
@@ -178,25 +190,24 @@ def test_workers_that_are_done_at_once_cost_the_others_nothing(tmp_path):
 
 
 class Refusal:
-    """Lets the system start no process, but for the second one."""
+    """Lets the system start no process, but for the first one."""
 
     def __init__(self, start):
         self.start, self.calls = start, 0
 
     def __call__(self, process):
         self.calls += 1
-        if self.calls != 2:
+        if self.calls != 1:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self.start(process)
 
 
-@pytest.mark.skipif(not CAN_FORK, reason="processes are not forked on this system")
 def test_a_worker_that_cannot_be_started_leaves_its_studies_to_those_that_run(tmp_path, monkeypatch):
-    config, budget = Config(data=tmp_path, output=tmp_path), Budget(None, reserve=0.0)
+    config = Config(data=tmp_path, output=tmp_path)
     refusal = Refusal(multiprocessing.process.BaseProcess.start)
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda process: refusal(process))
-    files, found = [Files(number) for number in range(8)], set()
-    with WorkerPool(config, files, ("one", "two"), budget, fork=FAKE) as workers:
+    found = set()
+    with pool_of(config, range(8), ("one", "two"), forked=False) as workers:
         monkeypatch.undo()
         while workers.busy:
             found |= {item.report.study_id for item in workers.messages(0.5) if isinstance(item, Update)}
@@ -207,10 +218,9 @@ def test_a_worker_that_cannot_be_started_leaves_its_studies_to_those_that_run(tm
 
 def test_a_pool_that_cannot_start_any_worker_is_neither_busy_nor_finished(tmp_path, monkeypatch):
     refusal = Refusal(None)
-    refusal.calls = 2
+    refusal.calls = 1
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda process: refusal(process))
-    config, files = Config(data=tmp_path, output=tmp_path), [Files(number) for number in range(8)]
-    with WorkerPool(config, files, ("one", "two"), Budget(None, reserve=0.0), fork=FAKE) as workers:
+    with pool_of(Config(data=tmp_path, output=tmp_path), range(8), ("one", "two"), forked=False) as workers:
         assert (workers.busy, workers.finished, len(workers.failures)) == (False, False, 1)
 
 
@@ -235,17 +245,15 @@ def threads_after_loading(config):
 def test_networks_are_loaded_by_a_process_of_one_thread_that_leaves_accelerators_alone(tmp_path):
     config = Config(data=tmp_path, output=tmp_path)
     fork = Fork(threads_after_loading, tells_what_it_shares)
-    files = [Files(number) for number in range(4)]
-    with WorkerPool(config, files, ("cpu", "cpu"), Budget(None, reserve=0.0), fork=fork) as workers:
+    with pool_of(config, range(4), ("cpu", "cpu"), fork=fork) as workers:
         messages = []
         while workers.busy:
             messages += [item for item in workers.messages(0.5) if isinstance(item, Update)]
     assert [item.report.members for item in messages] == [("1", "False")] * 2
 
 
-def test_workers_start_one_by_one_where_processes_cannot_be_forked(tmp_path, monkeypatch):
-    monkeypatch.setattr("lumbar_kernel.runtime.workers.CAN_FORK", False)
-    found, done, failures = run(range(16), ("one", "two"), tmp_path)
+def test_workers_start_one_by_one_where_processes_cannot_be_forked(tmp_path):
+    found, done, failures = run(range(16), ("one", "two"), tmp_path, forked=False)
     assert set(found.values()) == {"one", "two"}
     assert (len(found), len(done), failures) == (16, 2, [])
 
