@@ -12,16 +12,17 @@ from typing import NoReturn
 
 from lumbar_kernel import __version__
 from lumbar_kernel.commands import archive, inspect, phantom, predict, report, score, sr
-from lumbar_kernel.commands.options import PlainHelp, readers_may_leave, say
+from lumbar_kernel.commands.options import readers_may_leave, say
 from lumbar_kernel.dependencies import require_dependencies
 from lumbar_kernel.errors import ConfigError, DependencyError, KernelError
+from lumbar_kernel.processes import STOPPING
 from lumbar_kernel.results.report import EXIT_NOTHING, EXIT_USAGE
 
 COMMANDS = (predict, report, score, phantom, inspect, sr, archive)
 """Modules of the commands, in the order of the help."""
 
-STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask a process to end."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, as shells give it."""
 
 DESCRIPTION = """\
 Grade lumbar-spine MRI offline: canal, foraminal and subarticular stenosis of the five lumbar discs.
@@ -58,6 +59,9 @@ def run() -> NoReturn:
         if not isinstance(request.code, int):
             raise
         code = request.code
+    except KeyboardInterrupt:
+        say("lumbar-kernel: interrupted", to_error=True)
+        code = INTERRUPTED
     for stream in (sys.stdout, sys.stderr):
         with readers_may_leave():
             stream.flush()
@@ -95,7 +99,8 @@ def _exit(number: int, _: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lumbar-kernel", description=DESCRIPTION, formatter_class=PlainHelp)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="lumbar-kernel", description=DESCRIPTION, formatter_class=plain)
     parser.add_argument("--version", action="version", version=f"lumbar-kernel {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in COMMANDS:

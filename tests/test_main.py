@@ -28,6 +28,7 @@ def test_help_teaches(command, capsys):
         ["phantom", "p", "--studies", "0"],
         ["phantom", "p", "--studies", "1", "--reader-noise", "-1"],
         ["phantom", "--studies", "1"],
+        ["phantom", "p", "--studies", "1", "--seed", "-1"],
     ],
 )
 def test_wrong_usage_is_reported_in_one_line(arguments, tmp_path, capsys):
@@ -95,6 +96,18 @@ def test_a_request_to_end_leaves_the_grades_so_far_and_no_unpacked_files(dataset
     assert run.returncode == 128 + signal.SIGTERM
     assert [*temporary.iterdir()] == []
     assert (out / "submission.csv").is_file()
+
+
+def test_ctrl_c_ends_a_command_with_one_line():
+    script = """
+import os, signal
+from lumbar_kernel import __main__
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored, as in the background
+__main__.main = lambda: os.kill(os.getpid(), signal.SIGINT)
+__main__.run()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "lumbar-kernel: interrupted\n")
 
 
 @pytest.mark.parametrize(("ignored", "code"), [("SIG_DFL", 128 + signal.SIGHUP), ("SIG_IGN", 0)])

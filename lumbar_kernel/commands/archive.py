@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lumbar_kernel.archive.defaults import DEVICES, SHARD_STUDIES
 from lumbar_kernel.commands.options import Commands, add_command, add_split, add_study_seconds, say
 from lumbar_kernel.dependencies import require_archive
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK
+from lumbar_kernel.runtime.devices import AUTO
 
 INDEX, STATUS = "index", "status"
 
@@ -40,9 +42,12 @@ def add_to(commands: Commands) -> None:
     )
     add.add_argument("--out", required=True, help="folder or URL for index and results, reachable by every node")
     add.add_argument("--ray", metavar="ADDRESS", help="of a running cluster, auto for the one of this node")
-    add.add_argument("--shard-studies", type=int, default=64, metavar="N", help="studies in a shard (default: 64)")
-    add.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: auto)")
-    add.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
+    size = f"studies in a shard (default: {SHARD_STUDIES})"
+    add.add_argument("--shard-studies", type=int, default=SHARD_STUDIES, metavar="N", help=size)
+    device = f"{AUTO} takes GPUs where the cluster has them (default: {AUTO})"
+    add.add_argument("--device", default=AUTO, choices=DEVICES, help=device)
+    weights = "folder with manifest.json (default: the package's own)"
+    add.add_argument("--weights", type=Path, metavar="DIR", help=weights)
     add_split(add)
     add.add_argument("--id-key", type=Path, metavar="FILE", help="publish ids hashed with the key in this file")
     add.add_argument("--cores", type=int, metavar="N", help="of this machine to use without --ray (default: all)")
@@ -64,7 +69,7 @@ def run(chosen: argparse.Namespace) -> int:
         from lumbar_kernel.archive.status import archive_status
 
         say(archive_status(out).as_text())
-        return EXIT_GRADED
+        return EXIT_OK
     return _index_or_grade(chosen, what, data)
 
 
@@ -103,10 +108,10 @@ def _index_or_grade(chosen: argparse.Namespace, what: str, data: str) -> int:
         say(f"{index.studies} studies, {index.files} files, {index.bytes / 1e9:.1f} GB: {index.folder.text}")
         for phrase, count in index.skipped.items():
             say(f"not read: {count} {phrase}")
-        return EXIT_GRADED
+        return EXIT_OK
     outcome = grade_archive(options)
     if chosen.submission:
         say(write_submission(outcome.index, outcome.results))
     status = archive_status(options.out)
     say(status.as_text())
-    return EXIT_GRADED if status.by_status == {"graded": status.studies} else EXIT_DEGRADED
+    return EXIT_OK if status.by_status == {"graded": status.studies} else EXIT_DEGRADED

@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from lumbar_kernel.commands.options import Commands, add_command, add_data, say
+from lumbar_kernel.commands.options import Commands, add_command, add_data, picture_file, say
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.report import EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_OK
 
 DESCRIPTION = """\
 Show what would be read from DATA, without grading: every study with its series, their roles and why they have them,
@@ -23,7 +23,8 @@ def add_to(commands: Commands) -> None:
     add_data(parser)
     parser.add_argument("--pixels", action="store_true", help="decode the pixels too, as grading does")
     parser.add_argument("--json", action="store_true", help="one JSON object a study, one a line")
-    parser.add_argument("--png", type=Path, metavar="FILE.png", help="draw series, axial blocks and oddities")
+    drawn = "draw series, axial blocks and problems"
+    parser.add_argument("--png", type=picture_file, metavar="FILE.png", help=drawn)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -51,5 +52,6 @@ def _show_studies(chosen: argparse.Namespace, data: Path) -> int:
         from lumbar_kernel.results.inspection_picture import draw_inspection
 
         drawn = draw_inspection(map(read_study, studies), chosen.png)
-        say(f"{chosen.png}: {drawn} of {len(studies)} studies")
-    return EXIT_GRADED
+        # not among the JSON objects
+        say(f"{chosen.png}: {drawn} of {len(studies)} studies", to_error=chosen.json)
+    return EXIT_OK

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lumbar_kernel.config import SPLITS, STUDY_SECONDS
+from lumbar_kernel.errors import ConfigError
 
 GONE = (errno.EPIPE, errno.EIO)
 """Of writing to a pipe whose reader has ended, or to a terminal that was closed."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """The parser of the command line as a command adds itself to it."""
-
-
-class PlainHelp(argparse.RawDescriptionHelpFormatter):
-    """Keeps the paragraphs of a description."""
 
 
 def add_command(
@@ -35,7 +32,8 @@ def add_command(
         brief: a few words for the list of commands.
         description: paragraphs for the help of this command.
     """
-    parser = commands.add_parser(name, help=brief, description=description, formatter_class=PlainHelp)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(name, help=brief, description=description, formatter_class=plain)
     parser.set_defaults(command=run)
     return parser
 
@@ -51,16 +49,27 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:
-    """Add which half of the competition's folder is read."""
-    parser.add_argument(
-        "--split", choices=SPLITS, default=SPLITS[0], help="half of the competition's folder to read (default: test)"
-    )
+    """Add which split of the competition's data is read."""
+    split = f"split of the competition's data to read (default: {SPLITS[0]})"
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help=split)
 
 
 def add_study_seconds(parser: argparse.ArgumentParser) -> None:
     """Add the time limit of each stage of a study."""
     limit = f"longest time of a study in one stage, which is then given up (default: {STUDY_SECONDS:g})"
     parser.add_argument("--study-seconds", type=float, default=STUDY_SECONDS, metavar="S", help=limit)
+
+
+def picture_file(text: str) -> Path:
+    """The file of a picture to draw, as the parser reads it: a wrong suffix is refused before any work."""
+    from lumbar_kernel.results.drawing import check_suffix  # brings OpenCV
+
+    path = Path(text)
+    try:
+        check_suffix(path)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return path
 
 
 def say(text: str, *, to_error: bool = False) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lumbar_kernel.commands.options import Commands, add_command, say
+from lumbar_kernel.commands.options import Commands, add_command, picture_file, say
 from lumbar_kernel.config import SPLITS
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.report import EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_OK
 
 DESCRIPTION = """\
 Write seeded synthetic studies in the competition's layout, with the truth beside them (test split: truth.csv and
@@ -25,13 +25,12 @@ def add_to(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "phantom", run, brief="make synthetic studies", description=DESCRIPTION)
     parser.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder to write")
-    parser.add_argument(
-        "--gallery", type=Path, metavar="FILE.png", help=f"draw the first {GALLERY_ROWS} studies; OUT may be left out"
-    )
-    parser.add_argument("--studies", type=int, required=True, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
+    drawn = f"draw the first {GALLERY_ROWS} studies; OUT may be left out"
+    parser.add_argument("--gallery", type=picture_file, metavar="FILE.png", help=drawn)
+    parser.add_argument("--studies", type=int, required=True, metavar="N", help="how many")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same files (default: 0)")
     parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="layout to write (default: test)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument(
         "--balanced", action="store_true", help="make stenosis much more common than in the competition"
     )
@@ -52,6 +51,9 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.studies < 1 or chosen.workers < 1:
         msg = f"--studies and --workers must be at least 1, not {chosen.studies} and {chosen.workers}"
         raise ConfigError(msg)
+    if chosen.seed < 0:
+        msg = f"--seed must be at least 0, not {chosen.seed}"
+        raise ConfigError(msg)
     if not 0 <= chosen.reader_noise <= MAX_READER_NOISE:
         msg = f"--reader-noise must be 0 to {MAX_READER_NOISE}, not {chosen.reader_noise}"
         raise ConfigError(msg)
@@ -70,15 +72,19 @@ def run(chosen: argparse.Namespace) -> int:
             reader_noise=chosen.reader_noise,
         )
     if chosen.gallery:
-        _draw_gallery(chosen.gallery, studies=min(chosen.studies, GALLERY_ROWS), seed=chosen.seed)
+        _draw_gallery(chosen)
         if not chosen.quiet:
             say(f"{chosen.gallery}")
-    return EXIT_GRADED
+    return EXIT_OK
 
 
-def _draw_gallery(path: Path, *, studies: int, seed: int) -> None:
+def _draw_gallery(chosen: argparse.Namespace) -> None:
+    """Draw the first studies as they are written, with the grades and marks of their tables."""
     from lumbar_kernel.phantom import dataset_study
     from lumbar_kernel.results.gallery import draw_gallery
 
-    phantoms = (dataset_study(seed, index) for index in range(studies))
-    draw_gallery(((phantom.study, phantom.truth) for phantom in phantoms), path)
+    phantoms = (
+        dataset_study(chosen.seed, index, balanced=chosen.balanced, reader_noise=chosen.reader_noise)
+        for index in range(min(chosen.studies, GALLERY_ROWS))
+    )
+    draw_gallery(((phantom.study, phantom.truth) for phantom in phantoms), chosen.gallery)

@@ -35,7 +35,8 @@ def add_to(commands: Commands) -> None:
     add_study_seconds(parser)
     device = "auto, or cpu, cuda, cuda:N; several, separated by commas, share the studies (default: auto)"
     parser.add_argument("--device", default="auto", help=device)
-    parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
+    weights = "folder with manifest.json (default: the package's own)"
+    parser.add_argument("--weights", type=Path, metavar="DIR", help=weights)
     parser.add_argument("--workers", type=int, metavar="N", help=WORKERS)
     drawn = "draw the first N studies (default: none, with --html all)"
     parser.add_argument("--pictures", type=int, metavar="N", help=drawn)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lumbar_kernel.commands.options import Commands, add_command, say
-from lumbar_kernel.results.report import EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_OK
 
 DESCRIPTION = """\
 Write OUT/report.html: one page for a browser, without any network, with the grades, pictures, series and failures of
@@ -25,4 +25,4 @@ def run(chosen: argparse.Namespace) -> int:
     from lumbar_kernel.results.page import write_page
 
     say(f"{write_page(chosen.out)}")
-    return EXIT_GRADED
+    return EXIT_OK

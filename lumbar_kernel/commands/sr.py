@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lumbar_kernel.commands.options import Commands, add_command, add_split, say
 from lumbar_kernel.dependencies import require_structured_reports
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK
 
 DESCRIPTION = """\
 Write a DICOM Structured Report (TID 1500) and a selection of key images for each study that a finished run graded, into
@@ -21,7 +21,7 @@ def add_to(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "sr", run, brief="write DICOM Structured Reports", description=DESCRIPTION)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of a finished run")
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of studies that it graded")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder, zip, tar or DICOMDIR that it graded")
     add_split(parser)
 
 
@@ -34,4 +34,4 @@ def run(chosen: argparse.Namespace) -> int:
     written, left_out = write_structured_reports(chosen.out, chosen.data, split=chosen.split)
     for line in (*map(str, written), *left_out):
         say(line)
-    return EXIT_DEGRADED if left_out else EXIT_GRADED
+    return EXIT_DEGRADED if left_out else EXIT_OK

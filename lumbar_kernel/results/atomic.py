@@ -13,6 +13,11 @@ def as_utf8(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
+def readable(text: str) -> str:
+    """A text as it comes back from a file: with these escapes it can be encoded everywhere, also in links and JSON."""
+    return as_utf8(text).decode()
+
+
 def write_atomic(content: str | bytes | Iterable[bytes], path: Path, *, synced: bool = True) -> None:
     """Write a file by way of a neighbour that replaces it.
 

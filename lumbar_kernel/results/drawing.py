@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.intensities import normalise
 from lumbar_kernel.resampling import sample
@@ -28,6 +29,11 @@ SEVERITY_COLOURS: tuple[Colour, ...] = ((170, 190, 60), (60, 184, 245), (96, 72,
 CANAL_COLOUR, MARGIN_COLOUR = (248, 208, 90), (255, 255, 255)
 SIDE_COLOURS: tuple[Colour, ...] = ((220, 130, 255), (100, 240, 190))
 """Patient left and right."""
+
+RING_RADIUS = 6
+
+SUFFIXES = (".png", ".jpg")
+"""What the name of a picture may end in."""
 
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 """Colour in full resolution, or thin marks would blur; a third of the size of a PNG and a tenth of its time."""
@@ -69,10 +75,10 @@ def dot(panel: Picture, place: tuple[int, int], colour: Colour, *, radius: int =
     cv2.circle(panel, place, radius, colour, -1, cv2.LINE_AA)
 
 
-def ring(panel: Picture, place: tuple[int, int], colour: Colour, *, radius: int = 6) -> None:
+def ring(panel: Picture, place: tuple[int, int], colour: Colour) -> None:
     """A point of another slice."""
-    cv2.circle(panel, place, radius, BACKGROUND, 3, cv2.LINE_AA)
-    cv2.circle(panel, place, radius, colour, 1, cv2.LINE_AA)
+    cv2.circle(panel, place, RING_RADIUS, BACKGROUND, 3, cv2.LINE_AA)
+    cv2.circle(panel, place, RING_RADIUS, colour, 1, cv2.LINE_AA)
 
 
 def text(
@@ -94,15 +100,15 @@ def width_of(words: str, *, size: float = 0.45) -> int:
     return int(width)
 
 
-def wrapped(words: str, width: int, *, size: float = 0.45) -> list[str]:
+def wrapped(words: str, width: int) -> list[str]:
     """A text in lines of at most `width` pixels, broken between words; a longer word is cut."""
     lines: list[str] = []
     for word in words.split():
         joined = f"{lines[-1]} {word}" if lines else word
-        if lines and width_of(joined, size=size) <= width:
+        if lines and width_of(joined) <= width:
             lines[-1] = joined
             continue
-        while len(word) > 1 and width_of(word, size=size) > width:
+        while len(word) > 1 and width_of(word) > width:
             word = word[:-1]
         lines.append(word)
     return lines
@@ -120,13 +126,22 @@ def edge_marks(panel: Picture, left: str, right: str) -> None:
     text(panel, right, (columns - 8 - width_of(right, size=0.6), rows // 2), FAINT, size=0.6)
 
 
+def check_suffix(path: Path) -> None:
+    """Raise ConfigError for a picture whose name says no format that can be written."""
+    if path.suffix not in SUFFIXES:
+        msg = f"a picture's name must end in {' or '.join(SUFFIXES)}, unlike {path.name!r}"
+        raise ConfigError(msg)
+
+
 def save(picture: Picture, path: Path) -> None:
     """Write a picture in the format that its suffix names; its folder is made.
 
     Raises:
+        ConfigError: the suffix is none of `SUFFIXES`.
         OSError: the file cannot be written.
         ValueError: the picture cannot be encoded.
     """
+    check_suffix(path)
     coded, data = cv2.imencode(path.suffix, picture, JPEG if path.suffix == ".jpg" else ())
     if not coded:
         msg = f"the picture {path} could not be encoded"

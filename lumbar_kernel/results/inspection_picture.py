@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.grids import upright_frame
 from lumbar_kernel.results import drawing
@@ -28,7 +27,7 @@ WIDTH = SCOUT + ACROSS * TILE
 MAX_STUDIES = 8
 """Studies on one picture; more are too many to look at."""
 
-MAX_ODDITIES = 20
+MAX_PROBLEMS = 20
 LINE = 20
 
 BLOCK_COLOURS: tuple[Colour, ...] = (
@@ -41,23 +40,21 @@ def draw_inspection(studies: Iterable[Study], path: Path) -> int:
     """Draw the first studies below one another; returns how many of them there are.
 
     Raises:
-        ConfigError: the name of the file ends in another suffix than .png or .jpg.
+        ConfigError: the suffix is none of `drawing.SUFFIXES`.
         OSError: the file cannot be written.
     """
-    if path.suffix not in (".png", ".jpg"):
-        msg = f"a picture's name must end in .png or .jpg, not {path.suffix!r}"
-        raise ConfigError(msg)
+    drawing.check_suffix(path)  # before the work
     sheets = [inspection_sheet(study) for study, _ in zip(studies, range(MAX_STUDIES), strict=False)]
     drawing.save(np.concatenate(sheets), path)
     return len(sheets)
 
 
 def inspection_sheet(study: Study) -> Picture:
-    """One study: blocks at the left, series and oddities at the right."""
+    """One study: blocks at the left, series and problems at the right."""
     tiles = [_series_tile(series) for series in study.series]
     tiles += [drawing.blank(TILE + CAPTION, TILE)] * (-len(tiles) % ACROSS)
     rows = [np.concatenate(tiles[start : start + ACROSS], axis=1) for start in range(0, len(tiles), ACROSS)]
-    left, right = _scout(study), np.concatenate([*rows, _oddities(study)])
+    left, right = _scout(study), np.concatenate([*rows, _problems(study)])
     both = drawing.blank(max(len(left), len(right)), WIDTH)
     both[: len(left), :SCOUT], both[: len(right), SCOUT:] = left, right
     return np.concatenate([_heading(study), both])
@@ -157,7 +154,7 @@ def geometry_of(series: Series) -> list[str]:
     return [*lines, f"median step {np.median(steps):.1f} mm"] if steps else lines
 
 
-def _oddities(study: Study) -> Picture:
+def _problems(study: Study) -> Picture:
     """What is missing, doubled or was refused."""
     found = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
     for role in SERIES_DESCRIPTIONS:
@@ -165,10 +162,10 @@ def _oddities(study: Study) -> Picture:
         found += [f"{count} series are {role}; all of them are used"] if count > 1 else []
     found += without_paths(study.problems)
     lines = [line for words in found for line in drawing.wrapped(words, WIDTH - SCOUT - 40)]
-    if len(lines) > MAX_ODDITIES:
-        lines = [*lines[: MAX_ODDITIES - 1], f"and {len(lines) - MAX_ODDITIES + 1} more lines"]
+    if len(lines) > MAX_PROBLEMS:
+        lines = [*lines[: MAX_PROBLEMS - 1], f"and {len(lines) - MAX_PROBLEMS + 1} more lines"]
     strip = drawing.blank(44 + LINE * len(lines), WIDTH - SCOUT)
-    drawing.text(strip, "oddities" if lines else "nothing odd, nothing refused", (14, 28), FAINT, edge=False)
+    drawing.text(strip, "problems" if lines else "no problems", (14, 28), FAINT, edge=False)
     for line, words in enumerate(lines):
         drawing.text(strip, words, (14, 50 + LINE * line), edge=False)
     return strip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from lumbar_kernel.schema import (
     SEVERITY_WEIGHTS,
     SUBARTICULAR,
     group_of,
-    prior,
     split_row_id,
 )
 
@@ -86,7 +85,7 @@ def bootstrap_interval(
     solution: Mapping[str, int],
     submission: Mapping[str, FloatArray],
     *,
-    seed: int,
+    seed: int = 0,
     draws: int = 1000,
     groups: Sequence[str] = GROUPS,
 ) -> dict[str, tuple[float, float]]:
@@ -101,42 +100,56 @@ def bootstrap_interval(
     times = np.random.default_rng(seed).multinomial(studies, np.full(studies, 1 / studies), size=draws)
     drawn = _divide(times @ terms.losses, times @ terms.weights)
     drawn = np.column_stack([drawn, drawn.mean(axis=1)])
-    return {part: _central(values) for part, values in zip(PARTS, drawn.T, strict=True)}
+    return {part: central_interval(values) for part, values in zip(PARTS, drawn.T, strict=True)}
 
 
-def _central(values: FloatArray) -> tuple[float, float]:
+def central_interval(values: FloatArray) -> tuple[float, float]:
     """The middle 95 % of values without the NaN among them; NaN where nothing is left."""
     known = values[~np.isnan(values)]
     low, high = np.quantile(known, (0.025, 0.975)).tolist() if len(known) else (np.nan, np.nan)
     return low, high
 
 
-def constant_submission(rows: Iterable[str], grades: FloatArray | None = None) -> dict[str, FloatArray]:
-    """The same (25, 3) grades for every study that the row ids name, the prior when None: the yardstick."""
-    table = dict(zip(ROWS, prior() if grades is None else grades, strict=True))
-    return {row: table[split_row_id(row)[1]] for row in rows}
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A table of true grades.
+
+    Attributes:
+        studies: in its order, those without any grade too: a submission must hold all of them.
+        grades: row id → index of the true grade; rows without one are absent.
+    """
+
+    studies: tuple[str, ...]
+    grades: dict[str, int]
 
 
-def load_solution(path: Path) -> dict[str, int]:
-    """Row id → index of the true grade from a table in the layout of `train.csv`; empty cells are left out.
+def load_truth(path: Path) -> Truth:
+    """The studies and true grades of a table in the layout of `train.csv`.
 
     Raises:
         TruthError: the layout or a cell is not that of `train.csv`.
     """
-    solution = {}
+    studies: dict[str, None] = {}
+    grades = {}
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != {STUDY_ID, *ROWS}:
             msg = f"{path} must have the columns study_id and the {len(ROWS)} of train.csv, not {reader.fieldnames}"
             raise TruthError(msg)
         for line in reader:
+            studies[line[STUDY_ID]] = None
             for row in ROWS:
                 if grade := line[row]:
                     if grade not in SEVERITY_NAMES:
                         msg = f"{path}: {row} of study {line[STUDY_ID]} is {grade!r}, not {', '.join(SEVERITY_NAMES)}"
                         raise TruthError(msg)
-                    solution[f"{line[STUDY_ID]}_{row}"] = SEVERITY_NAMES.index(grade)
-    return solution
+                    grades[f"{line[STUDY_ID]}_{row}"] = SEVERITY_NAMES.index(grade)
+    return Truth(tuple(studies), grades)
+
+
+def load_solution(path: Path) -> dict[str, int]:
+    """Row id → index of the true grade from such a table; errors as in `load_truth`."""
+    return load_truth(path).grades
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +182,7 @@ def study_terms(
     weights = np.array(SEVERITY_WEIGHTS)[labels]
     term = np.array([GROUPS.index(group_of(row)) for row in rows])
     names, study = np.unique([split_row_id(row)[0] for row in rows], return_inverse=True)
-    chosen = np.clip(probabilities[np.arange(len(rows)), labels], EPSILON, 1 - EPSILON)
+    chosen = _cut(probabilities[np.arange(len(rows)), labels])
     loss_sums = np.zeros((len(names), len(TERMS)))
     weight_sums = np.zeros_like(loss_sums)
     np.add.at(loss_sums, (study, term), -weights * np.log(chosen))
@@ -180,7 +193,7 @@ def study_terms(
     np.maximum.at(severe, study[canal], labels[canal] == SEVERE)
     np.maximum.at(weight, study[canal], weights[canal])
     np.maximum.at(predicted, study[canal], probabilities[canal, SEVERE])
-    predicted = np.clip(predicted, EPSILON, 1 - EPSILON)
+    predicted = _cut(predicted)
     loss_sums[:, -1] = -weight * np.where(severe > 0, np.log(predicted), np.log1p(-predicted))
     weight_sums[:, -1] = weight
     counts = (*np.bincount(term, minlength=len(GROUPS)).tolist(), int(np.count_nonzero(weight)))
@@ -198,8 +211,18 @@ def _align(rows: Sequence[str], submission: Mapping[str, FloatArray]) -> FloatAr
         first = int(np.argmax(bad))
         msg = f"{bad.sum()} rows are not probabilities, first {rows[first]} {values[first].tolist()}"
         raise SubmissionError(msg)
+    return _shares(values)
+
+
+def _shares(values: FloatArray) -> FloatArray:
+    """Probabilities (n, 3), each row divided by its sum."""
     shares: FloatArray = values / values.sum(axis=1, keepdims=True)
     return shares
+
+
+def _cut(probabilities: FloatArray) -> FloatArray:
+    """Probabilities where the metric cuts them off, so that their logarithm is finite."""
+    return np.clip(probabilities, EPSILON, 1 - EPSILON)
 
 
 def _divide(losses: FloatArray, weights: FloatArray) -> FloatArray:
@@ -209,34 +232,7 @@ def _divide(losses: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def weighted_log_loss(labels: NDArray[np.integer[Any]], probabilities: FloatArray) -> float:
-    """The metric's loss of the rows of one condition: labels (n,) 0..2, probabilities (n, 3)."""
+    """The metric's loss of the rows of one condition: labels (n,) 0..2, probabilities (n, 3) of any positive sum."""
     weight = np.array(SEVERITY_WEIGHTS)[labels]
-    picked = np.clip(probabilities[np.arange(len(labels)), labels], 1e-15, 1)
+    picked = _cut(_shares(probabilities)[np.arange(len(labels)), labels])
     return float(-(weight * np.log(picked)).sum() / weight.sum())
-
-
-def study_interval(
-    group: NDArray[np.str_], statistic: Callable[[NDArray[np.intp]], float], *, draws: int = 1000
-) -> tuple[float, float]:
-    """95 % bootstrap interval of a statistic of rows when whole studies are drawn with replacement.
-
-    Args:
-        group: (n,) study of each row.
-        statistic: of the rows with these indices; draws for which it is NaN are ignored.
-        draws: number of bootstrap draws.
-
-    Returns:
-        Lower and upper bound, NaN where the statistic is never defined.
-    """
-    rng = np.random.default_rng(0)
-    order = np.argsort(group, kind="stable")
-    members = np.split(order, np.flatnonzero(group[order][1:] != group[order][:-1]) + 1)
-    values = []
-    for _ in range(draws):
-        chosen = rng.integers(0, len(members), len(members))
-        values.append(statistic(np.concatenate([members[k] for k in chosen])))
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return float("nan"), float("nan")
-    low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)

@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel import output_names
 from lumbar_kernel.results import drawing
-from lumbar_kernel.results.atomic import write_atomic
+from lumbar_kernel.results.atomic import readable, write_atomic
 from lumbar_kernel.results.drawing import SEVERITY_COLOURS
 from lumbar_kernel.results.grade_chart import COLUMNS
-from lumbar_kernel.results.pictures import COLUMN, IMAGES, SAGITTAL, TILE, picture_path
-from lumbar_kernel.results.report import VERDICTS, Report
+from lumbar_kernel.results.pictures import MARKS, RING_MEANING, SAGITTAL, picture_layout, picture_path
+from lumbar_kernel.results.report import Report
 from lumbar_kernel.results.run_files import GradedStudy, RunFiles, read_run
 from lumbar_kernel.results.tables import Point
 from lumbar_kernel.results.wording import without_paths
@@ -39,8 +40,6 @@ from lumbar_kernel.schema import (
     Target,
     frequencies,
 )
-
-PAGE_NAME = "report.html"
 
 EMBEDDED_BYTES = 24_000_000
 """Pictures that the page holds itself, about forty; those of later studies are loaded from `pictures/` beside it."""
@@ -70,8 +69,8 @@ def write_page(folder: Path) -> Path:
         ConfigError: the folder holds no run.
         OSError: a file cannot be read or written.
     """
-    path = folder / PAGE_NAME
-    write_atomic(page(read_run(folder), folder / "pictures"), path)
+    path = folder / output_names.PAGE
+    write_atomic(page(read_run(folder), folder / output_names.PICTURES), path)
     return path
 
 
@@ -93,7 +92,7 @@ def page(run: RunFiles, pictures: Path) -> str:
         rows.append(_row(study, entries[-1], raw))
     assets = files("lumbar_kernel.results") / "assets"
     style = (assets / "page.css").read_text(encoding="utf-8")
-    data = {"run": _about(run.report), "studies": entries, "picture": _picture_layout(), "names": _names()}
+    data = {"run": _about(run.report), "studies": entries, "picture": picture_layout(), "names": _names()}
     return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         style=_style() + style,
         script=(assets / "page.js").read_text(encoding="utf-8"),
@@ -101,6 +100,7 @@ def page(run: RunFiles, pictures: Path) -> str:
         rows="\n".join(rows),
         pictures="\n".join(embedded),
         row_count=str(len(ROWS)),
+        unsure=f"{UNSURE:g}",
         **{name: escape(value) for name, value in _headline(run).items()},
     )
 
@@ -134,6 +134,9 @@ def _names() -> dict[str, Any]:
         "grades": SEVERITY_NAMES,
         "weights": SEVERITY_WEIGHTS,
         "colours": [colour[::-1] for colour in SEVERITY_COLOURS],
+        "marks": [[colour[::-1], words] for colour, words in MARKS],
+        "ring": " ".join(RING_MEANING),
+        "unsure": UNSURE,
     }
 
 
@@ -145,19 +148,12 @@ def _style() -> str:
     return "\n".join((*rules, ""))
 
 
-def _picture_layout() -> dict[str, Any]:
-    """Where the panels stand in a picture: left, top, width and height in pixels, group by group."""
-    groups = (("sagittal", 0, SAGITTAL), ("axial", SAGITTAL, TILE), ("crops", SAGITTAL + TILE, TILE))
-    panels = {name: [[x, top, size, size] for x in range(0, IMAGES[1], size)] for name, top, size in groups}
-    return {"width": IMAGES[1] + COLUMN, "height": IMAGES[0], "panels": panels}
-
-
 def _headline(run: RunFiles) -> dict[str, str]:
     """Verdict and figures of the run."""
     report = run.report
     graded = sum(bool(study.graded.any()) for study in run.studies)
     return {
-        "verdict": VERDICTS.get(report.exit_code, "unknown verdict"),
+        "verdict": report.verdict,
         "count": str(len(run.studies)),
         "graded": f"{graded} of {len(run.studies)}",
         "version": report.version,
@@ -168,7 +164,7 @@ def _about(report: Report) -> dict[str, Any]:
     """The run without its studies, and without paths."""
     left_out = [f"member {name} left out: {reason}" for name, reason in report.members_failed.items()]
     kept = ("version", "weights_sha256", "device", "stages", "members", "seconds", "budget_seconds", "exit_code")
-    notes = without_paths([*report.plan, *left_out, *(failure.sentence for failure in report.failures)])
+    notes = without_paths([*report.notes, *left_out, *(failure.sentence for failure in report.failures)])
     return {**{name: getattr(report, name) for name in kept}, "notes": notes}
 
 
@@ -183,7 +179,7 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
     canal = [study.points.get(Target(CANAL, "", level)) for level in LEVELS]
     expected, likeliest = frequencies(study.probabilities), _likeliest(study)
     return {
-        "id": study.study_id,
+        "id": readable(study.study_id),
         "p": [[round(float(value), 4) for value in row] for row in study.probabilities],
         "graded": [int(value) for value in study.graded],
         "severe": int((likeliest == SEVERE).sum()),
@@ -197,8 +193,13 @@ def _entry(study: GradedStudy, *, picture: str) -> dict[str, Any]:
         "missing": without_paths(report.missing),
         "failures": without_paths(failure.sentence for failure in report.failures),
         "picture": picture,
-        "file": f"pictures/{quote(picture_path(Path(), study.study_id).name)}" if picture == "beside" else None,
+        "file": _link(study.study_id) if picture == "beside" else None,
     }
+
+
+def _link(study_id: str) -> str:
+    """Where the page finds a picture that lies beside it."""
+    return quote(picture_path(Path(output_names.PICTURES), study_id).as_posix())
 
 
 def _unsure(points: Mapping[Target, Point]) -> list[str]:
@@ -219,13 +220,13 @@ def _plain_id(series_id: str) -> str:
 
 def _row(study: GradedStudy, entry: dict[str, Any], picture: bytes | None) -> str:
     """A study as a row of the table, complete without the script."""
-    name = escape(study.study_id)
+    name = readable(study.study_id)
     confidence = "–" if entry["confidence"] is None else f"{entry['confidence']:.2f}"
     notes = [*entry["failures"], *entry["missing"]]
     note = f"{len(notes)} note{'s' if len(notes) > 1 else ''}" if notes else ""
     cells = (
         f'<td class="thumb">{_thumbnail(picture)}</td>',
-        f'<th scope="row"><a href="#study={quote(study.study_id, safe="")}">{name}</a></th>',
+        f'<th scope="row"><a href="#study={quote(name, safe="")}">{escape(name)}</a></th>',
         f"<td>{_heat_map(study)}</td>",
         f'<td class="number">{entry["severe"]}</td>',
         f'<td class="number">{entry["moderate"]}</td>',

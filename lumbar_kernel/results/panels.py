@@ -15,12 +15,12 @@ from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.results import drawing
 from lumbar_kernel.results.drawing import CANAL_COLOUR, FAINT, MARGIN_COLOUR, SIDE_COLOURS, Colour, Picture
 from lumbar_kernel.schema import LEVEL_NAMES, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
-from lumbar_kernel.slice_choice import nearest_sagittal
+from lumbar_kernel.slice_choice import AXIAL_CAP_MM, nearest_sagittal
 from lumbar_kernel.study import Slice, Study
 from lumbar_kernel.views import CANALS, DISCS, FORAMINA, VIEWS
 
 if TYPE_CHECKING:  # they bring torch, which a process that only reads or completes pictures does without
-    from lumbar_kernel.localisation.axial import AxialView
+    from lumbar_kernel.localisation.axial import AxialLevel
     from lumbar_kernel.localisation.landmarks import Landmarks
 
 IN_SLICE_MM = 2.0
@@ -135,25 +135,25 @@ def _lies_in(item: Slice, point: FloatArray, slices: Sequence[Slice]) -> bool:
 
 
 def axial_panels(
-    study: Study, landmarks: Landmarks, axial: Sequence[AxialView | None], *, size: int
+    study: Study, landmarks: Landmarks, axial: Sequence[AxialLevel | None], *, size: int
 ) -> Iterable[Picture]:
     """One panel a level: its axial slice with both recesses, or the sagittal close-up of a level without one."""
-    for level, view in enumerate(axial):
-        yield _close_up(study, landmarks, level, size=size) if view is None else _axial(landmarks, level, view, size)
+    for level, seen in enumerate(axial):
+        yield _close_up(study, landmarks, level, size=size) if seen is None else _axial(landmarks, level, seen, size)
 
 
-def _axial(landmarks: Landmarks, level: int, view: AxialView, size: int) -> Picture:
-    grid = drawing.fitted(view.grid, size)
-    panel = drawing.grey_panel(view.item, grid)
-    number = "" if view.item.instance_number is None else f", slice {view.item.instance_number}"
+def _axial(landmarks: Landmarks, level: int, seen: AxialLevel, size: int) -> Picture:
+    grid = drawing.fitted(seen.grid, size)
+    panel = drawing.grey_panel(seen.item, grid)
+    number = "" if seen.item.instance_number is None else f", slice {seen.item.instance_number}"
     drawing.title(panel, f"{LEVEL_NAMES[level]}, axial T2{number}")
-    normal = view.item.plane.normal
+    normal = seen.item.plane.normal
     tilt = np.degrees(np.arccos(min(1.0, abs(float(normal @ landmarks.disc_normal[level])))))
-    distance = float(view.item.plane.distance(landmarks.canal[level])) * np.sign(float(normal @ CRANIAL))
+    distance = float(seen.item.plane.distance(landmarks.canal[level])) * np.sign(float(normal @ CRANIAL))
     where = "below" if distance > 0 else "above"
     drawing.text(panel, f"{abs(distance):.0f} mm {where} the disc, tilted {tilt:.0f} deg", (10, 42), FAINT, size=0.4)
-    for side, point in enumerate(view.recesses):
-        mark = drawing.dot if view.evidence[side] > 0 else drawing.ring  # a ring: placed by geometry alone
+    for side, point in enumerate(seen.recesses):
+        mark = drawing.dot if seen.evidence[side] > 0 else drawing.ring  # a ring: placed by geometry alone
         mark(panel, drawing.place_of(grid, point), SIDE_COLOURS[side])
     drawing.edge_marks(panel, "R", "L")
     return panel
@@ -166,7 +166,7 @@ def _close_up(study: Study, landmarks: Landmarks, level: int, *, size: int) -> P
     grid = upright_grid(item.plane, centre, sagittal=True, spacing=spacing, shape=(size, size))
     panel = drawing.grey_panel(item, grid)
     drawing.title(panel, f"{LEVEL_NAMES[level]}, {SHORT_ROLES[role]} close up")
-    drawing.text(panel, "no axial slice within 10 mm of the disc", (10, 42), FAINT, size=0.4)
+    drawing.text(panel, f"no axial slice within {AXIAL_CAP_MM:g} mm of the disc", (10, 42), FAINT, size=0.4)
     drawing.dot(panel, drawing.place_of(grid, centre), CANAL_COLOUR)
     drawing.edge_marks(panel, "A", "P")
     return panel

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results import drawing
+from lumbar_kernel.results.atomic import as_utf8, readable
 from lumbar_kernel.results.drawing import CANAL_COLOUR, FAINT, MARGIN_COLOUR, SEVERITY_COLOURS, SIDE_COLOURS, Picture
 from lumbar_kernel.results.grade_chart import draw_grades
 from lumbar_kernel.results.panels import GradedCrops, axial_panels, crop_panels, sagittal_panels
@@ -21,7 +23,7 @@ from lumbar_kernel.schema import LEVELS, SERIES_DESCRIPTIONS, SEVERITY_NAMES
 from lumbar_kernel.study import Study
 
 if TYPE_CHECKING:  # they bring torch, which would delay the grades that a run draws at its end
-    from lumbar_kernel.localisation.axial import AxialView
+    from lumbar_kernel.localisation.axial import AxialLevel
     from lumbar_kernel.localisation.landmarks import Landmarks
 
 TILE = 384
@@ -30,7 +32,10 @@ TILE = 384
 SAGITTAL = len(LEVELS) * TILE // 4
 """Pixels of a sagittal panel, four in a row of the same length."""
 
-IMAGES = (SAGITTAL + 2 * TILE, len(LEVELS) * TILE)
+PANEL_ROWS = (("sagittal", SAGITTAL), ("axial", TILE), ("crops", TILE))
+"""The rows of panels from above: what they show, and the edge of a panel in pixels."""
+
+IMAGES = (sum(size for _, size in PANEL_ROWS), len(LEVELS) * TILE)
 """Rows and columns of all panels."""
 
 COLUMN = 520
@@ -39,23 +44,54 @@ COLUMN = 520
 CHART = (slice(584, IMAGES[0] - 8), slice(IMAGES[1] + 14, IMAGES[1] + COLUMN - 6))
 """Where the grades stand, in rows and columns of the picture."""
 
+MARKS = (
+    (CANAL_COLOUR, "canal"),
+    (MARGIN_COLOUR, "posterior disc margin"),
+    (SIDE_COLOURS[1], "patient's right (R)"),
+    (SIDE_COLOURS[0], "patient's left (L)"),
+)
+"""What the colours of dots stand for."""
+
+RING_MEANING = (
+    "lies in another slice, so many mm to that side;",
+    "on an axial slice: placed by geometry alone",
+)
+"""What a ring in place of a dot stands for, in lines."""
+
 GRADES_NOTE = "probabilities as submitted; the bright one is the likeliest grade"
 
 NOT_IN_NAMES = re.compile(r"[^\w .-]|^\.+")
+HASH_LETTERS = 8
 
 MAX_MISSING_LINES = 6
 LINE = 19
 
 
 def picture_path(folder: Path, study_id: str) -> Path:
-    """Where the picture of a study is, in the folder of all pictures; ids come from files and may hold a path."""
-    return folder / f"{NOT_IN_NAMES.sub('_', study_id)}.jpg"
+    """Where the picture of a study is, in the folder of all pictures; ids come from files and may hold a path.
+
+    An id that cannot be a name itself is told from others that would look alike by a part of its hash. One that holds
+    bytes that are no text has the picture of the id that the tables show.
+    """
+    name = NOT_IN_NAMES.sub("_", readable(study_id))
+    if name != study_id:
+        name += f"-{sha256(as_utf8(study_id)).hexdigest()[:HASH_LETTERS]}"
+    return folder / f"{name}.jpg"
+
+
+def picture_layout() -> dict[str, Any]:
+    """Where the panels stand in a picture: left, top, width and height in pixels, row by row."""
+    panels, top = {}, 0
+    for name, size in PANEL_ROWS:
+        panels[name] = [[left, top, size, size] for left in range(0, IMAGES[1], size)]
+        top += size
+    return {"width": IMAGES[1] + COLUMN, "height": IMAGES[0], "panels": panels}
 
 
 def draw_study(
     study: Study,
     landmarks: Landmarks,
-    axial: Sequence[AxialView | None],
+    axial: Sequence[AxialLevel | None],
     crops: Mapping[str, GradedCrops],
     folder: Path,
     *,
@@ -136,21 +172,15 @@ def _describe(beside: Picture, study: Study, landmarks: Landmarks, missing: Sequ
 
 def _legend(beside: Picture, top: int) -> int:
     """The colours and marks; returns the row below."""
-    marks = (
-        (CANAL_COLOUR, "canal"),
-        (MARGIN_COLOUR, "posterior disc margin"),
-        (SIDE_COLOURS[1], "patient's right (R)"),
-        (SIDE_COLOURS[0], "patient's left (L)"),
-    )
-    for index, (colour, words) in enumerate(marks):
+    for index, (colour, words) in enumerate(MARKS):
         left, row = 16 + 230 * (index % 2), top + 24 * (index // 2)
         drawing.dot(beside, (left + 6, row - 5), colour)
         drawing.text(beside, words, (left + 20, row), edge=False)
     top += 48
     drawing.ring(beside, (22, top - 5), FAINT)
-    drawing.text(beside, "lies in another slice, so many mm to that side;", (36, top), edge=False)
-    drawing.text(beside, "on an axial slice: placed by geometry alone", (36, top + LINE), edge=False)
-    top += LINE + 26
+    for line, words in enumerate(RING_MEANING):
+        drawing.text(beside, words, (36, top + LINE * line), edge=False)
+    top += LINE * (len(RING_MEANING) - 1) + 26
     left = 16
     for colour, words in zip(SEVERITY_COLOURS, SEVERITY_NAMES, strict=True):
         cv2.rectangle(beside, (left, top - 11), (left + 12, top + 1), colour, -1)

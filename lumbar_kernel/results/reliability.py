@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.results import drawing
+from lumbar_kernel.results.drawing import Picture
 from lumbar_kernel.schema import SEVERITIES, frequencies
 
 BINS = (0.0, 0.05, 0.15, 0.35, 0.65, 1.0)
@@ -58,14 +60,14 @@ def draw_reliability(table: Sequence[ReliabilityBin], path: Path) -> None:
     """Draw one panel a grade, predicted across and observed upwards; a dot's area grows with its rows.
 
     Raises:
+        ConfigError: the suffix is none of `drawing.SUFFIXES`.
         OSError: the file cannot be written.
     """
     panels = [_panel(severity, [item for item in table if item.severity == severity]) for severity in SEVERITIES]
-    encoded = cv2.imencode(".png", np.hstack(panels))[1]
-    path.write_bytes(encoded.tobytes())
+    drawing.save(np.hstack(panels), path)
 
 
-def _panel(severity: str, bins: Sequence[ReliabilityBin]) -> NDArray[np.uint8]:
+def _panel(severity: str, bins: Sequence[ReliabilityBin]) -> Picture:
     panel = np.full((SIDE, SIDE, 3), 255, np.uint8)
     cv2.rectangle(panel, _place(0, 0), _place(1, 1), FAINT, 1)
     cv2.line(panel, _place(0, 0), _place(1, 1), FAINT, 1, cv2.LINE_AA)

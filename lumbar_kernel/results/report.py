@@ -11,11 +11,11 @@ from typing import Any
 
 from lumbar_kernel.results.atomic import write_atomic
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the layout of `report.json`; rises when a property is removed or changes its meaning."""
 
-EXIT_GRADED = 0
-"""Every study was graded."""
+EXIT_OK = 0
+"""All of the work was done."""
 EXIT_NOTHING = 1
 """No valid submission was written."""
 EXIT_USAGE = 2
@@ -23,12 +23,6 @@ EXIT_USAGE = 2
 EXIT_DEGRADED = 3
 """The submission is valid, but something is less than it could be; the report names it."""
 
-VERDICTS = {
-    EXIT_GRADED: "all studies graded",
-    EXIT_NOTHING: "no valid submission",
-    EXIT_USAGE: "wrong path or option",
-    EXIT_DEGRADED: "valid but degraded",
-}
 NAMED_STUDIES = 10
 NAMED_STAGES = 5
 
@@ -133,11 +127,11 @@ class Report:
         members: names of the members that graded every study they could.
         members_failed: name → reason of the members left out.
         failures: exceptions that belong to no single study, and processes or devices that were lost.
-        plan: what the time allowed, where it was too short, and what became of devices.
+        notes: what the time allowed, where it was too short, what became of devices, and what stays of an earlier run.
         seconds: length of the run.
         budget_seconds: what was allowed, None without a limit.
         margin_seconds: what was left of it.
-        exit_code: one of the `EXIT_` constants.
+        exit_code: `EXIT_OK` or `EXIT_DEGRADED`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -149,11 +143,16 @@ class Report:
     members: tuple[str, ...] = ()
     members_failed: dict[str, str] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
-    plan: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     seconds: float
     budget_seconds: float | None = None
     margin_seconds: float | None = None
     exit_code: int
+
+    @property
+    def verdict(self) -> str:
+        """The exit code in words."""
+        return "all studies graded" if self.exit_code == EXIT_OK else "valid but degraded"
 
     def to_json(self) -> str:
         """The report as JSON; arrays become lists, numbers that are not finite become null."""
@@ -171,12 +170,12 @@ class Report:
             limit = f"of {self.budget_seconds:.0f} s allowed, {self.margin_seconds:.1f} s left"
         longest = sorted(self.stages.items(), key=lambda item: -item[1])[:NAMED_STAGES]
         lines = [
-            f"lumbar_kernel {self.version} on {self.device}: {VERDICTS.get(self.exit_code, 'unknown verdict')}",
+            f"lumbar_kernel {self.version} on {self.device}: {self.verdict}",
             f"{graded} of {len(self.studies)} studies graded in {self.seconds:.1f} s ({limit})",
             f"members: {', '.join(self.members) or 'none'}",
             f"seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in longest) or 'none spent'}",
         ]
-        lines += self.plan
+        lines += self.notes
         lines += [f"member {name} left out: {reason}" for name, reason in self.members_failed.items()]
         lines += dict.fromkeys(failure.sentence for failure in self.failures)
         short = [(study, reason) for study in self.studies if (reason := _shortfall(study))]
@@ -235,7 +234,7 @@ def report_from(entry: Mapping[str, Any]) -> Report:
         "studies": tuple(map(study_report_from, entry["studies"])),
         "failures": tuple(Failure(**failure) for failure in entry["failures"]),
         "members": tuple(entry["members"]),
-        "plan": tuple(entry["plan"]),
+        "notes": tuple(entry["notes"]),
     }
     return Report(**{**entry, **rebuilt})
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lumbar_kernel import output_names
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.atomic import as_utf8
+from lumbar_kernel.results.atomic import readable
 from lumbar_kernel.results.report import Report, StudyReport, report_from
 from lumbar_kernel.results.tables import KERNEL, Point, points_of
 from lumbar_kernel.schema import SEVERITIES, TARGETS, Target, prior
@@ -57,10 +58,10 @@ def read_run(folder: Path) -> RunFiles:
         OSError: a file cannot be read.
     """
     try:
-        report = report_from(json.loads((folder / "report.json").read_text(encoding="utf-8")))
-        grades = _read_grades(folder / "grades.csv")
+        report = report_from(json.loads((folder / output_names.REPORT).read_text(encoding="utf-8")))
+        grades = _read_grades(folder / output_names.GRADES)
         studies = tuple(
-            GradedStudy(study, points_of(study), *grades.get(as_utf8(study.study_id).decode(), _nothing_graded()))
+            GradedStudy(study, points_of(study), *grades.get(readable(study.study_id), _nothing_graded()))
             for study in report.studies
         )
     except FileNotFoundError as error:
@@ -68,7 +69,7 @@ def read_run(folder: Path) -> RunFiles:
         msg = f"{str(folder)!r} has no {name}; name the folder that `lumbar-kernel predict` wrote its results to"
         raise ConfigError(msg) from error
     except (ValueError, KeyError, TypeError) as error:
-        what = f"report.json or grades.csv in {str(folder)!r}"
+        what = f"{output_names.REPORT} or {output_names.GRADES} in {str(folder)!r}"
         detail = f"{type(error).__name__}: {error}"
         msg = f"{what} is damaged, or was not written by this version of lumbar_kernel ({detail})"
         raise ConfigError(msg) from error

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.errors import SubmissionError
-from lumbar_kernel.results.metric import PARTS, bootstrap_interval, score, weighted_log_loss
+from lumbar_kernel.errors import SubmissionError, TruthError
+from lumbar_kernel.results.metric import PARTS, Truth, bootstrap_interval, score, weighted_log_loss
 from lumbar_kernel.results.reliability import ReliabilityBin
 from lumbar_kernel.results.submission import check_values
 from lumbar_kernel.schema import GROUPS, LEVEL_NAMES, LEVELS, TARGETS, row_ids, split_row_id
@@ -20,23 +20,22 @@ READ_TOLERANCE = 2e-3
 NAMED = 3
 
 
-def scored_rows(
-    submission: Mapping[str, FloatArray], solution: Mapping[str, int], *, subset: bool = False
-) -> dict[str, int]:
+def scored_rows(submission: Mapping[str, FloatArray], truth: Truth, *, subset: bool = False) -> dict[str, int]:
     """The labelled rows that a submission is scored on, once it holds what the platform asks for.
 
     Args:
         submission: row id → (3,) probabilities.
-        solution: row id → true grade; rows without a label are absent.
+        truth: the studies that are asked for, and the grades of the labelled rows.
         subset: score the studies that both hold, instead of asking for the same studies.
 
     Raises:
         SubmissionError: rows are missing, unknown, negative, not finite or do not sum to one, or no study is shared.
+        TruthError: no row of these studies has a label.
     """
-    studies = _studies(solution)
-    given = _studies(submission)
+    studies = truth.studies
+    given = set(_studies(submission))
     if subset:
-        studies = [study for study in studies if study in set(given)]
+        studies = tuple(study for study in studies if study in given)
     wanted = {row for study in studies for row in row_ids(study)}
     _refuse("lacks", [row for study in studies for row in row_ids(study) if row not in submission], len(wanted))
     if not subset:
@@ -47,7 +46,11 @@ def scored_rows(
         raise SubmissionError(msg)
     rows = [row for row in submission if row in wanted]
     check_values(rows, np.array([submission[row] for row in rows]), tolerance=READ_TOLERANCE)
-    return {row: label for row, label in solution.items() if row in wanted}
+    scored = {row: grade for row, grade in truth.grades.items() if row in wanted}
+    if not scored:
+        msg = f"the truth has no grade for any of the studies ({len(studies)}) that are scored"
+        raise TruthError(msg)
+    return scored
 
 
 def _studies(rows: Iterable[str]) -> list[str]:
@@ -89,7 +92,7 @@ def score_text(
         draws: bootstrap draws of the intervals, 0 for none.
     """
     result = score(scored, submission)
-    interval = bootstrap_interval(scored, submission, seed=0, draws=draws) if draws else {}
+    interval = bootstrap_interval(scored, submission, draws=draws) if draws else {}
     lines = [f"scored {len(scored)} labelled rows (studies: {len(_studies(scored))}); lower is better", ""]
     counts = dict(zip(PARTS, (*result.counts, len(scored)), strict=True))
     for name in (PARTS[-1], *PARTS[:-1]):

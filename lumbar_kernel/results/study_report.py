@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.localisation.axial import AxialView
+from lumbar_kernel.localisation.axial import AxialLevel
 from lumbar_kernel.localisation.coverage import doubt_of_count
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.results.report import Failure, LevelReport, SeriesReport, StudyReport, UnusedSeries
@@ -26,7 +26,7 @@ from lumbar_kernel.study import Study
 
 def study_report(
     study: Study,
-    views: Sequence[AxialView | None],
+    axial: Sequence[AxialLevel | None],
     failures: tuple[Failure, ...],
     *,
     landmarks: Landmarks | None = None,
@@ -36,16 +36,16 @@ def study_report(
 
     Args:
         study: as it was graded.
-        views: the axial slice of each level.
+        axial: the axial slice of each level.
         failures: of its stages.
         landmarks: of the study, None where none were found.
         moves: role → mm LPS by which its series were moved before; points on them are given where the files have them.
     """
     missing = [f"no {role} series" for role in SERIES_DESCRIPTIONS if not study.slices(role)]
     if landmarks is not None and study.slices(AXIAL_T2):
-        missing += [f"no axial slice at {name}" for name, view in zip(LEVEL_NAMES, views, strict=True) if view is None]
-        found = [(name, view) for name, view in zip(LEVEL_NAMES, views, strict=True) if view is not None]
-        missing += [f"nothing on the axial slice at {name}" for name, view in found if view.item.is_blank]
+        missing += [f"no axial slice at {name}" for name, seen in zip(LEVEL_NAMES, axial, strict=True) if seen is None]
+        found = [(name, seen) for name, seen in zip(LEVEL_NAMES, axial, strict=True) if seen is not None]
+        missing += [f"nothing on the axial slice at {name}" for name, seen in found if seen.item.is_blank]
     if landmarks is not None:
         missing += _not_shown(study, landmarks)
         unsure = doubt_of_count((*study.slices(SAGITTAL_T1), *study.slices(SAGITTAL_T2)), landmarks.disc_margin)
@@ -65,7 +65,7 @@ def study_report(
         missing=(*missing, *study.problems),
         failures=failures,
         confidence=None if landmarks is None else float(landmarks.confidence.mean()),
-        landmarks=None if landmarks is None else _by_level(landmarks, views, study, moves or {}),
+        landmarks=None if landmarks is None else _by_level(landmarks, axial, study, moves or {}),
     )
 
 
@@ -91,7 +91,7 @@ def _not_shown(study: Study, landmarks: Landmarks) -> list[str]:
 
 
 def _by_level(
-    landmarks: Landmarks, views: Sequence[AxialView | None], study: Study, moves: Mapping[str, FloatArray]
+    landmarks: Landmarks, axial: Sequence[AxialLevel | None], study: Study, moves: Mapping[str, FloatArray]
 ) -> dict[str, LevelReport]:
     """Landmarks for the report, mm LPS to a hundredth, each in the coordinates of the files that show it."""
     sagittal = SAGITTAL_T1 if study.slices(SAGITTAL_T1) else SAGITTAL_T2
@@ -101,17 +101,17 @@ def _by_level(
 
     series_of = {id(item): series.series_id for series in study.series for item in series.slices}
     found = {}
-    for index, (level, view) in enumerate(zip(LEVELS, views, strict=True)):
+    for index, (level, seen) in enumerate(zip(LEVELS, axial, strict=True)):
         confidence = landmarks.confidence[index]
         found[level] = LevelReport(
             canal=np.round(landmarks.canal[index], 2).tolist(),
             foramina=by_side(landmarks.foramina[index], sagittal),
-            recesses=None if view is None else by_side(view.recesses, AXIAL_T2),
-            axial_series_id=None if view is None else series_of.get(id(view.item)),
-            axial_instance_number=None if view is None else view.item.instance_number,
+            recesses=None if seen is None else by_side(seen.recesses, AXIAL_T2),
+            axial_series_id=None if seen is None else series_of.get(id(seen.item)),
+            axial_instance_number=None if seen is None else seen.item.instance_number,
             confidence=round(float(confidence), 3),
             foramen_confidence=np.round(landmarks.foramen_confidence[index], 3).tolist(),
-            recess_confidence=None if view is None else np.round(confidence * view.confidence, 3).tolist(),
+            recess_confidence=None if seen is None else np.round(confidence * seen.confidence, 3).tolist(),
         )
     return found
 

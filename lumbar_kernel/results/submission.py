@@ -34,14 +34,21 @@ def write_submission(grades: Mapping[str, FloatArray], path: Path) -> None:
 
 
 def submission_text(grades: Mapping[str, FloatArray]) -> str:
-    """The submission as text: six decimals, each row summing to one exactly, the same bytes for the same grades.
+    """The submission as text, the same bytes for the same grades; raises SubmissionError."""
+    return f"{','.join(SUBMISSION_COLUMNS)}\n{submission_rows(*_stack(grades))}"
+
+
+def submission_rows(identifiers: Sequence[str], values: FloatArray) -> str:
+    """Rows of a submission as text: six decimals, each row summing to one exactly.
 
     No grade is written as less than one millionth: the metric punishes a true grade at zero with a loss of 36.
+
+    Args:
+        identifiers: row ids.
+        values: (rows, 3) probabilities, checked.
     """
-    identifiers, values = _stack(grades)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SUBMISSION_COLUMNS)
     for identifier, row in zip(identifiers, as_written(values).tolist(), strict=True):
         writer.writerow([identifier, *(f"{value:.6f}" for value in row)])
     return text.getvalue()

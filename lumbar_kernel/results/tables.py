@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumbar_kernel import output_names
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.results.report import StudyReport
@@ -152,7 +153,7 @@ def write_study_table(studies: Iterable[StudyFiles], folder: Path) -> None:
     rows = (
         {"study_id": item.study_id, "study_instance_uid": item.study_uid, "folder": item.folder} for item in studies
     )
-    write_atomic(_text(STUDY_COLUMNS, rows), folder / "studies.csv")
+    write_atomic(_text(STUDY_COLUMNS, rows), folder / output_names.STUDIES)
 
 
 def write_tables(
@@ -176,9 +177,9 @@ def write_tables(
     of_grades = (
         row for key in grades for row in grade_rows(key, grades[key], row_members.get(key, none), reports[key])
     )
-    write_atomic(_text(GRADE_COLUMNS, of_grades), folder / "grades.csv")
+    write_atomic(_text(GRADE_COLUMNS, of_grades), folder / output_names.GRADES)
     of_points = (row for key in grades for row in landmark_rows(reports[key]))
-    write_atomic(_text(LANDMARK_COLUMNS, of_points), folder / "landmarks.csv")
+    write_atomic(_text(LANDMARK_COLUMNS, of_points), folder / output_names.LANDMARKS)
 
 
 def _text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

@@ -82,7 +82,7 @@ def _by_file(headers: Sequence[SliceHeader]) -> dict[Path, list[SliceHeader]]:
 def _evidence(path: Path) -> Any:
     """The header of a file with what a reference to it needs; raises DicomError where that is not there."""
     with reading(path, "the header cannot be read"):
-        dataset, _ = open_header(path, tags=(*NEEDED, *COPIED, *EMPTY_ALLOWED))
+        dataset, _ = open_header(path, keywords=(*NEEDED, *COPIED, *EMPTY_ALLOWED))
         _complete(dataset)
         absent = [keyword for keyword in NEEDED if not dataset.get(keyword)]
     if absent:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lumbar_kernel.dicom.discovery import find_studies
+from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.output_names import STRUCTURED_REPORTS
 from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.structured_reports.document import key_images, structured_report
 from lumbar_kernel.structured_reports.findings import StudyFindings, read_findings
@@ -18,7 +20,6 @@ from lumbar_kernel.study import StudyFiles
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "structured_reports"
 REPORT_NAME, KEY_IMAGES_NAME = "report.dcm", "key_images.dcm"
 NAMED_PROBLEMS = 3
 
@@ -31,8 +32,8 @@ def write_structured_reports(run: Path, data: Path, *, split: str = "test") -> t
 
     Args:
         run: folder of a finished run.
-        data: what it graded.
-        split: half of the competition's folder that it graded.
+        data: what it graded: a folder, zip, tar or DICOMDIR.
+        split: of the competition's data that it graded.
 
     Returns:
         The files, and a sentence for each study that has none and why.
@@ -41,18 +42,26 @@ def write_structured_reports(run: Path, data: Path, *, split: str = "test") -> t
         ConfigError: the run or the data cannot be read, or the files would lie among the originals.
         OSError: a file cannot be written.
     """
-    studies = read_findings(run)
-    if (run / FOLDER).resolve().is_relative_to(data.resolve()):
+    studies, folder = read_findings(run), run / STRUCTURED_REPORTS
+    if folder.resolve().is_relative_to(data.resolve()):
         msg = f"{str(run)!r} lies in {str(data)!r}: reports are never written among the originals"
         raise ConfigError(msg)
-    files = {item.study_id: item for item in find_studies(data, split=split)}
-    if not files.keys() & {study.study_id for study in studies}:
-        msg = f"{str(data)!r} holds no study of the run in {str(run)!r}: another folder or split (--split) was graded"
-        raise ConfigError(msg)
+    with unpacked(data) as (readable, _):
+        files = {item.study_id: item for item in find_studies(readable, split=split)}
+        if not files.keys() & {study.study_id for study in studies}:
+            what = f"{str(data)!r} holds no study of the run in {str(run)!r}"
+            msg = f"{what}: another folder or split (--split) was graded"
+            raise ConfigError(msg)
+        return _write_studies(studies, files, folder)
+
+
+def _write_studies(
+    studies: Sequence[StudyFindings], files: Mapping[str, StudyFiles], folder: Path
+) -> tuple[list[Path], list[str]]:
     written: list[Path] = []
     left_out: list[str] = []
     for study in studies:
-        paths, reason = _write_study(study, files.get(study.study_id), run / FOLDER / study.study_id)
+        paths, reason = _write_study(study, files.get(study.study_id), folder / study.study_id)
         written += paths
         if reason:
             left_out.append(f"study {study.study_id}: {reason}")

@@ -2,10 +2,11 @@ import argparse
 import errno
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
-from lumbar_kernel.commands.options import add_command, add_data, say
+from lumbar_kernel.commands.options import add_command, add_data, picture_file, say
 
 
 class Terminal(io.TextIOWrapper):
@@ -41,6 +42,16 @@ def test_a_line_that_nobody_reads_is_no_error_but_one_that_finds_no_room_is(monk
     monkeypatch.setattr(sys, "stdout", Unread(errno.ENOSPC))
     with pytest.raises(OSError, match="not taken"):
         say("line")
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.gif"])
+def test_a_picture_in_a_format_that_is_not_drawn_is_refused_by_the_parser(name, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--png", type=picture_file)
+    assert parser.parse_args(["--png", "a/sheet.jpg"]).png == Path("a/sheet.jpg")
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--png", name])
+    assert "must end in .png or .jpg" in capsys.readouterr().err
 
 
 def test_errors_go_where_errors_belong(capsys):

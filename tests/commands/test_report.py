@@ -1,5 +1,5 @@
 from lumbar_kernel.__main__ import main
-from lumbar_kernel.results.report import EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_OK
 
 
 def test_report_makes_the_page_of_a_run_again(dataset, tmp_path, capsys):
@@ -9,6 +9,6 @@ def test_report_makes_the_page_of_a_run_again(dataset, tmp_path, capsys):
     first = page.read_text(encoding="utf-8")
     assert len([*(out / "pictures").glob("*.jpg")]) == 2
     page.unlink()
-    assert main(["report", str(out)]) == EXIT_GRADED
+    assert main(["report", str(out)]) == EXIT_OK
     assert capsys.readouterr().out.strip() == str(page)
     assert page.read_text(encoding="utf-8") == first

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.grids import upright_frame
 from lumbar_kernel.results import drawing
 from lumbar_kernel.schema import SEVERITIES
@@ -47,6 +48,13 @@ def test_a_saved_picture_is_the_one_drawn(suffix, tmp_path):
     path = tmp_path / "deep" / f"picture{suffix}"
     drawing.save(picture, path)
     assert np.abs(cv2.imread(str(path)).astype(int) - picture).max() < 12
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.gif", "picture.PNG"])
+def test_a_name_of_another_format_is_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match=r"must end in \.png or \.jpg"):
+        drawing.save(drawing.blank(6, 8), tmp_path / name)
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_ring_is_open_and_a_dot_is_not():

@@ -78,6 +78,7 @@ def test_what_is_missing_or_refused_is_written_without_names(phantom, monkeypatc
     kept = tuple(series for series in phantom.study.series if series.role != AXIAL_T2)
     doubled = (*kept, replace(kept[0], series_id="99"))
     inspection_sheet(Study("11", doubled, ("DOE/1.dcm: truncated", "DOE/2.dcm: truncated")))
+    assert "problems" in words
     assert "no Axial T2 series" in words
     assert f"2 series are {kept[0].role}; all of them are used" in words
     assert "a file: truncated (2 times)" in words

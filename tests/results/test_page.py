@@ -9,6 +9,7 @@ import pytest
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.results import page as page_module
 from lumbar_kernel.results.page import write_page
+from lumbar_kernel.results.pictures import MARKS, RING_MEANING
 from lumbar_kernel.results.tables import Point
 from lumbar_kernel.schema import CANAL, FORAMINAL, Target
 from tests.results.conftest import EVIL
@@ -103,6 +104,30 @@ def test_strange_study_names_stay_names(write_run, tmp_path):
     assert links == [f"#study={quote(name, safe='')}" for name in names]
 
 
+def test_a_study_name_that_is_no_text_is_shown_with_escapes(write_run, tmp_path):
+    write_run(tmp_path, count=1, names=["M\udcfcller"])
+    elements = parsed(write_page(tmp_path))
+    shown = "M\\udcfcller"
+    assert [entry["id"] for entry in data_of(elements)["studies"]] == [shown]
+    assert f"#study={quote(shown, safe='')}" in [attrs.get("href") for tag, attrs in elements.tags if tag == "a"]
+    assert [text for tag, text in elements.texts if tag == "a"][1:] == [shown]
+
+
+def test_the_page_explains_the_marks_and_colours_of_the_pictures(path):
+    names = data_of(parsed(path))["names"]
+    assert [(tuple(colour[::-1]), words) for colour, words in names["marks"]] == [*MARKS]
+    assert names["ring"] == " ".join(RING_MEANING)
+
+
+def test_one_confidence_counts_as_unsure_everywhere(write_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "UNSURE", 0.25)
+    write_run(tmp_path, count=1)
+    text = write_page(tmp_path).read_text(encoding="utf-8")
+    assert "a point with confidence below 0.25<" in text
+    assert '"unsure":0.25' in text
+    assert "below 0.5" not in text
+
+
 def test_pictures_beyond_the_limit_are_loaded_from_beside_the_page(run_folder, tmp_path, monkeypatch):
     folder = shutil.copytree(run_folder, tmp_path / "run")
     drawn = folder / "pictures" / "1000.jpg"
@@ -190,6 +215,28 @@ def test_hostile_text_is_shown_as_text(opened):
     notes = opened.inner_text("#detail .notes")
     assert EVIL in notes
     assert "a file: cannot be decoded" in notes
+
+
+def test_the_legend_is_that_of_the_pictures(opened):
+    opened.click("#table a >> text=1000")
+    opened.wait_for_selector("#detail .legend")
+    lines = opened.locator("#detail .legend li")
+    assert lines.all_inner_texts() == [*(words for _, words in MARKS), f"ring: {' '.join(RING_MEANING)}"]
+    colours = [lines.nth(index).locator("i").evaluate("e => getComputedStyle(e).backgroundColor") for index in range(4)]
+    assert colours == [f"rgb{tuple(colour[::-1])}" for colour, _ in MARKS]
+
+
+def test_studies_with_names_that_are_no_text_are_opened_one_after_the_other(write_run, tmp_path, browser):
+    write_run(tmp_path, count=2, names=["M\udcfcller", "50 % \udcff"])
+    tab, faults = browser.new_page(), []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.goto(write_page(tmp_path).as_uri())
+    tab.click("#table a >> nth=0")
+    assert tab.inner_text("#detail h2") == "Study M\\udcfcller"
+    tab.click("text=Next")
+    tab.wait_for_function("document.querySelector('#detail h2').innerText == 'Study 50 % \\\\udcff'")
+    assert faults == []
+    tab.close()
 
 
 def test_points_that_are_not_sure_are_named():

@@ -7,6 +7,7 @@ import pytest
 from lumbar_kernel.geometry import LEFT
 from lumbar_kernel.localisation.slice_maps import frame_of
 from lumbar_kernel.results import drawing
+from lumbar_kernel.results import panels as panels_module
 from lumbar_kernel.results.panels import axial_panels, crop_panels, mark_levels, sagittal_panels
 from lumbar_kernel.schema import SAGITTAL_T1
 from lumbar_kernel.slice_choice import nearest_sagittal
@@ -61,6 +62,12 @@ def test_a_level_without_axial_slice_is_shown_from_the_side(phantom, landmarks, 
     assert panels[0].std() > 15
     assert "no axial slice within 10 mm of the disc" in words
     assert len(coloured(panels[0], drawing.CANAL_COLOUR)) > 20
+
+
+def test_the_note_on_a_missing_axial_slice_names_the_rule(phantom, landmarks, words, monkeypatch):
+    monkeypatch.setattr(panels_module, "AXIAL_CAP_MM", 12.5)
+    assert len([*axial_panels(phantom.study, landmarks, (None,), size=SIZE)]) == 1
+    assert "no axial slice within 12.5 mm of the disc" in words
 
 
 def test_recesses_lie_on_their_sides(phantom, landmarks, views):

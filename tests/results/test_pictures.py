@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.results import drawing
-from lumbar_kernel.results.pictures import CHART, COLUMN, IMAGES, SAGITTAL, TILE, add_grades, draw_study, picture_path
+from lumbar_kernel.results.pictures import (
+    CHART,
+    COLUMN,
+    IMAGES,
+    SAGITTAL,
+    TILE,
+    add_grades,
+    draw_study,
+    picture_layout,
+    picture_path,
+)
 from lumbar_kernel.schema import AXIAL_T2, ROWS, SAGITTAL_T1, SAGITTAL_T2, prior
 from lumbar_kernel.study import Study
 
@@ -21,6 +31,15 @@ def panels_of(picture):
     """The panels of a picture: four sagittal, five of levels, five of crops."""
     for top, size in ((0, SAGITTAL), (SAGITTAL, TILE), (SAGITTAL + TILE, TILE)):
         yield from (picture[top : top + size, left : left + size] for left in range(0, IMAGES[1], size))
+
+
+def test_the_layout_says_where_the_panels_are(drawn):
+    picture, layout = cv2.imread(str(drawn)), picture_layout()
+    assert picture.shape[:2] == (layout["height"], layout["width"])
+    assert [len(layout["panels"][name]) for name in ("sagittal", "axial", "crops")] == [4, 5, 5]
+    found = [place for places in layout["panels"].values() for place in places]
+    shown = [picture[top : top + height, left : left + width] for left, top, width, height in found]
+    assert all((one == other).all() for one, other in zip(shown, panels_of(picture), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +87,12 @@ def test_a_picture_lies_in_its_folder_whatever_the_id(tmp_path, study_id):
     assert path.parent == tmp_path
     assert path.resolve().parent == tmp_path.resolve()
     assert path.suffix == ".jpg"
+
+
+def test_no_two_studies_share_a_picture(tmp_path):
+    ids = ["a_1", "a+1", "a/1", "a:1", "_7", ".7", "M_ller", "M\udcfcller", "M\udcffller"]
+    assert len({picture_path(tmp_path, study_id).name for study_id in ids}) == len(ids)
+    assert picture_path(tmp_path, "4003253").name == "4003253.jpg"
 
 
 @pytest.mark.parametrize("module", ["pictures", "page"])

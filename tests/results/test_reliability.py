@@ -40,6 +40,14 @@ def test_certain_probabilities_are_in_the_last_bin():
     assert [(item.high, item.n) for item in table if item.severity == "severe"] == [(1.0, 2)]
 
 
+def test_the_plot_has_the_format_that_its_name_says(drawn, tmp_path):
+    table = reliability(*drawn)
+    for suffix, start in ((".png", b"\x89PNG"), (".jpg", b"\xff\xd8\xff")):
+        path = tmp_path / f"plot{suffix}"
+        draw_reliability(table, path)
+        assert path.read_bytes().startswith(start)
+
+
 def test_the_plot_has_a_panel_for_each_grade(drawn, tmp_path):
     path = tmp_path / "reliability.png"
     draw_reliability(reliability(*drawn), path)

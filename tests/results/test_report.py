@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 
 from lumbar_kernel.results.report import (
     EXIT_DEGRADED,
-    EXIT_GRADED,
+    EXIT_OK,
+    EXIT_USAGE,
     SCHEMA_VERSION,
     Failure,
     LevelReport,
@@ -54,7 +55,7 @@ def full_report():
         members=("axial",),
         members_failed={"sagittal": "hash differs"},
         failures=(Failure("picture", "OSError", "disk full"),),
-        plan=("a full first pass needs 90 s",),
+        notes=("a full first pass needs 90 s",),
         seconds=12.0,
         budget_seconds=60.0,
         margin_seconds=48.0,
@@ -105,9 +106,16 @@ def test_the_table_names_for_each_study_what_was_used_and_what_was_missing():
 
 def test_the_summary_stays_short():
     studies = tuple(StudyReport(str(number)) for number in range(50))
-    report = dataclasses.replace(full_report(), studies=studies, exit_code=EXIT_GRADED)
+    report = dataclasses.replace(full_report(), studies=studies, exit_code=EXIT_OK)
     assert "and 40 more studies" in report.summary()
     assert len(report.summary().splitlines()) < 20
+
+
+def test_the_verdict_says_whether_all_was_done():
+    degraded = full_report()
+    done = dataclasses.replace(degraded, exit_code=EXIT_OK)
+    assert (done.verdict, degraded.verdict) == ("all studies graded", "valid but degraded")
+    assert done.verdict in done.summary().splitlines()[0]
 
 
 def test_the_schema_is_one_and_a_full_report_fits_it():
@@ -138,6 +146,7 @@ def test_the_schema_knows_the_levels_rows_and_roles():
     [
         (("schema_version",), 99),
         (("exit_code",), 7),
+        (("exit_code",), EXIT_USAGE),
         (("seconds",), "12"),
         (("weights_sha256",), "abc"),
         (("studies", 0, "graded_rows"), 26),

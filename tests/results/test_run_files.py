@@ -36,7 +36,7 @@ def test_an_absent_file_is_named(write_run, tmp_path, name):
         ("report.json", "{"),
         ("report.json", "[]"),
         ("report.json", '{"studies": [{}]}'),
-        ("report.json", '{"studies": [], "failures": [], "members": [], "plan": [], "colour": "red"}'),
+        ("report.json", '{"studies": [], "failures": [], "members": [], "notes": [], "colour": "red"}'),
         ("grades.csv", "study_id\n7\n"),
     ],
 )

@@ -25,7 +25,7 @@ def test_names_of_files_and_folders_are_left_out(sentence, shown):
     [
         "no Sagittal T2/STIR series",
         "no axial slice at L1/L2",
-        "series 5: the table says Sagittal T2/STIR but its slices are axial; geometry decides",
+        "series 5: its given role is Sagittal T2/STIR but its slices are axial; geometry decides",
         "localise: levels at L4/L5: none plausible",
     ],
 )

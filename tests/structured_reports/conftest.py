@@ -5,17 +5,13 @@ from importlib.util import find_spec
 import pydicom
 import pytest
 
-from lumbar_kernel import Config, predict
-
 collect_ignore_glob = [] if find_spec("highdicom") else ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
-def run(dataset, trained, tmp_path_factory):
+def run(light_run):
     """Folder of a finished run on `dataset`."""
-    folder = tmp_path_factory.mktemp("run")
-    predict(Config(data=dataset, output=folder, weights=trained, progress=False, workers=0, strict=True))
-    return folder
+    return light_run.output
 
 
 @pytest.fixture(scope="session")

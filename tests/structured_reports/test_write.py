@@ -7,7 +7,7 @@ import pytest
 from lumbar_kernel import Config, predict
 from lumbar_kernel.__main__ import main
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED, EXIT_USAGE
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK, EXIT_USAGE
 from lumbar_kernel.structured_reports import write
 from lumbar_kernel.structured_reports.findings import StudyFindings
 from lumbar_kernel.structured_reports.write import NAMED_PROBLEMS, write_structured_reports
@@ -21,7 +21,7 @@ def own(run, tmp_path):
 
 def test_each_study_gets_a_report_and_key_images_and_no_original_changes(own, dataset, capsys):
     before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*")}
-    assert main(["sr", str(own), str(dataset)]) == EXIT_GRADED
+    assert main(["sr", str(own), str(dataset)]) == EXIT_OK
     assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
     lines = capsys.readouterr().out.splitlines()
     ids = [study["study_id"] for study in json.loads((own / "report.json").read_text())["studies"]]
@@ -29,6 +29,16 @@ def test_each_study_gets_a_report_and_key_images_and_no_original_changes(own, da
     assert lines == names
     kinds = [pydicom.dcmread(name).SOPClassUID.name for name in names[:2]]
     assert kinds == ["Comprehensive 3D SR Storage", "Key Object Selection Document Storage"]
+
+
+@pytest.mark.parametrize("kind", ["gztar", "zip"])
+def test_an_archive_that_was_graded_gets_its_reports(own, packed, tmp_path, monkeypatch, kind):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    assert main(["sr", str(own), str(packed[kind])]) == EXIT_OK
+    assert len([*(own / "structured_reports").glob("*/report.dcm")]) == 2
+    assert [*temporary.iterdir()] == []
 
 
 def test_studies_without_grades_or_files_are_named(own, dataset, tmp_path, capsys):
@@ -45,7 +55,7 @@ def test_studies_without_grades_or_files_are_named(own, dataset, tmp_path, capsy
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value", "exit_code"), [("PatientBirthDate", "19600000", EXIT_GRADED), ("PatientName", "Doe\\Jane", 3)]
+    ("keyword", "value", "exit_code"), [("PatientBirthDate", "19600000", EXIT_OK), ("PatientName", "Doe\\Jane", 3)]
 )
 def test_an_unusual_header_costs_no_other_study_its_report(own, dataset, tmp_path, capsys, keyword, value, exit_code):
     data = shutil.copytree(dataset, tmp_path / "data")
@@ -63,9 +73,9 @@ def test_an_unusual_header_costs_no_other_study_its_report(own, dataset, tmp_pat
     assert folders == ({second} if left_out else {first, second})
 
 
-def test_series_that_headers_do_not_tell_apart_are_all_referred_to(undivided, trained, tmp_path, capsys):
-    predict(Config(data=undivided, output=tmp_path / "run", weights=trained, progress=False, workers=0))
-    assert main(["sr", str(tmp_path / "run"), str(undivided)]) == EXIT_GRADED
+def test_series_that_headers_do_not_tell_apart_are_all_referred_to(undivided, light, tmp_path, capsys):
+    predict(Config(data=undivided, output=tmp_path / "run", weights=light, progress=False, workers=0))
+    assert main(["sr", str(tmp_path / "run"), str(undivided)]) == EXIT_OK
     report = pydicom.dcmread(capsys.readouterr().out.splitlines()[0])
     (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
     referred = [item for series in evidence.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]

@@ -184,9 +184,8 @@ function pictureSection(study, number) {
     make("div", { className: "panels levels" }, ...panels("axial"), ...panels("crops")),
   ];
   for (const group of groups) group.addEventListener("click", ({ target }) => enlarge(target.closest(".panel"), groups));
-  const keys = [["rgb(90,208,248)", "canal"], ["#fff", "posterior disc margin"], ["rgb(190,240,100)", "patient's right (R)"], ["rgb(255,130,220)", "patient's left (L)"]];
-  const legend = make("ul", { className: "legend" }, ...keys.map(([colour, text]) => make("li", {}, make("i", { style: { background: colour, border: "1px solid var(--faint)" } }), text)),
-    make("li", {}, make("i", { className: "ring" }), "ring: lies in another slice, so many mm to that side; on an axial slice: placed by geometry alone"));
+  const legend = make("ul", { className: "legend" }, ...names.marks.map(([colour, text]) => make("li", {}, make("i", { style: { background: `rgb(${colour.join()})`, border: "1px solid var(--faint)" } }), text)),
+    make("li", {}, make("i", { className: "ring" }), `ring: ${names.ring}`));
   const gone = make("p", { className: "fine", hidden: true }, `This page holds the first pictures itself; this one is loaded from ${study.file}, which is not beside it.`);
   const probe = new Image();
   probe.onerror = () => { gone.hidden = false; for (const group of groups) group.hidden = true; };
@@ -201,7 +200,7 @@ function seriesSection(study) {
     lines.length ? make("table", { className: "series" }, make("tbody", {}, ...lines)) : make("p", {}, "none"),
     make("p", { className: "fine" }, `Members: ${study.members.join(", ") || "none"}`),
     make("p", { className: "fine" }, levels.length ? `Confidence of the levels: ${levels.join(", ")}` : "The levels were not found."),
-    ...(study.unsure.length ? [make("p", { className: "fine" }, `Confidence below 0.5: ${study.unsure.join(", ")}`)] : [])];
+    ...(study.unsure.length ? [make("p", { className: "fine" }, `Confidence below ${names.unsure}: ${study.unsure.join(", ")}`)] : [])];
 }
 
 function show(number, { focus = true } = {}) {

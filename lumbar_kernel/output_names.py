@@ -1,0 +1,11 @@
+"""Names of the files and folders that a run leaves in its output folder."""
+
+SUBMISSION = "submission.csv"
+REPORT = "report.json"
+PAGE = "report.html"
+STUDIES = "studies.csv"
+GRADES = "grades.csv"
+LANDMARKS = "landmarks.csv"
+PICTURES = "pictures"
+STRUCTURED_REPORTS = "structured_reports"
+"""The folder that `lumbar-kernel sr` writes."""
