@@ -13,8 +13,13 @@ from lumbar_kernel.errors import NotFiniteError
 
 
 def float_arrays(value: object) -> Iterator[NDArray[np.floating[Any]]]:
-    """Every array of floats inside a value: itself, or in its dataclass fields, sequences and mappings."""
-    if isinstance(value, np.ndarray):
+    """Every array of floats inside a value, and every float as an array of its own.
+
+    The value itself is searched, or its dataclass fields, sequences and mappings.
+    """
+    if isinstance(value, float):
+        yield np.asarray(value)
+    elif isinstance(value, np.ndarray):
         if value.dtype.kind == "f":
             yield value
     elif is_dataclass(value):
@@ -30,7 +35,7 @@ def float_arrays(value: object) -> Iterator[NDArray[np.floating[Any]]]:
 
 def require_finite(value: object) -> None:
     """Raise NotFiniteError when a number inside a value is NaN or infinite."""
-    arrays = [array for array in float_arrays(value) if not np.isfinite(array).all()]  # counting takes longer
+    arrays = [array for array in float_arrays(value) if not np.isfinite(array).all()]  # counted below, if any
     if arrays:
         wrong = sum(int(array.size - np.isfinite(array).sum()) for array in arrays)
         msg = f"{wrong} numbers of the {type(value).__name__} are not finite"

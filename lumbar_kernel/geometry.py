@@ -14,6 +14,9 @@ from lumbar_kernel.arrays import FloatArray
 LEFT, POSTERIOR, CRANIAL = np.eye(3)
 """Unit vectors of the patient axes in LPS (DICOM PS3.3 C.7.6.2.1.1)."""
 
+SIDE_SIGNS = (1.0, -1.0)
+"""Sign along `LEFT` of each of `schema.SIDES`."""
+
 OBLIQUE_LIMIT_DEGREES = 50.0
 """A slice belongs to a plane when its normal lies within this angle of that plane's axis; tilted axial blocks at
 L5/S1 exceed 45 degrees in some patients."""

@@ -12,6 +12,9 @@ from lumbar_kernel.arrays import FloatArray
 NORMAL_PERCENTILES = (1.0, 99.0)
 """Of the pixels above 0, which `normalise` brings to 0 and 1."""
 
+BRIGHTEST = 1.5
+"""Of the pixels that `normalise` scales; brighter ones are clipped to it."""
+
 MIN_PIXELS = 16
 """An image with fewer pixels above 0 shows nothing."""
 
@@ -20,7 +23,7 @@ BINS, MANY = 1 << 12, 1 << 14
 
 
 def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The image scaled so that its low and high percentiles become 0 and 1, clipped to [0, 1.5]; flat images give 0."""
+    """The image with its low and high percentiles brought to 0 and 1, clipped to [0, `BRIGHTEST`]; flat ones give 0."""
     inside = image[image > 0]
     if inside.size < MIN_PIXELS:
         return np.zeros_like(image)
@@ -69,7 +72,7 @@ def _scaled(image: NDArray[np.float32], bottom: float, top: float) -> NDArray[np
     # scalars in single precision by name, since NumPy 1 and 2 promote them differently
     scaled: NDArray[np.float32] = image - np.float32(bottom)
     scaled *= np.float32(1 / max(top - bottom, 1e-6))
-    return np.clip(scaled, np.float32(0.0), np.float32(1.5), out=scaled)
+    return np.clip(scaled, np.float32(0.0), np.float32(BRIGHTEST), out=scaled)
 
 
 def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from lumbar_kernel.errors import ConfigError, StudyError
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade_by_member
-from lumbar_kernel.localisation.axial import Views, axial_views
+from lumbar_kernel.localisation.axial import AxialLevels, axial_levels
 from lumbar_kernel.localisation.landmarks import Landmarks, localise
 from lumbar_kernel.localisation.reformat import with_reformatted_axials
 from lumbar_kernel.localisation.series_shift import align_series
@@ -39,7 +39,7 @@ class Located:
 
     study: Study
     landmarks: Landmarks
-    axial: Views
+    axial: AxialLevels
     crops: Mapping[str, Crops]
     weight: FloatArray
     moves: Mapping[str, FloatArray]
@@ -56,7 +56,7 @@ def locate(study: Study, models: LoadedModels) -> Located:
     alignment = align_series(study)
     landmarks = alignment.confidence_in(localise(alignment.study, models.sagittal))
     study = with_reformatted_axials(alignment.study, landmarks)
-    study, axial = axial_views(study, landmarks, models.axial)
+    study, axial = axial_levels(study, landmarks, models.axial)
     crops = cut_crops(study, landmarks, axial, views=models.manifest.views)
     return Located(study, landmarks, axial, crops, row_weights(landmarks), alignment.moves)
 
@@ -83,7 +83,7 @@ class Grades:
     graded: NDArray[np.bool_]
     weight: FloatArray
     landmarks: Landmarks
-    axial: Views
+    axial: AxialLevels
     crops: Mapping[str, Crops] = field(repr=False)
     members: tuple[str, ...]
     row_members: tuple[tuple[str, ...], ...]
@@ -150,7 +150,7 @@ class Kernel:
             study=found.study,
             probabilities=combined.grades,
             graded=combined.graded,
-            weight=np.where(combined.graded, found.weight, 0.0),
+            weight=combined.weight,
             landmarks=found.landmarks,
             axial=found.axial,
             crops=found.crops,

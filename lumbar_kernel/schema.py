@@ -37,6 +37,9 @@ SUBARTICULAR = "subarticular_stenosis"
 GROUPS = (CANAL, FORAMINAL, SUBARTICULAR)
 """The three conditions that the metric scores, sides pooled."""
 
+PLACES = {CANAL: "canal", FORAMINAL: "foramen", SUBARTICULAR: "recess"}
+"""What each condition narrows, the point at which it is graded."""
+
 CONDITION_NAMES = {
     "left_neural_foraminal_narrowing": "Left Neural Foraminal Narrowing",
     "left_subarticular_stenosis": "Left Subarticular Stenosis",
@@ -93,11 +96,11 @@ TARGETS = tuple(
 SIDED = frozenset(target.group for target in TARGETS if target.side)
 """The conditions that are graded on both sides."""
 
-PLACES = {CANAL: "canal", FORAMINAL: "foramen", SUBARTICULAR: "recess"}
-"""What each condition narrows, the point at which it is graded."""
-
 ROWS = tuple(target.row for target in TARGETS)
-"""Their names, in the same order."""
+"""Row ids of `TARGETS` without the study, in the same order."""
+
+ROW_GROUPS = np.array([GROUPS.index(target.group) for target in TARGETS])
+"""Index into `GROUPS` of each row of `ROWS`, shape (25,)."""
 
 ROW_ID = "row_id"
 SUBMISSION_COLUMNS = (ROW_ID, *SEVERITIES)
@@ -183,7 +186,3 @@ def frequencies(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     shares = np.asarray(probabilities, dtype=np.float64) / np.array(SEVERITY_WEIGHTS)
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
-
-
-GROUP_ROWS = np.array([GROUPS.index(target.group) for target in TARGETS])
-"""Index into `GROUPS` of each row of `ROWS`, shape (25,)."""

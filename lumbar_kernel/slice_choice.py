@@ -76,10 +76,14 @@ def _next(positions: Sequence[tuple[float, Slice]], direction: int, reached: flo
 
 
 def sagittal_showing(slices: Sequence[Slice], point_mm: FloatArray) -> Slice | None:
-    """The nearest slice whose frame contains a point, None where that is farther than `SAGITTAL_CAP_MM`."""
+    """The nearest slice within `SAGITTAL_CAP_MM` whose frame contains a point, None where there is none.
+
+    A blank one is chosen only where all of them are blank.
+    """
     apart = [abs(float(item.plane.distance(point_mm))) for item in slices]
-    near = [index for index in np.argsort(apart, kind="stable") if apart[index] <= SAGITTAL_CAP_MM]
-    return next((slices[index] for index in near if slices[index].plane.shows(point_mm)), None)
+    near = [slices[index] for index in np.argsort(apart, kind="stable") if apart[index] <= SAGITTAL_CAP_MM]
+    showing = [item for item in near if item.plane.shows(point_mm)]
+    return next((item for item in showing if not item.is_blank), showing[0] if showing else None)
 
 
 def nearest_sagittal(slices: Sequence[Slice], point_mm: FloatArray) -> Slice:

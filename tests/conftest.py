@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -14,19 +16,24 @@ from hypothesis import settings
 from jsonschema import Draft202012Validator
 
 import build_wheel
+from benchmarks.robustness.light_weights import light_weights
+from lumbar_kernel import Config, predict
 from lumbar_kernel.geometry import SlicePlane
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.manifest import FORMAT_VERSION, LANDMARKS, weights_folder
+from lumbar_kernel.models.manifest import FORMAT_VERSION, LANDMARKS, MANIFEST, weights_folder
 from lumbar_kernel.phantom import make_phantom, write_dataset
 from lumbar_kernel.results.report import report_schema
 from lumbar_kernel.schema import CANAL, FORAMINAL, LEVELS, SIDES, SUBARTICULAR
 from lumbar_kernel.study import Slice
 from training.phantoms import truth_of
-from training.studies import true_views
+from training.studies import true_axial_levels
 
 BACKBONE = "mobilenetv3_small_050"
+
+LIGHT_FOLDS = (("localisers", "sagittal"), ("localisers", "axial"), ("members", "axial_t2"))
+"""Networks so small that a second fold costs next to nothing."""
 
 # A busy machine is no error of the code; everything else as hypothesis has it here or in CI.
 settings.register_profile("any speed", settings(), deadline=None)
@@ -50,7 +57,7 @@ def landmarks(phantom):
 @pytest.fixture(scope="session")
 def views(phantom):
     """Its axial views by true geometry."""
-    return true_views(phantom.study, truth_of(phantom.truth))
+    return true_axial_levels(phantom.study, truth_of(phantom.truth))
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +66,19 @@ def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dataset")
     write_dataset(folder, studies=2, seed=23)
     return folder
+
+
+@pytest.fixture(scope="session")
+def packed(dataset, tmp_path_factory):
+    """These two in an archive, by its kind; packed in haste, since the usual levels of compression take ten seconds."""
+    folder = tmp_path_factory.mktemp("packed")
+    files = {"zip": folder / "data.zip", "gztar": folder / "data.tar.gz"}
+    with zipfile.ZipFile(files["zip"], "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in sorted(dataset.rglob("*")):
+            archive.write(path, path.relative_to(dataset))
+    with tarfile.open(files["gztar"], "w:gz", compresslevel=1) as archive:
+        archive.add(dataset, ".")
+    return files
 
 
 def _write(net, folder, name):
@@ -109,6 +129,28 @@ def untrained(tmp_path_factory):
 def trained():
     """The weights of this checkout."""
     return weights_folder()
+
+
+@pytest.fixture(scope="session")
+def light(trained, tmp_path_factory):
+    """Some of those weights, which grade every row: a member a view, one fold but where LIGHT_FOLDS averages two."""
+    folder = light_weights(tmp_path_factory.mktemp("light") / "weights")
+    whole, manifest = (json.loads((path / MANIFEST).read_text(encoding="utf-8")) for path in (trained, folder))
+    for kind, name in LIGHT_FOLDS:
+        files = whole[kind][name]["files"][:2]
+        manifest[kind][name]["files"] = files
+        shutil.copy(trained / files[1]["file"], folder)
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def light_run(dataset, light, tmp_path_factory):
+    """The options of a finished run of one process with them; its folder is to be read only."""
+    out = tmp_path_factory.mktemp("light run")
+    config = Config(data=dataset, output=out, weights=light, progress=False, workers=0, strict=True)
+    predict(config)
+    return config
 
 
 SAGITTAL = (np.array([0.0, 1, 0]), np.array([0.0, 0, -1]))

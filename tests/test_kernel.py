@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lumbar_kernel import Config, Kernel, predict, read_studies
+from lumbar_kernel import Kernel, read_studies
 from lumbar_kernel import kernel as module
 from lumbar_kernel.errors import ConfigError, LocalisationError, NotFiniteError, StudyError, WeightsError
 from lumbar_kernel.localisation.series_shift import Alignment
@@ -20,15 +20,8 @@ from lumbar_kernel.study import Series, Study
 
 
 @pytest.fixture(scope="module")
-def kernel(trained):
-    return Kernel(weights=trained, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def run(dataset, trained, tmp_path_factory):
-    config = Config(data=dataset, output=tmp_path_factory.mktemp("run"), weights=trained, progress=False, workers=0)
-    predict(config)
-    return config
+def kernel(light):
+    return Kernel(weights=light, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +29,20 @@ def grades(kernel, phantom):
     return kernel.grade(phantom.study)
 
 
-def test_a_study_gets_the_grades_of_a_run(kernel, run, dataset):
-    submission = load_submission(run.submission_path)
+def test_a_study_gets_the_grades_of_a_run(kernel, light_run, dataset):
+    submission = load_submission(light_run.submission_path)
     for study in read_studies(dataset):
         expected = np.array([submission[row] for row in row_ids(study.study_id)])
         assert kernel.grade(study).probabilities == pytest.approx(expected, abs=1e-4)
 
 
-def test_tables_are_those_that_a_run_writes(kernel, run, dataset):
+def test_tables_are_those_that_a_run_writes(kernel, light_run, dataset):
     graded = [kernel.grade(study) for study in read_studies(dataset)]
     for name, columns, rows in (
         ("grades.csv", GRADE_COLUMNS, [row for one in graded for row in one.rows()]),
         ("landmarks.csv", LANDMARK_COLUMNS, [row for one in graded for row in one.points()]),
     ):
-        with (run.output / name).open(newline="") as file:
+        with (light_run.output / name).open(newline="") as file:
             reader = csv.DictReader(file)
             written = list(reader)
         assert tuple(reader.fieldnames) == columns
@@ -129,7 +122,7 @@ def test_doubt_about_the_series_counts_and_axial_slices_come_from_a_volume_as_in
         "align_series": lambda study: Alignment(study, doubtful=True),
         "localise": lambda *_: landmarks,
         "with_reformatted_axials": lambda study, _: replace(study, problems=("reformatted",)),
-        "axial_views": lambda study, *_: seen.append(study.problems) or (study, ()),
+        "axial_levels": lambda study, *_: seen.append(study.problems) or (study, ()),
         "cut_crops": lambda *_, **__: {},
     }
     for name, fake in fakes.items():

@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL, SlicePlane
 from lumbar_kernel.grids import centred_grid, upright_axes, upright_grid
 from lumbar_kernel.intensities import to_bytes
-from lumbar_kernel.localisation.axial import AxialView
+from lumbar_kernel.localisation.axial import AxialLevel
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES, per_level
@@ -65,7 +65,7 @@ def blank_crops(view: View, *, wider: float = 1.0) -> Crops:
 def cut_crops(
     study: Study,
     landmarks: Landmarks,
-    axial: Sequence[AxialView | None],
+    axial: Sequence[AxialLevel | None],
     *,
     views: Iterable[str] = BASIC_VIEWS,
     wider: float = 1.0,
@@ -157,7 +157,7 @@ def sagittal_window(
     return upright_grid(item.plane, centre, sagittal=True, spacing=spacing, shape=shape)
 
 
-def axial_window(found: AxialView, level: int, view: View, *, wider: float = 1.0) -> SlicePlane:
+def axial_window(found: AxialLevel, level: int, view: View, *, wider: float = 1.0) -> SlicePlane:
     """The window midway between the recesses of a level, turned and scaled so that they lie at their usual places.
 
     Where a recess was placed by geometry alone the window is neither turned nor scaled.
@@ -214,7 +214,7 @@ def _stack_of(series: Sequence[Series], item: Slice, point: FloatArray, *, count
     return tuple(None if other is None or (other is not item and other.is_blank) else other for other in stack)
 
 
-def _cut_axial(series: Sequence[Series], axial: Sequence[AxialView | None], view: View, *, wider: float) -> Crops:
+def _cut_axial(series: Sequence[Series], axial: Sequence[AxialLevel | None], view: View, *, wider: float) -> Crops:
     """A stack around the axial slice of each level, mirrored for the right side."""
     crops = blank_crops(view, wider=wider)
     cut: dict[int, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}

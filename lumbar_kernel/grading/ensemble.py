@@ -32,12 +32,14 @@ class CombinedGrades:
     Attributes:
         grades: (25, 3), rows as in `schema.ROWS`, each summing to one.
         graded: (25,) bool, the rows that at least one member graded with some weight; the others hold the prior.
+        weight: (25,) the members' share in each row, zero where none graded; the rest is the prior's.
         members: names of the members that took part, in the manifest's order.
         row_members: names of those that graded each of the 25 rows.
     """
 
     grades: FloatArray
     graded: NDArray[np.bool_]
+    weight: FloatArray
     members: tuple[str, ...]
     row_members: tuple[tuple[str, ...], ...]
 
@@ -57,13 +59,14 @@ def combine(predictions: Mapping[str, FloatArray], manifest: Manifest, weights: 
     grades, graded = weighted_mean(own, own_weights)
     graded &= weights > 0  # the others are the prior's
     row_members: list[tuple[str, ...]] = [()] * len(ROWS)
-    for spec, predicted, weight in zip(members, own, own_weights, strict=True):
-        for row in np.flatnonzero(graded & ~np.isnan(predicted).any(axis=1) & (weight > 0)):
+    for spec, predicted, own_weight in zip(members, own, own_weights, strict=True):
+        for row in np.flatnonzero(graded & ~np.isnan(predicted).any(axis=1) & (own_weight > 0)):
             row_members[row] += (spec.name,)
     calibrated = np.where(graded[:, None], manifest.calibration.apply(grades), grades)
     grades = scale_max_severe(calibrated, manifest.calibration.max_severe_factor)
-    grades = blend_with_prior(grades, np.where(graded, weights, 0.0))
-    return CombinedGrades(grades, graded, tuple(spec.name for spec in members), tuple(row_members))
+    weight = np.where(graded, weights, 0.0)
+    grades = blend_with_prior(grades, weight)
+    return CombinedGrades(grades, graded, weight, tuple(spec.name for spec in members), tuple(row_members))
 
 
 def weighted_mean(

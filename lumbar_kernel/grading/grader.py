@@ -36,8 +36,8 @@ def grade(crops: Sequence[Crops], nets: Sequence[GradeNet], *, view: View) -> ND
         NotFiniteError: a net gave numbers that are not finite.
     """
     level = torch.tensor([level for level, _ in level_and_side(view)]).repeat(len(crops))
-    pictures = np.concatenate([item.images for item in crops])  # batches span studies
-    predicted = grade_crops(nets, pictures, level, np.concatenate([item.shown for item in crops]))
+    images = np.concatenate([item.images for item in crops])  # batches span studies
+    predicted = grade_crops(nets, images, level, np.concatenate([item.shown for item in crops]))
     of_studies = predicted.reshape(len(crops), -1, *predicted.shape[1:])
     return np.stack([_to_rows(own, item.present, view) for own, item in zip(of_studies, crops, strict=True)])
 
@@ -52,13 +52,13 @@ def grade_by_member(crops: Mapping[str, Crops], models: LoadedModels) -> dict[st
 
 
 def grade_crops(
-    nets: Sequence[GradeNet], pictures: NDArray[np.uint8], level: Tensor, shown: NDArray[np.bool_]
+    nets: Sequence[GradeNet], images: NDArray[np.uint8], level: Tensor, shown: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Grades of crops, averaged over nets.
 
     Args:
         nets: of one architecture, on the device that grades; they take the middle slices of a crop, or pool all.
-        pictures: (n, slices, rows, columns) crops on the canonical side.
+        images: (n, slices, rows, columns) crops on the canonical side.
         level: (n,) level index of each crop.
         shown: (n, slices) bool, which slices there are.
 
@@ -69,13 +69,13 @@ def grade_crops(
         NotFiniteError: a net gave numbers that are not finite.
     """
     in_chans = nets[0].in_chans
-    used = slices_used(in_chans, pictures.shape[1])
-    pictures, shown = pictures[:, used], shown[:, used]
+    used = slices_used(in_chans, images.shape[1])
+    images, shown = images[:, used], shown[:, used]
     predicted = []
-    at_once = pictures.shape[1] if in_chans == 1 else 1
-    for block in batches(len(pictures), pixels=math.prod(pictures.shape[2:]), net=nets[0], pictures=at_once):
-        images = torch.from_numpy(to_input(pictures[block], in_chans=in_chans))
-        inputs = (images, level[block], torch.from_numpy(shown[block]))
+    at_once = images.shape[1] if in_chans == 1 else 1
+    for block in batches(len(images), pixels=math.prod(images.shape[2:]), net=nets[0], images=at_once):
+        scaled = torch.from_numpy(to_input(images[block], in_chans=in_chans))
+        inputs = (scaled, level[block], torch.from_numpy(shown[block]))
         by_net = run_batch(nets, *inputs, combine=partial(torch.stack, dim=1)).softmax(dim=-1)
         predicted.append(by_net.numpy().astype(np.float64).mean(axis=1))
     probabilities = np.concatenate(predicted)

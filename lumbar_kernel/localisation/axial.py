@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
-from lumbar_kernel.geometry import LEFT, POSTERIOR, SlicePlane
+from lumbar_kernel.geometry import LEFT, POSTERIOR, SIDE_SIGNS, SlicePlane
 from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.localisation.confidence import recess_confidence
 from lumbar_kernel.localisation.landmarks import Landmarks
@@ -36,7 +36,7 @@ RECESS_OFFSET_MM = (7.5, 2.5)
 
 
 @dataclass(frozen=True, eq=False)
-class AxialView:
+class AxialLevel:
     """The axial evidence of one level.
 
     Attributes:
@@ -67,44 +67,44 @@ class AxialView:
         return np.asarray(self.recesses.mean(axis=0))
 
 
-Views = tuple[AxialView | None, ...]
-"""Of the five levels; None where no axial slice crosses the canal near the disc, or none that does shows a spine."""
+AxialLevels = tuple[AxialLevel | None, ...]
+"""One for each level; None where no axial slice crosses the canal near the disc, or none that does shows a spine."""
 
-NO_VIEWS: Views = (None,) * len(LEVELS)
+NO_AXIAL_LEVELS: AxialLevels = (None,) * len(LEVELS)
 
 
-def axial_views(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[Study, Views]:
-    """The view of each level, and the study that they are of, with nothing on axial slices that show no spine.
+def axial_levels(study: Study, landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> tuple[Study, AxialLevels]:
+    """The axial slice and recesses of each level, and the study with nothing on axial slices that show no spine.
 
-    All slices at the discs are looked at only where one of the nearest shows none; without nets there are no views.
+    All slices at the discs are looked at only where one of the nearest shows none; without nets there are no levels.
     """
     slices = study.slices(AXIAL_T2)
-    views = _nearest_views(slices, landmarks, nets)
-    if all(view is None or view.shows_spine for view in views):
-        return study, views
-    at_discs = _views_at_discs(slices, landmarks, nets)
-    lost = {id(view.item) for view in (*views, *at_discs) if view and not view.shows_spine}
-    views = _nearest_views([item for item in slices if id(item) not in lost], landmarks, nets)
+    nearest = _nearest_levels(slices, landmarks, nets)
+    if all(level is None or level.shows_spine for level in nearest):
+        return study, nearest
+    at_discs = _levels_at_discs(slices, landmarks, nets)
+    lost = {id(level.item) for level in (*nearest, *at_discs) if level and not level.shows_spine}
+    levels = _nearest_levels([item for item in slices if id(item) not in lost], landmarks, nets)
     problem = f"{len(lost)} of {len(at_discs)} axial slices at the discs show no spine and are left out"
-    return _emptied(study, lost, problem), tuple(view if view and view.shows_spine else None for view in views)
+    return _emptied(study, lost, problem), tuple(level if level and level.shows_spine else None for level in levels)
 
 
-def _nearest_views(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> Views:
+def _nearest_levels(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> AxialLevels:
     places = enumerate(zip(landmarks.canal, landmarks.disc_normal, strict=True))
     nearest = {level: axial_showing(slices, canal, normal=normal) for level, (canal, normal) in places}
     chosen = {level: item for level, item in nearest.items() if item is not None}
     if not chosen or not nets:
-        return NO_VIEWS
-    views = views_on([*chosen.values()], landmarks.canal[[*chosen]], nets)
-    by_level = dict(zip(chosen, views, strict=True))
+        return NO_AXIAL_LEVELS
+    found = recesses_on([*chosen.values()], landmarks.canal[[*chosen]], nets)
+    by_level = dict(zip(chosen, found, strict=True))
     return tuple(by_level.get(level) for level in range(len(LEVELS)))
 
 
-def _views_at_discs(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> list[AxialView]:
-    """The views of all slices near a disc, each where they cross the canal of the nearest one."""
+def _levels_at_discs(slices: Sequence[Slice], landmarks: Landmarks, nets: Sequence[HeatmapNet]) -> list[AxialLevel]:
+    """The recesses on all slices near a disc, each where it crosses the canal of the nearest one."""
     apart = np.abs([[item.plane.distance(canal) for canal in landmarks.canal] for item in slices])
     near = np.flatnonzero(apart.min(axis=1) <= AXIAL_CAP_MM)
-    return views_on([slices[int(index)] for index in near], landmarks.canal[apart[near].argmin(axis=1)], nets)
+    return recesses_on([slices[int(index)] for index in near], landmarks.canal[apart[near].argmin(axis=1)], nets)
 
 
 def _emptied(study: Study, lost: Collection[int], problem: str) -> Study:
@@ -122,14 +122,14 @@ def _emptied(study: Study, lost: Collection[int], problem: str) -> Study:
     return replace(study.with_slices(AXIAL_T2, left), problems=(*study.problems, problem))
 
 
-def views_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialView]:
-    """The recesses on slices whose level is known: slices and canal points (n, 3) mm LPS → n views."""
+def recesses_on(slices: Sequence[Slice], canal: FloatArray, nets: Sequence[HeatmapNet]) -> list[AxialLevel]:
+    """The recesses on slices whose level is known: slices and canal points (n, 3) mm LPS → n levels."""
     grids = [window_of(item, point) for item, point in zip(slices, canal, strict=True)]
-    views = []
+    found = []
     for maps, grid, item, point in zip(heatmaps(slices, grids, nets), grids, slices, canal, strict=True):
         recesses, evidence = _recesses(maps, grid, item, canal=point)
-        views.append(AxialView(item=item, grid=grid, recesses=recesses, evidence=evidence))
-    return views
+        found.append(AxialLevel(item=item, grid=grid, recesses=recesses, evidence=evidence))
+    return found
 
 
 def window_of(item: Slice, centre: FloatArray) -> SlicePlane:
@@ -143,7 +143,7 @@ def _recesses(
 ) -> tuple[FloatArray, FloatArray]:
     """Left and right subarticular points on a slice from their maps (2, rows, columns)."""
     points, evidence = np.empty((2, 3)), np.zeros(2)
-    for side, (sign, heatmap) in enumerate(zip((1.0, -1.0), maps, strict=True)):
+    for side, (sign, heatmap) in enumerate(zip(SIDE_SIGNS, maps, strict=True)):
         row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
         rows, columns = (slice(max(0, k - 2), k + 3) for k in (int(row), int(column)))
         near = heatmap[rows, columns].astype(np.float64)

@@ -15,9 +15,6 @@ MIN_BELOW, MIN_ABOVE = 0.8, 0.6
 """Least room below L5/S1 and above L1/L2, in steps between discs. In 2,032 pictures of 734 patients (SPIDER, Sudirman,
 Tianchi) no room is smaller than 1.20 and 1.09 steps; frames that were cut at L5/S1 had all levels one off."""
 
-DOUBT = 0.5
-"""Factor on the confidence in levels that may be counted wrongly; grades stay."""
-
 
 def doubt_of_count(slices: Sequence[Slice], margin: FloatArray) -> str | None:
     """A sentence where the slices end near the outer levels, so that these may be others; None where they do not.

@@ -9,9 +9,9 @@ import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, posterior_direction, unit
+from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR, SIDE_SIGNS, posterior_direction, unit
 from lumbar_kernel.localisation.confidence import foramen_confidence, level_confidence
-from lumbar_kernel.localisation.coverage import DOUBT, doubt_of_count
+from lumbar_kernel.localisation.coverage import doubt_of_count
 from lumbar_kernel.localisation.level_decoding import REACH_MM, Evidence, decode_levels, gather
 from lumbar_kernel.localisation.slice_maps import FORAMINA, MARGINS, SliceMaps, slice_maps
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -36,6 +36,15 @@ readers marked left and right in 490 studies of the challenge whose ImagePositio
 
 FORAMEN_SPREAD_MM = 5.0
 """Spread around that distance; the same studies have 3.2 mm, and the error of the localised canal adds to it."""
+
+FORAMEN_LATERAL_LIMITS_MM = (5.0, 34.0)
+"""Nearest and farthest a foramen may lie from the canal."""
+
+FORAMEN_SIZE_MM = 6.0
+"""Spread of the evidence that belongs to one foramen, in the plane; slices are farther apart than pixels, so that
+lateral distances count `FORAMEN_LATERAL_SHARE` of themselves."""
+
+FORAMEN_LATERAL_SHARE = 0.7
 
 SEEN = 0.3
 """Summed probability from which a disc margin counts as visible on one weighting."""
@@ -66,6 +75,10 @@ class Landmarks:
     confidence: FloatArray
     foramen_confidence: FloatArray
 
+    def doubted(self) -> Landmarks:
+        """The same with half the confidence in the levels, which may be counted wrongly; grades stay."""
+        return replace(self, confidence=0.5 * self.confidence)
+
 
 def localise(study: Study, nets: Sequence[HeatmapNet]) -> Landmarks:
     """The five levels of a study from all its sagittal slices.
@@ -83,9 +96,7 @@ def localise(study: Study, nets: Sequence[HeatmapNet]) -> Landmarks:
         raise LocalisationError(msg)
     maps = slice_maps((*t1, *t2), nets)
     found = decode(maps[: len(t1)], maps[len(t1) :])
-    if doubt_of_count((*t1, *t2), found.disc_margin):
-        return replace(found, confidence=DOUBT * found.confidence)
-    return found
+    return found.doubted() if doubt_of_count((*t1, *t2), found.disc_margin) else found
 
 
 def decode(t1: Sequence[SliceMaps], t2: Sequence[SliceMaps]) -> Landmarks:
@@ -124,7 +135,7 @@ def find_foramina(sources: Sequence[Sequence[SliceMaps]], expected: FloatArray) 
     evidence = [gather(maps, channels=FORAMINA) for maps in sources]
     foramina, trust = np.empty((len(LEVELS), 2, 3)), np.zeros((len(LEVELS), 2))
     for level in range(len(LEVELS)):
-        for side, sign in enumerate((1.0, -1.0)):
+        for side, sign in enumerate(SIDE_SIGNS):
             place = _foramen(evidence, level, expected=expected[level], sign=sign)
             foramina[level, side], trust[level, side] = place
     return foramina, trust
@@ -158,18 +169,20 @@ def _foramen(sources: Sequence[Evidence], level: int, *, expected: FloatArray, s
     The first source with evidence decides; without any, the place is set by geometry.
     """
     usual, spread = FORAMEN_LATERAL_MM[level], FORAMEN_SPREAD_MM
+    least, most = FORAMEN_LATERAL_LIMITS_MM
     for index, evidence in enumerate(sources):
         # Squared, so that slices that show the foramen clearly count more than those that barely show it.
         points, mass = evidence.points[level], evidence.mass[level] ** 2
         offset = points - expected
         lateral = sign * offset @ LEFT
         near = np.hypot(offset @ POSTERIOR, offset @ CRANIAL) < FORAMEN_REACH_MM
-        weight = mass * near * (lateral > 5) * (lateral < 34) * np.exp(-0.5 * ((lateral - usual) / spread) ** 2)
+        weight = mass * near * (lateral > least) * (lateral < most) * np.exp(-0.5 * ((lateral - usual) / spread) ** 2)
         if weight.sum() < MIN_EVIDENCE:
             continue
         # Only evidence within one foramen around the strongest slice, so that a second peak does not shift the mean.
         best = points[np.argmax(_smoothed(points, weight))]
-        weight = weight * np.exp(-0.5 * (np.linalg.norm((points - best) * (0.7, 1, 1), axis=1) / 6.0) ** 2)
+        apart = np.linalg.norm((points - best) * (FORAMEN_LATERAL_SHARE, 1, 1), axis=1)
+        weight = weight * np.exp(-0.5 * (apart / FORAMEN_SIZE_MM) ** 2)
         near = np.linalg.norm(points - best, axis=1) < FORAMEN_REACH_MM / 2
         seen = float(min(1.0, evidence.mass[level][near].sum()))
         return weight @ points / weight.sum(), seen if index == 0 else 0.0

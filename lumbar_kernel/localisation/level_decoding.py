@@ -36,7 +36,14 @@ LEAK = 0.05
 REACH_MM = 8.0
 """Evidence within this distance of a disc belongs to that disc."""
 
+MIN_TOTAL_EVIDENCE, MIN_LEVEL_EVIDENCE = 0.2, 0.1
+"""Summed probability from which any disc counts as seen, and one of a level; a level with less is placed by others'."""
+
+MAX_LEAN_DEGREES = 80.0
+"""Largest angle between a step and the patient's axis."""
+
 CANDIDATES = 24
+"""Most peaks of the evidence that are tried as places of a disc."""
 
 MAX_BRIDGED = len(LEVELS) - 1
 """Largest number of consecutive hidden levels."""
@@ -82,7 +89,7 @@ def decode_levels(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     Raises:
         LocalisationError: when no slice shows any disc.
     """
-    if sum(mass.sum() for mass in evidence.mass) < 0.2:
+    if sum(mass.sum() for mass in evidence.mass) < MIN_TOTAL_EVIDENCE:
         msg = "no sagittal slice shows a lumbar disc"
         raise LocalisationError(msg)
     grids, corner = _lay_out(evidence)
@@ -138,7 +145,7 @@ def _pairwise(places: FloatArray) -> FloatArray:
     lean = np.degrees(np.arctan2(np.abs(step[:, :, 0]), -step[:, :, 1]))
     score = -0.5 * ((length - STEP_MM) / STEP_SPREAD_MM) ** 2 - 0.5 * (lean / TURN_SPREAD_DEGREES) ** 2
     low, high = STEP_LIMITS_MM
-    plausible: FloatArray = np.where((length < low) | (length > high) | (lean > 80), -1e6, score)
+    plausible: FloatArray = np.where((length < low) | (length > high) | (lean > MAX_LEAN_DEGREES), -1e6, score)
     return plausible
 
 
@@ -167,10 +174,10 @@ def _refine(evidence: Evidence, places: FloatArray) -> tuple[FloatArray, FloatAr
         near = np.linalg.norm(points[:, 1:] - place, axis=1) < REACH_MM
         found = mass[near].sum()
         confidence[level] = found / max(mass.sum(), 1.0)
-        if found < 0.1:  # evidence for another level still locates this disc
+        if found < MIN_LEVEL_EVIDENCE:  # evidence for another level still locates this disc
             near = np.linalg.norm(everything[:, 1:] - place, axis=1) < REACH_MM
             points, mass, found = everything, all_mass, all_mass[near].sum()
-        if found >= 0.1:
+        if found >= MIN_LEVEL_EVIDENCE:
             margin[level] = mass[near] @ points[near] / found
     return _fill(margin, places), confidence
 

@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import LEFT, SlicePlane, posterior_direction, unit
 from lumbar_kernel.localisation.landmarks import Landmarks
 from lumbar_kernel.schema import AXIAL_T2
-from lumbar_kernel.study import Series, Slice, Study
+from lumbar_kernel.study import REFORMATTED, Series, Slice, Study
 
 STEP_MM, SLICES = 4.0, 3
 """Of the slices at each disc: as many as members grade, with the step of usual axial series."""
@@ -82,7 +82,7 @@ def with_reformatted_axials(study: Study, landmarks: Landmarks) -> Study:
     signal = _Volume.of(volume.slices)
     blocks = zip(landmarks.canal[::-1], landmarks.disc_normal[::-1], strict=True)
     slices = tuple(item for canal, normal in blocks for item in _block(signal, canal, normal))
-    source = volume.series_id.removesuffix(" reformatted")  # an id may itself hold blanks
+    source = volume.series_id.removesuffix(REFORMATTED)  # an id may itself hold blanks
     text = f"no axial series: axial slices are reformatted from sagittal series {source}"
     series = Series(volume.series_id, AXIAL_T2, slices)
     return replace(study, series=(*study.series, series), problems=(*study.problems, text), volume=None)

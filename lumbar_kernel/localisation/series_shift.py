@@ -36,9 +36,6 @@ MOVE_MARGIN, UNIQUE_MARGIN, STAY_MARGIN = 0.08, 0.05, 0.03
 other, is where they belong; where they lie is right if it is better by the third than any place far from it, as in all
 of three real studies and 24 phantoms."""
 
-DOUBT = 0.5
-"""Factor on the confidence in levels of a study whose series do not fit."""
-
 MIN_SCORE = 0.18
 """Correlation below which two series say nothing about each other, as axial T2 and sagittal STIR may."""
 
@@ -76,7 +73,7 @@ class Alignment:
 
         Grades stay, since doubt says little: it met two of 60 phantoms that lay still and one of 81 series that moved.
         """
-        return replace(landmarks, confidence=DOUBT * landmarks.confidence) if self.doubtful else landmarks
+        return landmarks.doubted() if self.doubtful else landmarks
 
 
 _Points = tuple[FloatArray, FloatArray]

@@ -63,11 +63,11 @@ def slice_maps(slices: Sequence[Slice], nets: Sequence[HeatmapNet]) -> list[Slic
 
 def heatmaps(slices: Sequence[Slice], grids: Sequence[SlicePlane], nets: Sequence[HeatmapNet]) -> NDArray[np.float32]:
     """Mean of nets on slices, sampled on grids of one shape: (n, landmarks, rows / 4, columns / 4) probabilities."""
-    pictures = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
-    count, rows, columns = pictures.shape
+    images = np.stack([normalise(sample(item, grid)) for item, grid in zip(slices, grids, strict=True)])
+    count, rows, columns = images.shape
     found = []
     for block in batches(count, pixels=rows * columns, net=nets[0]):
-        mean = run_batch(nets, torch.from_numpy(pictures[block])[:, None], combine=_mean_probabilities)
+        mean = run_batch(nets, torch.from_numpy(images[block])[:, None], combine=_mean_probabilities)
         found.append(mean.reshape(len(mean), -1, rows // STRIDE, columns // STRIDE).numpy())
     return np.concatenate(found)
 

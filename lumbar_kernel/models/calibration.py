@@ -10,7 +10,7 @@ import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.errors import WeightsError
-from lumbar_kernel.schema import GROUP_ROWS, GROUPS, SEVERITIES
+from lumbar_kernel.schema import GROUPS, ROW_GROUPS, SEVERITIES
 
 MIN_PROBABILITY = 1e-9
 
@@ -33,7 +33,7 @@ class Calibration:
         """Calibrated (25, 3) probabilities, rows summing to one; the study-maximum rule is not part of it."""
         calibrated = np.empty_like(probabilities)
         for index, group in enumerate(GROUPS):
-            rows = index == GROUP_ROWS
+            rows = index == ROW_GROUPS
             calibrated[rows] = self.of_group(probabilities[rows], group)
         return calibrated
 

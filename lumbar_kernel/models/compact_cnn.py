@@ -21,11 +21,11 @@ GRID = (4, 4)
 class CompactCnn(nn.Module):
     """Pairs of 3 × 3 convolutions on the middle of a crop at half its resolution, then one dense layer.
 
-    A timm backbone of this size averages its features over the picture and stops at a 32nd of its resolution; here each
+    A timm backbone of this size averages its features over the image and stops at a 32nd of its resolution; here each
     place of the last map has its own weights, so that what lies above, below and behind a foramen stays apart.
 
     Args:
-        in_chans: channels of a picture.
+        in_chans: channels of an image.
         num_features: outputs.
     """
 
@@ -42,9 +42,9 @@ class CompactCnn(nn.Module):
         self.dense = nn.Linear(in_chans * GRID[0] * GRID[1], num_features)
         self.num_features = num_features
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features of pictures: (n, in_chans, rows, columns) → (n, num_features)."""
-        rows, columns = (round(size * (1 - SEEN) / 2) for size in pictures.shape[2:])
-        middle = pictures[:, :, rows : pictures.shape[2] - rows, columns : pictures.shape[3] - columns]
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images: (n, in_chans, rows, columns) → (n, num_features)."""
+        rows, columns = (round(size * (1 - SEEN) / 2) for size in images.shape[2:])
+        middle = images[:, :, rows : images.shape[2] - rows, columns : images.shape[3] - columns]
         features: Tensor = self.grid(self.features(F.avg_pool2d(middle, 2)))
         return F.relu(self.dense(features.flatten(1)))

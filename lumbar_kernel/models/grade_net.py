@@ -18,6 +18,9 @@ from lumbar_kernel.schema import LEVELS, SEVERITIES
 LATERAL = 3
 """Distances from the middle of a stack that the pooling distinguishes, in slices; farther ones count as the last."""
 
+MEAN, SPREAD = 0.4, 0.3
+"""Of normalised pixels, about: networks see them around zero, in units of the second."""
+
 
 def create_encoder(backbone: str, *, in_chans: int) -> tuple[nn.Module, int]:
     """An encoder with random weights, and its number of features; `backbone` as in `GradeNet`."""
@@ -25,7 +28,7 @@ def create_encoder(backbone: str, *, in_chans: int) -> tuple[nn.Module, int]:
         compact = CompactCnn(in_chans=in_chans)
         return compact, compact.num_features
     encoder = timm.create_model(backbone, pretrained=False, in_chans=in_chans, num_classes=0)
-    # Where timm adds a layer between the mean over the picture and the classifier, num_features is its input.
+    # Where timm adds a layer between the mean over the image and the classifier, num_features is its input.
     return encoder, getattr(encoder, "head_hidden_size", None) or encoder.num_features
 
 
@@ -61,8 +64,8 @@ class GradeNet(nn.Module):
         in_chans: 1 for a member that encodes slices one by one and pools them, else the slices of a crop.
         heads: conditions graded.
         drop_rate: dropout before the classifier.
-        fixed_count: encode as many pictures in every batch, where slices are missing some of them twice, for training
-            on an accelerator, which plans or compiles each number of pictures anew.
+        fixed_count: encode as many images in every batch, where slices are missing some of them twice, for training
+            on an accelerator, which plans or compiles each number of images anew.
     """
 
     def __init__(
@@ -87,20 +90,26 @@ class GradeNet(nn.Module):
         Returns:
             (batch, heads, 3).
         """
+        return self.logits(self.features(images, shown), level)
+
+    def features(self, images: Tensor, shown: Tensor) -> Tensor:
+        """Pooled features (batch, width) of crops."""
         if self.pool is None:
-            features: Tensor = self.encoder(images)
-        else:
-            features = self.pool(self._encoded(images[shown][:, None], most=shown.numel()), shown)
+            return cast(Tensor, self.encoder(images))
+        return cast(Tensor, self.pool(self._encoded(images[shown][:, None], most=shown.numel()), shown))
+
+    def logits(self, features: Tensor, level: Tensor) -> Tensor:
+        """Logits (batch, heads, 3) of pooled features (batch, width) at a level (batch,)."""
         known = F.one_hot(level, len(LEVELS)).to(features.dtype)
         logits: Tensor = self.classifier(self.drop(features)) + self.level(known)
         return logits.reshape(-1, self.heads, len(SEVERITIES))
 
-    def _encoded(self, pictures: Tensor, *, most: int) -> Tensor:
-        """Features (n, width) of the pictures (n, 1, rows, columns) of a batch, which holds at most so many."""
+    def _encoded(self, images: Tensor, *, most: int) -> Tensor:
+        """Features (n, width) of the images (n, 1, rows, columns) of a batch, which holds at most so many."""
         if not self.fixed_count:
-            return cast(Tensor, self.encoder(pictures))
-        repeated = pictures[torch.arange(most, device=pictures.device) % len(pictures)]
-        return cast(Tensor, self.encoder(repeated)[: len(pictures)])
+            return cast(Tensor, self.encoder(images))
+        repeated = images[torch.arange(most, device=images.device) % len(images)]
+        return cast(Tensor, self.encoder(repeated)[: len(images)])
 
 
 def to_input(crops: NDArray[np.uint8] | NDArray[np.float32], *, in_chans: int) -> NDArray[np.float32]:
@@ -108,4 +117,4 @@ def to_input(crops: NDArray[np.uint8] | NDArray[np.float32], *, in_chans: int) -
     scale = normalise_bytes if crops.dtype == np.uint8 else normalise
     at_once = crops.reshape(-1, in_chans, *crops.shape[2:])
     scaled = np.stack([scale(one) for one in at_once])
-    return np.asarray((scaled - 0.4) / 0.3, dtype=np.float32).reshape(crops.shape)
+    return np.asarray((scaled - MEAN) / SPREAD, dtype=np.float32).reshape(crops.shape)

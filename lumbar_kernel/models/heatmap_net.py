@@ -1,4 +1,4 @@
-"""A timm encoder with a light decoder: for each landmark its place in the picture, or its absence."""
+"""A timm encoder with a light decoder: for each landmark its place in the image, or its absence."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class HeatmapNet(nn.Module):
         self.first = reductions.index(STRIDE)
         channels = self.encoder.feature_info.channels()[self.first :]
         self.laterals = nn.ModuleList(nn.Conv2d(n, WIDTH, 1) for n in channels)
-        self.context = nn.Linear(channels[-1], WIDTH)  # the whole picture, so that a level can be counted
+        self.context = nn.Linear(channels[-1], WIDTH)  # the whole image, so that a level can be counted
         self.smooth = nn.ModuleList(_block(WIDTH) for _ in channels)
         self.head = nn.Conv2d(WIDTH, points, 1)
         self.absent = nn.Linear(channels[-1], points)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities of pictures: (batch, 1, rows, columns) → (batch, points, cells + 1).
+        """Log-probabilities of images: (batch, 1, rows, columns) → (batch, points, cells + 1).
 
         Cells run row by row over (rows / 4, columns / 4); the last entry is absence.
         """
@@ -75,7 +75,7 @@ def _block(width: int) -> nn.Sequential:
 
 
 def cells_at(pixels: FloatArray) -> FloatArray:
-    """Heatmap coordinates of picture coordinates, both counted from the centre of the first."""
+    """Heatmap coordinates of image coordinates, both counted from the centre of the first."""
     return (pixels + 0.5) / STRIDE - 0.5
 
 

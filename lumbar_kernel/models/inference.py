@@ -8,19 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-PIXELS_AT_ONCE = {"cpu": 1 << 19}
-"""Pixels of a batch on a processor: the layers of larger ones leave its caches and fill its memory."""
-
-ACCELERATOR_PIXELS_AT_ONCE = 1 << 23
-
-LAYOUTS = {"cpu": torch.channels_last}
-"""Of pictures by device; `pointwise` says why accelerators have channels first."""
+CPU_PIXELS, ACCELERATOR_PIXELS = 1 << 19, 1 << 23
+"""Pixels of a batch: on a processor the layers of larger ones leave its caches and fill its memory."""
 
 
-def batches(count: int, *, pixels: int, net: nn.Module, pictures: int = 1) -> list[slice]:
-    """Equal slices of `count` items, in which they go through a net; an item has `pictures` of so many pixels each."""
-    device = next(net.parameters()).device.type
-    most = max(1, PIXELS_AT_ONCE.get(device, ACCELERATOR_PIXELS_AT_ONCE) // (pixels * pictures))
+def batches(count: int, *, pixels: int, net: nn.Module, images: int = 1) -> list[slice]:
+    """Equal slices of `count` items, in which they go through a net; an item has `images` of so many pixels each."""
+    most = max(1, (CPU_PIXELS if _is_cpu(net) else ACCELERATOR_PIXELS) // (pixels * images))
     number = math.ceil(count / most)
     ends = [count * (k + 1) // number for k in range(number)]
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
@@ -31,7 +25,7 @@ def run_batch(nets: Sequence[nn.Module], *inputs: Tensor, combine: Callable[[lis
 
     The batch goes to the device once, whatever the number of nets, and only the combined outputs come back: of the
     localiser's time on an H200 half was copying. Computed in single precision: there half precision made only one of
-    four networks clearly faster, and takes a second or two of planning for every number of pictures.
+    four networks clearly faster, and takes a second or two of planning for every batch size.
 
     Args:
         nets: on one device.
@@ -52,9 +46,14 @@ def run_batch(nets: Sequence[nn.Module], *inputs: Tensor, combine: Callable[[lis
     return torch.cat([run_batch(nets, *part, combine=combine) for part in parts])
 
 
+def _is_cpu(net: nn.Module) -> bool:
+    return next(net.parameters()).device.type == "cpu"
+
+
 def _run(nets: Sequence[nn.Module], inputs: tuple[Tensor, ...], combine: Callable[[list[Tensor]], Tensor]) -> Tensor:
     device = next(nets[0].parameters()).device
-    layout = LAYOUTS.get(device.type, torch.contiguous_format)
+    # `pointwise` says why accelerators have channels first.
+    layout = torch.channels_last if _is_cpu(nets[0]) else torch.contiguous_format
     moved = [item.to(device, memory_format=layout) if item.dim() == 4 else item.to(device) for item in inputs]
     # TF32 keeps no more digits than half precision
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

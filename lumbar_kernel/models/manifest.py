@@ -27,7 +27,7 @@ LANDMARKS = {"sagittal": 2 * len(LEVELS), "axial": len(SIDES)}
 WAITING = "wait for reading"
 """The stage in which a worker waits for the study loader, which has time limits of its own."""
 
-STAGES = {WAITING: 1.0, "localise": 1.0, "axial": 0.2, "crop": 0.2}
+STAGES = {WAITING: 1.0, "align": 0.2, "localise": 1.0, "axial": 0.2, "crop": 0.2}
 """Stages before grading, and seconds a study to expect of each where a manifest gives none."""
 
 

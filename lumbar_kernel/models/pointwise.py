@@ -1,10 +1,10 @@
 """How 1×1 convolutions are computed: as matrix products on an accelerator, by oneDNN on a processor.
 
-cuDNN plans every convolution again for each number of pictures: on an H200 20 s for the seven kinds of network in two
-numbers. Matrix products need no plan, and torch has its own depthwise kernels for pictures with channels first, so that
+cuDNN plans every convolution again for each number of images: on an H200 20 s for the seven kinds of network in two
+numbers. Matrix products need no plan, and torch has its own depthwise kernels for images with channels first, so that
 1 s is left. Computing is slower by up to two thirds.
 
-On one thread of a processor torch leaves 1×1 convolutions of fewer than 16 pictures to code of its own, which takes
+On one thread of a processor torch leaves 1×1 convolutions of fewer than 16 images to code of its own, which takes
 half as long again on some machines, unless they are dilated, which means nothing for a single weight.
 """
 
@@ -20,18 +20,18 @@ DILATED = (2, 2)
 
 
 class PointwiseConv(nn.Module):
-    """A 1×1 convolution as one matrix product for each picture."""
+    """A 1×1 convolution as one matrix product for each image."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, rows, columns) → the same with other channels."""
-        product = self.weight.flatten(1) @ pictures.flatten(2)
+        product = self.weight.flatten(1) @ images.flatten(2)
         if self.bias is not None:
             product = product + self.bias[:, None]
-        return product.reshape(*product.shape[:2], *pictures.shape[2:])
+        return product.reshape(*product.shape[:2], *images.shape[2:])
 
 
 def prepare_for_accelerator(net: nn.Module) -> None:
@@ -42,7 +42,7 @@ def prepare_for_accelerator(net: nn.Module) -> None:
 
 
 def prepare_for_processor(net: nn.Module) -> None:
-    """Let oneDNN compute the 1×1 convolutions of a network for any number of pictures, in place."""
+    """Let oneDNN compute the 1×1 convolutions of a network for any number of images, in place."""
     for _, convolution in _pointwise(net) if torch.backends.mkldnn.is_available() else ():
         convolution.dilation = DILATED
 

@@ -93,6 +93,24 @@ def test_what_a_blank_slice_would_show_is_not_present(phantom, landmarks, views)
     assert found["axial_t2"].present.tolist() == [level != 2 for level in range(5) for _ in SIDES]
 
 
+def test_a_blank_sagittal_slice_costs_as_little_as_one_that_is_missing(phantom, landmarks, views):
+    """The next slice shows the foramen, as where the file is absent."""
+    (t1,) = phantom.study.series_of(SAGITTAL_T1)
+    lost = sagittal_showing(t1.slices, landmarks.foramina[2, 0])
+
+    def of(slices):
+        others = tuple(each for each in phantom.study.series if each is not t1)
+        return cut_crops(replace(phantom.study, series=(*others, replace(t1, slices=slices))), landmarks, views)
+
+    absent = of(tuple(item for item in t1.slices if item is not lost))["sagittal_t1"]
+    blanked = replace(lost, pixels=np.full_like(lost.pixels, 7))
+    blank = of(tuple(blanked if item is lost else item for item in t1.slices))["sagittal_t1"]
+    assert blank.present.all()
+    level_with_it = level_and_side(VIEWS["sagittal_t1"]).index((2, 0))
+    middle = blank.images.shape[1] // 2
+    assert np.array_equal(blank.images[level_with_it, middle], absent.images[level_with_it, middle])
+
+
 def test_an_empty_neighbour_is_a_missing_one(phantom, landmarks, views):
     middles = {id(view.item) for view in views if view}
 

@@ -40,7 +40,7 @@ def test_a_view_grades_its_conditions_and_nothing_else(name, in_chans):
 
 
 def test_studies_are_graded_alike_alone_and_together(monkeypatch):
-    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 7 * 64 * 96)  # batches end within a study
+    monkeypatch.setattr(inference, "CPU_PIXELS", 7 * 64 * 96)  # batches end within a study
     view = VIEWS["axial_t2"]
     several, net = [make_crops(view, seed=k) for k in range(3)], make_net(view, 3)
     options = {"view": view}
@@ -117,7 +117,7 @@ class SmallMemory(Knows):
 
 def test_a_view_is_graded_in_batches_of_limited_size(monkeypatch):
     view, net = VIEWS["axial_t2"], SmallMemory()
-    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 4 * math.prod(view.geometry.shape))
+    monkeypatch.setattr(inference, "CPU_PIXELS", 4 * math.prod(view.geometry.shape))
     grade([make_crops(view)], [net], view=view)
     assert net.sizes == (3, 3, 4)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lumbar_kernel.localisation import axial
-from lumbar_kernel.localisation.axial import WINDOW_SHAPE, AxialView, axial_views, views_on, window_of
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE, AxialLevel, axial_levels, recesses_on, window_of
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import STRIDE
 from lumbar_kernel.models.manifest import read_manifest
@@ -50,7 +50,7 @@ def test_the_window_is_upright_centred_and_as_wide_as_in_training():
 
 
 def test_every_level_of_a_phantom_gets_the_slice_through_its_disc(phantom, landmarks):
-    _, views = axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])
+    _, views = axial_levels(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])
     slices = phantom.study.slices(AXIAL_T2)
     for level, view in enumerate(views):
         nearest = min(abs(float(item.plane.distance(landmarks.canal[level]))) for item in slices)
@@ -61,7 +61,7 @@ def test_every_level_of_a_phantom_gets_the_slice_through_its_disc(phantom, landm
 
 
 def test_recesses_come_from_the_maps_left_on_the_left(phantom, landmarks):
-    view = next(v for v in axial_views(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])[1] if v)
+    view = next(v for v in axial_levels(phantom.study, landmarks, [Says([(16, 20), (16, 11)])])[1] if v)
     assert view.recesses[0, 0] > view.recesses[1, 0]
     assert np.allclose(view.grid.to_pixel(view.recesses[0]), (16.5 * STRIDE - 0.5, 20.5 * STRIDE - 0.5), atol=0.1)
     assert view.evidence.min() > 0.9
@@ -70,7 +70,7 @@ def test_recesses_come_from_the_maps_left_on_the_left(phantom, landmarks):
 def test_recesses_without_maps_are_placed_around_the_canal(phantom, landmarks):
     canal = landmarks.canal[2]
     item = axial_showing(phantom.study.slices(AXIAL_T2), canal, normal=landmarks.disc_normal[2])
-    (view,) = views_on([item], canal[None], [Says([])])
+    (view,) = recesses_on([item], canal[None], [Says([])])
     assert not view.evidence.any()
     assert not view.shows_spine
     assert np.linalg.norm(view.centre - canal) < 12
@@ -79,11 +79,11 @@ def test_recesses_without_maps_are_placed_around_the_canal(phantom, landmarks):
 @pytest.mark.parametrize("roles", [(), ("Sagittal T1",)])
 def test_without_axial_series_there_are_no_views(phantom, landmarks, roles):
     study = Study("1", tuple(series for series in phantom.study.series if series.role in roles))
-    assert axial_views(study, landmarks, [Says([])]) == (study, (None,) * 5)
+    assert axial_levels(study, landmarks, [Says([])]) == (study, (None,) * 5)
 
 
 def test_without_nets_there_are_no_views(phantom, landmarks):
-    assert axial_views(phantom.study, landmarks, []) == (phantom.study, (None,) * 5)
+    assert axial_levels(phantom.study, landmarks, []) == (phantom.study, (None,) * 5)
 
 
 class SeesContrast(Says):
@@ -111,17 +111,17 @@ def test_slices_that_show_a_spine_are_all_kept_after_one_look(phantom, landmarks
             looked_at.append(len(pictures))
             return super().forward(pictures)
 
-    study, _ = axial_views(phantom.study, landmarks, [Counts([(16, 20), (16, 11)])])
+    study, _ = axial_levels(phantom.study, landmarks, [Counts([(16, 20), (16, 11)])])
     assert study is phantom.study
     assert sum(looked_at) <= 5
 
 
 def test_a_slice_without_a_spine_gives_way_to_the_next_one(phantom, landmarks):
     net = SeesContrast([(16, 20), (16, 11)])
-    _, before = axial_views(phantom.study, landmarks, [net])
+    _, before = axial_levels(phantom.study, landmarks, [net])
     nearest = {id(view.item) for view in before if view is not None}
     blank = with_blank(phantom.study, lambda item: id(item) in nearest)
-    study, after = axial_views(blank, landmarks, [net])
+    study, after = axial_levels(blank, landmarks, [net])
     assert not any(view.item.is_blank for view in after if view)
     assert len(study.slices(AXIAL_T2)) == len(blank.slices(AXIAL_T2))
     assert sum(item.is_blank for item in study.slices(AXIAL_T2)) == len(nearest)
@@ -134,7 +134,7 @@ def test_a_slice_without_a_spine_gives_way_to_the_next_one(phantom, landmarks):
 
 
 def test_where_no_slice_shows_a_spine_there_is_no_view(phantom, landmarks):
-    study, views = axial_views(phantom.study, landmarks, [Says([])])
+    study, views = axial_levels(phantom.study, landmarks, [Says([])])
     assert views == (None,) * 5
     pairs = zip(phantom.study.slices(AXIAL_T2), study.slices(AXIAL_T2), strict=True)
     count = 0
@@ -149,7 +149,7 @@ def test_where_no_slice_shows_a_spine_there_is_no_view(phantom, landmarks):
 def test_the_shipped_networks_tell_a_spine_from_noise_and_other_pictures(phantom, landmarks):
     manifest = read_manifest()
     nets = load_localiser(manifest.axial, manifest.folder)
-    study, found = axial_views(phantom.study, landmarks, nets)
+    study, found = axial_levels(phantom.study, landmarks, nets)
     assert study is phantom.study
     views = [view for view in found if view is not None]
     rng = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_the_shipped_networks_tell_a_spine_from_noise_and_other_pictures(phantom
     noise = [replace(item, pixels=rng.normal(100, 30, item.pixels.shape).astype(np.float32)) for item in items]
     gradient = [replace(item, pixels=np.indices(item.pixels.shape).sum(axis=0).astype(np.float32)) for item in items]
     for others in (noise, gradient, [_blanked(item) for item in items]):
-        assert not any(view.shows_spine for view in views_on(others, centres, nets))
+        assert not any(view.shows_spine for view in recesses_on(others, centres, nets))
 
 
 class Spread(Says):
@@ -178,7 +178,7 @@ class Spread(Says):
 @pytest.mark.parametrize(("probability", "shows"), [(0.1, False), (0.2, False), (0.4, False), (0.6, True)])
 def test_weak_evidence_places_a_recess_but_only_sure_one_shows_a_spine(probability, shows):
     item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
-    (view,) = views_on([item], np.array([[3.0, 4, 5]]), [Spread(probability)])
+    (view,) = recesses_on([item], np.array([[3.0, 4, 5]]), [Spread(probability)])
     assert view.shows_spine == shows
     if probability > 0.15:
         assert np.allclose(view.evidence, probability, atol=1e-3)
@@ -189,7 +189,7 @@ def test_weak_evidence_places_a_recess_but_only_sure_one_shows_a_spine(probabili
 
 def test_one_recess_that_is_sure_is_enough_to_show_a_spine():
     item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
-    (view,) = views_on([item], np.zeros((1, 3)), [Says([(16, 20)])])
+    (view,) = recesses_on([item], np.zeros((1, 3)), [Says([(16, 20)])])
     assert view.evidence.tolist() == pytest.approx([1, 0])
     assert view.shows_spine
 
@@ -197,7 +197,7 @@ def test_one_recess_that_is_sure_is_enough_to_show_a_spine():
 def test_recesses_without_evidence_lie_in_the_slice_beside_and_before_the_canal():
     item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
     canal = item.plane.to_mm(np.array([50.0, 50.0])) + 4.0 * item.plane.normal
-    (view,) = views_on([item], canal[None], [Says([])])
+    (view,) = recesses_on([item], canal[None], [Says([])])
     assert np.allclose(item.plane.distance(np.stack([*view.recesses, view.grid.centre])), 0)
     left, right = view.recesses - item.plane.projected(canal)
     assert left[0] == pytest.approx(-right[0])
@@ -208,20 +208,20 @@ def test_recesses_without_evidence_lie_in_the_slice_beside_and_before_the_canal(
 
 def test_a_recess_at_the_edge_of_the_window_is_found_there():
     item = make_slice(TILTED, origin=(-50, -50, 0), shape=(100, 100))
-    (view,) = views_on([item], np.zeros((1, 3)), [Says([(0, 31), (31, 0)])])
+    (view,) = recesses_on([item], np.zeros((1, 3)), [Says([(0, 31), (31, 0)])])
     found = view.grid.to_pixel(view.recesses)
     assert np.allclose(found, [(0.5 * STRIDE - 0.5, 31.5 * STRIDE - 0.5), (31.5 * STRIDE - 0.5, 0.5 * STRIDE - 0.5)])
 
 
 def test_slices_that_are_left_out_are_one_problem_more(phantom, landmarks):
     before = replace(phantom.study, problems=("1.dcm: truncated",))
-    study, _ = axial_views(before, landmarks, [Says([])])
+    study, _ = axial_levels(before, landmarks, [Says([])])
     assert study.problems[0] == "1.dcm: truncated"
     assert len(study.problems) == 2
 
 
 def test_slices_at_the_discs_are_looked_at_around_the_nearest_canal(phantom, landmarks):
-    views = axial._views_at_discs(phantom.study.slices(AXIAL_T2), landmarks, [Says([])])
+    views = axial._levels_at_discs(phantom.study.slices(AXIAL_T2), landmarks, [Says([])])
     assert len(views) > 5
     for view in views:
         nearest = min(landmarks.canal, key=lambda canal: abs(float(view.item.plane.distance(canal))))
@@ -236,12 +236,12 @@ def test_a_slice_must_show_a_spine_at_every_level_that_it_is_taken_for(landmarks
     def seen(slices, points, nets):
         sure = [0.0 if (id(item), point[2]) in without else 1.0 for item, point in zip(slices, points, strict=True)]
         return [
-            AxialView(item, item.plane, np.zeros((2, 3)), np.full(2, p)) for item, p in zip(slices, sure, strict=True)
+            AxialLevel(item, item.plane, np.zeros((2, 3)), np.full(2, p)) for item, p in zip(slices, sure, strict=True)
         ]
 
-    monkeypatch.setattr(axial, "views_on", seen)
+    monkeypatch.setattr(axial, "recesses_on", seen)
     here = replace(landmarks, canal=canal, disc_normal=np.tile([0.0, 0, 1], (5, 1)))
-    study, views = axial_views(Study("1", (Series("1", AXIAL_T2, (low, high)),)), here, ["a net"])
+    study, views = axial_levels(Study("1", (Series("1", AXIAL_T2, (low, high)),)), here, ["a net"])
     assert [view and view.item for view in views] == [None, high, None, None, None]
     assert [item.is_blank for item in study.slices(AXIAL_T2)] == [True, False]
     assert study.problems == ("1 of 2 axial slices at the discs show no spine and are left out",)

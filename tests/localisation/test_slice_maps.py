@@ -29,7 +29,7 @@ def test_cell_centres_lie_on_the_slice_where_the_cells_are(phantom):
 
 
 def test_networks_are_averaged_and_absence_is_left_out(phantom, monkeypatch):
-    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 2 * FRAME**2)  # two batches
+    monkeypatch.setattr(inference, "CPU_PIXELS", 2 * FRAME**2)  # two batches
 
     class Constant(nn.Module):
         """Puts its probability into one cell of the only landmark and the rest into absence."""

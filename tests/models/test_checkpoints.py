@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.robustness.dicom_files import write_stack
 from lumbar_kernel import Config, predict
 from lumbar_kernel.errors import WeightsError
-from lumbar_kernel.models.checkpoints import load_localiser, load_member, load_models
+from lumbar_kernel.models.checkpoints import LoadedModels, load_localiser, load_member, load_models
 from lumbar_kernel.models.manifest import WeightsFile, read_manifest
 from lumbar_kernel.results.report import EXIT_DEGRADED
 from lumbar_kernel.results.submission import submission_text
@@ -203,3 +203,19 @@ def test_every_fold_is_folded_and_has_its_own_weights(untrained, tmp_path):
         (alone,) = load_localiser(replace(spec, files=(item,)), tmp_path)
         assert torch.allclose(net(pictures), alone(pictures), atol=1e-4)
     assert not torch.allclose(*(net(pictures) for net in together), atol=1e-3)
+
+
+def test_networks_that_a_lack_of_memory_sent_to_the_processor_come_back_where_there_is_memory_again():
+    first, second, stays = (torch.nn.Conv2d(1, 1, 1) for _ in range(3))
+    moves = []
+
+    def move(device):
+        moves.append(str(device))
+        if len(moves) == 1:
+            raise torch.cuda.OutOfMemoryError("still no memory")
+
+    stays.to = move
+    models = LoadedModels(None, torch.device("meta"), [first], [stays], {"member": [second]})
+    models.return_to_device()
+    assert [net.weight.device.type for net in (first, second)] == ["meta"] * 2
+    assert moves == ["meta", "cpu"]

@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar_kernel.models.inference import PIXELS_AT_ONCE, batches, run_batch
+from lumbar_kernel.models.inference import CPU_PIXELS, batches, run_batch
 
 
 @pytest.mark.parametrize("count", [0, 1, 9, 16, 20, 31, 34, 100])
 @pytest.mark.parametrize(("side", "pictures"), [(32, 1), (96, 5), (256, 1), (2048, 1)])
 def test_batches_are_equal_cover_everything_and_are_not_too_large(count, side, pictures):
-    blocks = batches(count, pixels=side**2, net=nn.Linear(1, 1), pictures=pictures)
+    blocks = batches(count, pixels=side**2, net=nn.Linear(1, 1), images=pictures)
     sizes = [block.stop - block.start for block in blocks]
     assert [item for block in blocks for item in range(count)[block]] == list(range(count))
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
-    room = PIXELS_AT_ONCE["cpu"] // (pictures * side**2)
+    room = CPU_PIXELS // (pictures * side**2)
     assert all(size <= max(1, room) for size in sizes)  # one may always be computed
     assert len(blocks) == math.ceil(count / max(1, room))
 
