@@ -12,7 +12,7 @@ from lumbar_kernel import schema
 from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.geometry import Plane, SlicePlane, plane_of
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.artefacts import bent, crossed, folded, ramp, widened
+from lumbar_kernel.phantom.artefacts import crossing_saturation, folded, metal_distorted, ramp, widened
 from lumbar_kernel.phantom.contrast import SequenceProtocol, Tables, signals
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.painting import PaintedBody
@@ -90,7 +90,7 @@ def _drawn(
     u, v, s = near = here[0][window], here[1][window], here[2][window]
     wet, greasy, share, fluid = (np.zeros(near[0].shape, np.float32) for _ in range(4))
     screwed, metal = bool(painted.anatomy.screws.any()), np.zeros(plane.shape, np.float32)
-    for moved in _samples(painted, plane, window, protocol.thickness):
+    for moved in _samples(painted, plane, window, protocol.slice_thickness):
         ids = _tissues(painted, near, moved)
         wet += cv2.LUT(ids, tables.water)
         greasy += cv2.LUT(ids, tables.fat)
@@ -105,7 +105,8 @@ def _drawn(
         image[window] = image[window] * (1 - share / 4) + sampled / 4
         image *= grain
     if metal.any():
-        water, lipid = bent((water, lipid), metal, pixel=plane.row_spacing, upright=protocol.readout_rows)
+        pixel, upright = plane.row_spacing, protocol.readout_rows
+        water, lipid = metal_distorted((water, lipid), metal, pixel=pixel, upright=upright)
     return water, lipid
 
 
@@ -118,7 +119,7 @@ def acquire(
         The series, and its protocol with the prescription's step and thickness.
     """
     axial = protocol.role == schema.AXIAL_T2
-    protocol = replace(protocol, step=plan.step, thickness=plan.thickness)
+    protocol = replace(protocol, spacing_between_slices=plan.step, slice_thickness=plan.thickness)
     finest = plan.step if protocol.volume else 0.56 if axial else 0.66
     stack = stack_of(plan, rng, finest=finest, cubic=protocol.volume)
     tables, scanner = Tables.of(signals(painted.anatomy, protocol, rng)), Scanner.draw(rng, protocol)
@@ -129,11 +130,12 @@ def acquire(
         field = widened(drawn, beyond, axis=axis) if beyond else drawn
         water, fat = _drawn(painted, field, tables, protocol, flow)
         gain = scanner.gain(field, painted.frame)
-        if axial and scanner.crossing < 1:
-            gain = gain * crossed(field, stack.drawn, thickness=plan.thickness, left=scanner.crossing)
+        if axial and scanner.crossing_saturation < 1:
+            left = scanner.crossing_saturation
+            gain = gain * crossing_saturation(field, stack.drawn, thickness=plan.thickness, left=left)
         water, fat = water * gain, fat * gain * np.float32(protocol.fat_share)
-        if scanner.returned is not None:
-            fat = fat * ramp(fat.shape, *scanner.returned)
+        if scanner.fat_suppression_edge is not None:
+            fat = fat * ramp(fat.shape, *scanner.fat_suppression_edge)
         if beyond:
             water, fat = folded(water, beyond, axis=axis), folded(fat, beyond, axis=axis)
         pixels = scanner.measure(water, fat, protocol=protocol, acquired=stack.acquired, shape=native.shape, rng=rng)

@@ -20,9 +20,11 @@ from lumbar_kernel.phantom.degeneration import (
 )
 from lumbar_kernel.phantom.posture import draw_irregularity, draw_scoliosis, draw_tilt
 
-VERTEBRAE = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3")
 FIRST_DISC = 3
-"""Disc j is below vertebra j; L1/L2 is disc 3 and level l of the schema is disc FIRST_DISC + l."""
+"""Disc j is below vertebra j, counted from T10; L1/L2 is disc 3 and level l of the schema is disc FIRST_DISC + l."""
+
+LUMBAR_DISCS = range(FIRST_DISC, FIRST_DISC + 5)
+"""Discs L1/L2 to L5/S1, and by the rule above also the vertebrae L1 to L5."""
 
 FIRST_FUSED = 8
 """S1, the uppermost vertebra of a usual sacrum."""
@@ -72,7 +74,7 @@ class Anatomy:
     """One patient in numbers; mm unless stated otherwise, sides left then right, levels L1/L2 to L5/S1.
 
     Attributes:
-        patient: age, sex, body mass and size.
+        patient: age, sex, body mass index and size.
         body_height, body_width, body_depth, canal_width, pedicle_width: (11,) per vertebra T10 to S3.
         disc_height: (10,) posterior height per disc, after degeneration.
         height_loss: (5,) disc height lost by degeneration.
@@ -162,11 +164,6 @@ class Anatomy:
     marrow_fat: float
     transitional: str
 
-    @property
-    def numbering_ambiguous(self) -> bool:
-        """Whether the lowest lumbar level cannot be identified from this scan alone."""
-        return bool(self.transitional)
-
 
 def _draw_roots(rng: np.random.Generator, narrow: float) -> FloatArray:
     """Roots in a disc-shaped sac: supine, so they settle towards the back unless the sac is narrow."""
@@ -225,12 +222,11 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         + 0.25 * loss[:, None]
     )
 
-    lipomatosis = (
-        float(rare.uniform(1.5, 2.6)) if rare.random() < np.interp(patient.body_mass, (26, 40), (0.01, 0.2)) else 1.0
-    )
+    fat_chance, overweight = np.interp(patient.body_mass_index, (26, 40), (0.01, 0.2)), patient.body_mass_index - 27
+    lipomatosis = float(rare.uniform(1.5, 2.6)) if rare.random() < fat_chance else 1.0
     sac_depth = SAC_DEPTH * narrow * size**0.3 * np.exp(soft.normal(0, (0.13, 0.09, 0.06, 0.06, 0.06)))
     anterior = ANTERIOR_FAT * np.exp(soft.normal(0, 0.2, 5) + soft.normal(0, 0.3))
-    posterior = POSTERIOR_FAT * np.exp(soft.normal(0, 0.25, 5) + soft.normal(0, 0.2)) + 0.06 * (patient.body_mass - 27)
+    posterior = POSTERIOR_FAT * np.exp(soft.normal(0, 0.25, 5) + soft.normal(0, 0.2)) + 0.06 * overweight
     # The bony canal is built around its soft contents, so that a narrow canal is narrow in all of them.
     posterior = np.clip(posterior, 0.5, 6)
     roof = anterior + sac_depth + posterior + FLAVUM_BASE * 1.1 + soft.normal(0, 0.6) + soft.normal(0, 0.5, 5)
@@ -290,7 +286,7 @@ def draw_anatomy(rng: np.random.Generator, *, balanced: bool = False) -> Anatomy
         roots=_draw_roots(soft, narrow),
         redundancy=float(rare.uniform(0.1, 0.5)) if rare.random() < 0.4 else 0.0,
         conus=float(np.clip(soft.normal(2.73, 0.43), 1.4, 4.2)),
-        skin_fat=float(np.exp(soft.normal(np.log(16), 0.5) + 0.04 * (patient.body_mass - 27))),
+        skin_fat=float(np.exp(soft.normal(np.log(16), 0.5) + 0.04 * overweight)),
         muscle_depth=float(soft.normal(52, 4) * size),
         fatness=float(np.clip(soft.normal(0.15 + 0.007 * (patient.age - 40), 0.13), 0.02, 0.75)),
         marrow_fat=float(np.clip(soft.normal(0.40 + 0.0035 * (patient.age - 55), 0.08), 0.2, 0.7)),

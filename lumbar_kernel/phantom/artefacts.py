@@ -1,4 +1,4 @@
-"""Acquisition artefacts: wrap-around, motion, crossing slabs, failed fat suppression, metal."""
+"""Acquisition artefacts: wrap-around, motion, saturation by crossing slices, failed fat suppression, metal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.geometry import SlicePlane
 
 COARSE = 4
-"""Pixels between the places at which crossing slabs are looked up."""
+"""Pixels between the places at which crossing slices are looked up."""
 
 
 def widened(plane: SlicePlane, pixels: int, *, axis: int) -> SlicePlane:
@@ -32,7 +32,7 @@ def folded(image: Float32Array, pixels: int, *, axis: int) -> Float32Array:
     return np.moveaxis(field, 0, axis)
 
 
-def jolted(image: Float32Array, share: float, *, axis: int, rng: np.random.Generator) -> Float32Array:
+def motion_corrupted(image: Float32Array, share: float, *, axis: int, rng: np.random.Generator) -> Float32Array:
     """An image some of whose frequencies along an axis were measured after the patient moved.
 
     Args:
@@ -52,10 +52,12 @@ def jolted(image: Float32Array, share: float, *, axis: int, rng: np.random.Gener
     return mixed
 
 
-def crossed(plane: SlicePlane, others: Sequence[SlicePlane], *, thickness: float, left: float) -> Float32Array:
-    """Fraction of a slice's signal that remains where other slabs cross it: `left` inside them, 1 elsewhere.
+def crossing_saturation(
+    plane: SlicePlane, others: Sequence[SlicePlane], *, thickness: float, left: float
+) -> Float32Array:
+    """Fraction of a slice's signal that remains where other slices cross it: `left` inside them, 1 elsewhere.
 
-    Only slabs that are tilted against the slice count: those of its own block are parallel to it.
+    Only slices that are tilted against this one count: those of its own block are parallel to it.
     """
     rows, columns = plane.shape
     down, right = (np.arange(0, n, COARSE, dtype=np.float32)[:, None] for n in (rows, columns))
@@ -78,7 +80,9 @@ def ramp(shape: tuple[int, int], direction: float, place: float) -> Float32Array
     return np.asarray(1 / (1 + np.exp(-(along - np.float32(place)) * 12)), dtype=np.float32)
 
 
-def bent(images: Sequence[Float32Array], metal: Float32Array, *, pixel: float, upright: bool) -> list[Float32Array]:
+def metal_distorted(
+    images: Sequence[Float32Array], metal: Float32Array, *, pixel: float, upright: bool
+) -> list[Float32Array]:
     """Images around metal: a void larger than the metal, signal shifted along the readout and piled up at the rim.
 
     Args:

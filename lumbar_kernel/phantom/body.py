@@ -54,7 +54,7 @@ class Body:
         """Draw a body round a spine."""
         outline, psoas = BodyOutline.draw(anatomy, frame, rng), float(rng.uniform(0.8, 1.25))
         loops = rng.uniform((-90, -150, -110, 6, 0), (90, -68, 130, 18, 1), (LOOPS, 5))
-        pelvis = float(frame.disc_s[7])
+        pelvis = float(frame.lumbar_disc_s[-1])
         organs = rng.uniform((-25, -110, pelvis - 110, 14, 0), (25, -35, pelvis - 35, 30, 1), (ORGANS, 5))
         return cls(anatomy, frame, outline, psoas, np.concatenate([loops, organs]), float(rng.normal(0, 4)))
 
@@ -81,7 +81,7 @@ class Body:
             for part in (water, fat, muscle, greasy)
         )
         u, v, s = place
-        low = np.clip((np.float32(self.frame.disc_s[5]) - s) / 70, -0.6, 1.0)
+        low = np.clip((np.float32(self.frame.lumbar_disc_s[2]) - s) / 70, -0.6, 1.0)
         deep = np.exp(-((u / 24) ** 2))
         threshold = 1.55 - np.float32(2.0 * self.anatomy.fatness) - 0.45 * low - 0.6 * deep
         streaks = np.clip((texture.at(u + 0.35 * v, v + 0.22 * s, s, FIBRES) - threshold) * 0.6, 0, 0.7) * muscle
@@ -145,7 +145,7 @@ class Body:
         s: Float32Array,
         behind: Float32Array,
     ) -> None:
-        upper, lower = float(self.frame.disc_s[3]), float(self.frame.disc_s[7])
+        upper, lower = float(self.frame.lumbar_disc_s[0]), float(self.frame.lumbar_disc_s[-1])
         down = np.clip((upper - s) / (upper - lower), -0.2, 1.35).astype(np.float32)
         wide, high = self.psoas * (7 + 13 * down), self.psoas * (10 + 12 * down)
         psoas = (
@@ -165,7 +165,7 @@ class Body:
         out[back & ~septum] = tissue.MUSCLE
 
     def _pelvis(self, out: Ids, side: Float32Array, v: Float32Array, s: Float32Array) -> None:
-        top = float(self.frame.disc_s[7]) - 3
+        top = float(self.frame.lumbar_disc_s[-1]) - 3
         below = top - s
         wing = (below > 8) & (side < 26 + 0.9 * np.minimum(below, 30)) & (v > -22 + 0.25 * side) & (v < 9)
         out[wing & (side > 46) & (below < 45)] = tissue.MARROW

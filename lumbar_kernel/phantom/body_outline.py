@@ -107,7 +107,7 @@ def _pressed(anatomy: Anatomy, frame: SpineFrame, rng: np.random.Generator) -> t
 
 def _rearmost(frame: SpineFrame, thickness: FloatArray) -> FloatArray:
     """The y, per height, at which tissue of this thickness (mm, at the places of `MUSCLE`) behind the walls ends."""
-    low, tilt = frame.disc_s[7], frame.curve_tilt
+    low, tilt = frame.lumbar_disc_s[-1], frame.curve_tilt
     depth = np.interp(frame.curve_s, (low - 60, low, 0, 120), thickness)
     y = frame.curve_yz[:, 0] + depth * np.cos(tilt)
     z = frame.curve_yz[:, 1] + depth * np.sin(tilt)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array
+from lumbar_kernel.geometry import SIDE_SIGNS
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.anatomy import FIRST_FUSED
-from lumbar_kernel.phantom.grid import ROUND, SIDE_SIGN, VoxelGrid, Window, mirrored, profile, roof
+from lumbar_kernel.phantom.anatomy import FIRST_FUSED, LUMBAR_DISCS
+from lumbar_kernel.phantom.grid import ROUND, VoxelGrid, Window, mirrored, profile, roof
 from lumbar_kernel.phantom.spine import Spine
 
 SAG = (0.2, 0.12)
@@ -47,7 +48,7 @@ def arch(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
     if vertebra >= spine.first_fused:
         _dorsal_plate(spine, w, 0.55 * float(a.canal_width[vertebra]) + 1)
         return
-    depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
+    depth = spine.roof_at(middle)
     back = w.v - roof(w.u, depth)
     slant = w.s - (middle - 0.2 * height) + np.float32(0.25) * (w.v - depth)
     if a.laminectomy[vertebra]:
@@ -196,8 +197,8 @@ def pedicles(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
     a = spine.anatomy
     across, middle = spine.pedicle(vertebra)
     height, width = spine.pedicle_height(vertebra), float(a.pedicle_width[vertebra])
-    depth = float(np.interp(-middle, -spine.frame.disc_s[3:8], a.roof))
-    for side, sign in enumerate(SIDE_SIGN):
+    depth = spine.roof_at(middle)
+    for side, sign in enumerate(SIDE_SIGNS):
         w = grid.window(mirrored(side, across - 10, across + 31), (-13, 24), (middle - 23, middle + 10))
         if w is None:
             continue
@@ -208,8 +209,8 @@ def pedicles(spine: Spine, grid: VoxelGrid, vertebra: int) -> None:
         behind = depth - 9.2 + 0.16 * (middle - w.s)
         pars = _rounded((u - 0.5) / 5.0, (w.v - behind) / 4.0, (w.s - middle + 10) / 12.5, size=4.0)
         shape = np.minimum(root, pars)
-        if 3 <= vertebra <= 7:
-            thick = 2.2 if vertebra == 7 and a.transitional == "sacralised" else 1.0
+        if vertebra in LUMBAR_DISCS:
+            thick = 2.2 if vertebra == LUMBAR_DISCS[-1] and a.transitional == "sacralised" else 1.0
             arm = np.hypot((w.v - 8 - 0.1 * u) / 3.5, (w.s - middle + 1) / (5.0 * thick)) - 1
             shape = np.minimum(shape, np.maximum(arm * 3.5, np.abs(u - 13) - 17))
         w.bone(shape.astype(np.float32))
@@ -222,7 +223,7 @@ def facet(spine: Spine, grid: VoxelGrid, disc: int, side: int) -> None:
     """Both articular processes of one joint; degeneration grows the superior one inwards, forwards and upwards."""
     a, middle, level = spine.anatomy, float(spine.frame.disc_s[disc]), spine.lumbar(disc)
     growth, gap = float(a.facet[level, side]), 0.5 * float(a.joint_gap[level, side])
-    joint, sign = spine.joint(disc, side), SIDE_SIGN[side]
+    joint, sign = spine.joint(disc, side), SIDE_SIGNS[side]
     across, behind = joint.centre
     _, _, bottom, top = spine.foramen_box(disc)
     w = grid.window(mirrored(side, across - 14, across + 16), (-2, 36), (bottom - 6, top + 8))

@@ -28,15 +28,15 @@ class SequenceProtocol:
     Attributes:
         role: one of `schema.SERIES_DESCRIPTIONS`.
         description: SeriesDescription as a scanner would name it.
-        repetition, echo: TR and TE, ms.
-        inversion: TI in ms for fat suppression by inversion, None otherwise.
-        step: mm from slice to slice.
-        thickness: mm.
-        field: tesla.
+        repetition_time, echo_time: ms.
+        inversion_time: ms, for fat suppression by inversion, None otherwise.
+        spacing_between_slices: mm from the middle of a slice to that of the next.
+        slice_thickness: mm.
+        magnetic_field_strength: tesla.
         fat_shift: pixels of the acquired matrix by which fat moves along the readout.
         readout_rows: whether the readout runs along a column of the image, from row to row.
         contrast: one of `CONTRASTS`.
-        unsuppressed: fraction of the fat signal that remains where fat suppression fails.
+        failed_fat_suppression: fraction of the fat signal that remains where fat suppression fails, 0 for none.
         volume: whether it is a volume of thin slices without gaps (SPACE, CUBE, VISTA) rather than single slices.
         fat_share: fraction of the fat signal in the image, 1 for ordinary and in-phase images, 0 for the water image of
             a Dixon sequence.
@@ -44,16 +44,16 @@ class SequenceProtocol:
 
     role: str
     description: str
-    repetition: float
-    echo: float
-    inversion: float | None
-    step: float
-    thickness: float
-    field: float = 1.5
+    repetition_time: float
+    echo_time: float
+    inversion_time: float | None
+    spacing_between_slices: float
+    slice_thickness: float
+    magnetic_field_strength: float = 1.5
     fat_shift: float = 0.0
     readout_rows: bool = False
     contrast: str = CONTRASTS[0]
-    unsuppressed: float = 0.0
+    failed_fat_suppression: float = 0.0
     volume: bool = False
     fat_share: float = 1.0
 
@@ -71,7 +71,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 SUPPRESSED_NAMES = ("STIR SAG", "SAG T2 FS", "T2 SAG")
 VOLUME_NAMES = ("t2_spc_sag_p2_iso", "Sag T2 CUBE", "T2W_VISTA_SAG")
 SUPPRESSED_SHARE = 0.2
-UNEVEN_SHARE = 0.1
+FAILED_SUPPRESSION_SHARE = 0.1
 """Of the suppressed series."""
 
 
@@ -92,10 +92,10 @@ def draw_protocol(
     shift = float(rng.uniform(0.6, 2.2)) * float(rng.choice([-1.0, 1.0]))
     upright = bool(rng.random() < (0.3 if axial else 0.4))
     description = str(rng.choice(names))
-    uneven = float(rng.uniform(0.15, 0.6)) if suppressed and rng.random() < UNEVEN_SHARE else 0.0
+    failed = float(rng.uniform(0.15, 0.6)) if suppressed and rng.random() < FAILED_SUPPRESSION_SHARE else 0.0
     return SequenceProtocol(
         *(role, description, float(repetition), float(echo), inversion, step, thickness),
-        *(field, shift, upright, contrast, uneven),
+        *(field, shift, upright, contrast, failed),
     )
 
 
@@ -104,18 +104,18 @@ def as_volume(protocol: SequenceProtocol, rng: np.random.Generator) -> SequenceP
     return replace(
         protocol,
         description=str(rng.choice(VOLUME_NAMES)),
-        repetition=float(rng.uniform(1500, 2500)),
-        echo=float(rng.uniform(90, 125)),
-        inversion=None,
-        unsuppressed=0.0,
+        repetition_time=float(rng.uniform(1500, 2500)),
+        echo_time=float(rng.uniform(90, 125)),
+        inversion_time=None,
+        failed_fat_suppression=0.0,
         volume=True,
     )
 
 
 def _signal(density: float, t1: float, t2: float, protocol: SequenceProtocol) -> float:
-    recovery, inversion = np.exp(-protocol.repetition / t1), protocol.inversion
+    recovery, inversion = np.exp(-protocol.repetition_time / t1), protocol.inversion_time
     along = 1 - recovery if inversion is None else abs(1 - 2 * np.exp(-inversion / t1) + recovery)
-    return float(density * along * np.exp(-protocol.echo / t2))
+    return float(density * along * np.exp(-protocol.echo_time / t2))
 
 
 def _relaxations(anatomy: Anatomy) -> dict[int, tissue.Relaxation]:
@@ -169,13 +169,15 @@ def signals(anatomy: Anatomy, protocol: SequenceProtocol, rng: np.random.Generat
     off[tissue.NUCLEUS : tissue.MUSCLE] = off[tissue.NUCLEUS]
     if protocol.contrast == "random":
         return _random_table(anatomy, rng)
-    slow = SLOWER_AT_3T if protocol.field > 2 else 1.0
+    slow = SLOWER_AT_3T if protocol.magnetic_field_strength > 2 else 1.0
     pure = tissue.PURE_FAT
     fat_t1 = pure.t1 * slow
-    if protocol.inversion is not None:  # scanners null an effective fat T1
-        fat_t1 = (238.0 if protocol.field < 2 else 308.0) * float(np.exp(rng.normal(0, 0.05)))
+    if protocol.inversion_time is not None:  # scanners null an effective fat T1
+        fat_t1 = (238.0 if protocol.magnetic_field_strength < 2 else 308.0) * float(np.exp(rng.normal(0, 0.05)))
     fat = _signal(pure.density, fat_t1, pure.t2, protocol)
-    fat += protocol.unsuppressed * _signal(pure.density, fat_t1, pure.t2, replace(protocol, inversion=None))
+    fat += protocol.failed_fat_suppression * _signal(
+        pure.density, fat_t1, pure.t2, replace(protocol, inversion_time=None)
+    )
     table = np.zeros(tissue.N_IDS, dtype=np.complex64)
     for key, values in _relaxations(anatomy).items():
         density, t1, t2 = off[key] ** np.array([0.5, 1.0, 1.0])

@@ -26,7 +26,7 @@ class Patient:
 
     female: bool
     age: float
-    body_mass: float
+    body_mass_index: float
     size: float
 
     @classmethod

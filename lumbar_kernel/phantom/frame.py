@@ -68,12 +68,17 @@ class SpineFrame:
     shift: FloatArray
     table: Float32Array
 
+    @property
+    def lumbar_disc_s(self) -> FloatArray:
+        """(5,) s of the middles of the discs L1/L2 to L5/S1."""
+        return self.disc_s[FIRST_DISC : FIRST_DISC + 5]
+
     def slipped(self, v: AnyArray, s: AnyArray) -> AnyArray:
         """How far the part at v (before any slip) and s has slipped forwards, mm: arches hang below their bodies."""
         a, total = self.anatomy, np.zeros_like(v + s)
         for slip, middle, height in zip(a.slip.tolist(), self.disc_s.tolist(), a.disc_height.tolist(), strict=True):
             if slip:
-                stays = a.isthmic and middle == self.disc_s[7]
+                stays = a.isthmic and middle == self.lumbar_disc_s[-1]
                 level = s if stays else s + HANG * np.clip(v, 0, 22)
                 moved = slip * np.clip((level - middle) / max(height, 6.0) + 0.5, 0, 1)
                 total = total + (moved * np.clip((18 - v) / 14, 0, 1) if stays else moved)
@@ -125,9 +130,7 @@ class SpineFrame:
     @cached_property
     def front(self) -> FloatArray:
         """Fronts of the five lumbar discs along the spine's own axes, (5, 3) mm; all as deep as the body of L3."""
-        spots = np.array(
-            [[0.0, -float(self.anatomy.body_depth[5]), s] for s in self.disc_s[FIRST_DISC : FIRST_DISC + 5]]
-        )
+        spots = np.array([[0.0, -float(self.anatomy.body_depth[5]), s] for s in self.lumbar_disc_s])
         return self.along_axes(self.to_patient(spots))
 
     def upright(self, plane: SlicePlane, shape: tuple[int, int]) -> tuple[Float32Array, Float32Array, Float32Array]:

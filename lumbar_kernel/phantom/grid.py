@@ -13,9 +13,6 @@ from lumbar_kernel.phantom import tissue
 Ids = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-SIDE_SIGN = (1.0, -1.0)
-"""Left is +u; in the order of schema.SIDES."""
-
 ROUND = 3.2
 """Exponent of the superellipse that a body looks like from above."""
 

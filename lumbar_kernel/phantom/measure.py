@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
+from lumbar_kernel.geometry import SIDE_SIGNS
 from lumbar_kernel.phantom import tissue
 from lumbar_kernel.phantom.anatomy import FIRST_DISC
 from lumbar_kernel.phantom.grade_thresholds import SCALES, THRESHOLDS
-from lumbar_kernel.phantom.grid import SIDE_SIGN, VoxelGrid, wall
+from lumbar_kernel.phantom.grid import VoxelGrid, wall
 from lumbar_kernel.phantom.spine import Spine
 
 Mask = NDArray[np.bool_]
@@ -46,7 +47,6 @@ class PhantomTruth:
         grades: (25,) 0 to 2 in the order of `schema.ROWS`.
         scores: (25,) measured narrowing behind the grades, larger is worse.
         measures: (5,) per name of `MEASURES`, from which the scores are computed.
-        numbering_ambiguous: whether a transitional vertebra makes the counting of levels uncertain.
     """
 
     disc_margin: FloatArray
@@ -57,7 +57,6 @@ class PhantomTruth:
     grades: NDArray[np.int64]
     scores: FloatArray
     measures: Measures
-    numbering_ambiguous: bool
 
     def point_of(self, target: schema.Target) -> FloatArray:
         """The point (3,) at which a target is graded."""
@@ -82,11 +81,10 @@ def measure(spine: Spine, grid: VoxelGrid) -> PhantomTruth:
         canal=frame.to_patient(canal),
         foramina=frame.to_patient(foramina),
         recesses=frame.to_patient(recesses),
-        disc_normal=frame.direction(frame.disc_s[FIRST_DISC : FIRST_DISC + 5]),
+        disc_normal=frame.direction(frame.lumbar_disc_s),
         grades=grade(scores),
         scores=scores,
         measures=measures,
-        numbering_ambiguous=spine.anatomy.numbering_ambiguous,
     )
 
 
@@ -173,7 +171,7 @@ class _Spot:
     def _sac(self, *, reach: float) -> tuple[Mask, tuple[slice, slice, slice]]:
         wide = 0.5 * float(self.spine.anatomy.sac_width[self.level]) + 0.5
         block = self._block((-wide, wide), (-3, 28), reach=reach)
-        return np.isin(self.grid.ids[block], (tissue.CSF, tissue.ROOT, tissue.CORD)), block
+        return np.isin(self.grid.ids[block], tissue.SAC), block
 
     def _sac_size(self) -> tuple[float, float]:
         """Area (mm²) and midline depth (mm) of the sac in its narrowest stretch of 2 mm within 4 mm of the disc."""
@@ -188,7 +186,7 @@ class _Spot:
         """Thickness of the fat behind the sac in the midline, mean within 4 mm of the disc, mm."""
         i, j, k = self._block((-0.6, 0.6), (2, 34), reach=4.0)
         ids = self.grid.ids[i, j, k]
-        behind = np.cumsum(np.isin(ids, (tissue.CSF, tissue.ROOT, tissue.CORD))[:, ::-1], axis=1)[:, ::-1] == 0
+        behind = np.cumsum(np.isin(ids, tissue.SAC)[:, ::-1], axis=1)[:, ::-1] == 0
         return float(((ids == tissue.FAT) & behind).sum(axis=1).max(axis=0).mean() * self.step)
 
     def _depths(self, mask: Mask, j: slice, k: slice) -> FloatArray:
@@ -219,10 +217,10 @@ class _Spot:
         across, place = self._recess_place()
         width, depth = self.spine.disc_size(self.disc)
         start = float(wall(np.array([across], dtype=np.float32), width, depth)[0])
-        centre = SIDE_SIGN[side] * across
+        centre = SIDE_SIGNS[side] * across
         i, j, k = self._block((centre - half, centre + half), (start - 1, start + 13), reach=reach)
         ids = self.grid.ids[i, j, k]
-        free = np.isin(ids, (tissue.FAT, tissue.CSF, tissue.ROOT, tissue.CORD, tissue.VEIN))
+        free = np.isin(ids, (tissue.FAT, tissue.VEIN, *tissue.SAC))
         return free, (i, j, k), across, place
 
     def _recess(self, side: int) -> dict[str, float]:
@@ -245,11 +243,11 @@ class _Spot:
         """Middle of what is free in the recess at the disc, spine coordinates; where the root belongs if nothing is."""
         free, (_, j, _), across, place = self._recess_block(side, half=2.5, reach=1.5)
         _, back, _ = np.nonzero(free)
-        return SIDE_SIGN[side] * across, float(self.grid.v[j][back].mean() if len(back) > 30 else place), self.middle
+        return SIDE_SIGNS[side] * across, float(self.grid.v[j][back].mean() if len(back) > 30 else place), self.middle
 
     def _foramen_block(self, side: int) -> tuple[NDArray[np.uint8], FloatArray, FloatArray, FloatArray]:
         inner, outer, bottom, top = self.spine.foramen_box(self.disc)
-        half, middle = 3.5, SIDE_SIGN[side] * 0.5 * (inner + outer)
+        half, middle = 3.5, SIDE_SIGNS[side] * 0.5 * (inner + outer)
         i, j, _ = self._block((middle - half, middle + half), (-9, 15), reach=1)
         k = slice(*(int(x) for x in np.searchsorted(self.grid.s, (bottom - 1, top + 3))))
         u, v, s = (x.astype(np.float64) for x in (self.grid.u[i], self.grid.v[j], self.grid.s[k]))
@@ -274,7 +272,7 @@ class _Spot:
         dv, ds = v[None, :, None] - back, s[None, None, :] - up + slant[:, None, None]
         far = np.hypot(dv, 0.88 * ds) - radius
         shell = (far > 0) & (far < 2.5)
-        fat = (ids == tissue.FAT) | (ids == tissue.VESSEL) | (ids == tissue.VEIN)
+        fat = np.isin(ids, tissue.FORAMINAL_FAT)
         along = np.abs(ds) > np.abs(dv)
         quadrants = (along & (ds > 0), along & (ds < 0), ~along & (dv > 0), ~along & (dv < 0))
         shares = [float(fat[shell & part].mean()) for part in quadrants]
@@ -293,10 +291,10 @@ class _Spot:
     def foramen_centre(self, side: int) -> tuple[float, float, float]:
         """Middle of the opening, in the sagittal plane that radiologists choose for it, spine coordinates."""
         ids, _, v, s = self._foramen_block(side)
-        opening = np.isin(ids, (tissue.FAT, tissue.GANGLION, tissue.VESSEL, tissue.VEIN)) & (v < 12)[None, :, None]
+        opening = np.isin(ids, (tissue.GANGLION, *tissue.FORAMINAL_FAT)) & (v < 12)[None, :, None]
         _, back, up = self.spine.ganglion_centre(self.disc, side)
         a = self.spine.anatomy
-        across = SIDE_SIGN[side] * float(0.5 * a.canal_width[self.disc] + READ_AT * a.pedicle_width[self.disc])
+        across = SIDE_SIGNS[side] * float(0.5 * a.canal_width[self.disc] + READ_AT * a.pedicle_width[self.disc])
         _, j, k = np.nonzero(opening)
         if len(j) < 60:
             return across, back, up

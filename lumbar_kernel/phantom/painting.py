@@ -9,7 +9,7 @@ import numpy as np
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import bones, soft_tissue, tissue
-from lumbar_kernel.phantom.anatomy import FIRST_DISC, Anatomy
+from lumbar_kernel.phantom.anatomy import LUMBAR_DISCS, Anatomy
 from lumbar_kernel.phantom.body import Body
 from lumbar_kernel.phantom.frame import SpineFrame
 from lumbar_kernel.phantom.grid import VoxelGrid
@@ -25,14 +25,13 @@ def paint(spine: Spine, grid: VoxelGrid, *, roots: bool = True) -> None:
 
     The order matters: later parts cover earlier ones, and soft tissue only fills what bone and disc leave free.
     """
-    lumbar = range(FIRST_DISC, FIRST_DISC + 5)
     soft_tissue.canal(spine, grid)
     for vertebra in range(11):
         bones.arch(spine, grid, vertebra)
     bones.column(spine, grid)
     for disc in range(10):
         bones.disc_body(spine, grid, disc)
-    for disc in lumbar:
+    for disc in LUMBAR_DISCS:
         bones.endplates(spine, grid, disc)
     bones.sacrum(spine, grid)
     for vertebra in range(spine.first_fused):
@@ -40,7 +39,7 @@ def paint(spine: Spine, grid: VoxelGrid, *, roots: bool = True) -> None:
     for disc in range(1, 9):
         for side in range(2):
             soft_tissue.foramen(spine, grid, disc, side)
-    for disc in lumbar:
+    for disc in LUMBAR_DISCS:
         soft_tissue.protruding_disc(spine, grid, disc)
     for disc in range(1, spine.first_fused):
         for side in range(2):
@@ -65,7 +64,7 @@ def paint_spine(spine: Spine) -> VoxelGrid:
 
 def paint_canal(spine: Spine) -> VoxelGrid:
     """Only what grades are measured on, voxel for voxel as in `paint_spine`, with CSF in the place of roots."""
-    discs = spine.frame.disc_s[FIRST_DISC : FIRST_DISC + 5]
+    discs = spine.frame.lumbar_disc_s
     grid = VoxelGrid.empty((-38, 38), (-10, 31), (discs[-1] - 30, discs[0] + 26), VOXEL)
     paint(spine, grid, roots=False)
     return grid

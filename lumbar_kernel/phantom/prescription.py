@@ -26,13 +26,13 @@ class Prescription:
     Attributes:
         places: centre and directions of every slice, in order.
         fov: mm along a row.
-        height: rows' extent over columns' extent.
+        aspect: rows' extent over columns' extent.
         step, thickness: mm.
     """
 
     places: tuple[Place, ...]
     fov: float
-    height: float
+    aspect: float
     step: float
     thickness: float
 
@@ -85,7 +85,7 @@ def stack_of(plan: Prescription, rng: np.random.Generator, *, finest: float, cub
     if cubic:
         matrix = _even(plan.fov / plan.step)
     pixel = plan.fov / matrix
-    shape = _even(matrix * plan.height), matrix
+    shape = _even(matrix * plan.aspect), matrix
     wanted = max(rng.uniform(1.0, 1.45) * finest, pixel)
     extent = shape[0] * pixel, plan.fov
     partial = rng.uniform(0.75, 1.0)
@@ -109,11 +109,11 @@ def prescribe_sagittal(frame: SpineFrame, rng: np.random.Generator) -> Prescript
     across, behind, up = _turn(rng, 1.8) @ np.eye(3)
     middle = frame.to_patient(np.array([0.0, 0.0, rng.normal(-20, 14)])) + rng.normal(0, 2) * across
     middle = middle + (-14 + rng.normal(0, 13)) * behind
-    height = float(rng.choice([0.85, 1.2, 1.4])) if rng.random() < 0.15 else 1.0
-    if height > 1:
-        fov = fov / height + 15
+    aspect = float(rng.choice([0.85, 1.2, 1.4])) if rng.random() < 0.15 else 1.0
+    if aspect > 1:
+        fov = fov / aspect + 15
     offsets = (np.arange(count) - (count - 1) / 2) * step
-    return Prescription(tuple((middle + k * across, behind, -up) for k in offsets), fov, height, step, thickness)
+    return Prescription(tuple((middle + k * across, behind, -up) for k in offsets), fov, aspect, step, thickness)
 
 
 def prescribe_volume(frame: SpineFrame, rng: np.random.Generator) -> Prescription:
@@ -125,7 +125,7 @@ def prescribe_volume(frame: SpineFrame, rng: np.random.Generator) -> Prescriptio
     count = round(width / step)
     offsets = (np.arange(count) - (count - 1) / 2) * step
     places = tuple((middle + k * across, right, down) for k in offsets)
-    return Prescription(places, plan.fov, plan.height, step, step)
+    return Prescription(places, plan.fov, plan.aspect, step, step)
 
 
 def _tilted_blocks(frame: SpineFrame, rng: np.random.Generator, step: float, discs: FloatArray) -> list[list[Place]]:
@@ -145,9 +145,9 @@ def _tilted_blocks(frame: SpineFrame, rng: np.random.Generator, step: float, dis
 
 def _straight_block(frame: SpineFrame, rng: np.random.Generator, step: float, discs: FloatArray) -> list[list[Place]]:
     """One block of parallel slices from below the lowest disc to above the highest one."""
-    across, lowest = frame.rotation[:, 0], frame.disc_s[7]
+    across, lowest = frame.rotation[:, 0], frame.lumbar_disc_s[-1]
     tilt = _turn(rng, 2.0)
-    normal = tilt @ frame.direction(rng.uniform(lowest + 20, frame.disc_s[3]))
+    normal = tilt @ frame.direction(rng.uniform(lowest + 20, frame.lumbar_disc_s[0]))
     right = tilt @ across
     right = right - (right @ normal) * normal
     right /= np.linalg.norm(right)
@@ -166,7 +166,7 @@ def prescribe_axial(frame: SpineFrame, rng: np.random.Generator) -> list[Prescri
     (step, thickness), fov = _spacing(rng, axial=True), float(rng.uniform(150, 215))
     missed = int(rng.choice([0, 1, 2], p=(0.92, 0.04, 0.04)))
     plan = _tilted_blocks if rng.random() < 0.5 else _straight_block
-    blocks = plan(frame, rng, step, frame.disc_s[3 + missed : 8])
+    blocks = plan(frame, rng, step, frame.lumbar_disc_s[missed:])
     shift = rng.normal(-4, 6)
     series = int(rng.choice([1, 2, 3], p=(0.83, 0.155, 0.015)))
     if len(blocks) == 1:
@@ -178,9 +178,9 @@ def prescribe_axial(frame: SpineFrame, rng: np.random.Generator) -> list[Prescri
             [place for block in blocks[i:j] for place in block]
             for i, j in zip([0, *boundaries], [*boundaries, len(blocks)], strict=True)
         ]
-    height = float(rng.choice([0.8, 0.9])) if rng.random() < 0.15 else 1.0
+    aspect = float(rng.choice([0.8, 0.9])) if rng.random() < 0.15 else 1.0
     return [
-        Prescription(tuple((c + shift * down, right, down) for c, right, down in part), fov, height, step, thickness)
+        Prescription(tuple((c + shift * down, right, down) for c, right, down in part), fov, aspect, step, thickness)
         for part in parts
         if part
     ]

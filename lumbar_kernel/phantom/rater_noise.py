@@ -33,7 +33,14 @@ def severity(scores: FloatArray) -> FloatArray:
 
 
 def _thresholds() -> FloatArray:
-    return np.stack([severity(THRESHOLDS[:, grade]) for grade in range(THRESHOLDS.shape[1])], axis=-1)
+    """Thresholds (25, 2) of the grades as deviates.
+
+    The largest score a condition can reach stands for many deviates; a threshold there is the lowest of them, since all
+    of them pass it.
+    """
+    # np.interp gives the highest of equal knots; on the mirrored axes that is the lowest
+    mirrored = [np.interp(-row, -knots[::-1], PROBITS[::-1]) for row, knots in zip(THRESHOLDS, QUANTILES, strict=True)]
+    return np.stack(mirrored)
 
 
 def read_grades(scores: FloatArray, rng: np.random.Generator, *, noise: float = 1.0) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import Float32Array, FloatArray
 from lumbar_kernel.geometry import SlicePlane
-from lumbar_kernel.phantom.artefacts import jolted
+from lumbar_kernel.phantom.artefacts import motion_corrupted
 from lumbar_kernel.phantom.contrast import SequenceProtocol
 from lumbar_kernel.phantom.frame import SpineFrame
 
@@ -38,15 +38,15 @@ class Scanner:
         band_place, band_width: distance of the band from the bodies and its width, mm.
         band_turn: angle between the band and the line along the front of the bodies, degrees.
         taper: fraction of the measured frequencies that is filtered at the rim.
-        crisp: relative gain of the highest frequency by the scanner's edge enhancement.
+        edge_enhancement: relative gain of the highest frequency, 0 for no enhancement.
         noise: standard deviation, with the brightest tissue at one.
         ghost: strength and place (fraction of the frame) of a copy along the phase direction.
         gamma: exponent of the grey scale.
         full: stored value of the brightest tissue.
         wrap: fraction of the field by which the body exceeds it along the phase direction, 0 for none.
-        jolt: fraction of the frequencies measured after the patient moved.
-        crossing: fraction of the signal that remains where slabs cross a slice, 1 for no loss.
-        returned: direction and place of the step behind which fat suppression fails, None for none.
+        motion: fraction of the frequencies measured after the patient moved.
+        crossing_saturation: fraction of the signal that remains where slices of other blocks cross, 1 for no loss.
+        fat_suppression_edge: direction and place of the step behind which fat suppression fails, None for none.
     """
 
     tilt: FloatArray
@@ -56,22 +56,24 @@ class Scanner:
     band_width: float
     band_turn: float
     taper: float
-    crisp: float
+    edge_enhancement: float
     noise: float
     ghost: tuple[float, float]
     gamma: float
     full: float
     wrap: float = 0.0
-    jolt: float = 0.0
-    crossing: float = 1.0
-    returned: tuple[float, float] | None = None
+    motion: float = 0.0
+    crossing_saturation: float = 1.0
+    fat_suppression_edge: tuple[float, float] | None = None
 
     @classmethod
     def draw(cls, rng: np.random.Generator, protocol: SequenceProtocol) -> Scanner:
         """Draw the imperfections of one series."""
         worse = NOISE_BY_CONTRAST[protocol.contrast]
         noise = (
-            rng.uniform(0.009, 0.030) * NOISE_BY_ROLE[protocol.role] * (1.4 if protocol.inversion is not None else 1.0)
+            rng.uniform(0.009, 0.030)
+            * NOISE_BY_ROLE[protocol.role]
+            * (1.4 if protocol.inversion_time is not None else 1.0)
         )
         chance = 0.4 if protocol.role == schema.AXIAL_T2 else 0.8
         return cls(
@@ -82,15 +84,17 @@ class Scanner:
             band_width=float(rng.uniform(50, 140)),
             band_turn=float(rng.normal(0, 4)),
             taper=float(rng.uniform(0.1, 0.5)),
-            crisp=float(rng.uniform(*EDGE_ENHANCEMENT[protocol.role])),
+            edge_enhancement=float(rng.uniform(*EDGE_ENHANCEMENT[protocol.role])),
             noise=float(noise) * worse,
             ghost=(float(rng.uniform(0.01, 0.05)) if rng.random() < 0.35 else 0.0, float(rng.uniform(0.15, 0.85))),
             gamma=float(np.exp(rng.normal(0, 0.08 if worse == 1 else 0.35))),
             full=float(np.exp(rng.uniform(np.log(300), np.log(2600)))),
             wrap=float(rng.uniform(0.05, 0.15)) if rng.random() < 0.05 else 0.0,
-            jolt=float(rng.uniform(0.05, 0.2)) if rng.random() < 0.08 else 0.0,
-            crossing=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.5 else 1.0,
-            returned=(float(rng.uniform(0, 6.3)), float(rng.uniform(-0.2, 0.4))) if protocol.unsuppressed else None,
+            motion=float(rng.uniform(0.05, 0.2)) if rng.random() < 0.08 else 0.0,
+            crossing_saturation=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.5 else 1.0,
+            fat_suppression_edge=(
+                (float(rng.uniform(0, 6.3)), float(rng.uniform(-0.2, 0.4))) if protocol.failed_fat_suppression else None
+            ),
         )
 
     def gain(self, plane: SlicePlane, frame: SpineFrame) -> Float32Array:
@@ -135,13 +139,13 @@ class Scanner:
         upright = protocol.readout_rows
         shift = protocol.fat_shift * water.shape[0 if upright else 1] / acquired[0 if upright else 1]
         image, axis = water + _shifted(fat, shift, upright=upright), protocol.phase_axis
-        if self.jolt:
-            image = jolted(image, self.jolt, axis=axis, rng=rng)
+        if self.motion:
+            image = motion_corrupted(image, self.motion, axis=axis, rng=rng)
         strength, place = self.ghost
         if strength:
             image = image + np.float32(strength) * np.roll(image, int(place * image.shape[axis]), axis=axis)
         noisy = rician(image, self.noise, rng)
-        stored = limited(noisy, acquired, shape, taper=self.taper, crisp=self.crisp)
+        stored = limited(noisy, acquired, shape, taper=self.taper, edge_enhancement=self.edge_enhancement)
         toned = cv2.pow(np.maximum(stored, 0), self.gamma) * np.float32(self.full)
         integers: NDArray[np.uint16] = np.clip(np.rint(toned), 0, 4095).astype(np.uint16)
         return integers
@@ -166,23 +170,30 @@ def _shifted(image: Float32Array, pixels: float, *, upright: bool) -> Float32Arr
     return moved
 
 
-def _window(count: int, kept: int, taper: float, crisp: float) -> Float32Array:
+def _window(count: int, kept: int, taper: float, edge_enhancement: float) -> Float32Array:
     """Weights of `count` frequencies 0, 1, …: those below half of `kept` stay, with a soft rim (Tukey), and rise."""
     place = np.arange(count) / (kept / 2)
     rim = np.clip((place - (1 - taper)) / max(taper, 1e-6), 0, 1)
     kept_share = np.where(place <= 1, 0.5 + 0.5 * np.cos(np.pi * rim), 0.0)
-    weights: Float32Array = (kept_share * (1 + crisp * place * place)).astype(np.float32)
+    weights: Float32Array = (kept_share * (1 + edge_enhancement * place * place)).astype(np.float32)
     return weights
 
 
 def limited(
-    image: Float32Array, acquired: tuple[int, int], shape: tuple[int, int], *, taper: float, crisp: float = 0.0
+    image: Float32Array,
+    acquired: tuple[int, int],
+    shape: tuple[int, int],
+    *,
+    taper: float,
+    edge_enhancement: float = 0.0,
 ) -> Float32Array:
     """An image as a scanner that measures `acquired` frequencies shows it on a matrix of `shape` (zero filling)."""
     spectrum = np.fft.rfft2(image)
     rows, columns = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
     top, wide = (rows - 1) // 2, (columns - 1) // 2 + 1
-    down, right = (_window(count, kept, taper, crisp) for count, kept in ((top + 1, acquired[0]), (wide, acquired[1])))
+    down, right = (
+        _window(count, kept, taper, edge_enhancement) for count, kept in ((top + 1, acquired[0]), (wide, acquired[1]))
+    )
     filled = np.zeros((shape[0], shape[1] // 2 + 1), dtype=np.complex64)
     filled[: top + 1, :wide] = spectrum[: top + 1, :wide] * (down[:, None] * right)
     filled[-top:, :wide] = spectrum[-top:, :wide] * (down[:0:-1, None] * right)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lumbar_kernel.arrays import Float32Array
 from lumbar_kernel.phantom import tissue
-from lumbar_kernel.phantom.anatomy import FIRST_DISC, FORAMEN_BACK, FORAMEN_TAPER
+from lumbar_kernel.phantom.anatomy import FORAMEN_BACK, FORAMEN_TAPER, LUMBAR_DISCS
 from lumbar_kernel.phantom.grid import Mask, VoxelGrid, Window, mirrored, profile, roof, wall
 from lumbar_kernel.phantom.spine import Spine
 
@@ -116,7 +116,7 @@ def sac(spine: Spine, grid: VoxelGrid, *, roots: bool) -> None:
     taper = np.sqrt(np.clip((w.s - end) / 30, 0, 1)).astype(np.float32)
     half_v = 0.5 * spine.level_profile(w.s, a.sac_depth) * taper
     half_u = 0.5 * spine.level_profile(w.s, a.sac_width) * taper
-    gap = np.min(np.abs(w.s[:, None] - f.disc_s[3:8]), axis=1)
+    gap = np.min(np.abs(w.s[:, None] - f.lumbar_disc_s), axis=1)
     ahead = spine.level_profile(w.s, a.anterior_fat) + np.clip(gap / 12, 0, 1) * np.float32(0.9)
     # Without laminae nothing holds the sac in front: it widens backwards.
     operated = np.interp(w.s, f.body_s[::-1], 4.0 * a.laminectomy[::-1]).astype(np.float32)
@@ -142,7 +142,7 @@ def sac(spine: Spine, grid: VoxelGrid, *, roots: bool) -> None:
 
 def sleeves(spine: Spine, grid: VoxelGrid) -> None:
     """The traversing roots: each leaves the sac above the disc and runs in the recess to the foramen below."""
-    for disc in range(FIRST_DISC, FIRST_DISC + 5):
+    for disc in LUMBAR_DISCS:
         top, bottom = spine.root_ends(disc)
         w = grid.window((-20, 20), (-3, 14), (bottom, top))
         if w is None:

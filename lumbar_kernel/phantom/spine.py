@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import Float32Array
+from lumbar_kernel.geometry import SIDE_SIGNS
 from lumbar_kernel.phantom.anatomy import (
     ANTERIOR_FAT,
     CANAL_WIDTH,
@@ -23,7 +24,7 @@ from lumbar_kernel.phantom.anatomy import (
     Anatomy,
 )
 from lumbar_kernel.phantom.frame import SpineFrame
-from lumbar_kernel.phantom.grid import SIDE_SIGN, profile
+from lumbar_kernel.phantom.grid import profile
 
 SACRAL_CANAL = np.array([1.0, 0.55, 0.35])
 """Depth of the canal behind S1 to S3 over that at L5/S1."""
@@ -80,12 +81,16 @@ class Spine:
 
     def level_profile(self, s: Float32Array, values: NDArray[np.float64]) -> Float32Array:
         """A number per lumbar level, carried along the spine: (n,) for s (n,)."""
-        return profile(s, self.frame.disc_s[FIRST_DISC : FIRST_DISC + 5], values)
+        return profile(s, self.frame.lumbar_disc_s, values)
 
     def roof_depth(self, s: Float32Array) -> Float32Array:
         """Depth of the bony canal in the midline, (n,) mm for s (n,): the sacral canal is a slit."""
         sacral = profile(s, self.frame.body_s[FIRST_FUSED:], SACRAL_CANAL)
         return self.level_profile(s, self.anatomy.roof) * sacral
+
+    def roof_at(self, s: float) -> float:
+        """Depth of the bony canal in the midline at one place of the lumbar spine, mm, in double precision."""
+        return float(np.interp(-s, -self.frame.lumbar_disc_s, self.anatomy.roof))
 
     def foramen_box(self, disc: int) -> tuple[float, float, float, float]:
         """Inner and outer distance from the midline, lower and upper end along the spine of a foramen."""
@@ -120,7 +125,7 @@ class Spine:
         radius = 0.5 * self.anatomy.ganglion[self.lumbar(disc)]
         back, up = self.anatomy.ganglion_shift[self.lumbar(disc), side]
         return (
-            SIDE_SIGN[side] * 0.5 * (inner + outer),
+            SIDE_SIGNS[side] * 0.5 * (inner + outer),
             1.6 + float(back),
             top - radius - 1.8 + float(np.clip(up, -2, 1)),
         )

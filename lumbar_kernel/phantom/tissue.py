@@ -19,6 +19,12 @@ MUSCLE, SKIN_FAT, VESSEL, BOWEL, KIDNEY, AIR, SKIN, SINUS = range(60, 68)
 MODIC = (EDEMA, FATTY, SCLEROSIS)
 """Marrow next to an endplate by Modic type 1, 2, 3."""
 
+SAC = (CSF, ROOT, CORD)
+"""The dural sac with what it holds."""
+
+FORAMINAL_FAT = (FAT, VESSEL, VEIN)
+"""The fat of a foramen with the vessels in it."""
+
 N_IDS = 80
 """Length of every table that is indexed by tissue."""
 

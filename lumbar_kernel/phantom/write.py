@@ -63,7 +63,7 @@ def _geometry(ds: Dataset, series: Series, protocol: SequenceProtocol, item: Sli
     """The elements that every file has: place, matrix, pixels; 12 or 16 bits."""
     plane = item.plane
     ds.PatientPosition, ds.InstanceNumber = "HFS", item.instance_number or 0
-    ds.SliceThickness, ds.SpacingBetweenSlices = protocol.thickness, protocol.step
+    ds.SliceThickness, ds.SpacingBetweenSlices = protocol.slice_thickness, protocol.spacing_between_slices
     ds.ImagePositionPatient = [f"{x:.6f}" for x in plane.origin]
     ds.ImageOrientationPatient = [f"{x:.9f}" for x in (*plane.row_direction, *plane.column_direction)]
     ds.SliceLocation = f"{float(plane.origin @ plane.normal):.5f}"
@@ -84,12 +84,12 @@ def _scanner_file(phantom: PhantomStudy, series: Series, protocol: SequenceProto
     ds.Modality, ds.PatientID = "MR", study_id
     ds.Manufacturer, ds.SeriesDescription = "lumbar_kernel phantom", protocol.description
     ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(study_id), _uid(series.series_id)
-    ds.FrameOfReferenceUID, ds.MagneticFieldStrength = _uid(study_id, "1"), protocol.field
-    ds.ScanningSequence = ["SE", "IR"] if protocol.inversion is not None else "SE"
+    ds.FrameOfReferenceUID, ds.MagneticFieldStrength = _uid(study_id, "1"), protocol.magnetic_field_strength
+    ds.ScanningSequence = ["SE", "IR"] if protocol.inversion_time is not None else "SE"
     ds.SequenceVariant, ds.MRAcquisitionType = "SK", "3D" if protocol.volume else "2D"
-    ds.RepetitionTime, ds.EchoTime = round(protocol.repetition, 1), round(protocol.echo, 1)
-    if protocol.inversion is not None:
-        ds.InversionTime = round(protocol.inversion, 1)
+    ds.RepetitionTime, ds.EchoTime = round(protocol.repetition_time, 1), round(protocol.echo_time, 1)
+    if protocol.inversion_time is not None:
+        ds.InversionTime = round(protocol.inversion_time, 1)
     _plain(ds, ds.SOPClassUID)
     return ds
 
@@ -149,7 +149,7 @@ def _marked(phantom: PhantomStudy, role: str, point: np.ndarray[tuple[int], np.d
             distance = abs(float(item.plane.distance(point)))
             row, column = item.plane.to_pixel(point)
             seen = bool(item.plane.contains(np.array([row, column])))
-            if seen and distance < min(nearest, 0.75 * protocol.step):
+            if seen and distance < min(nearest, 0.75 * protocol.spacing_between_slices):
                 nearest = distance
                 best = (series.series_id, item.instance_number or 0, float(column), float(row))
     return best
@@ -172,35 +172,42 @@ def _names(target: schema.Target) -> tuple[str, str]:
 
 
 def study_rows(phantom: PhantomStudy) -> StudyRows:
-    """All table rows of a phantom; a recess that no axial slice shows has no grade, as in the competition."""
+    """All table rows of a phantom.
+
+    As in the competition, what is marked on a series that the study lacks has no grade, nor has a recess that no axial
+    slice shows.
+    """
     study_id = phantom.study.study_id
     coordinates = coordinate_rows(phantom)
     marked = {(row[3], row[4]) for row in coordinates}
+    roles = {item.role for item in phantom.study.series}
     grades: list[str] = []
     for target in TRAIN_TARGETS:
-        missing = target.group == schema.SUBARTICULAR and _names(target) not in marked
+        unseen = target.group == schema.SUBARTICULAR and _names(target) not in marked
+        missing = unseen or schema.MARKED_ON[target.group] not in roles
         grade = schema.SEVERITY_NAMES[int(phantom.truth.grades[schema.TARGETS.index(target)])]
         grades.append("" if missing else grade)
     series = tuple((study_id, item.series_id, item.role) for item in phantom.study.series)
     return StudyRows(study_id, series, (study_id, *grades), coordinates)
 
 
-def dataset_study(seed: int, index: int, *, balanced: bool = False) -> PhantomStudy:
-    """One study of the data set of a seed, counted from zero, in memory."""
+def dataset_study(seed: int, index: int, *, balanced: bool = False, reader_noise: float = 0.0) -> PhantomStudy:
+    """One study of the data set of a seed, counted from zero, in memory; options as in `write_dataset`."""
     study_id = f"{seed % 90000 + 10000}{index:05d}"
     lost = np.random.default_rng((seed, index)).random()
     missing = {role for role, (low, high) in MISSING.items() if low <= lost < high}
     roles = tuple(role for role in schema.SERIES_DESCRIPTIONS if role not in missing)
     key = np.random.SeedSequence(seed, spawn_key=(index,))
-    return make_phantom(key, study_id=study_id, balanced=balanced, roles=roles)
+    phantom = make_phantom(key, study_id=study_id, balanced=balanced, roles=roles)
+    if not reader_noise:
+        return phantom
+    rng = np.random.default_rng((seed, index, 1))
+    return replace(phantom, truth=read_truth(phantom.truth, rng, noise=reader_noise))
 
 
 def _write_one(index: int, *, images: Path, seed: int, balanced: bool, reader_noise: float) -> StudyRows:
-    phantom = dataset_study(seed, index, balanced=balanced)
+    phantom = dataset_study(seed, index, balanced=balanced, reader_noise=reader_noise)
     write_study(phantom, images / phantom.study.study_id)
-    if reader_noise:
-        rng = np.random.default_rng((seed, index, 1))
-        phantom = replace(phantom, truth=read_truth(phantom.truth, rng, noise=reader_noise))
     return study_rows(phantom)
 
 
@@ -234,7 +241,7 @@ def write_dataset(
     """Write a data set in the competition's layout; the files do not depend on the number of workers.
 
     Args:
-        out: folder to fill; created if missing.
+        out: folder to fill; created if missing. It may hold the other split, but no studies of this one.
         studies: how many studies, at most 100,000.
         seed: the only source of randomness; study ids follow from it and are unique within a data set.
         split: "test" (truth is written beside the images) or "train" (tables as in the competition's training set).
@@ -244,7 +251,7 @@ def write_dataset(
         reader_noise: disagreement of the raters behind the tables, see `read_truth`; 0 writes the exact truth.
 
     Raises:
-        ConfigError: for an impossible split or number of studies.
+        ConfigError: for an impossible split or number of studies, or where there are studies already.
     """
     if split not in ("test", "train"):
         msg = f"unknown split {split!r}; choose 'test' or 'train'"
@@ -253,6 +260,11 @@ def write_dataset(
         msg = f"cannot write {studies} studies; choose 0 to 100000"
         raise ConfigError(msg)
     images = out / f"{split}_images"
+    if images.is_dir() and any(images.iterdir()):
+        msg = (
+            f"{str(images)!r} holds studies, which would mix with those to be written; remove it or name another folder"
+        )
+        raise ConfigError(msg)
     images.mkdir(parents=True, exist_ok=True)
     job = partial(_write_one, images=images, seed=seed, balanced=balanced, reader_noise=reader_noise)
     rows = _collect(job, studies, workers=workers, progress=progress)

@@ -14,7 +14,7 @@ from lumbar_kernel.phantom.frame import build_frame
 from lumbar_kernel.phantom.spine import Spine
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def phantom() -> PhantomStudy:
     return make_phantom(8, study_id="4200001")
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.phantom import draw_patient
-from lumbar_kernel.phantom.anatomy import FIRST_FUSED, VERTEBRAE
+from lumbar_kernel.phantom.anatomy import FIRST_FUSED
 from lumbar_kernel.phantom.posture import LEAN_BY_SLOPE, SACRAL_SLOPE
+
+VERTEBRAE = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from lumbar_kernel.geometry import SlicePlane
-from lumbar_kernel.phantom.artefacts import bent, crossed, folded, jolted, ramp, widened
+from lumbar_kernel.phantom.artefacts import (
+    crossing_saturation,
+    folded,
+    metal_distorted,
+    motion_corrupted,
+    ramp,
+    widened,
+)
 
 
 def plane_at(height=0.0, *, tilt=0.0, shape=(60, 80)):
@@ -37,16 +44,16 @@ def test_motion_smears_along_the_phase_and_keeps_the_rest():
     rng = np.random.default_rng(0)
     image = np.zeros((64, 64), np.float32)
     image[28:36, 28:36] = 1
-    assert np.allclose(jolted(image, 0.0, axis=0, rng=rng), image, atol=1e-4)
-    moved = jolted(image, 0.15, axis=0, rng=rng)
+    assert np.allclose(motion_corrupted(image, 0.0, axis=0, rng=rng), image, atol=1e-4)
+    moved = motion_corrupted(image, 0.15, axis=0, rng=rng)
     assert moved[40:, 28:36].max() > 3 * moved[28:36, 44:].max()
     assert moved[28:36, 28:36].mean() > 0.5
 
 
-def test_only_slabs_of_other_blocks_darken_where_they_cross():
+def test_only_slices_of_other_blocks_darken_where_they_cross():
     plane = plane_at()
-    assert (crossed(plane, [plane, plane_at(4.0)], thickness=4.0, left=0.5) == 1).all()
-    left = crossed(plane, [plane_at(10.0, tilt=30)], thickness=4.0, left=0.5)
+    assert (crossing_saturation(plane, [plane, plane_at(4.0)], thickness=4.0, left=0.5) == 1).all()
+    left = crossing_saturation(plane, [plane_at(10.0, tilt=30)], thickness=4.0, left=0.5)
     rows = np.flatnonzero(left.min(axis=1) < 0.6)
     where = plane.to_mm(np.array([[row, 40.0] for row in rows]))[:, 1]
     assert np.abs(where + 10 / np.tan(np.radians(30))).max() < 4 / np.sin(np.radians(30)) + 3
@@ -64,7 +71,7 @@ def test_a_ramp_rises_along_its_direction():
 def test_metal_is_a_void_with_a_bright_rim_and_far_parts_stay(upright):
     image, metal = np.ones((120, 120), np.float32), np.zeros((120, 120), np.float32)
     metal[55:65, 55:65] = 1
-    (shown,) = bent([image], metal, pixel=0.7, upright=upright)
+    (shown,) = metal_distorted([image], metal, pixel=0.7, upright=upright)
     assert shown[56:64, 56:64].max() < 0.05
     assert (shown < 0.1).sum() > 1.5 * metal.sum()
     assert shown.max() > 1.1

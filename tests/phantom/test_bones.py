@@ -54,7 +54,7 @@ def test_only_a_remnant_is_left_of_the_discs_of_a_sacrum():
 
 def test_the_canal_narrows_to_a_slit(painted):
     spine, _ = painted
-    s = np.array([spine.frame.disc_s[7], *spine.frame.body_s[FIRST_FUSED:]], dtype=np.float32)
+    s = np.array([spine.frame.lumbar_disc_s[-1], *spine.frame.body_s[FIRST_FUSED:]], dtype=np.float32)
     depth = spine.roof_depth(s)
     assert np.all(np.diff(depth) <= 0)
     assert depth[-1] < 0.5 * depth[0]

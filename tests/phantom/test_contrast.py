@@ -24,7 +24,7 @@ def mean_signals(anatomy, role, *, suppressed=False, field=1.5, contrast=CONTRAS
     while len(tables) < 20:
         rng = np.random.default_rng(seed)
         protocol = draw_protocol(rng, role, field=field, contrast=contrast)
-        if (protocol.inversion is not None) == suppressed:
+        if (protocol.inversion_time is not None) == suppressed:
             table = signals(anatomy, protocol, rng)
             tables.append(table.real + table.imag)
         seed += 1

@@ -35,7 +35,7 @@ def test_patients_are_plausible(rng):
     patients = [Patient.draw(rng) for _ in range(COUNT)]
     assert {patient.female for patient in patients} == {True, False}
     assert all(20 <= patient.age <= 88 and 0.84 <= patient.size <= 1.2 for patient in patients)
-    assert all(12 < patient.body_mass < 60 for patient in patients)
+    assert all(12 < patient.body_mass_index < 60 for patient in patients)
 
 
 def test_degeneration_grows_with_age_and_downwards(rng):

@@ -3,7 +3,7 @@ import pytest
 
 from lumbar_kernel.phantom import make_phantom, tissue
 from lumbar_kernel.phantom.acquire import PaintedBody
-from lumbar_kernel.phantom.anatomy import FIRST_DISC
+from lumbar_kernel.phantom.anatomy import LUMBAR_DISCS
 from lumbar_kernel.phantom.body import Body
 from lumbar_kernel.phantom.painting import VOXEL, paint_canal, paint_spine
 from lumbar_kernel.phantom.texture import Texture
@@ -24,7 +24,7 @@ def test_the_spine_holds_every_tissue_that_each_patient_has(whole):
     present = set(np.unique(whole.ids))
     assert {tissue.CORTEX, tissue.MARROW, tissue.FAT, tissue.CSF, tissue.ROOT, tissue.CORD, tissue.FLAVUM} <= present
     assert {tissue.GANGLION, tissue.JOINT, tissue.VEIN} <= present
-    assert {tissue.ANNULUS + disc for disc in range(FIRST_DISC, FIRST_DISC + 5)} <= present
+    assert {tissue.ANNULUS + disc for disc in LUMBAR_DISCS} <= present
 
 
 def test_the_outermost_voxels_are_outside(whole):

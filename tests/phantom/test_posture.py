@@ -28,7 +28,7 @@ def test_lines_between_margins_lean_back_above_and_forward_below():
     for seed in range(30):
         anatomy = draw_patient(seed)
         frame = build_frame(anatomy, np.random.default_rng(seed))
-        discs = frame.disc_s[3:8]
+        discs = frame.lumbar_disc_s
         points = frame.to_patient(np.stack([0 * discs, 0 * discs, discs], axis=1))
         steps = np.diff(points, axis=0)
         leans.append(np.degrees(np.arctan2(steps[:, 1], -steps[:, 2])))

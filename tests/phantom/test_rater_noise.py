@@ -5,7 +5,7 @@ import pytest
 
 from lumbar_kernel import schema
 from lumbar_kernel.phantom import grade_probabilities, make_truth, read_grades
-from lumbar_kernel.phantom.grade_thresholds import PROBITS, QUANTILES
+from lumbar_kernel.phantom.grade_thresholds import PROBITS, QUANTILES, THRESHOLDS
 from lumbar_kernel.phantom.measure import grade
 from lumbar_kernel.phantom.rater_noise import MARK_SPREAD_MM, read_truth, severity
 
@@ -32,6 +32,17 @@ def test_noise_keeps_the_shares_of_grades_and_confuses_neighbours(scores):
         for value in range(3):
             assert np.mean(read[:, rows] == value) == pytest.approx(np.mean(measured[:, rows] == value), abs=0.025)
     assert 0.03 < np.mean(read != measured) < 0.35
+
+
+def test_noise_keeps_the_share_of_severe_grades_of_every_row(scores):
+    read, measured = grade_probabilities(scores)[..., 2].mean(axis=0), (grade(scores) == 2).mean(axis=0)
+    assert np.all(np.abs(read - measured) < 0.3 * measured + 0.001)
+
+
+def test_a_sac_as_narrow_as_can_be_is_read_as_severe():
+    row = schema.row_index(schema.CANAL, 4)
+    assert THRESHOLDS[row, 1] == QUANTILES[row, -1]  # all severe canals at L5/S1 have the largest score
+    assert grade_probabilities(QUANTILES[:, -1])[row, 2] > 0.75
 
 
 def test_probabilities_are_those_of_the_reading(scores):

@@ -44,10 +44,10 @@ def test_fewer_frequencies_show_less_detail_and_ring():
 def test_edge_enhancement_steepens_edges_and_keeps_levels():
     edge = np.zeros((128, 128), np.float32)
     edge[:, 64:] = 1
-    plain, crisp = (limited(edge, (100, 100), (128, 128), taper=0.4, crisp=much) for much in (0.0, 2.0))
-    assert np.abs(np.diff(crisp[64])).max() > 1.2 * np.abs(np.diff(plain[64])).max()
-    assert np.allclose(crisp[:, [20, 100]], plain[:, [20, 100]], atol=0.05)
-    assert crisp.mean() == pytest.approx(0.5, abs=1e-3)
+    plain, enhanced = (limited(edge, (100, 100), (128, 128), taper=0.4, edge_enhancement=much) for much in (0.0, 2.0))
+    assert np.abs(np.diff(enhanced[64])).max() > 1.2 * np.abs(np.diff(plain[64])).max()
+    assert np.allclose(enhanced[:, [20, 100]], plain[:, [20, 100]], atol=0.05)
+    assert enhanced.mean() == pytest.approx(0.5, abs=1e-3)
 
 
 def scanner(**values):
@@ -87,7 +87,7 @@ def test_a_saturation_band_is_a_straight_slab_in_front_of_the_bodies(seed):
         scanner(band=band, band_place=10.0, band_width=60.0, band_turn=3.0).gain(plane, frame) for band in (0.1, None)
     )
     share = kept / plain
-    spine = plane.to_pixel(frame.to_patient(np.array([[0.0, v, s] for v in (-depth, 0) for s in frame.disc_s[3:8]])))
+    spine = plane.to_pixel(frame.to_patient(np.array([[0.0, v, s] for v in (-depth, 0) for s in frame.lumbar_disc_s])))
     rows, columns = np.rint(spine[plane.contains(spine)]).astype(int).T
     assert len(rows) >= 8
     assert np.all(share[rows, columns] > 0.9)

@@ -10,8 +10,8 @@ import pytest
 
 from lumbar_kernel import schema
 from lumbar_kernel.errors import ConfigError
-from lumbar_kernel.phantom import PhantomStudy, write_dataset, write_study
-from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, TRAIN_COLUMNS
+from lumbar_kernel.phantom import PhantomStudy, dataset_study, write_dataset, write_study
+from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, TRAIN_COLUMNS, TRAIN_TARGETS, study_rows
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,38 @@ def test_workers_do_not_change_the_files(dataset: Path, tmp_path: Path) -> None:
     files = sorted(path.relative_to(dataset) for path in dataset.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     assert all((dataset / name).read_bytes() == (tmp_path / name).read_bytes() for name in files)
+
+
+def test_a_folder_that_holds_studies_of_the_split_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_dataset(tmp_path, studies=0, seed=0, split="test")
+    write_dataset(tmp_path, studies=0, seed=0, split="test")  # no study is there yet
+    study = tmp_path / "test_images" / "1000000000"
+    study.mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(ConfigError, match=r"test_images.* holds studies"):
+        write_dataset(tmp_path, studies=1, seed=5, split="test")
+    assert [*study.parent.iterdir()] == [study]
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    write_dataset(tmp_path, studies=0, seed=5, split="train")  # beside the other split
+
+
+def test_a_study_in_memory_has_the_grades_and_marks_of_the_tables(tmp_path: Path) -> None:
+    write_dataset(tmp_path, studies=1, seed=3, split="train", balanced=True, reader_noise=2.0)
+    rows = study_rows(dataset_study(3, 0, balanced=True, reader_noise=2.0))
+    assert read_csv(tmp_path / "train.csv")[1:] == [list(map(str, rows.grades))]
+    marks = read_csv(tmp_path / "train_label_coordinates.csv")[1:]
+    assert marks == [list(map(str, row)) for row in rows.coordinates]
+    assert rows.grades != study_rows(dataset_study(3, 0)).grades
+
+
+@pytest.mark.parametrize("lost", schema.SERIES_DESCRIPTIONS)
+def test_what_is_marked_on_a_missing_series_has_no_grade(phantom: PhantomStudy, lost: str) -> None:
+    left = [index for index, series in enumerate(phantom.study.series) if series.role != lost]
+    series, protocols = (tuple(items[i] for i in left) for items in (phantom.study.series, phantom.protocols))
+    without = replace(phantom, study=replace(phantom.study, series=series), protocols=protocols)
+    whole, rows = (study_rows(one) for one in (phantom, without))
+    for target, before, after in zip(TRAIN_TARGETS, whole.grades[1:], rows.grades[1:], strict=True):
+        assert after == ("" if schema.MARKED_ON[target.group] == lost else before)
 
 
 def test_train_split_is_named_as_in_the_competition_and_bad_splits_are_refused(tmp_path: Path) -> None:
