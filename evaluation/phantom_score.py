@@ -6,9 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
+from evaluation.constant_grades import constant_submission
 from lumbar_kernel import Config, predict
+from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.phantom import write_dataset
-from lumbar_kernel.results.metric import bootstrap_interval, constant_submission, load_solution, score
+from lumbar_kernel.results.metric import bootstrap_interval, load_solution, score
 from lumbar_kernel.results.submission import load_submission
 
 SEED = 500
@@ -38,13 +40,13 @@ def phantom_score(
         reader_noise: disagreement of the radiologists behind the truth; 0 for exact grades.
     """
     data = folder / "data"
-    write_dataset(data, studies=studies, seed=seed, workers=2, reader_noise=reader_noise)
+    write_dataset(data, studies=studies, seed=seed, workers=usable_cpus(), reader_noise=reader_noise)
     config = Config(data=data, output=folder / "out", weights=weights, progress=False, strict=True)
     report = predict(config)
     solution, submission = load_solution(data / "truth.csv"), load_submission(config.submission_path)
     return {
         "score": asdict(score(solution, submission)),
-        "interval": bootstrap_interval(solution, submission, seed=0),
+        "interval": bootstrap_interval(solution, submission),
         "prior": asdict(score(solution, constant_submission(solution))),
         "seconds_per_study": report.seconds / studies,
         "studies": studies,

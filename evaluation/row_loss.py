@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lumbar_kernel.results.metric import study_interval, weighted_log_loss
-from lumbar_kernel.schema import ROWS, frequencies, prior
+from evaluation.constant_grades import prior_of
+from evaluation.study_interval import study_interval
+from lumbar_kernel.results.metric import weighted_log_loss
+from lumbar_kernel.schema import frequencies
 
 
 def row_loss(
@@ -39,9 +41,3 @@ def row_loss(
         "n": len(labels),
         "studies": len(np.unique(study)),
     }
-
-
-def prior_of(row_id: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The best constant grades of rows, (n, 3)."""
-    table = dict(zip(ROWS, prior(), strict=True))
-    return np.array([table[str(row).partition("_")[2]] for row in row_id])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lumbar_kernel.geometry import posterior_direction
+from lumbar_kernel.geometry import CRANIAL, posterior_direction
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM, disc_normals
 from lumbar_kernel.schema import CONDITION_NAMES, LEVELS, PLACES, ROWS, SEVERITY_NAMES, SIDES, TARGETS
 from lumbar_kernel.study import Study
+
+logger = logging.getLogger(__name__)
 
 GRADES_TABLE, MARKS_TABLE = "train.csv", "train_label_coordinates.csv"
 
@@ -32,12 +35,21 @@ class StudyLabels:
 
 
 def read_labels(folder: Path) -> dict[str, StudyLabels]:
-    """The labels of every study that both tables hold."""
-    grades, marks = (pd.read_csv(folder / name, dtype={"study_id": str}) for name in (GRADES_TABLE, MARKS_TABLE))
-    by_study = grades.set_index("study_id").to_dict("index")
+    """The labels of every study that both tables hold; marks without a place are left out with a warning."""
+    by_study = pd.read_csv(folder / GRADES_TABLE, dtype={"study_id": str}).set_index("study_id").to_dict("index")
+    marks = _placed_marks(folder / MARKS_TABLE)
     return {
         str(study): StudyLabels(own, by_study[study]) for study, own in marks.groupby("study_id") if study in by_study
     }
+
+
+def _placed_marks(path: Path) -> pd.DataFrame:
+    # A single empty cell would make numbers of a whole column: ids that are no text would end in ".0".
+    every = pd.read_csv(path, dtype={"study_id": str, "series_id": str})
+    marks = every.dropna(subset=["study_id", "series_id", "instance_number", "x", "y"])
+    if lost := len(every) - len(marks):
+        logger.warning("%s: %d of %d marks lack series, instance or place and are left out", path, lost, len(every))
+    return marks.astype({"instance_number": int})
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +100,19 @@ def marked_points(study: Study, marks: pd.DataFrame) -> dict[str, NDArray[np.flo
     return points
 
 
+def along_the_spine(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points of the levels (levels, 3), two or more of them known, with the others on lines through those beside them.
+
+    Beyond the known ones the last line goes on: a level that repeated its neighbour would turn the neighbour's disc.
+    """
+    level, known = np.arange(len(points)), np.flatnonzero(~np.isnan(points[:, 0]))
+    after = np.clip(np.searchsorted(known, level), 1, len(known) - 1)
+    first, second = known[after - 1], known[after]
+    share = ((level - first) / (second - first))[:, None]
+    line = (1 - share) * points[first] + share * points[second]
+    return np.where(np.isnan(points), line, points)
+
+
 def truth_of(study: Study, labels: StudyLabels) -> StudyTruth | None:
     """A study's truth from its labels; None when fewer than three canal points are marked.
 
@@ -97,12 +122,10 @@ def truth_of(study: Study, labels: StudyLabels) -> StudyTruth | None:
     """
     points = marked_points(study, labels.marks)
     canal = points["canal"]
-    labelled = ~np.isnan(canal[:, 0])
-    if labelled.sum() < 3:
+    if (~np.isnan(canal[:, 0])).sum() < 3:
         return None
-    levels = np.arange(len(LEVELS))
-    filled = np.stack([np.interp(levels, levels[labelled], canal[labelled, axis]) for axis in range(3)], axis=1)
-    normal = disc_normals(filled + 1e-6 * np.outer(-levels, [0, 0, 1]))
+    # Moved apart by next to nothing: two marks at one place would have no direction.
+    normal = disc_normals(along_the_spine(canal) + 1e-6 * np.outer(-np.arange(len(LEVELS)), CRANIAL))
     return StudyTruth(
         disc_margin=canal - CANAL_BEHIND_MARGIN_MM * posterior_direction(normal),
         canal=canal,

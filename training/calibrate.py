@@ -25,7 +25,7 @@ from lumbar_kernel.grading.ensemble import scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import Manifest, read_manifest
 from lumbar_kernel.results.metric import load_solution, study_terms, weighted_log_loss
-from lumbar_kernel.schema import CANAL, GROUPS, group_of, prior, row_ids
+from lumbar_kernel.schema import CANAL, GROUPS, group_of, prior, row_ids, split_row_id
 from training import manifest_entries
 from training.competition import read_folds
 from training.evaluate import assembled_sets, other_models
@@ -42,7 +42,7 @@ from training.fitting import (
     shifted,
     with_temperature_bias,
 )
-from training.fold_checkpoints import sagittal_checkpoints
+from training.fold_checkpoints import exported
 from training.localised_foramina import localised_foramina
 from training.member_predictions import (
     EvaluationSettings,
@@ -67,7 +67,7 @@ def fitted_weights(
     print("|---|---|---|---|---|---|---|")
     for name, everywhere in packs.items():
         members = everywhere.where_all_predict()
-        before = ensemble_weights(manifest, members.view, members.group)
+        before = ensemble_weights(manifest, members.view, members.condition)
         if len(before) < 2:
             continue
         options = [dict(zip(before, split, strict=True)) for split in _splits(len(before))]
@@ -76,7 +76,7 @@ def fitted_weights(
         trial, best = best_option(rows[0].fold, partial(_loss_of_option, rows), len(rows))
         chosen = options[best] if trial.helps else dict.fromkeys(before, 1 / len(before))
         for member, weight in chosen.items():
-            found.setdefault(member, {})[members.group] = round(weight * sum(before.values()), 4)
+            found.setdefault(member, {})[members.condition] = round(weight * sum(before.values()), 4)
         for member, rise in losses_without(members).items():
             gains[member] = round(gains.get(member, 0.0) + rise / len(GROUPS), 4)
         each = ", ".join(f"{loss:.4f}" for loss in alone)
@@ -97,10 +97,12 @@ def losses_without(members: MemberPredictions) -> dict[str, float]:
     return {member: loss([name for name in everyone if name != member]) - combined for member in everyone}
 
 
-def _splits(members: int, *, parts: int = 10) -> list[tuple[float, ...]]:
-    """Every set of member weights in tenths that sums to one, the most equal first."""
-    whole = [s for s in itertools.product(range(parts + 1), repeat=members) if sum(s) == parts]
-    return [tuple(k / parts for k in split) for split in sorted(whole, key=lambda s: (max(s) - min(s), s))]
+def _splits(members: int) -> list[tuple[float, ...]]:
+    """Equal weights, and every other set of weights in tenths that sums to one, the most equal first."""
+    whole = [split for split in itertools.product(range(11), repeat=members) if sum(split) == 10]
+    tenths = [tuple(k / 10 for k in split) for split in sorted(whole, key=lambda s: (max(s) - min(s), s))]
+    equal = (1 / members,) * members
+    return [equal, *(split for split in tenths if split != equal)]
 
 
 def _corners(options: Sequence[Mapping[str, float]]) -> list[int]:
@@ -167,7 +169,7 @@ def max_severe_factor(data: Path) -> float:
 
 def scaled(predicted: Mapping[str, NDArray[np.float64]], factor: float) -> dict[str, NDArray[np.float64]]:
     """The canal rows of a submission after the study-maximum rule."""
-    studies = sorted({row.partition("_")[0] for row in predicted})
+    studies = sorted({split_row_id(row)[0] for row in predicted})
     found: dict[str, NDArray[np.float64]] = {}
     for study in studies:
         names = list(row_ids(study))
@@ -185,7 +187,7 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = read_manifest(arguments.weights)
     settings = EvaluationSettings(arguments.data, manifest, out_of_fold=True)
-    checkpoints = sagittal_checkpoints(manifest, out_of_fold=True)
+    checkpoints = exported(manifest, manifest.sagittal, out_of_fold=True)
     localised = localised_foramina(settings.data, checkpoints) if (settings.data / "sagittal_t1").is_dir() else ()
     sets = assembled_sets(settings, localised)
     # The confidence in a place comes after calibration, so that it must not be part of what calibration sees.

@@ -24,7 +24,7 @@ from evaluation.held_out_studies import HELD_OUT_STUDIES, complete_studies
 from evaluation.study_truth import StudyTruth
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.localisation import confidence
-from lumbar_kernel.localisation.axial import axial_views, views_on
+from lumbar_kernel.localisation.axial import axial_levels, recesses_on
 from lumbar_kernel.localisation.confidence import RECESS_WITHIN_MM, WITHIN_MM, probability
 from lumbar_kernel.localisation.landmarks import decode, find_foramina
 from lumbar_kernel.localisation.level_decoding import STEP_MM, decode_levels, gather
@@ -34,7 +34,7 @@ from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.phantom import dataset_study
 from lumbar_kernel.schema import LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
 from lumbar_kernel.study import Slice, Study
-from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints, sagittal_checkpoints
+from training.fold_checkpoints import FoldCheckpoints, exported
 from training.marked_pictures import LEVEL_INDEX, MarkedSlice, axial_crops, marked_slices
 from training.pack_crops import axial_slices, foraminal_series, mark_point
 from training.phantoms import truth_of
@@ -76,20 +76,25 @@ class FoundPoints:
         return self.distance < self.within_mm
 
 
-def _joined(rows: Iterable[FoundPoint], *, within_mm: float = WITHIN_MM) -> FoundPoints:
-    study, features, distance = zip(*rows, strict=True)
+def _joined(rows: Iterable[FoundPoint], of: str, *, within_mm: float = WITHIN_MM) -> FoundPoints:
+    """Points of something; raises ValueError, which names it, where there are none."""
+    if not (every := list(rows)):
+        msg = f"there is no marked point of {of} that a localiser found: is the pack there?"
+        raise ValueError(msg)
+    study, features, distance = zip(*every, strict=True)
     return FoundPoints(np.array(study), np.array(features), np.array(distance), within_mm)
 
 
 def found_margins(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> FoundPoints:
     """Disc margins on single mid-sagittal slices, in millimetres that give the steps between marks their usual mean."""
-    return _joined(
+    rows = (
         row
         for pack in MARGIN_PACKS
         if (data / pack).is_dir()
         for weighting in ("t1", "t2")
         for row in _margins_of([mark for mark in marked_slices(data, pack) if mark.weighting == weighting], checkpoints)
     )
+    return _joined(rows, " and ".join(MARGIN_PACKS))
 
 
 def _margins_of(marks: Sequence[MarkedSlice], checkpoints: FoldCheckpoints[HeatmapNet]) -> Iterator[FoundPoint]:
@@ -116,7 +121,8 @@ def found_foramina(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> Foun
     The pack holds lateral slices only, so that the levels come from the foramina rather than from the disc margins.
     Series without ImagePositionPatient are left out.
     """
-    return _joined(row for marks, slices in _placed_series(data) for row in _foramina_of(marks, slices, checkpoints))
+    rows = (row for marks, slices in _placed_series(data) for row in _foramina_of(marks, slices, checkpoints))
+    return _joined(rows, "sagittal_t1")
 
 
 def _placed_series(data: Path) -> Iterator[tuple[pd.DataFrame, dict[int, Slice]]]:
@@ -154,13 +160,13 @@ def found_recesses(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> Foun
     rows: list[FoundPoint] = []
     for chosen, nets in checkpoints.of_rows([crop.fold for crop in crops]):
         items = [axial_slices(crops[index])[1] for index in chosen]
-        views = views_on(items, np.zeros((len(items), 3)), nets)
-        for index, item, view in zip(chosen, items, views, strict=True):
+        found = recesses_on(items, np.zeros((len(items), 3)), nets)
+        for index, item, level in zip(chosen, items, found, strict=True):
             crop = crops[index]
             margin = (np.array(item.plane.shape) - crop.shape) / 2
-            offset = np.linalg.norm(item.plane.to_mm(crop.recesses + margin) - view.recesses, axis=1)
-            rows += [(crop.study_id, view.evidence[[side]], offset[side]) for side in (0, 1) if offset[side] >= 0]
-    return _joined(rows, within_mm=RECESS_WITHIN_MM)
+            offset = np.linalg.norm(item.plane.to_mm(crop.recesses + margin) - level.recesses, axis=1)
+            rows += [(crop.study_id, level.evidence[[side]], offset[side]) for side in (0, 1) if offset[side] >= 0]
+    return _joined(rows, "axial_t2_crops", within_mm=RECESS_WITHIN_MM)
 
 
 def whole_studies(phantoms: int) -> Iterator[tuple[Study, StudyTruth]]:
@@ -182,24 +188,21 @@ def found_in_studies(
         t1, t2 = study.slices(SAGITTAL_T1), study.slices(SAGITTAL_T2)
         maps = slice_maps((*t1, *t2), sagittal)
         found = decode(maps[: len(t1)], maps[len(t1) :])
-        _, views = axial_views(study, found, axial)
+        _, recesses = axial_levels(study, found, axial)
         off = np.linalg.norm((found.disc_margin - truth.disc_margin)[:, 1:], axis=1)
         aside = np.linalg.norm(found.foramina - truth.foramina, axis=2)
         for level in range(len(LEVELS)):
             rows["level"].append((study.study_id, found.confidence[[level]], off[level]))
             for side in range(len(SIDES)):
                 rows["foramen"].append((study.study_id, found.foramen_confidence[level, [side]], aside[level, side]))
-                view = views[level]
-                if view is not None:
-                    offset = view.recesses[side] - truth.recesses[level, side]
-                    error = float(np.linalg.norm(offset - (offset @ view.item.plane.normal) * view.item.plane.normal))
-                    own = view.confidence[[side]] * found.confidence[level]
+                seen = recesses[level]
+                if seen is not None:
+                    offset = seen.recesses[side] - truth.recesses[level, side]
+                    error = float(np.linalg.norm(offset - (offset @ seen.item.plane.normal) * seen.item.plane.normal))
+                    own = seen.confidence[[side]] * found.confidence[level]
                     rows["recess"].append((study.study_id, own, error))
-    return {
-        kind: _joined((row for row in of_kind if np.isfinite(row[2])), within_mm=REACH_MM[kind])
-        for kind, of_kind in rows.items()
-        if of_kind
-    }
+    finite = {kind: [row for row in of_kind if np.isfinite(row[2])] for kind, of_kind in rows.items()}
+    return {kind: _joined(own, kind, within_mm=REACH_MM[kind]) for kind, own in finite.items() if own}
 
 
 def fit(features: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -259,7 +262,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     manifest = read_manifest(arguments.weights)
-    sagittal, axial = (load(manifest, out_of_fold=True) for load in (sagittal_checkpoints, axial_checkpoints))
+    sagittal, axial = (exported(manifest, spec, out_of_fold=True) for spec in (manifest.sagittal, manifest.axial))
     packs = {
         "level": found_margins(arguments.data, sagittal),
         "foramen": found_foramina(arguments.data, sagittal),

@@ -2,7 +2,9 @@
 
 OUT is that of `training.whole_studies`. The members of all views that grade a condition, for the canal on sagittal and
 axial slices, share its weight as fits out of fold. Each step is kept only if it helps when it is fitted on the other
-folds. The scores are cross-fitted too: what is fitted for a study has not seen its fold.
+folds. The scores are cross-fitted too: what is fitted for a study, the study-maximum factor included, has not seen its
+fold. Only which steps are kept is decided on all folds. The command starts from the weights that were exported, however
+often it is run.
 """
 
 from __future__ import annotations
@@ -20,20 +22,31 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.array_rows import select
+from evaluation.constant_grades import constant_submission
 from evaluation.study_truth import GRADES_TABLE
 from lumbar_kernel.grading.ensemble import blend_with_prior, scale_max_severe
 from lumbar_kernel.models.calibration import Calibration
-from lumbar_kernel.models.manifest import Manifest, read_manifest
+from lumbar_kernel.models.manifest import Manifest, MemberSpec, read_manifest
 from lumbar_kernel.results.metric import (
     PARTS,
     bootstrap_interval,
-    constant_submission,
     load_solution,
     score,
     study_terms,
     weighted_log_loss,
 )
-from lumbar_kernel.schema import CANAL, GROUP_ROWS, GROUPS, ROWS, SEVERITIES, SEVERITY_WEIGHTS, group_of, prior
+from lumbar_kernel.schema import (
+    CANAL,
+    GROUPS,
+    ROW_GROUPS,
+    ROWS,
+    SEVERITIES,
+    SEVERITY_WEIGHTS,
+    group_of,
+    prior,
+    split_row_id,
+)
+from lumbar_kernel.views import VIEWS
 from training import manifest_entries
 from training.fitting import (
     FACTORS,
@@ -42,6 +55,7 @@ from training.fitting import (
     Trial,
     across_folds,
     best_factor,
+    factor_of_others,
     fit,
     shifted,
     with_temperature_bias,
@@ -94,10 +108,10 @@ class Fitted:
 
 
 def rows_of(
-    found: Sequence[StudyPredictions], solution: Mapping[str, int], members: Sequence[str], group: str
+    found: Sequence[StudyPredictions], solution: Mapping[str, int], members: Sequence[str], condition: str
 ) -> ConditionRows:
     """The labelled rows of a condition that some member graded."""
-    wanted = np.flatnonzero(GROUPS.index(group) == GROUP_ROWS)
+    wanted = np.flatnonzero(GROUPS.index(condition) == ROW_GROUPS)
     study, row, fold, labels, predictions = [], [], [], [], []
     nothing = np.full((len(ROWS), len(SEVERITIES)), np.nan)
     for index, item in enumerate(found):
@@ -158,14 +172,14 @@ def losses_without(rows: ConditionRows, weights: NDArray[np.float64]) -> list[fl
 
 
 def fit_condition(
-    rows: ConditionRows, group: str, equal: NDArray[np.float64]
+    rows: ConditionRows, condition: str, given: NDArray[np.float64]
 ) -> tuple[Callable[[ConditionRows], Fitted], str]:
     """How a condition is fitted: weights and calibration, each only if it helps on folds that it was not fitted on.
 
     Args:
         rows: of the condition, of all folds.
-        group: the condition.
-        equal: (members,) weights to start from.
+        condition: of the rows.
+        given: (members,) weights to start from.
 
     Returns:
         A function from rows to what is fitted on them, and a line of a table on what was tried.
@@ -174,18 +188,19 @@ def fit_condition(
     def held_out(fit_on: Callable[[ConditionRows], Fitted]) -> float:
         def loss(chosen: NDArray[np.bool_], fitted: Fitted) -> float:
             held = select(rows, chosen)
-            return _loss(held, shifted(group, held.combined(fitted.weights), fitted.shift))
+            return _loss(held, shifted(condition, held.combined(fitted.weights), fitted.shift))
 
         return across_folds(rows.fold, lambda others: fit_on(select(rows, others)), loss)
 
     def as_given(_: ConditionRows) -> Fitted:
-        return Fitted(equal, UNCHANGED)
+        return Fitted(given, UNCHANGED)
 
     def weighted(part: ConditionRows) -> Fitted:
         return Fitted(fit_weights(part), UNCHANGED)
 
     if len(np.unique(rows.fold)) < 2 or min(np.bincount(rows.labels, minlength=len(SEVERITIES))) == 0:
-        return as_given, f"| {group} | {len(rows.labels)} | one fold or no row of some grade: nothing is fitted | | |"
+        nothing = "one fold or no row of some grade: nothing is fitted"
+        return as_given, f"| {condition} | {len(rows.labels)} | {nothing} | | |"
     before, with_weights = held_out(as_given), held_out(weighted)
     start, started = (weighted, with_weights) if Trial(before, with_weights).helps else (as_given, before)
 
@@ -195,7 +210,7 @@ def fit_condition(
 
     after = held_out(calibrated)
     best = calibrated if Trial(started, after).helps else start
-    return best, f"| {group} | {len(rows.labels)} | {before:.4f} | {with_weights:.4f} | {after:.4f} |"
+    return best, f"| {condition} | {len(rows.labels)} | {before:.4f} | {with_weights:.4f} | {after:.4f} |"
 
 
 def graded(
@@ -203,20 +218,26 @@ def graded(
 ) -> NDArray[np.float64]:
     """Grades of all studies, (studies, 25, 3), before the study-maximum rule; `fitted` is by condition and fold."""
     grades = np.tile(prior(), (len(found), 1, 1))
-    for group, own in rows.items():
+    for condition, own in rows.items():
         for fold in np.unique(own.fold):
-            part, fit_of_fold = select(own, own.fold == fold), fitted[group][int(fold)]
-            grades[part.study, part.row] = shifted(group, part.combined(fit_of_fold.weights), fit_of_fold.shift)
+            part, fit_of_fold = select(own, own.fold == fold), fitted[condition][int(fold)]
+            grades[part.study, part.row] = shifted(condition, part.combined(fit_of_fold.weights), fit_of_fold.shift)
     return grades
 
 
 def submission_of(
-    found: Sequence[StudyPredictions], grades: NDArray[np.float64], factor: float
+    found: Sequence[StudyPredictions], grades: NDArray[np.float64], factors: Mapping[int, float]
 ) -> dict[str, NDArray[np.float64]]:
-    """Row id → grades, with the study-maximum rule, blended with the prior where the place is unsure."""
+    """Row id → grades, with the study-maximum rule, blended with the prior where the place is unsure.
+
+    Args:
+        found: studies.
+        grades: (studies, 25, 3) before the rule.
+        factors: fold → study-maximum factor of its studies.
+    """
     rows: dict[str, NDArray[np.float64]] = {}
     for item, own in zip(found, grades, strict=True):
-        final = blend_with_prior(scale_max_severe(own, factor), item.weight)
+        final = blend_with_prior(scale_max_severe(own, factors[item.fold]), item.weight)
         rows |= {f"{item.study_id}_{name}": final[index] for index, name in enumerate(ROWS)}
     return rows
 
@@ -249,40 +270,53 @@ def fitted_entry(
     gains: defaultdict[str, float] = defaultdict(float)
     print("| condition | rows | weights as given | fitted on the other folds | and calibrated |")
     print("|---|---|---|---|---|")
-    for group in GROUPS:
-        able = [spec for spec in manifest.members if spec.weight(group) > 0]
-        own = rows_of(found, solution, [spec.name for spec in able], group)
+    for item in entry["members"].values():
+        item["ensemble_weight"] = dict(item.setdefault("initial_weight", item["ensemble_weight"]))
+    for condition in GROUPS:
+        able = [spec for spec in manifest.members if condition in VIEWS[spec.view].groups]
+        own = rows_of(found, solution, [spec.name for spec in able], condition)
         if not len(own.labels):
             continue
-        given = np.array([spec.weight(group) for spec in able])
-        fit_on, line = fit_condition(own, group, given / given.sum())
+        fit_on, line = fit_condition(own, condition, _initial_shares(entry, able, condition))
         print(line)
         whole = fit_on(own)
         for spec, weight in zip(able, whole.weights, strict=True):
-            entry["members"][spec.name]["ensemble_weight"][group] = round(float(weight), 4)
+            entry["members"][spec.name]["ensemble_weight"][condition] = round(float(weight), 4)
         for spec, rise in zip(able, losses_without(own, whole.weights), strict=True):
             gains[spec.name] += rise / len(GROUPS)
-        calibration = with_temperature_bias(group, whole.shift, calibration)
-        rows[group] = own
-        by_fold[group] = {int(fold): fit_on(select(own, own.fold != fold)) for fold in np.unique(own.fold)}
+        calibration = with_temperature_bias(condition, whole.shift, calibration)
+        rows[condition] = own
+        by_fold[condition] = {int(fold): fit_on(select(own, own.fold != fold)) for fold in np.unique(own.fold)}
     grades = graded(found, rows, by_fold)
-    labels = {row: label for row, label in solution.items() if row.partition("_")[0] in {s.study_id for s in found}}
-    factor = _factor(found, grades, labels)
+    studies = {item.study_id for item in found}
+    labels = {row: label for row, label in solution.items() if split_row_id(row)[0] in studies}
+    factor, factors = _factors(found, grades, labels)
     for name, gain in gains.items():
         entry["members"][name]["gain"] = round(gain, 4)
     entry["calibration"] = replace(calibration, max_severe_factor=factor).to_dict()
-    return entry, _scores(labels, submission_of(found, grades, factor), studies=len(found))
+    return entry, _scores(labels, submission_of(found, grades, factors), studies=len(found))
 
 
-def _factor(found: Sequence[StudyPredictions], grades: NDArray[np.float64], labels: Mapping[str, int]) -> float:
-    """The study-maximum factor if it helps on the other folds, else 1."""
+def _initial_shares(entry: ManifestEntries, able: Sequence[MemberSpec], condition: str) -> NDArray[np.float64]:
+    """The shares of some members in a condition as they were exported, equal where none was given any, (members,)."""
+    given = np.array([entry["members"][spec.name]["initial_weight"].get(condition, 0.0) for spec in able])
+    return given / given.sum() if given.any() else np.full(len(able), 1 / len(able))
+
+
+def _factors(
+    found: Sequence[StudyPredictions], grades: NDArray[np.float64], labels: Mapping[str, int]
+) -> tuple[float, dict[int, float]]:
+    """The study-maximum factor, and fold → that of the other folds for the scores; 1 everywhere unless these help."""
     canal = {row: label for row, label in labels.items() if group_of(row) == CANAL}
-    folds = {item.study_id: item.fold for item in found}
-    if not canal or len(set(folds.values())) < 2:
-        return 1.0
-    terms = [study_terms(canal, submission_of(found, grades, factor), groups=(CANAL,)) for factor in FACTORS]
-    trial, factor = best_factor(terms, np.array([folds[study] for study in terms[0].studies], np.int8))
-    return factor if trial.helps else 1.0
+    fold_of = {item.study_id: item.fold for item in found}
+    without = dict.fromkeys(fold_of.values(), 1.0)
+    if not canal or len(without) < 2:
+        return 1.0, without
+    tried = (submission_of(found, grades, dict.fromkeys(without, factor)) for factor in FACTORS)
+    terms = [study_terms(canal, submission, groups=(CANAL,)) for submission in tried]
+    folds = np.array([fold_of[study] for study in terms[0].studies], np.int8)
+    trial, factor = best_factor(terms, folds)
+    return (factor, {fold: factor_of_others(terms, folds, fold) for fold in without}) if trial.helps else (1.0, without)
 
 
 def _scores(
@@ -290,7 +324,7 @@ def _scores(
 ) -> dict[str, object]:
     """The official metric with intervals beside the prior's, printed as a table."""
     own, constant = score(labels, submission), score(labels, constant_submission(labels))
-    intervals = bootstrap_interval(labels, submission, seed=0)
+    intervals = bootstrap_interval(labels, submission)
     print(f"\n| out of fold, {studies} studies | loss (95 % interval) | prior |")
     print("|---|---|---|")
     for part in PARTS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,11 +44,17 @@ def fold_of(study_id: str, folds: Mapping[str, int]) -> int:
 
 
 def study_examples(files: StudyFiles, labels: StudyLabels, fold: int, *, cache: Path, views: Sequence[str]) -> bool:
-    """Write one study's examples for graders of some views into the cache; returns whether there are any."""
+    """Write one study's examples for graders of some views into the cache; returns whether there are any.
+
+    Those that are there stay, unless the study's labels have changed since.
+    """
     folder = cache / files.study_id
-    done = folder / "done"
+    done, checksum = folder / "done", _checksum(labels)
     before = done.read_text().split() if done.exists() else []
-    if set(views) <= set(before):
+    if checksum not in before:
+        shutil.rmtree(folder, ignore_errors=True)
+        before = []
+    elif set(views) <= set(before):
         return True
     read = try_read_study(files)
     if (study := read.study) is None:
@@ -61,8 +68,13 @@ def study_examples(files: StudyFiles, labels: StudyLabels, fold: int, *, cache: 
     for kind, examples in examples_of(study, truth, origin, rng, views=views).items():
         save(examples, folder / f"{kind}.npz")
     folder.mkdir(parents=True, exist_ok=True)
-    done.write_text(" ".join(sorted({*before, *views})))
+    done.write_text(" ".join([checksum, *sorted({*before, *views} - {checksum})]))
     return True
+
+
+def _checksum(labels: StudyLabels) -> str:
+    """It dates what is stored of a study: readers correct their labels."""
+    return hashlib.sha256(repr((labels.grades, labels.marks.to_csv(index=False))).encode()).hexdigest()[:16]
 
 
 def read_folds(path: Path | None) -> dict[str, int]:

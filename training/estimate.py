@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 from lumbar_kernel.localisation.slice_maps import FRAME
+from lumbar_kernel.models.storage import to_bytes
 from lumbar_kernel.schema import LEVELS
 from lumbar_kernel.views import VIEWS, level_and_side
 from training.examples import WIDER
@@ -102,7 +103,5 @@ def cache_bytes(preset: Preset, *, studies: int, phantoms: int) -> float:
 
 
 def weights_bytes(checkpoints: Mapping[Network, int]) -> float:
-    """Size of so many exported checkpoints of each network, two bytes a number."""
-    return float(
-        sum(2 * count * sum(item.numel() for item in _net(net).parameters()) for net, count in checkpoints.items())
-    )
+    """Size of so many exported checkpoints of each network."""
+    return float(sum(count * len(to_bytes(_net(net).state_dict())) for net, count in checkpoints.items()))

@@ -19,16 +19,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.array_rows import select
+from evaluation.constant_grades import constant_submission
 from evaluation.phantom_score import phantom_score
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest, read_manifest
-from lumbar_kernel.results.metric import bootstrap_interval, constant_submission, score
+from lumbar_kernel.results.metric import bootstrap_interval, score
 from lumbar_kernel.results.reliability import reliability
 from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, SUBARTICULAR, SUBMISSION_COLUMNS
 from training.evaluation_metrics import GradedRows, location_metric, loss_metric, other_model_loss, ranking_metric
-from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints, sagittal_checkpoints
+from training.fold_checkpoints import FoldCheckpoints, exported
 from training.localised_foramina import LocalisedForamina, localised_foramina
 from training.localised_margins import localised_margins
+from training.marked_pictures import READERS
 from training.member_predictions import (
     CropSet,
     EvaluationSettings,
@@ -59,8 +61,6 @@ ASSEMBLED = ("foraminal_stack", "canal_axial", "subarticular_axial")
 MARKED = ("foraminal_marked", "canal_axial", "subarticular_axial")
 """The metrics on the slices that readers marked."""
 
-MIDSAGITTAL = ("spider_midsagittal", "sudirman_sagittal", "tianchi_t2", "spider_t2")
-
 
 def assembled_sets(settings: EvaluationSettings, localised: Sequence[LocalisedForamina]) -> Iterator[CropSet]:
     """The crops behind `ASSEMBLED`, of the packs that exist; `localised` as from `localised_foramina`, or empty."""
@@ -72,7 +72,7 @@ def assembled_sets(settings: EvaluationSettings, localised: Sequence[LocalisedFo
 def axial_sets(settings: EvaluationSettings, *, shifted: bool) -> Iterator[CropSet]:
     """The axial crops, as in `axial_set`, where their pack exists."""
     if (settings.data / "axial_t2_crops").is_dir():
-        recesses = axial_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
+        recesses = exported(settings.manifest, settings.manifest.axial, out_of_fold=settings.out_of_fold)
         yield axial_set(settings.data, recesses, shifted=shifted)
 
 
@@ -94,7 +94,7 @@ def locations(
     if (data / "sagittal_t1").is_dir():
         localised = localised_foramina(data, checkpoints)
         metrics["t1_localisation"] = location_metric(localised[0].located)
-    for pack in MIDSAGITTAL:
+    for pack in READERS:
         for weighting, name in (("t2", pack), ("t1", f"{pack}_t1")):
             located = localised_margins(data, pack, weighting, checkpoints)
             if located is not None:
@@ -117,7 +117,7 @@ def assembled(graded: Mapping[str, GradedRows]) -> dict[str, float] | None:
     submission = {str(row): grades for of_condition in pairs for row, grades in of_condition}
     if not solution:
         return None
-    low, high = bootstrap_interval(solution, submission, seed=0)["mean"]
+    low, high = bootstrap_interval(solution, submission)["mean"]
     loss, prior = (score(solution, grades).mean for grades in (submission, constant_submission(solution)))
     return {"loss": loss, "prior": prior, "low": low, "high": high, "n": len(solution), "studies": len(studies)}
 
@@ -131,10 +131,10 @@ def phantoms(manifest: Manifest, studies: int) -> dict[str, float]:
     return {"loss": score, "prior": prior, "low": low, "high": high, "n": len(ROWS) * studies, "studies": studies}
 
 
-def other_models(data: Path, group: str) -> dict[str, Mapping[str, NDArray[np.float64]]]:
+def other_models(data: Path, condition: str) -> dict[str, Mapping[str, NDArray[np.float64]]]:
     """Predictions of other models for one condition, by model and row id."""
     found: dict[str, Mapping[str, NDArray[np.float64]]] = {}
-    for name in OTHER_MODELS[group]:
+    for name in OTHER_MODELS[condition]:
         path = data / "oof" / f"{name}_submission.csv"
         if path.is_file():
             found[name] = read_predictions([path])
@@ -237,9 +237,8 @@ def main() -> None:
         parser.error(f"DATA_DIR is not an existing folder: {arguments.data}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     settings = EvaluationSettings(arguments.data, read_manifest(arguments.weights), arguments.oof)
-    places, localised = locations(
-        settings.data, sagittal_checkpoints(settings.manifest, out_of_fold=settings.out_of_fold)
-    )
+    sagittal = exported(settings.manifest, settings.manifest.sagittal, out_of_fold=settings.out_of_fold)
+    places, localised = locations(settings.data, sagittal)
     sets = crop_sets(settings, localised)
     if arguments.folds:
         sets = (item.of_folds(arguments.folds) for item in sets)

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from evaluation.array_rows import select
 from evaluation.row_loss import row_loss
-from lumbar_kernel.results.metric import study_interval, weighted_log_loss
+from evaluation.study_interval import study_interval
+from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import group_of
 
 

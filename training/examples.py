@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,7 +85,10 @@ class LandmarkExamples:
 
     @classmethod
     def of(cls, each: Sequence[LandmarkExample], *, source: str) -> LandmarkExamples:
-        """Pictures of one source."""
+        """Pictures of one source; raises ValueError without any."""
+        if not each:
+            msg = f"{source} gives no picture with a landmark"
+            raise ValueError(msg)
         return cls(
             images=np.stack([item.image for item in each]),
             points=np.stack([item.points for item in each]).astype(np.float32),
@@ -160,10 +163,10 @@ def save(examples: Examples, path: Path) -> None:
     write_npz(path, vars(examples))
 
 
-def write_npz(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+def write_npz(file: Path | IO[bytes], arrays: Mapping[str, ArrayLike]) -> None:
     """Write named arrays to one uncompressed npz file."""
     named: dict[str, Any] = dict(arrays)  # to a type checker any of them could be numpy's option `allow_pickle`
-    np.savez(path, **named)
+    np.savez(file, **named)
 
 
 def load(path: Path, kind: type[Kind]) -> Kind:

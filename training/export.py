@@ -18,8 +18,9 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import LocalisationError
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grading.grader import grade
-from lumbar_kernel.localisation.axial import axial_views
+from lumbar_kernel.localisation.axial import axial_levels
 from lumbar_kernel.localisation.landmarks import localise
+from lumbar_kernel.localisation.series_shift import align_series
 from lumbar_kernel.models.checkpoints import load_localiser, load_member
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import STAGES, read_manifest
@@ -102,9 +103,10 @@ def _stages_of(
         return result
 
     study = lap(read_study(files))
+    study = lap(align_series(study)).study
     landmarks = lap(localise(study, sagittal))
-    study, views = lap(axial_views(study, landmarks, axial))
-    lap(cut_crops(study, landmarks, views, views=needed))
+    study, axial_found = lap(axial_levels(study, landmarks, axial))
+    lap(cut_crops(study, landmarks, axial_found, views=needed))
     return dict(zip(STAGES, np.diff(began).tolist(), strict=True))
 
 

@@ -105,11 +105,22 @@ def best_factor(terms: Sequence[StudyTerms], folds: NDArray[np.int8]) -> tuple[T
         terms: for each of the factors.
         folds: (studies,) fold of each study.
     """
+    trial, best = best_option(folds, _factor_loss(terms), len(FACTORS))
+    return trial, FACTORS[best]
+
+
+def factor_of_others(terms: Sequence[StudyTerms], folds: NDArray[np.int8], fold: int) -> float:
+    """The best of `FACTORS` on all folds but one; arguments as for `best_factor`."""
+    loss = _factor_loss(terms)
+    return FACTORS[min(range(len(FACTORS)), key=lambda index: loss(folds != fold, index))]
+
+
+def _factor_loss(terms: Sequence[StudyTerms]) -> Callable[[NDArray[np.bool_], int], float]:
+    """The loss of chosen studies with one of the factors."""
     columns = [TERMS.index(CANAL), TERMS.index("any_severe")]
 
     def loss(chosen: NDArray[np.bool_], index: int) -> float:
         losses, weights = (each[chosen][:, columns].sum(axis=0) for each in (terms[index].losses, terms[index].weights))
         return float((losses / weights).sum())
 
-    trial, best = best_option(folds, loss, len(FACTORS))
-    return trial, FACTORS[best]
+    return loss

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lumbar_kernel.models.checkpoints import load_localiser
 from lumbar_kernel.models.heatmap_net import HeatmapNet
-from lumbar_kernel.models.manifest import Manifest, WeightsFile
+from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, WeightsFile
 from training.run_results import settings_of
 from training.trainer import Net, trained
 
@@ -39,8 +39,16 @@ class FoldCheckpoints(Generic[Net]):
         """Loaded checkpoints with their manifest entries."""
         return cls(tuple((file.fold, net) for file, net in zip(files, nets, strict=True)), out_of_fold)
 
-    def of_rows(self, folds: Sequence[int] | NDArray[np.int8]) -> Iterator[tuple[NDArray[np.intp], list[Net]]]:
-        """Indices of rows, given the fold of each, with the networks that may predict them; not of rows without any."""
+    def of_rows(
+        self, folds: Sequence[int] | NDArray[np.int8], *, others: bool = False
+    ) -> Iterator[tuple[NDArray[np.intp], list[Net]]]:
+        """Indices of rows with the networks that may predict them.
+
+        Args:
+            folds: of the rows.
+            others: let all networks, which have seen them, predict the rows of folds that none was trained without;
+                otherwise these rows are left out.
+        """
         fold = np.asarray(folds)
         if not self.out_of_fold:
             yield np.arange(len(fold)), self.all_nets
@@ -48,18 +56,13 @@ class FoldCheckpoints(Generic[Net]):
         for value in np.unique(fold):
             if nets := [net for net_fold, net in self.nets if net_fold == value]:
                 yield np.flatnonzero(fold == value), nets
+            elif others:
+                yield np.flatnonzero(fold == value), self.all_nets
 
 
-def sagittal_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
-    """The exported localisers of the levels."""
-    nets = load_localiser(manifest.sagittal, manifest.folder)
-    return FoldCheckpoints.of(manifest.sagittal.files, nets, out_of_fold=out_of_fold)
-
-
-def axial_checkpoints(manifest: Manifest, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
-    """The exported localisers of the recesses."""
-    nets = load_localiser(manifest.axial, manifest.folder)
-    return FoldCheckpoints.of(manifest.axial.files, nets, out_of_fold=out_of_fold)
+def exported(manifest: Manifest, spec: LocaliserSpec, *, out_of_fold: bool) -> FoldCheckpoints[HeatmapNet]:
+    """The exported checkpoints of one of the localisers of a manifest."""
+    return FoldCheckpoints.of(spec.files, load_localiser(spec, manifest.folder), out_of_fold=out_of_fold)
 
 
 def localiser_runs(runs: Iterable[Path], *, points: int) -> FoldCheckpoints[HeatmapNet]:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lumbar_kernel.models.grade_net import to_input
+from lumbar_kernel.intensities import BRIGHTEST, MIN_PIXELS, NORMAL_PERCENTILES
+from lumbar_kernel.models.grade_net import MEAN, SPREAD, to_input
 from training.augment import Spatial, draw_matrix
 from training.examples import GradeExamples
 from training.trainer import Batch, Pools
@@ -20,8 +21,8 @@ from training.trainer import Batch, Pools
 ALONE = 0.15
 """How often the middle slice replaces its neighbours, as at the edge of a series and in single slices."""
 
-HIDDEN = 0.3
-"""How often a patch is hidden, so that no single texture decides."""
+ERASED = 0.3
+"""How often random erasing hides a patch, so that no single texture decides."""
 
 STRENGTH = 0.7
 """Of the changes of the signal, relative to those that `augment.vary_signal` gives a localiser."""
@@ -38,13 +39,13 @@ class Variation:
         spatial: ranges of the spatial augmentation.
         beside: how often the middle of a stack moves by one slice, as where the localiser is off by one.
         missing: how often each slice of a stack is left out, of those that `GradeNet` can do without.
-        mixed: fraction of examples that are mixed with another of their level.
+        mixup_prob: fraction of examples to which mixup with another of their level is applied.
     """
 
     spatial: Spatial
     beside: float = 0.0
     missing: float = 0.0
-    mixed: float = 0.0
+    mixup_prob: float = 0.0
 
 
 class Draws(NamedTuple):
@@ -59,7 +60,7 @@ class Draws(NamedTuple):
         field: (n, 4, 4) logarithm of a bias field.
         blur: (n,) standard deviation in pixels, 0 for none.
         noise: (n,) standard deviation.
-        patch: (n, 2) row and column of the hidden patch, -1 for none.
+        patch: (n, 2) row and column of the patch that random erasing hides, -1 for none.
         partner: (n,) place in the batch of the example that is mixed in.
         fraction: (n,) weight of the first of the two.
     """
@@ -125,9 +126,9 @@ class Sampler:
             "field": np.where(chance[1] < 0.7, 1.0, 0.0)[:, None, None] * fields,
             "blur": np.where(chance[2] < 0.3 * STRENGTH, rng.uniform(0.4, 1.2, count), 0.0),
             "noise": np.where(chance[3] < 0.5, rng.uniform(0.005, 0.05 * STRENGTH, count), 0.0),
-            "patch": np.where(chance[4][:, None] < HIDDEN, corners, -1),
+            "patch": np.where(chance[4][:, None] < ERASED, corners, -1),
             "partner": _partners(self.level[index], rng),
-            "fraction": np.where(chance[5] < self.variation.mixed, rng.beta(0.4, 0.4, count), 1.0),
+            "fraction": np.where(chance[5] < self.variation.mixup_prob, rng.beta(0.4, 0.4, count), 1.0),
         }
         return Draws(**{name: _tensor(value) for name, value in drawn.items()})
 
@@ -219,10 +220,10 @@ def sorted_for_net(pictures: Tensor, *, in_chans: int) -> Tensor:
     at_once = pictures.reshape(-1, in_chans * pictures[0, 0].numel())
     ranked = at_once.sort(dim=1).values
     positive = (at_once > 0).sum(dim=1, keepdim=True)
-    low, high = (_ranked_percentile(ranked, positive, percent) for percent in (0.01, 0.99))
-    scaled = ((at_once - low) / (high - low).clamp(min=1e-6)).clamp(0.0, 1.5)
-    scaled = torch.where(positive < 16, 0.0, scaled)
-    return ((scaled - 0.4) / 0.3).reshape(pictures.shape)
+    low, high = (_ranked_percentile(ranked, positive, percent / 100) for percent in NORMAL_PERCENTILES)
+    scaled = ((at_once - low) / (high - low).clamp(min=1e-6)).clamp(0.0, BRIGHTEST)
+    scaled = torch.where(positive < MIN_PIXELS, 0.0, scaled)
+    return ((scaled - MEAN) / SPREAD).reshape(pictures.shape)
 
 
 def _ranked_percentile(ranked: Tensor, positive: Tensor, fraction: float) -> Tensor:
@@ -244,7 +245,7 @@ def _moved(stacks: Tensor, matrix: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def _varied(pictures: Tensor, drawn: Draws) -> Tensor:
-    """Gamma, bias field, blur, noise and a hidden patch on pictures (n, slices, rows, columns) with values 0..1."""
+    """Gamma, bias field, blur, noise and random erasing on pictures (n, slices, rows, columns) with values 0..1."""
     varied = pictures.clamp(min=0) ** drawn.gamma[:, None, None, None]
     field = F.interpolate(drawn.field[:, None], pictures.shape[2:], mode="bilinear")
     varied = _blurred(varied * field.exp(), drawn.blur)

@@ -29,12 +29,16 @@ class LocaliserEntry(TypedDict):
     files: list[FileEntry]
 
 
-class _Measured(TypedDict, total=False):
+class _Calibrated(TypedDict, total=False):
     gain: float
+    initial_weight: dict[str, float]
 
 
-class MemberEntry(_Measured):
-    """An ensemble member; `gain` is known once it is calibrated."""
+class MemberEntry(_Calibrated):
+    """An ensemble member; once it is calibrated, with its `gain` and, on whole studies, the weights that it had before.
+
+    The kernel does not read `initial_weight`: a calibration that is repeated starts from it again.
+    """
 
     view: str
     in_chans: int

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.array_rows import select
-from evaluation.row_loss import prior_of
+from evaluation.constant_grades import prior_of
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import Manifest
 from lumbar_kernel.schema import CANAL, FORAMINAL, SEVERITIES, SUBARTICULAR
@@ -38,14 +38,14 @@ class MemberPredictions:
 
     Attributes:
         view: key of `views.VIEWS`.
-        group: the condition.
+        condition: that they are graded for.
         examples: the crops.
         predictions: member → (n, heads, 3) probabilities, NaN where none of its checkpoints may be used.
         weight: row id → share of the members, 0..1, the rest is the prior's; empty where the place was given.
     """
 
     view: str
-    group: str
+    condition: str
     examples: GradeExamples
     predictions: Mapping[str, NDArray[np.float64]]
     weight: Mapping[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class MemberPredictions:
     @property
     def head(self) -> int:
         """Index of the condition among the view's."""
-        return VIEWS[self.view].groups.index(self.group)
+        return VIEWS[self.view].groups.index(self.condition)
 
     def combined(self, weights: Mapping[str, float]) -> GradedRows:
         """The weighted mean of the members that predict each crop, as rows."""
@@ -119,14 +119,14 @@ def predict_sets(settings: EvaluationSettings, sets: Iterable[CropSet]) -> dict[
     found: dict[str, MemberPredictions] = {}
     for item in sets:
         grades = member_grades(settings.manifest, item.view, item.examples, out_of_fold=settings.out_of_fold)
-        for name, group in item.metrics.items():
-            found[name] = MemberPredictions(item.view, group, item.examples, grades, item.weight)
+        for name, condition in item.metrics.items():
+            found[name] = MemberPredictions(item.view, condition, item.examples, grades, item.weight)
     return found
 
 
-def ensemble_weights(manifest: Manifest, view: str, group: str) -> dict[str, float]:
+def ensemble_weights(manifest: Manifest, view: str, condition: str) -> dict[str, float]:
     """The ensemble weight of each member of a view for a condition."""
-    return {spec.name: spec.weight(group) for spec in manifest.members if spec.view == view}
+    return {spec.name: spec.weight(condition) for spec in manifest.members if spec.view == view}
 
 
 def ensemble_rows(manifest: Manifest, members: MemberPredictions) -> GradedRows:
@@ -134,8 +134,8 @@ def ensemble_rows(manifest: Manifest, members: MemberPredictions) -> GradedRows:
 
     Members of other views take no part.
     """
-    rows = members.combined(ensemble_weights(manifest, members.view, members.group))
-    graded = replace(rows, probabilities=manifest.calibration.of_group(rows.probabilities, members.group))
+    rows = members.combined(ensemble_weights(manifest, members.view, members.condition))
+    graded = replace(rows, probabilities=manifest.calibration.of_group(rows.probabilities, members.condition))
     if not members.weight:
         return graded
     weight = np.array([members.weight[str(row)] for row in graded.row_id])[:, None]

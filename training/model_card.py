@@ -16,6 +16,7 @@ from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, r
 from lumbar_kernel.results.metric import PARTS
 from lumbar_kernel.schema import GROUPS
 from lumbar_kernel.views import VIEWS
+from training.pretrained import FROM_PACKAGE
 from training.run_results import is_finished, settings_of
 
 SCORES = "scores.json"
@@ -51,7 +52,7 @@ def _networks(manifest: Manifest, runs: Path) -> Iterator[str]:
             _subject(spec),
             ", ".join(str(item.fold) for item in spec.files),
             _length(settings),
-            "random" if settings.get("pretrained", "None") == "None" else Path(settings["pretrained"]).name,
+            _start(settings),
             f"{size:.1f}",
             f"{spec.seconds_per_study:.2f}" if isinstance(spec, MemberSpec) else "–",
         )
@@ -63,6 +64,14 @@ def _subject(spec: LocaliserSpec | MemberSpec) -> str:
         return f"{spec.points} landmarks"
     rows, columns = VIEWS[spec.view].geometry.shape
     return f"{spec.view}, {VIEWS[spec.view].geometry.slices} slices of {rows} × {columns}"
+
+
+def _start(settings: Mapping[str, str]) -> str:
+    """What a run began with: the last weights that it was given."""
+    for name in ("start_run", "start_weights", "pretrained"):
+        if (start := settings.get(name, "None")) != "None":
+            return "ImageNet" if start == FROM_PACKAGE else Path(start).name
+    return "random"
 
 
 def _length(settings: dict[str, str]) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evaluation.real_slices import pictures, rows_by
 from lumbar_kernel import schema
 from lumbar_kernel.grading.crops import FORAMEN_STEP_MM, axial_window, crop_shape, cut_sagittal, cut_stack
-from lumbar_kernel.localisation.axial import views_on
+from lumbar_kernel.localisation.axial import recesses_on
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
 from lumbar_kernel.localisation.level_decoding import STEP_MM
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -140,15 +140,18 @@ def _foramen_steps(table: pd.DataFrame) -> dict[str, float]:
     return usual | steps
 
 
-def axial(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = False) -> GradeExamples:
+def axial(
+    data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = False, every_fold: bool = False
+) -> GradeExamples:
     """Two crops per axial disc-level crop, the right side mirrored; heads are canal and this side's recess.
 
     Each is cut as the kernel cuts it, at the recesses that it finds.
 
     Args:
         data: the folder of packs.
-        recesses: axial localisers; crops that none of them may predict are left out.
+        recesses: axial localisers; crops that none of them may predict are left out, unless `every_fold` is set.
         shifted: let a neighbour be the middle slice, the caudal and the cranial one in turn.
+        every_fold: cut crops of folds without such a localiser by all that there are, to learn from and not to measure.
     """
     view, crops = VIEWS["axial_t2"], list(axial_crops(data))
     stacks: list[tuple[Slice | None, ...]] = []
@@ -157,9 +160,9 @@ def axial(data: Path, recesses: FoldCheckpoints[HeatmapNet], *, shifted: bool = 
         shifts = [(None, lower, middle), (middle, upper, None)]
         stacks.append(shifts[number % 2] if shifted else (lower, middle, upper))
     found: list[GradeExample] = []
-    for chosen, nets in recesses.of_rows([crop.fold for crop in crops]):
+    for chosen, nets in recesses.of_rows([crop.fold for crop in crops], others=every_fold):
         items = [stacks[index][1] for index in chosen]
-        for index, seen in zip(chosen, views_on(items, np.zeros((len(items), 3)), nets), strict=True):
+        for index, seen in zip(chosen, recesses_on(items, np.zeros((len(items), 3)), nets), strict=True):
             crop = crops[index]
             window = axial_window(seen, crop.level, view, wider=WIDER)
             images, shown = cut_stack(stacks[index], window, resolution=view.geometry.resolution)

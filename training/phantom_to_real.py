@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from evaluation.array_rows import select
 from evaluation.held_out_studies import complete_studies
 from lumbar_kernel.errors import LocalisationError
-from lumbar_kernel.localisation.axial import NO_VIEWS, axial_views
+from lumbar_kernel.localisation.axial import NO_AXIAL_LEVELS, axial_levels
 from lumbar_kernel.localisation.landmarks import localise
 from lumbar_kernel.models.grade_net import GradeNet
 from lumbar_kernel.models.heatmap_net import HeatmapNet
@@ -127,19 +127,19 @@ def landmark_errors(data: Path, nets: Nets) -> Iterator[LandmarkError]:
         except LocalisationError as error:
             logger.warning("%s", error)
             continue
-        views = NO_VIEWS
+        axial = NO_AXIAL_LEVELS
         if "axial_points" in nets.localisers:
-            _, views = axial_views(study, found, [nets.localisers["axial_points"]])
+            _, axial = axial_levels(study, found, [nets.localisers["axial_points"]])
         for level, name in enumerate(LEVEL_NAMES):
             offset = found.canal[level] - truth.canal[level]
             yield _landmark_error(study.study_id, "canal", name, offset, sagittal_normal)
             for side, word in enumerate(SIDES):
                 offset = found.foramina[level, side] - truth.foramina[level, side]
                 yield _landmark_error(study.study_id, f"{word} foramen", name, offset, sagittal_normal)
-                view = views[level]
-                if view is not None:
-                    offset = view.recesses[side] - truth.recesses[level, side]
-                    yield _landmark_error(study.study_id, f"{word} recess", name, offset, view.item.plane.normal)
+                seen = axial[level]
+                if seen is not None:
+                    offset = seen.recesses[side] - truth.recesses[level, side]
+                    yield _landmark_error(study.study_id, f"{word} recess", name, offset, seen.item.plane.normal)
 
 
 def _landmark_error(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from training.competition import labelled_studies
 from training.estimate import cache_bytes, training_seconds, weights_bytes
 from training.presets import PRESETS, Member, Network, Preset
 from training.runner import Runner, Step, duration
+from training.shared_folds import disagreement, table_of_packs
 from training.train_grader import TASKS, is_fine
 
 logger = logging.getLogger(__name__)
@@ -88,21 +89,33 @@ class Settings:
         return visible_gpus() * self.per_gpu
 
 
-def steps(settings: Settings) -> Iterator[Step]:
-    """The steps of a recipe in order."""
+def steps(settings: Settings, *, studies: int = 0) -> Iterator[Step]:
+    """The steps of a recipe in order.
+
+    Args:
+        settings: of the recipe.
+        studies: labelled ones whose files are there; when a download goes on, they are prepared and learnt from anew.
+    """
     preset, cache, runs = settings.preset, str(settings.cache), settings.runs
     views = tuple(dict.fromkeys(TASKS[item.task].view for item in preset.members))
 
-    def step(name: str, module: str, *arguments: object) -> Step:
-        return Step(name, ("-m", f"training.{module}", *map(str, arguments)), group=name)
+    def step(
+        name: str, module: str, *arguments: object, tables: Iterable[Path] = (), counts: tuple[str, ...] = ()
+    ) -> Step:
+        command = ("-m", f"training.{module}", *map(str, arguments))
+        return Step(name, command, group=name, tables=tuple(tables), counts=counts)
 
     if settings.packs:
-        yield step("prepare packs", "prepare", settings.packs, cache)
+        tables = sorted(settings.packs.glob("*/*.csv"))
+        yield step("prepare packs", "prepare", settings.packs, cache, tables=tables)
     if settings.phantoms:
         yield step("phantoms", "phantoms", cache, "--studies", settings.phantoms, "--views", *views)
     folds = ("--folds", settings.folds) if settings.folds else ()
     if settings.competition:
-        yield step("prepare studies", "competition", settings.competition, cache, *folds, "--views", *views)
+        tables = [*sorted(settings.competition.glob("train*.csv")), *folds[1:]]
+        arguments = (settings.competition, cache, *folds, "--views", *views)
+        there = (f"{studies} studies",)
+        yield step("prepare studies", "competition", *arguments, tables=tables, counts=there)
     for localiser in preset.localisers:
         yield from (_run(settings, localiser, fold) for fold in settings.folds_of(localiser))
     if settings.packs:
@@ -130,16 +143,20 @@ def _run(settings: Settings, network: Network, fold: int) -> Step:
     options: list[object] = [*length, "--fold", fold, "--backbone", network.backbone]
     options += ["--batch", settings.batch_of(network), "--sources", *settings.sources]
     options += network.options
+    files: list[Path] = []
     if settings.checkpoints and (file := settings.checkpoints / f"{network.backbone}.safetensors").is_file():
         options += ["--pretrained", file]
+        files.append(file)
     if settings.teachers and isinstance(network, Member) and network.taught:
         options += ["--teachers", *settings.teachers]
+        files += settings.teachers
     command = (network.task, settings.cache, settings.runs / name, *options)
     return Step(
         f"train {name}",
         ("-m", f"training.{network.command}", *map(str, command)),
         group=f"train {network.command}",
         machine=_on_gpu(settings, network) if settings.gpus else (),
+        tables=tuple(files),
     )
 
 
@@ -206,6 +223,8 @@ def parsed(arguments: Sequence[str] | None = None) -> tuple[Settings, bool]:
         parser.error("nothing to learn from: name --packs, --competition or a number of --phantoms")
     if settings.packs and not settings.competition and any(is_fine(item.task) for item in settings.preset.members):
         parser.error(f"the graders of {given.preset} see more than the crops of packs hold: name --competition too")
+    if settings.packs and settings.competition and (problem := disagreement(settings.packs, settings.folds)):
+        parser.error(f"--folds: {problem}")
     return settings, given.plan
 
 
@@ -250,7 +269,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         preset=preset,
         packs=packs,
         competition=given.competition,
-        folds=given.folds or _shared_folds(given),
+        folds=given.folds or (table_of_packs(packs) if packs and given.competition else None),
         cache=given.cache,
         runs=given.runs,
         weights=given.weights or given.runs / "weights",
@@ -265,24 +284,13 @@ def _settings(given: argparse.Namespace) -> Settings:
     )
 
 
-def _shared_folds(given: argparse.Namespace) -> Path | None:
-    """The packs' table of folds, where the competition's studies are there too.
-
-    A study in two folds would be graded by networks that have seen it.
-    """
-    if not (given.packs and given.competition):
-        return None
-    table: Path = given.packs / "rsna_tables" / "folds.csv"
-    return table if table.is_file() else None
-
-
 def main() -> None:
     """Print what will be done with its expected time and size, and do it."""
     settings, only_plan = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     gpus = visible_gpus()
     studies = len(labelled_studies(settings.competition)) if settings.competition else 0
-    recipe = with_estimates(settings, list(steps(settings)), studies=studies, gpus=len(gpus))
+    recipe = with_estimates(settings, list(steps(settings, studies=studies)), studies=studies, gpus=len(gpus))
     for step in recipe:
         logger.info("%-28s %s", step.name, duration(step.seconds) if step.seconds else "")
     total, where = sum(step.seconds for step in recipe), f"{len(gpus)} GPUs" if gpus else "the processor"

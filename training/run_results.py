@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from lumbar_kernel.results.atomic import write_atomic
+
 RESULT = "result.json"
 
 
 def write(run: Path, settings: Mapping[str, object], metrics: Mapping[str, float]) -> None:
     """Mark a run as finished."""
     as_text = {name: str(value) for name, value in settings.items()}
-    (run / RESULT).write_text(json.dumps({"settings": as_text, "metrics": metrics}, indent=1) + "\n")
+    write_atomic(json.dumps({"settings": as_text, "metrics": metrics}, indent=1) + "\n", run / RESULT)
 
 
 def withdraw(run: Path) -> None:

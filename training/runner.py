@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 
+from lumbar_kernel.results.atomic import write_atomic
 from training.examples import layout
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Step:
         group: steps of equal group do not need each other, but all steps of the groups before.
         seconds: expected, 0 where that is not known.
         machine: further arguments, which change how fast it runs and not what it makes.
+        tables: files that it reads; it runs again when what they hold has changed.
+        counts: of what else it reads, in words; it runs again when there is more or less of it.
     """
 
     name: str
@@ -39,13 +42,15 @@ class Step:
     group: str
     seconds: float = 0.0
     machine: tuple[str, ...] = ()
+    tables: tuple[Path, ...] = ()
+    counts: tuple[str, ...] = ()
 
 
 class Runner:
     """Runs the steps that are not done, and remembers which are.
 
-    A step is done when it was finished with the same arguments after the same steps. One that runs, or has left the
-    recipe, makes all steps of later groups run again.
+    A step is done when it was finished with the same arguments, tables and counts after the same steps. One that runs,
+    or has left the recipe, makes all steps of later groups run again.
 
     Args:
         done: folder with a file for each finished step, which names its arguments and those of the steps before.
@@ -83,7 +88,7 @@ class Runner:
 
     def _is_done(self, step: Step, key: str) -> bool:
         record = self._record(step)
-        return record.is_file() and json.loads(record.read_text()) == {"arguments": list(step.arguments), "key": key}
+        return record.is_file() and record.read_text() == _done(step, key)
 
     def _run_group(self, group: Mapping[Step, str]) -> None:
         free: SimpleQueue[str | None] = SimpleQueue()
@@ -103,8 +108,7 @@ class Runner:
                 raise SystemExit(
                     f"{step.name} failed with exit status {status}; run the recipe again to continue: {typed}"
                 )
-            record = {"arguments": list(step.arguments), "key": group[step]}
-            self._record(step).write_text(json.dumps(record) + "\n")
+            write_atomic(_done(step, group[step]), self._record(step))
 
         with ThreadPoolExecutor(max(1, len(self.gpus))) as pool:
             list(pool.map(run, group))
@@ -113,19 +117,32 @@ class Runner:
         return self.done / f"{step.name.replace(' ', '_')}.json"
 
 
+def _done(step: Step, key: str) -> str:
+    """What the record of a finished step holds."""
+    return json.dumps({"arguments": list(step.arguments), "key": key}) + "\n"
+
+
 def _keys(recipe: Iterable[Step]) -> dict[Step, str]:
-    """Step → a hash of its arguments, of those of all steps in the groups before it, and of the examples' layout."""
+    """Step → a hash of what makes it this one, of the steps of all groups before it, and of the examples' layout."""
     keys: dict[Step, str] = {}
     before = layout()
     for group in _groups(recipe):
-        own = {step: _digest(before, step.name, *step.arguments) for step in group}
+        own = {step: _digest(before, *_identity(step)) for step in group}
         keys |= own
         before = _digest(before, *own.values())
     return keys
 
 
+def _identity(step: Step) -> tuple[str, ...]:
+    return (step.name, *step.arguments, *map(_checksum, step.tables), *step.counts)
+
+
 def _digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _checksum(table: Path) -> str:
+    return hashlib.sha256(table.read_bytes()).hexdigest()
 
 
 def _groups(recipe: Iterable[Step]) -> Iterator[list[Step]]:

@@ -23,21 +23,18 @@ FIELD_MM = 280.0
 BATCH = 64
 
 
-def sagittal_slice(
-    picture: NDArray[np.uint8], *, rows: float, columns: float, field_mm: float = FIELD_MM, lateral: float = 0.0
-) -> Slice:
-    """A picture as a sagittal slice in the patient, anterior at its left.
+def sagittal_slice(picture: NDArray[np.uint8], *, rows: float, columns: float, field_mm: float = FIELD_MM) -> Slice:
+    """A picture as a sagittal slice through the patient's middle, anterior at its left.
 
     Args:
         picture: grey pixels of any size.
         rows: height of the original in square pixels, so that a squashed picture gets its shape back.
         columns: width of the original.
         field_mm: length of the longer side.
-        lateral: mm to the left of the patient's middle.
     """
     mm = field_mm / max(rows, columns)
     plane = SlicePlane(
-        origin=lateral * LEFT,
+        origin=np.zeros(3),
         row_direction=POSTERIOR,
         column_direction=-CRANIAL,
         row_spacing=mm * rows / picture.shape[0],

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.real_slices import pictures
-from lumbar_kernel.localisation.axial import WINDOW_SHAPE, WINDOW_SPACING_MM, views_on
+from lumbar_kernel.localisation.axial import WINDOW_SHAPE, WINDOW_SPACING_MM, recesses_on
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.study import Slice
 from training.augment import NOTHING, without_anatomy
-from training.fold_checkpoints import FoldCheckpoints, axial_checkpoints
+from training.fold_checkpoints import FoldCheckpoints, exported
 from training.marked_pictures import AxialCrop, axial_crops
 from training.pack_crops import axial_slices
 from training.single_slice import FIELD_MM, axial_slice
@@ -51,7 +51,7 @@ def sagittal_pictures(data: Path) -> Iterator[tuple[str, Slice]]:
 
 def passing(slices: Sequence[Slice], nets: Sequence[HeatmapNet]) -> list[bool]:
     """Which of some slices show a spine, looked at around the patient's origin."""
-    return [view.shows_spine for view in views_on(slices, np.zeros((len(slices), 3)), nets)]
+    return [level.shows_spine for level in recesses_on(slices, np.zeros((len(slices), 3)), nets)]
 
 
 def measure(data: Path, checkpoints: FoldCheckpoints[HeatmapNet]) -> dict[str, dict[str, float]]:
@@ -81,7 +81,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder with manifest.json (default: the package's own)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    found = measure(arguments.data, axial_checkpoints(read_manifest(arguments.weights), out_of_fold=True))
+    manifest = read_manifest(arguments.weights)
+    found = measure(arguments.data, exported(manifest, manifest.axial, out_of_fold=True))
     print("| picture | passes for a slice of the spine | n |\n|---|---|---|")
     for kind, figures in found.items():
         print(f"| {kind} | {figures['passing']:.2%} | {figures['n']:,} |")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.study_truth import StudyTruth
+from evaluation.study_truth import StudyTruth, along_the_spine
 from lumbar_kernel.geometry import LEFT
 from lumbar_kernel.grading.crops import Crops, cut_crops
 from lumbar_kernel.grids import upright_grid
 from lumbar_kernel.intensities import to_bytes
 from lumbar_kernel.localisation import slice_maps
-from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialView, Views, window_of
+from lumbar_kernel.localisation.axial import WINDOW_SPACING_MM, AxialLevel, AxialLevels, window_of
 from lumbar_kernel.localisation.landmarks import FORAMEN_LATERAL_MM, Landmarks
 from lumbar_kernel.resampling import sample
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, ROWS, SAGITTAL_T1, SAGITTAL_T2, SIDES, row_index
@@ -74,12 +74,12 @@ def examples_of(
         rng: chooses the sagittal slices.
         views: of the graders.
     """
-    axial = true_views(study, truth)
+    axial = true_axial_levels(study, truth)
     examples: dict[str, Examples] = {}
     if study.slices(SAGITTAL_T1) or study.slices(SAGITTAL_T2):
         examples["sagittal"] = _sagittal(study, truth, origin, rng)
     if any(view is not None for view in axial):
-        examples["axial_points"] = _axial_points(axial, origin)
+        examples["axial_points"] = _axial_points(axial, truth, origin)
     for view, crops in cut_crops(study, _filled(truth), axial, views=views, wider=WIDER).items():
         present = crops.present & _known(truth, VIEWS[view])
         if present.any():
@@ -103,11 +103,11 @@ def _filled(truth: StudyTruth) -> Landmarks:
 
     The size of foraminal crops is that of all foramina, so that unknown ones get a plausible height and side.
     """
-    canal = _along_the_spine(truth.canal)
+    canal = along_the_spine(truth.canal)
     sides = np.array([1.0, -1.0])[None, :, None] * np.array(FORAMEN_LATERAL_MM)[:, None, None] * LEFT
     ones = np.ones(len(LEVELS))
     return Landmarks(
-        disc_margin=_along_the_spine(truth.disc_margin),
+        disc_margin=along_the_spine(truth.disc_margin),
         canal=canal,
         disc_normal=np.nan_to_num(truth.disc_normal, nan=0.0),
         foramina=np.where(np.isnan(truth.foramina), canal[:, None] + sides, truth.foramina),
@@ -118,28 +118,21 @@ def _filled(truth: StudyTruth) -> Landmarks:
     )
 
 
-def _along_the_spine(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points of the levels (levels, 3) with unknown ones on the line through the known ones."""
-    level, known = np.arange(len(points)), ~np.isnan(points[:, 0])
-    line = np.stack([np.polyval(np.polyfit(level[known], axis[known], 1), level) for axis in points.T], axis=1)
-    return np.where(known[:, None], points, line)
-
-
-def true_views(study: Study, truth: StudyTruth) -> Views:
+def true_axial_levels(study: Study, truth: StudyTruth) -> AxialLevels:
     """The axial evidence of each level with the true recesses; an unlabelled recess mirrors the other."""
     slices = study.slices(AXIAL_T2)
-    views: list[AxialView | None] = []
+    levels: list[AxialLevel | None] = []
     for level, canal in enumerate(truth.canal):
         recesses = truth.recesses[level]
         seen = not np.isnan(canal).any() and not np.isnan(recesses[:, 0]).all()
         item = axial_showing(slices, canal, normal=truth.disc_normal[level]) if seen else None
         if item is None:
-            views.append(None)
+            levels.append(None)
             continue
         both = np.where(np.isnan(recesses), 2 * canal - recesses[::-1], recesses)
         both[:, 1:] = np.where(np.isnan(recesses[:, 1:]), recesses[::-1, 1:], both[:, 1:])
-        views.append(AxialView(item, window_of(item, canal), both, np.ones(len(SIDES))))
-    return tuple(views)
+        levels.append(AxialLevel(item, window_of(item, canal), both, np.ones(len(SIDES))))
+    return tuple(levels)
 
 
 def _sagittal(study: Study, truth: StudyTruth, origin: Origin, rng: np.random.Generator) -> LandmarkExamples:
@@ -174,15 +167,15 @@ def _shown(item: Slice, truth: StudyTruth) -> tuple[NDArray[np.float64], NDArray
     return place, known
 
 
-def _axial_points(views: Views, origin: Origin) -> LandmarkExamples:
-    found: list[LandmarkExample] = []
-    for view in views:
-        if view is None:
+def _axial_points(levels: AxialLevels, truth: StudyTruth, origin: Origin) -> LandmarkExamples:
+    marked, found = ~np.isnan(truth.recesses[:, :, 0]), list[LandmarkExample]()
+    for level, known in zip(levels, marked, strict=True):  # the window needs both recesses, learnt is what was marked
+        if level is None:
             continue
-        plane, middle = view.item.plane, view.grid.centre
+        plane, middle = level.item.plane, level.grid.centre
         grid = upright_grid(plane, middle, sagittal=False, spacing=WINDOW_SPACING_MM, shape=POINTS_SHAPE)
-        picture, points = to_bytes(sample(view.item, grid)), grid.to_pixel(view.recesses)
-        found.append(LandmarkExample(picture, points, np.ones(len(SIDES), bool), origin.group, origin.fold, "t2"))
+        picture, points = to_bytes(sample(level.item, grid)), grid.to_pixel(level.recesses)
+        found.append(LandmarkExample(picture, points, known, origin.group, origin.fold, "t2"))
     return LandmarkExamples.of(found, source=origin.source)
 
 

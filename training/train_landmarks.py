@@ -24,16 +24,27 @@ from training.trainer import Pools, averaged_weights, example_files, run_parser,
 
 @dataclass(frozen=True)
 class Task:
-    """A training task: examples, frame, and spatial augmentation."""
+    """A training task.
+
+    Attributes:
+        kind: of the examples, as in `studies.kinds`.
+        shape: rows and columns of the frame, pixels.
+        points: landmarks.
+        spatial: ranges of the spatial augmentation.
+        source_weights: weight of each source in a batch.
+        sigma: standard deviation of the target, heatmap cells.
+        hidden: fraction of pictures with parts hidden away from the points, 0..1.
+        without_anatomy: fraction of pictures that show none, so that every landmark is absent, 0..1.
+    """
 
     kind: str
     shape: tuple[int, int]
     points: int
     spatial: Spatial
-    draw: dict[str, float]  # weight of each source in a batch
-    sigma: float = 1.0  # of the target, in heatmap cells
-    hidden: float = 0.0  # fraction of pictures with parts hidden away from the points
-    empty: float = 0.0  # fraction of pictures that show no anatomy, so that every landmark is absent
+    source_weights: dict[str, float]
+    sigma: float = 1.0
+    hidden: float = 0.0
+    without_anatomy: float = 0.0
 
     def net(self, backbone: str) -> HeatmapNet:
         """A new localiser."""
@@ -51,7 +62,7 @@ TASKS = {
         points=LANDMARKS["sagittal"],
         spatial=Spatial(shift=0.08, degrees=12, scale=1.3, aspect=1.15),
         hidden=0.7,
-        draw={
+        source_weights={
             "sagittal_t1": 0.38,
             "rsna": 0.38,
             "sudirman_sagittal": 0.18,
@@ -67,8 +78,8 @@ TASKS = {
         shape=(128, 128),
         points=LANDMARKS["axial"],
         spatial=Spatial(shift=0.14, degrees=10, scale=1.25, aspect=1.1, border=cv2.BORDER_REFLECT_101),
-        draw={"axial_t2_crops": 0.7, "rsna": 0.7, "phantom": 0.3},
-        empty=0.15,
+        source_weights={"axial_t2_crops": 0.7, "rsna": 0.7, "phantom": 0.3},
+        without_anatomy=0.15,
     ),
 }
 
@@ -96,7 +107,7 @@ class Sampler:
 
     def __init__(self, examples: LandmarkExamples, task: Task, *, fold: int, batch: int, seed: int) -> None:
         self.examples, self.task, self.batch, self.seed = examples, task, batch, seed
-        self.pools = Pools(examples.source, examples.fold, task.draw, fold=fold)
+        self.pools = Pools(examples.source, examples.fold, task.source_weights, fold=fold)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         """Pictures, targets and which landmarks are known; the same step gives the same batch."""
@@ -117,7 +128,7 @@ class Sampler:
         moved = warp(picture, matrix, task.shape, border=task.spatial.border)
         points = move_points(self.examples.points[index].astype(np.float64), matrix)
         known = self.examples.known[index]
-        if task.empty and rng.random() < task.empty:
+        if task.without_anatomy and rng.random() < task.without_anatomy:
             moved, points, known = without_anatomy(moved, rng), np.full_like(points, np.nan), np.ones_like(known)
         signal = normalise(moved.astype(np.float32))
         if rng.random() < task.hidden:
@@ -164,7 +175,7 @@ def measure(model: nn.Module, examples: LandmarkExamples, task: Task) -> dict[st
 def main() -> None:
     """Train until the steps are done; a restart continues."""
     parser = run_parser(main.__doc__, TASKS, batch=32)
-    parser.add_argument("--start", type=Path, help="run whose averaged weights are the start")
+    parser.add_argument("--start-run", type=Path, metavar="RUN", help="run whose averaged weights are the start")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.fold)
     task = TASKS[arguments.task]
@@ -173,8 +184,8 @@ def main() -> None:
     model = task.net(arguments.backbone)
     if arguments.pretrained:
         start_from_pretrained(model.encoder, arguments.backbone, arguments.pretrained, in_chans=1, features_only=True)
-    if arguments.start:
-        model.load_state_dict(averaged_weights(arguments.start))
+    if arguments.start_run:
+        model.load_state_dict(averaged_weights(arguments.start_run))
     validation = select(examples, validation_indices(examples.fold, arguments.fold, most=600))
     sampler = Sampler(examples, task, fold=arguments.fold, batch=arguments.batch, seed=arguments.fold + 1)
     train(
@@ -184,6 +195,7 @@ def main() -> None:
         loss,
         examples=sampler.pools.size,
         data=(examples,),
+        seed=arguments.fold,
         measure=lambda m: measure(m, validation, task),
         compiled=model,
     )

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from lumbar_kernel.results.atomic import write_atomic
 from training import run_results
+from training.auxiliary import without_auxiliary
 from training.examples import SOURCES, example_file
 from training.pretrained import FROM_PACKAGE
 
@@ -33,6 +35,14 @@ Net = TypeVar("Net", bound=nn.Module)
 
 INCIDENTAL = ("cache", "run", "workers", "compile", "measures")
 """Arguments that do not make a run another one: where it is and how fast; its examples have a checksum."""
+
+STARTS = ("pretrained", "start_run", "start_weights")
+"""Arguments that may name a file or a run to start from, which has a checksum too."""
+
+CHECKPOINT, LOG = "last.pt", "log.jsonl"
+
+AVERAGED = 0.998
+"""Decay of the moving average of the weights."""
 
 
 def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> argparse.ArgumentParser:
@@ -57,7 +67,7 @@ def run_parser(description: str | None, tasks: Iterable[str], *, batch: int) -> 
         help="start from a timm checkpoint of the backbone, without FILE from a package of the Python registry",
     )
     length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--epochs", type=float, help="of the examples that are not left out")
+    length.add_argument("--epochs", type=float, help="passes over the training examples")
     length.add_argument("--steps", type=int, help="batches, in place of epochs")
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=3e-3)
@@ -87,24 +97,35 @@ def example_files(cache: Path, kind: str, sources: Collection[str]) -> list[Path
     logger.info("examples from %s", ", ".join(path.name for path in files))
     if not files:
         names = ", ".join(path.stem for path in chosen)
-        msg = f"{cache} holds none of {names}; training.prepare and training.phantoms write them"
+        msg = (
+            f"{cache} holds none of {names}; training.prepare, training.prepare_axial, training.competition and "
+            "training.phantoms write them"
+        )
         raise FileNotFoundError(msg)
     return files
 
 
 def identity_of(arguments: argparse.Namespace, *data: object) -> dict[str, str]:
-    """What a run is: its arguments without `INCIDENTAL` ones, and a checksum of what it learns from.
+    """What a run is: its arguments without `INCIDENTAL` ones, and checksums of what it starts and learns from.
 
     Args:
         arguments: of the command line.
         data: dataclasses of arrays, or arrays.
     """
     settings = {name: str(value) for name, value in vars(arguments).items() if name not in INCIDENTAL}
+    starts = {name: _start_checksum(settings[name]) for name in STARTS if name in settings}
+    settings |= {name: f"{settings[name]} {checksum}" for name, checksum in starts.items() if checksum}
     checksum = 0
     for item in data:
         for part in vars(item).values() if is_dataclass(item) else (item,):
             checksum = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, checksum)
     return settings | {"examples": f"{checksum:08x}"}
+
+
+def _start_checksum(start: str) -> str:
+    """Of the file that is named, or of the checkpoint of the run; empty where it is neither."""
+    file = Path(start, CHECKPOINT) if Path(start).is_dir() else Path(start)
+    return f"{zlib.crc32(file.read_bytes()):08x}" if file.is_file() else ""
 
 
 class Pools:
@@ -183,11 +204,11 @@ class Trainer(Generic[Net]):
 
     Args:
         model: trained in place.
-        run: folder of the run, with the checkpoint `last.pt` and the record `log.jsonl`.
+        run: folder of the run, with its checkpoint and the record of its measurements.
         steps: length of the whole run.
         lr: highest learning rate.
+        seed: of what the steps draw themselves, such as dropout, so that a resumed run draws the same.
         identity: what makes it this run, by name: the checkpoint of another one is not continued.
-        ema: decay of the moving average.
         save_every: steps between checkpoints.
         workers: processes that make batches, 0 to make them between the steps.
         compiled: part of the model, or all of it, that `torch.compile` compiles first; None for nothing.
@@ -200,8 +221,8 @@ class Trainer(Generic[Net]):
         *,
         steps: int,
         lr: float,
+        seed: int = 0,
         identity: Mapping[str, str] | None = None,
-        ema: float = 0.998,
         save_every: int = 200,
         workers: int = 0,
         compiled: nn.Module | None = None,
@@ -211,7 +232,7 @@ class Trainer(Generic[Net]):
         self.average = copy.deepcopy(self.model).eval()
         if compiled is not None:
             compiled.compile()  # in place, after the copy
-        self.run, self.steps, self.ema, self.save_every, self.workers = run, steps, ema, save_every, workers
+        self.run, self.steps, self.seed, self.save_every, self.workers = run, steps, seed, save_every, workers
         self.identity = dict(identity or {}) | {"steps": str(steps)}
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=lr, weight_decay=0.02, fused=True)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -226,9 +247,10 @@ class Trainer(Generic[Net]):
         self.step = 0
         run.mkdir(parents=True, exist_ok=True)
         self._resume()
+        self._shorten_log()
 
     def _resume(self) -> None:
-        path = self.run / "last.pt"
+        path = self.run / CHECKPOINT
         if not path.exists():
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
@@ -245,6 +267,15 @@ class Trainer(Generic[Net]):
         self.step = state["step"]
         logger.info("continuing %s at step %d of %d", self.run, self.step, self.steps)
 
+    def _shorten_log(self) -> None:
+        """Leave the measurements up to the step that the run continues from: later ones are taken again."""
+        log = self.run / LOG
+        if not self.step or not log.exists():
+            log.unlink(missing_ok=True)
+            return
+        kept = [line for line in log.read_text().splitlines() if 0 < _logged_step(line) <= self.step]
+        write_atomic("".join(f"{line}\n" for line in kept), log)
+
     def save(self) -> None:
         """Write the checkpoint that a restart continues from, atomically."""
         state = {
@@ -256,9 +287,9 @@ class Trainer(Generic[Net]):
             "step": self.step,
             "identity": self.identity,
         }
-        partial = self.run / "last.pt.partial"
+        partial = self.run / f"{CHECKPOINT}.partial"
         torch.save(state, partial)
-        partial.replace(self.run / "last.pt")
+        partial.replace(self.run / CHECKPOINT)
 
     def fit(
         self,
@@ -282,6 +313,7 @@ class Trainer(Generic[Net]):
         metrics: dict[str, float] = {}
         running, started = math.nan, time.monotonic()
         for made in self._batches(batch):
+            torch.manual_seed(zlib.crc32(f"{self.seed} {self.step}".encode()))
             tensors = tuple(t.to(self.device, non_blocking=True) for t in made)
             self.model.train()
             with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
@@ -318,7 +350,7 @@ class Trainer(Generic[Net]):
     @torch.no_grad()
     def _update_average(self) -> None:
         """Move the averaged weights towards the trained ones, faster at the start."""
-        decay = min(self.ema, (1 + self.step) / (10 + self.step))
+        decay = min(AVERAGED, (1 + self.step) / (10 + self.step))
         pairs = list(zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True))
         averaged, counted = (
             [pair for pair in pairs if pair[0].dtype.is_floating_point == floating] for floating in (True, False)
@@ -330,8 +362,16 @@ class Trainer(Generic[Net]):
     def _log(self, entry: dict[str, float]) -> None:
         entry = {key: round(value, 5) for key, value in entry.items()}
         logger.info("%s %s", self.run.name, entry)
-        with (self.run / "log.jsonl").open("a") as log:
+        with (self.run / LOG).open("a") as log:
             log.write(json.dumps(entry) + "\n")
+
+
+def _logged_step(line: str) -> int:
+    """The step of a line of the log; 0 of one that a kill has cut off."""
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return 0
 
 
 def train(
@@ -342,6 +382,7 @@ def train(
     *,
     examples: int,
     data: Iterable[object],
+    seed: int = 0,
     measure: Callable[[Net], dict[str, float]],
     measures: int = 10,
     compiled: nn.Module,
@@ -355,8 +396,9 @@ def train(
         loss: as in `Trainer.fit`.
         examples: length of an epoch.
         data: what the run learns from, as in `identity_of`.
+        seed: as in `Trainer`.
         measure: as in `Trainer.fit`.
-        measures: how often it is called.
+        measures: how often it is called, 0 for once, at the end.
         compiled: what `--compile` compiles, as in `Trainer`.
     """
     steps = steps_of(arguments, examples)
@@ -365,20 +407,21 @@ def train(
         arguments.run,
         steps=steps,
         lr=arguments.lr,
+        seed=seed,
         identity=identity_of(arguments, *data),
         workers=arguments.workers,
         compiled=compiled if arguments.compile else None,
     )
     if trainer.step < steps:
         run_results.withdraw(arguments.run)  # else an interruption would leave what an earlier run is said to have
-    metrics = trainer.fit(batch, loss, measure=measure, measure_every=max(steps // measures, 1))
+    metrics = trainer.fit(batch, loss, measure=measure, measure_every=max(steps // max(measures, 1), 1))
     run_results.write(arguments.run, vars(arguments), metrics)
 
 
 def averaged_weights(run: Path) -> dict[str, Tensor]:
-    """The averaged weights of a run, which are used and exported, on the processor."""
-    state: dict[str, Tensor] = torch.load(run / "last.pt", map_location="cpu", weights_only=True)["average"]
-    return state
+    """The averaged weights of a run without auxiliary heads, which are used and exported, on the processor."""
+    state: dict[str, Tensor] = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)["average"]
+    return without_auxiliary(state)
 
 
 def trained(net: Net, run: Path) -> Net:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from lumbar_kernel.grading.grader import grade_by_member
 from lumbar_kernel.kernel import locate
 from lumbar_kernel.models.checkpoints import LoadedModels, load_networks
 from lumbar_kernel.models.manifest import LocaliserSpec, Manifest, MemberSpec, WeightsFile, read_manifest
+from lumbar_kernel.results.atomic import write_atomic
 from lumbar_kernel.runtime.study_loader import StudyLoader
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import Study, StudyFiles
@@ -51,10 +53,15 @@ class StudyPredictions:
 
     def save(self, folder: Path) -> None:
         """Write the predictions into a file of the folder."""
-        partial = folder / f"{self.study_id}.partial.npz"
         members = {f"member_{name}": own for name, own in self.predictions.items()}
-        write_npz(partial, {"fold": self.fold, "weight": self.weight, **members})
-        partial.replace(folder / f"{self.study_id}.npz")
+        packed = io.BytesIO()
+        write_npz(packed, {"fold": self.fold, "weight": self.weight, **members})
+        write_atomic(packed.getvalue(), self.path(folder, self.study_id))
+
+    @staticmethod
+    def path(folder: Path, study_id: str) -> Path:
+        """The file of a study in the folder."""
+        return folder / f"{study_id}.npz"
 
     @classmethod
     def load(cls, path: Path) -> StudyPredictions:
@@ -117,9 +124,12 @@ def predict_all(
         if own is None:
             logger.warning("fold %d: no localiser was trained without it, %d studies left out", fold, len(studies))
             continue
-        done = [files for files in studies if (kept / f"{files.study_id}.npz").exists()]
-        yield from (StudyPredictions.load(kept / f"{files.study_id}.npz") for files in done)
-        waiting = [files for files in studies if files not in done]
+        waiting: list[StudyFiles] = []
+        for files in studies:
+            if (path := StudyPredictions.path(kept, files.study_id)).exists():
+                yield StudyPredictions.load(path)
+            else:
+                waiting.append(files)
         if not waiting:
             continue
         models, _ = load_networks(own, str(pick_device()), strict=True)

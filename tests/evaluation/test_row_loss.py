@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluation.row_loss import prior_of, row_loss
+from evaluation.constant_grades import prior_of
+from evaluation.row_loss import row_loss
 from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import CANAL, ROWS, prior
 

@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.study_truth import GRADES_TABLE, MARKS_TABLE, StudyLabels, marked_points, read_labels, truth_of
+from evaluation.study_truth import (
+    GRADES_TABLE,
+    MARKS_TABLE,
+    StudyLabels,
+    along_the_spine,
+    marked_points,
+    read_labels,
+    truth_of,
+)
 from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.phantom.write import COORDINATE_COLUMNS, coordinate_rows
 from lumbar_kernel.schema import PLACES, ROWS, SEVERITY_NAMES, SUBARTICULAR
@@ -88,3 +96,46 @@ def test_a_condition_of_another_place_is_not_taken_for_a_recess(phantom, marks, 
     monkeypatch.setitem(PLACES, SUBARTICULAR, "facet")
     with pytest.raises(KeyError, match="facet"):
         marked_points(phantom.study, marks)
+
+
+@pytest.mark.parametrize("column", ["series_id", "instance_number", "x"])
+def test_a_mark_without_a_place_costs_no_other_mark(phantom, marks, labels, column, tmp_path, caplog):
+    torn = marks.astype({column: object})
+    torn.loc[torn.index[-1], column] = None
+    torn.to_csv(tmp_path / MARKS_TABLE, index=False)
+    pd.DataFrame([{"study_id": "12"} | labels]).to_csv(tmp_path / GRADES_TABLE, index=False)
+    found = read_labels(tmp_path)["12"]
+    assert f"1 of {len(marks)} marks lack" in caplog.text
+    wanted = truth_of(phantom.study, StudyLabels(marks.iloc[:-1], labels))
+    assert np.array_equal(truth_of(phantom.study, found).recesses, wanted.recesses, equal_nan=True)
+
+
+def test_a_highest_level_without_a_mark_hardly_turns_the_disc_below_it(phantom, marks, labels):
+    absent = marks["condition"].str.contains("Canal") & (marks["level"] == "L1/L2")
+    whole, partly = (truth_of(phantom.study, StudyLabels(own, labels)) for own in (marks, marks[~absent]))
+    assert np.degrees(np.arccos(min(1.0, float(whole.disc_normal[1] @ partly.disc_normal[1])))) < 6
+    assert np.linalg.norm(whole.disc_margin[1] - partly.disc_margin[1]) < 0.6
+
+
+@pytest.mark.parametrize("absent", [0, 4])
+def test_an_end_level_without_a_mark_is_sought_where_the_spine_goes_on(absent):
+    for seed in range(4):
+        canal = make_phantom(seed, study_id="1", roles=()).truth.canal
+        partly = canal.copy()
+        partly[absent] = np.nan
+        assert np.linalg.norm(along_the_spine(partly)[absent] - canal[absent]) < 16
+
+
+def test_a_level_between_marks_lies_between_them_and_marks_stay():
+    points = np.array([[0, 0, 8], [np.nan] * 3, [0, 2, 4], [np.nan] * 3, [np.nan] * 3])
+    filled = along_the_spine(points)
+    assert filled.tolist() == [[0, 0, 8], [0, 1, 6], [0, 2, 4], [0, 3, 2], [0, 4, 0]]
+
+
+def test_two_marks_at_one_place_are_no_error(phantom, marks, labels):
+    canal = marks["condition"].str.contains("Canal")
+    doubled = marks.copy()
+    place = ["series_id", "instance_number", "x", "y"]
+    first, second = marks.index[canal & marks["level"].isin(["L1/L2", "L2/L3"])]
+    doubled.loc[second, place] = doubled.loc[first, place].to_numpy()
+    assert np.isfinite(truth_of(phantom.study, StudyLabels(doubled, labels)).disc_normal).all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.schema import CANAL, LEVELS
 from tests.pack_files import write_packs
 from training.evaluation_metrics import (
@@ -16,11 +17,22 @@ SEEDS = range(40, 44)
 LOSS_KEYS = {"loss", "prior", "low", "high", "accuracy", "n", "studies"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def packs_folder(tmp_path_factory):
     data = tmp_path_factory.mktemp("packs")
     write_packs(data, seeds=SEEDS)
     return data
+
+
+TRAIN_SEED = 31
+
+
+@pytest.fixture(scope="session")
+def train_split(tmp_path_factory):
+    """One labelled study in the competition's layout, to be copied before it is changed."""
+    folder = tmp_path_factory.mktemp("train_split")
+    write_dataset(folder, studies=1, seed=TRAIN_SEED, split="train")
+    return folder
 
 
 def graded_rows(n=400, *, sharpen=1.0):
@@ -48,6 +60,6 @@ def grade_examples(groups):
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made():
     return phantom_examples(FIRST_SEED - 1)

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.schema import CANAL, FORAMINAL, GROUPS
@@ -42,3 +43,11 @@ def test_the_member_that_knows_gains_more_than_the_one_that_guesses():
     members = MemberPredictions("sagittal_t1", FORAMINAL, examples, {"knows": knows, "guesses": guesses})
     rises = calibrate.losses_without(members)
     assert rises["knows"] > 0.1 > 0 > rises["guesses"]
+
+
+@pytest.mark.parametrize("members", [2, 3, 4])
+def test_the_first_of_the_weights_that_are_tried_are_equal_ones(members):
+    splits = calibrate._splits(members)
+    assert splits[0] == (1 / members,) * members
+    assert len(set(splits)) == len(splits)
+    assert all(sum(split) == pytest.approx(1) for split in splits)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from training.calibrate_confidence import FoundPoints, fit, fitted_on_others, log_loss, reliability_rows
+from training.calibrate_confidence import FoundPoints, fit, fitted_on_others, found_margins, log_loss, reliability_rows
+from training.fold_checkpoints import FoldCheckpoints
 
 
 @pytest.fixture
@@ -35,3 +36,8 @@ def test_confidence_fitted_on_other_studies_is_reliable(found):
     rows = list(reliability_rows(points.right, estimated))
     assert sum(count for _, count, _, _ in rows) == 4000
     assert all(abs(mean - observed) < 0.08 for _, count, mean, observed in rows if count > 100)
+
+
+def test_a_pack_that_is_absent_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no marked point of spider_midsagittal and sudirman_sagittal"):
+        found_margins(tmp_path, FoldCheckpoints((), out_of_fold=True))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from evaluation.array_rows import select
+from evaluation.constant_grades import constant_submission
 from lumbar_kernel.models.calibration import Calibration
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.results.metric import constant_submission, score, weighted_log_loss
-from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS
-from training import calibrate_studies
+from lumbar_kernel.results.metric import score, weighted_log_loss
+from lumbar_kernel.schema import CANAL, FORAMINAL, ROWS, prior
+from training import calibrate_studies, manifest_entries
 from training.calibrate_studies import fit_condition, fit_weights, fitted_entry, rows_of
-from training.fitting import UNCHANGED, shifted
+from training.fitting import UNCHANGED, Trial, shifted
 from training.whole_studies import StudyPredictions
 
 
@@ -120,3 +121,41 @@ def test_the_command_writes_manifest_and_scores_beside_each_other(untrained, tmp
     assert json.loads((weights / "scores.json").read_text())["rows"] == 25 * 12
     assert read_manifest(weights).sha256 != manifest.sha256
     assert calibrate_studies.weights_key(read_manifest(weights)) == calibrate_studies.weights_key(manifest)
+
+
+def test_a_second_calibration_starts_from_the_same_weights(trained, tmp_path):
+    weights = shutil.copytree(trained, tmp_path / "weights")
+    names = [spec.name for spec in read_manifest(weights).members]
+    found, solution = predictions({name: noise if "lite" in name else too_sure for name in names}, studies=40)
+    runs = []
+    for _ in range(2):
+        entry, metrics = fitted_entry(read_manifest(weights), found, solution)
+        manifest_entries.write(weights, entry)
+        runs.append((entry, metrics))
+    assert runs[0] == runs[1]
+
+
+def test_a_member_that_got_no_weight_is_tried_again(trained, tmp_path):
+    weights = shutil.copytree(trained, tmp_path / "weights")
+    entry = manifest_entries.read(weights)
+    name = next(name for name, item in entry["members"].items() if FORAMINAL in item["ensemble_weight"])
+    item = entry["members"][name]
+    item["initial_weight"], item["ensemble_weight"] = item["ensemble_weight"], {FORAMINAL: 0.0}
+    manifest_entries.write(weights, entry)
+    manifest = read_manifest(weights)
+    members = {spec.name: unchanged if spec.name == name else noise for spec in manifest.members}
+    again, _ = fitted_entry(manifest, *predictions(members, studies=40))
+    assert again["members"][name]["ensemble_weight"][FORAMINAL] > 0.5
+
+
+def test_the_scored_study_maximum_factor_has_not_seen_the_fold(trained, monkeypatch):
+    """Each fold wants another factor: what is best for all would be scored better than what the others choose."""
+    found, solution = predictions({"good": unchanged}, studies=80)
+    wanted = {0: 1.1, 1: 1.5, 2: 2.0, 3: 3.0}
+    monkeypatch.setattr(calibrate_studies, "best_factor", lambda *_: (Trial(1.0, 0.5), 2.0))
+    monkeypatch.setattr(calibrate_studies, "factor_of_others", lambda terms, folds, fold: wanted[fold])
+    entry, metrics = fitted_entry(read_manifest(trained), found, solution)
+    assert entry["calibration"]["max_severe_factor"] == 2.0
+    grades = np.tile(prior(), (len(found), 1, 1))
+    held_out = score(solution, calibrate_studies.submission_of(found, grades, wanted))
+    assert metrics["any_severe"]["loss"] == pytest.approx(held_out.any_severe)

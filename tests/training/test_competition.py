@@ -8,20 +8,14 @@ from evaluation.study_truth import StudyLabels
 from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.errors import ConfigError
 from lumbar_kernel.localisation.landmarks import CANAL_BEHIND_MARGIN_MM
-from lumbar_kernel.phantom import make_phantom, write_dataset
+from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.runtime.fault_injection import VARIABLE
 from lumbar_kernel.schema import ROWS, SEVERITY_NAMES
 from lumbar_kernel.views import BASIC_VIEWS
+from tests.training.conftest import TRAIN_SEED
 from training import competition
 from training.examples import GradeExamples, layout, load
 from training.studies import kinds
-
-
-@pytest.fixture(scope="module")
-def train_split(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("train_split")
-    write_dataset(folder, studies=1, seed=31, split="train")
-    return folder
 
 
 def test_the_competition_layout_gives_the_examples_that_the_truth_gives(train_split, tmp_path):
@@ -42,7 +36,7 @@ def test_marked_points_come_back_in_millimetres(train_split):
     marks = pd.read_csv(train_split / "train_label_coordinates.csv", dtype={"study_id": str})
     truth = competition.truth_of(study, StudyLabels(marks, dict.fromkeys(ROWS)))
     # The phantom of the same seed, made in memory, says where the points are.
-    seed = np.random.SeedSequence(31).spawn(1)[0]
+    seed = np.random.SeedSequence(TRAIN_SEED).spawn(1)[0]
     wanted = make_phantom(seed, study_id=files.study_id, roles=()).truth
     if np.linalg.norm(np.nanmean(truth.canal, axis=0) - wanted.canal.mean(axis=0)) > 30:
         pytest.fail("the phantom on disk is not the one in memory")
@@ -65,6 +59,27 @@ def test_a_cache_gives_what_is_asked_of_it_now(train_split, tmp_path):
         assert set(examples.fold) == {3}
         assert set(examples.group) == {study}
         assert len(examples.fold) == len(load(parts / study / f"{kind}.npz", form).fold)
+
+
+def test_corrected_labels_give_other_examples(train_split, tmp_path):
+    data = shutil.copytree(train_split, tmp_path / "data")
+    cache, kind = tmp_path / "cache", "foramina"
+    competition.prepare(data, cache, folds={}, workers=1, views=BASIC_VIEWS[:1])
+    before = load(cache / f"rsna_{kind}.npz", GradeExamples)
+    table = pd.read_csv(data / "train.csv", dtype=str)
+    row = before.row_id[0, 0].partition("_")[2]
+    other = SEVERITY_NAMES[(before.labels[0, 0] + 1) % 3]
+    table.assign(**{row: other}).to_csv(data / "train.csv", index=False)
+    competition.prepare(data, cache, folds={}, workers=1, views=BASIC_VIEWS[:1])
+    after = load(cache / f"rsna_{kind}.npz", GradeExamples)
+    assert SEVERITY_NAMES[after.labels[0, 0]] == other
+    assert np.array_equal(after.labels[1:], before.labels[1:])
+
+    (data / "train_label_coordinates.csv").write_text(
+        "\n".join((data / "train_label_coordinates.csv").read_text().splitlines()[:2]) + "\n"
+    )  # too few marks to learn from
+    assert competition.prepare(data, cache, folds={}, workers=1, views=BASIC_VIEWS[:1]) == 0
+    assert not (cache / f"rsna_{kind}.npz").exists()
 
 
 def test_folds_that_no_preset_trains_are_refused(tmp_path):

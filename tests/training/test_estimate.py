@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from lumbar_kernel.models.storage import to_bytes
 from training import estimate
 from training.presets import PRESETS
+from training.train_grader import TASKS
 
 SMOKE, SMALL = PRESETS["smoke"], PRESETS["small"]
 
@@ -41,3 +43,9 @@ def test_sizes_are_those_of_checkpoints_and_examples():
     assert estimate.cache_bytes(SMOKE, studies=20, phantoms=0) == 2 * estimate.cache_bytes(
         SMOKE, studies=0, phantoms=20
     )
+
+
+def test_a_checkpoint_is_expected_to_take_what_is_stored():
+    network = SMOKE.members[0]
+    stored = to_bytes(TASKS[network.task].net(network.backbone).state_dict())
+    assert estimate.weights_bytes({network: 3}) == 3 * len(stored)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lumbar_kernel.results.metric import study_interval
+from evaluation.study_interval import study_interval
 from tests.training.conftest import LOSS_KEYS, graded_rows
 from training.evaluation_metrics import (
     LocatedPoints,

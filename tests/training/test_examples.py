@@ -29,3 +29,9 @@ def test_examples_of_another_window_or_side_are_out_of_date(monkeypatch):
     after = layout()
     monkeypatch.setitem(VIEWS, "sagittal_t2", replace(view, sided=True))
     assert len({before, after, layout()}) == 3
+
+
+@pytest.mark.parametrize("kind", [GradeExamples, LandmarkExamples])
+def test_a_source_without_examples_is_named(kind):
+    with pytest.raises(ValueError, match="sagittal_t1 gives no"):
+        kind.of([], source="sagittal_t1")

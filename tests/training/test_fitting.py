@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from lumbar_kernel.results.metric import weighted_log_loss
+from lumbar_kernel.results.metric import TERMS, StudyTerms, weighted_log_loss
 from lumbar_kernel.schema import CANAL
 from tests.training.conftest import graded_rows
-from training.fitting import UNCHANGED, across_folds, best_option, fit, shifted
+from training.fitting import FACTORS, UNCHANGED, across_folds, best_factor, best_option, factor_of_others, fit, shifted
 
 
 def test_what_a_member_overstates_is_found():
@@ -39,3 +39,16 @@ def test_an_option_is_chosen_on_the_other_folds_and_helps_where_it_holds_on_its_
     assert in_one_fold.after == pytest.approx(1.25)
     assert not in_one_fold.helps
     assert best == 1
+
+
+def test_the_factor_of_a_fold_is_the_best_of_the_others():
+    """Studies of fold 0 are best graded with the first factor, the others with the last."""
+    folds = np.array([0, 1, 1], np.int8)
+    best = np.array([0, len(FACTORS) - 1, len(FACTORS) - 1])
+    columns = np.ones((3, len(TERMS)))
+    studies, counts = np.array(["a", "b", "c"]), (3,) * 4
+    losses = [columns * np.abs(best - index)[:, None] for index in range(len(FACTORS))]
+    terms = [StudyTerms(studies, own, columns, counts) for own in losses]
+    assert factor_of_others(terms, folds, 0) == FACTORS[-1]
+    assert factor_of_others(terms, folds, 1) == FACTORS[0]
+    assert best_factor(terms, folds)[1] == FACTORS[-1]

@@ -20,7 +20,7 @@ def sampler_and_maker(variation, *, in_chans=3):
 
 
 def test_a_step_always_draws_the_same_choices_and_never_the_fold_left_out():
-    examples, sampler, _ = sampler_and_maker(Variation(Spatial(0.1, 10, 1.2, 1.1), beside=0.5, mixed=0.5))
+    examples, sampler, _ = sampler_and_maker(Variation(Spatial(0.1, 10, 1.2, 1.1), beside=0.5, mixup_prob=0.5))
     for first, second in zip(sampler(5), sampler(5), strict=True):
         assert torch.equal(first, second)
     assert not set(sampler.pools.pools["axial_t2_crops"]) & set(np.flatnonzero(examples.fold == 1))
@@ -54,7 +54,7 @@ def test_pictures_are_scaled_for_the_net_as_in_the_kernel(in_chans):
 
 
 def test_changes_keep_pictures_finite_and_differ_between_examples():
-    variation = Variation(Spatial(0.06, 12, 1.15, 1.08), beside=0.4, mixed=0.5)
+    variation = Variation(Spatial(0.06, 12, 1.15, 1.08), beside=0.4, mixup_prob=0.5)
     _, sampler, make = sampler_and_maker(variation, in_chans=1)
     for step in range(5):
         drawn = sampler(step)
@@ -68,7 +68,7 @@ def test_changes_keep_pictures_finite_and_differ_between_examples():
 
 
 def test_a_mixed_example_is_to_get_both_grades_by_the_fraction_of_each():
-    examples, sampler, make = sampler_and_maker(Variation(STILL, mixed=1.0))
+    examples, sampler, make = sampler_and_maker(Variation(STILL, mixup_prob=1.0))
     drawn = sampler(0)
     *_, targets = make(drawn)
     first, second = (

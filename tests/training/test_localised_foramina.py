@@ -3,7 +3,7 @@ import pytest
 
 from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.views import VIEWS
-from training.fold_checkpoints import sagittal_checkpoints
+from training.fold_checkpoints import exported
 from training.localised_foramina import localised_foramina
 from training.pack_crops import foramina, foraminal_series, stack_of
 
@@ -12,7 +12,8 @@ MIDDLE = VIEWS["sagittal_t1"].geometry.slices // 2
 
 @pytest.fixture(scope="module")
 def found(packs_folder, trained):
-    return localised_foramina(packs_folder, sagittal_checkpoints(read_manifest(trained), out_of_fold=False))
+    manifest = read_manifest(trained)
+    return localised_foramina(packs_folder, exported(manifest, manifest.sagittal, out_of_fold=False))
 
 
 def test_every_mark_gets_a_stack_and_a_weight(found, packs_folder):

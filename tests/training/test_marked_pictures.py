@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.schema import SAGITTAL_T2
 from lumbar_kernel.slice_choice import nearest_sagittal
+from tests.pack_files import balanced_phantom
 from tests.training.conftest import SEEDS
 from training.marked_pictures import axial_crops, marked_slices
 from training.packs import midsagittal
@@ -32,7 +32,7 @@ def test_margins_are_not_guessed_where_a_centre_is_missing(packs_folder):
 
 def test_marks_are_those_of_the_phantom(packs_folder):
     mark = next(mark for mark in marked_slices(packs_folder, "sudirman_sagittal") if mark.weighting == "t2")
-    made = make_phantom(SEEDS[0], study_id=str(SEEDS[0]), balanced=True)
+    made = balanced_phantom(SEEDS[0])
     item = nearest_sagittal(made.study.slices(SAGITTAL_T2), made.truth.canal[2])
     assert mark.discs * mark.picture.shape - 0.5 == pytest.approx(item.plane.to_pixel(made.truth.disc_margin))
 

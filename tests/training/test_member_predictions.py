@@ -45,4 +45,4 @@ def test_each_member_alone_is_its_own_prediction(members):
     rows = {member: graded for _, member, graded in member_rows({"canal_axial": members})}
     assert set(rows) == {"first", "second"}
     assert rows["first"].probabilities == pytest.approx(members.predictions["first"][:, members.head])
-    assert members.group != SUBARTICULAR
+    assert members.condition != SUBARTICULAR

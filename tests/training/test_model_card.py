@@ -39,3 +39,20 @@ def test_every_network_condition_and_score_has_its_row(weights, tmp_path):
 def test_a_card_without_scores_and_runs_is_still_written(weights, tmp_path):
     (weights.folder / SCORES).unlink()
     assert "## Scores" not in card(weights, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ({"start_run": "runs/other_0", "pretrained": "None"}, "other_0"),
+        ({"start_weights": "/w/axial.safetensors", "pretrained": "package"}, "axial.safetensors"),
+        ({"start_weights": "None", "pretrained": "package"}, "ImageNet"),
+        ({"pretrained": "None"}, "random"),
+    ],
+)
+def test_the_card_says_what_a_run_started_from(settings, start, weights, tmp_path):
+    run = tmp_path / "runs" / "axial_0"
+    run.mkdir(parents=True)
+    (run / "result.json").write_text(json.dumps({"settings": {"steps": "9", "batch": "64"} | settings}))
+    row = next(line for line in card(weights, tmp_path / "runs").splitlines() if line.startswith("| axial_t2 |"))
+    assert row.split(" | ")[5] == start

@@ -8,6 +8,7 @@ import torch
 from lumbar_kernel.models.heatmap_net import HeatmapNet
 from lumbar_kernel.models.manifest import read_manifest
 from tests.conftest import BACKBONE
+from tests.training.conftest import SEEDS
 from training import pack_crops, prepare_axial
 from training.examples import GradeExamples, load
 from training.fold_checkpoints import localiser_runs
@@ -23,10 +24,16 @@ def run(tmp_path):
     return folder
 
 
-def test_only_folds_with_a_localiser_that_has_not_seen_them_are_cut(packs_folder, run, tmp_path, monkeypatch):
+def test_crops_of_every_fold_are_cut_where_one_localiser_was_trained(packs_folder, run, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sys, "argv", ["prepare_axial", str(packs_folder), str(tmp_path), str(run)])
     prepare_axial.main()
-    assert set(load(tmp_path / "axial.npz", GradeExamples).fold) == {1}
+    folds = set(load(tmp_path / "axial.npz", GradeExamples).fold.tolist())
+    assert folds == {seed % 4 for seed in SEEDS}
+    assert {fold for fold in folds if f"crops of fold {fold} are cut by localisers" in caplog.text} == folds - {1}
+
+
+def test_measured_are_only_crops_with_a_localiser_that_has_not_seen_them(packs_folder, run):
+    assert set(pack_crops.axial(packs_folder, localiser_runs([run], points=2)).fold) == {1}
 
 
 def test_without_runs_the_shipped_localisers_cut_what_they_have_not_seen(packs_folder, tmp_path, monkeypatch):

@@ -85,6 +85,51 @@ def test_networks_learn_from_the_data_of_this_recipe_alone(tmp_path):
             assert [item for item in given if item in SOURCES] == wanted
 
 
+def test_studies_with_other_folds_in_packs_are_refused(tmp_path, capsys):
+    (tmp_path / "sagittal_t1").mkdir()
+    (tmp_path / "sagittal_t1" / "points.csv").write_text("study_id,fold,x\n1,2,0\n1,2,5\n7,0,0\n")
+    both = ("--packs", tmp_path, "--competition", tmp_path)
+    same, other = tmp_path / "same.csv", tmp_path / "other.csv"
+    same.write_text("study_id,fold\n1,2\n7,0\n9,1\n")
+    other.write_text("study_id,fold\n1,3\n7,0\n9,1\n")
+    assert settings_of(*both, "--folds", same).folds == same
+    for arguments, message in (((*both, "--folds", other), "1 has 2 and 3"), (both, "a table with the same ones")):
+        with pytest.raises(SystemExit):
+            settings_of(*arguments)
+        assert message in capsys.readouterr().err
+
+
+def test_changed_predictions_and_checkpoints_are_learnt(tmp_path):
+    teacher, start = tmp_path / "other.csv", tmp_path / f"{PRESETS['smoke'].members[0].backbone}.safetensors"
+    options = ("--preset", "smoke", "--teachers", teacher, "--checkpoints", tmp_path)
+
+    def keys():
+        return {step.name: key for step, key in runner._keys(list(recipe.steps(settings_of(*options)))).items()}
+
+    teacher.write_text("a")
+    start.write_text("a")
+    before = keys()
+    teacher.write_text("b")
+    assert {name for name, key in keys().items() if before[name] == key} == {
+        *(step for step in before if step.startswith(("phantoms", "train sagittal", "train axial_points")))
+    }
+    start.write_text("b")
+    assert {name for name, key in keys().items() if before[name] == key} == {"phantoms"}
+
+
+def test_studies_that_arrive_later_are_prepared(tmp_path):
+    settings = settings_of("--preset", "smoke", "--competition", tmp_path)
+
+    def waiting(studies):
+        return runner.Runner(tmp_path / "done", ()).waiting(list(recipe.steps(settings, studies=studies)))
+
+    for step, key in runner._keys(list(recipe.steps(settings, studies=3))).items():
+        (tmp_path / "done").mkdir(exist_ok=True)
+        runner.write_atomic(runner._done(step, key), runner.Runner(tmp_path / "done", ())._record(step))
+    assert waiting(3) == []
+    assert "prepare studies" in {step.name for step in waiting(4)}
+
+
 def test_studies_of_packs_and_competition_share_their_folds(tmp_path):
     table = tmp_path / "rsna_tables" / "folds.csv"
     table.parent.mkdir()

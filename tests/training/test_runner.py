@@ -18,6 +18,19 @@ def test_a_finished_step_is_not_repeated_until_its_arguments_change(tmp_path):
     assert count.read_text() == "xx"
 
 
+def test_a_step_is_repeated_when_a_table_that_it_reads_has_changed(tmp_path):
+    table = tmp_path / "train.csv"
+    table.write_text("1,Severe\n")
+    steps = [
+        Step("prepare", counting(tmp_path / "prepare"), group="a", tables=(table,)),
+        Step("train", counting(tmp_path / "train"), group="b"),
+    ]
+    Runner(tmp_path / "done", ()).run(steps)
+    assert Runner(tmp_path / "done", ()).waiting(steps) == []
+    table.write_text("1,Moderate\n")
+    assert Runner(tmp_path / "done", ()).waiting(steps) == steps
+
+
 def test_steps_after_one_that_ran_again_run_again(tmp_path):
     def recipe(length, *members):
         train = [Step(f"train {name}", (*counting(tmp_path / name), length), group="train") for name in members]
@@ -90,3 +103,22 @@ def test_steps_that_made_examples_of_another_layout_run_again(tmp_path, monkeypa
         monkeypatch.setattr(runner, "layout", lambda seen=seen: seen)
         Runner(tmp_path / "done", ()).run([Step("prepare", counting(count), group="a")])
     assert count.read_text() == "xxx"
+
+
+def test_a_record_that_was_cut_off_is_no_finished_step(tmp_path):
+    step = Step("train", counting(tmp_path / "count"), group="a")
+    runner = Runner(tmp_path / "done", ())
+    runner.run([step])
+    record = tmp_path / "done" / "train.json"
+    record.write_text(record.read_text()[:20])
+    assert runner.waiting([step]) == [step]
+    runner.run([step])
+    assert not runner.waiting([step])
+
+
+def test_a_step_is_repeated_when_there_is_more_to_read(tmp_path):
+    runner = Runner(tmp_path / "done", ())
+    few, more = (Step("prepare", counting(tmp_path / "count"), group="a", counts=(there,)) for there in ("2", "3"))
+    runner.run([few])
+    assert not runner.waiting([few])
+    assert runner.waiting([more]) == [more]

@@ -31,7 +31,7 @@ def test_pictures_without_anatomy_show_no_landmark_even_where_none_is_known(made
     examples = replace(made["axial_points"], known=np.zeros_like(made["axial_points"].known))
     task = train_landmarks.TASKS["axial"]
     for empty, absent in ((1.0, 1.0), (0.0, 0.0)):
-        sampler = train_landmarks.Sampler(examples, replace(task, empty=empty), fold=-1, batch=8, seed=0)
+        sampler = train_landmarks.Sampler(examples, replace(task, without_anatomy=empty), fold=-1, batch=8, seed=0)
         _, wanted, known = sampler(0)
         assert known.float().mean() == absent
         assert (wanted[:, :, -1] == 1).all() == bool(absent)

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +121,76 @@ def test_a_part_of_the_model_is_compiled_and_its_average_is_not(tmp_path):
     trainer = Trainer(model, tmp_path, steps=1, lr=0.1, compiled=model[0])
     assert compiled == [model[0]]
     assert trainer.average[0] is not model[0]
+
+
+def test_an_interrupted_run_continues_with_the_same_dropout(tmp_path):
+    def trainer(run):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Conv2d(1, 1, 3))
+        return Trainer(model, tmp_path / run, steps=6, lr=0.1, seed=1, save_every=3)
+
+    def stop_at_four(step):
+        if step == 4:
+            raise KeyboardInterrupt
+        return (torch.ones(2, 1, 8, 8),)
+
+    def loss(model, tensors):
+        return model(*tensors).square().mean()
+
+    def weight(model):
+        return {"weight": float(model[1].weight.detach().sum())}
+
+    options = {"measure": weight, "measure_every": 6}
+    whole = trainer("whole").fit(lambda _: (torch.ones(2, 1, 8, 8),), loss, **options)
+    with pytest.raises(KeyboardInterrupt):
+        trainer("torn").fit(stop_at_four, loss, **options)
+    torn = trainer("torn").fit(lambda _: (torch.ones(2, 1, 8, 8),), loss, **options)
+    assert torn["weight"] == pytest.approx(whole["weight"], rel=1e-6)
+
+
+def test_a_run_is_another_one_when_the_file_that_it_starts_from_has_changed(tmp_path):
+    def identity():
+        parser = run_parser(None, ["sagittal"], batch=8)
+        parser.add_argument("--start-run", type=Path)
+        command = ["sagittal", "cache", "run", "--steps", "3", "--pretrained", str(file), "--start-run", str(tmp_path)]
+        return identity_of(parser.parse_args(command))
+
+    file, checkpoint = tmp_path / "net.safetensors", tmp_path / "last.pt"
+    file.write_bytes(b"1")
+    checkpoint.write_bytes(b"1")
+    first = identity()
+    assert identity() == first
+    file.write_bytes(b"2")
+    second = identity()
+    assert {name for name in first if first[name] != second[name]} == {"pretrained"}
+    checkpoint.write_bytes(b"2")
+    assert {name for name in first if second[name] != identity()[name]} == {"start_run"}
+
+
+def test_the_log_holds_the_measurements_of_one_run(tmp_path):
+    def run(*, steps=6, stop=None, **identity):
+        def batch(step):
+            if step == stop:
+                raise KeyboardInterrupt
+            return (torch.ones(1, 1, 8, 8),)
+
+        trainer = Trainer(torch.nn.Conv2d(1, 1, 3), tmp_path, steps=steps, lr=0.1, identity=identity, save_every=4)
+        trainer.fit(batch, lambda net, made: net(*made).square().mean(), measure=lambda _: {}, measure_every=1)
+
+    def logged():
+        return [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop=5, backbone="a")
+    assert logged() == [1, 2, 3, 4, 5]
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 6, "lo')  # cut off by a kill
+    run(backbone="a")
+    assert logged() == [1, 2, 3, 4, 5, 6]
+    run(steps=3, backbone="b")
+    assert logged() == [1, 2, 3]
+
+
+def test_the_commands_that_write_absent_examples_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"training\.competition"):
+        example_files(tmp_path, "axial", SOURCES)

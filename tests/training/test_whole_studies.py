@@ -1,10 +1,11 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lumbar_kernel.models.checkpoints import load_networks
 from lumbar_kernel.models.manifest import read_manifest
-from lumbar_kernel.phantom import write_dataset
 from lumbar_kernel.runtime.fault_injection import VARIABLE
 from lumbar_kernel.schema import ROWS
 from lumbar_kernel.study import Study
@@ -44,20 +45,23 @@ def test_every_member_grades_a_study_with_places_of_its_own(manifest, phantom):
     assert not nothing.weight.any()
 
 
-def test_finished_studies_are_not_predicted_again(manifest, tmp_path, monkeypatch):
-    write_dataset(tmp_path / "data", studies=1, seed=31, split="train")
-    study = pd.read_csv(tmp_path / "data" / "train.csv", dtype={"study_id": str})["study_id"][0]
+def test_finished_studies_are_not_predicted_again(manifest, train_split, tmp_path, monkeypatch):
+    study = pd.read_csv(train_split / "train.csv", dtype={"study_id": str})["study_id"][0]
     options = {"folds": {study: 0}, "workers": 1}
-    first = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", **options))
+    first = list(predict_all(train_split, manifest, tmp_path / "out", **options))
     monkeypatch.setattr("training.whole_studies.predict_study", lambda *_, **__: pytest.fail("predicted again"))
-    second = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", **options))
+    second = list(predict_all(train_split, manifest, tmp_path / "out", **options))
     assert [item.study_id for item in first] == [item.study_id for item in second] == [study]
 
 
-def test_a_study_that_cannot_be_read_is_left_out(manifest, tmp_path, monkeypatch):
-    write_dataset(tmp_path / "data", studies=2, seed=31, split="train")
-    broken, whole = sorted(pd.read_csv(tmp_path / "data" / "train.csv", dtype={"study_id": str})["study_id"])
+def test_a_study_that_cannot_be_read_is_left_out(manifest, train_split, tmp_path, monkeypatch):
+    data, broken = shutil.copytree(train_split, tmp_path / "data"), "7"
+    for name in ("train.csv", "train_label_coordinates.csv", "train_series_descriptions.csv"):
+        table = pd.read_csv(data / name, dtype=str)
+        (whole,) = set(table["study_id"])
+        pd.concat([table.assign(study_id=broken), table]).to_csv(data / name, index=False)
+    shutil.copytree(data / "train_images" / whole, data / "train_images" / broken)
     monkeypatch.setenv(VARIABLE, f"read:nan:{broken}")
     folds = {broken: 0, whole: 0}
-    found = list(predict_all(tmp_path / "data", manifest, tmp_path / "out", folds=folds, workers=2))
+    found = list(predict_all(data, manifest, tmp_path / "out", folds=folds, workers=2))
     assert [item.study_id for item in found] == [whole]
