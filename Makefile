@@ -54,7 +54,7 @@ docs: .venv/.stamp ## build the pages of docs/ as a site in build/site
 bench: .venv/.stamp ## time whole runs beside a plain loop, see docs/speed.md
 	$(PYTHON) -m benchmarks.bench $(if $(BENCH_STUDIES),--studies $(BENCH_STUDIES))
 
-clean: ## remove everything built except .venv
+clean: ## remove build/, dist/, demo/ and the results in out/; keep .venv, cache*/ and runs*/
 	rm -rf build dist out demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find lumbar_kernel tests training benchmarks evaluation -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.kaggle import offline
 from benchmarks.kaggle.check import check_submission
-from benchmarks.kaggle.upload import OwnerError, write_dataset_metadata, write_notebook_folder
+from benchmarks.kaggle.upload import OwnerError, owned, write_dataset_metadata, write_notebook_folder
 
 ROOT = Path(__file__).resolve().parent
 MAX_FILE = 15_000_000
@@ -149,12 +149,16 @@ def prove(wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         environment = folder / "environment"
-        offline.install(environment, wheel)
-        offline.check_offline(environment)
         command = str(environment / "bin" / "lumbar-kernel")
-        _run([command, "phantom", "data", "--studies", str(PROOF_STUDIES), "--seed", "0", "--split", "test"], folder)
-        _run([command, "predict", "data", "--out", "out", "--strict", "--quiet"], folder)
-        check_submission(folder / "out" / "submission.csv", folder / "data")
+        phantoms = ["phantom", "data", "--studies", str(PROOF_STUDIES), "--seed", "0", "--split", "test"]
+        try:
+            offline.install(environment, wheel)
+            offline.check_offline(environment)
+            _run([command, *phantoms], folder)
+            _run([command, "predict", "data", "--out", "out", "--strict", "--quiet"], folder)
+            check_submission(folder / "out" / "submission.csv", folder / "data")
+        except (RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+            raise BuildError(str(error)) from error
 
 
 def _run(command: list[str], folder: Path) -> None:
@@ -210,6 +214,8 @@ def main() -> int:
     parser.add_argument("--skip-proof", action="store_true", help="do not install and run the wheel")
     arguments = parser.parse_args()
     try:
+        if arguments.owner:
+            owned(ROOT / "kernel-metadata.json", arguments.owner)  # a wrong name is refused before the build
         wheel = build(ROOT, arguments.out)
         print(f"{wheel.name}  {wheel.stat().st_size / 1e6:.1f} MB  sha256 {_sha256(wheel)}")
         if arguments.owner:

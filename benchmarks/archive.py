@@ -2,8 +2,8 @@
 
     python -m benchmarks.archive nodes --studies 200 --times 20
     python -m benchmarks.archive drivers --studies 200 --times 20
-    python -m benchmarks.archive broken --studies 440
-    python -m benchmarks.archive index --files 1000000 --kill-after 120
+    python -m benchmarks.archive broken --studies 46
+    python -m benchmarks.archive index --files 1000000 --kill-after 400
     python -m benchmarks.archive speed --studies 40
 
 The first three run with fewer members, so that many runs fit into an evening; `--members all` takes the package's own
@@ -79,15 +79,21 @@ def _run(chosen: argparse.Namespace, folder: Path) -> Sequence[str]:
 
 def _nodes(setting: Setting, folder: Path, chosen: argparse.Namespace) -> list[str]:
     faults: list[str] = []
-    for trial in kill_nodes(setting, folder, times=chosen.times, seed=chosen.seed):
-        print(f"node lost after {trial.after:.1f} s of {trial.seconds:.1f} s: {len(trial.faults)} faults", flush=True)
-        faults += trial.faults
+    kills = 0
+    for number, trial in enumerate(kill_nodes(setting, folder, times=chosen.times, seed=chosen.seed)):
+        what = "undisturbed" if number == 0 else "ended before a node was lost"
+        if trial.after is not None:
+            what = f"node lost after {trial.after:.1f} s"
+        print(f"{what}, {trial.seconds:.1f} s: {len(trial.faults)} faults", flush=True)
+        faults, kills = faults + list(trial.faults), kills + trial.kills
+    print(f"{kills} of {chosen.times} runs lost a node: {len(faults)} faults")
     return faults
 
 
 def _drivers(setting: Setting, folder: Path, chosen: argparse.Namespace) -> list[str]:
-    trial = kill_drivers(setting, folder / "out", times=chosen.times, longest=chosen.longest, seed=chosen.seed)
-    print(f"driver started {trial.started} times in {trial.seconds:.1f} s: {len(trial.faults)} faults")
+    trial = kill_drivers(setting, folder, times=chosen.times, longest=chosen.longest, seed=chosen.seed)
+    counts = f"{trial.kills} drivers killed of {trial.started} started"
+    print(f"{counts} in {trial.seconds:.1f} s: {len(trial.faults)} faults")
     return list(trial.faults)
 
 

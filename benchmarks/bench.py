@@ -125,8 +125,8 @@ def measure(cache: Path, *, studies: int, repeats: int, reference: int) -> Bench
         for row, own in zip(row_ids(study_id), of_study, strict=True)
     }
     difference = largest_difference({row: grades[row] for row in expected}, expected)
-    least = sorted(floors, key=lambda item: item.seconds)[repeats // 2]
-    return Bench(runs, parts, watched, reference_seconds, difference, least, (studies, part))
+    middle = sorted(floors, key=lambda item: item.seconds)[repeats // 2]
+    return Bench(runs, parts, watched, reference_seconds, difference, middle, (studies, part))
 
 
 def breakdown(run: ObservedRun) -> dict[str, float]:

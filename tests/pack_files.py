@@ -1,5 +1,6 @@
 """Small packs in the layout of `shared/data`, painted from phantoms, so that evaluation can be tested without data."""
 
+import functools
 import zipfile
 
 import cv2
@@ -35,12 +36,18 @@ def _store(pack, archive, pictures):
             file.writestr(name, cv2.imencode(".png" if name.endswith("png") else ".jpg", picture)[1].tobytes())
 
 
+@functools.cache
+def balanced_phantom(seed):
+    """A phantom of the packs, which nobody may change."""
+    return make_phantom(seed, study_id=str(seed), balanced=True)
+
+
 def write_packs(data, *, seeds):
     """Packs of whole T1 slices with foramina, mid-sagittal slices with margins, disc centres and axial crops.
 
     The phantoms are balanced, so that a handful of them holds all grades.
     """
-    studies = {str(seed): make_phantom(seed, study_id=str(seed), balanced=True) for seed in seeds}
+    studies = {str(seed): balanced_phantom(seed) for seed in seeds}
     _foramina(data / "sagittal_t1", studies)
     _margins(data / "sudirman_sagittal", studies)
     _boxes(data / "sudirman_sagittal", studies)

@@ -12,14 +12,14 @@ PACKAGE = ROOT / "lumbar_kernel"
 NAME = PACKAGE.name
 
 TOP = (
-    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "cpu_count", "config", "checks"),
-    *("processes", "study", "views", "grids", "resampling", "intensities", "slice_choice"),
+    *("schema", "errors", "dependencies", "arrays", "geometry", "containers", "cpu_count", "output_names", "config"),
+    *("checks", "processes", "study", "views", "grids", "resampling", "intensities", "slice_choice"),
 )
 """Modules of the top of the package; each may import only those before it."""
 
 ROOMS = {
     "dicom": (
-        *("packed_files", "safe_open", "elements", "element_walk"),
+        *("packed_files", "element_walk", "safe_open", "elements"),
         *("identity", "persons", "grouping", "folders", "tables", "dicomdir", "unpacking", "discovery", "overrides"),
         *("encoded_frames", "rle", "ordinary", "headers", "pixels", "ordering", "descriptions", "roles"),
         *("pixel_weighting", "series_split", "stacks", "selection", "volumes", "reader", "inspection"),
@@ -44,13 +44,13 @@ ROOMS = {
         "atomic",
         "submission",
         "metric",
-        "reliability",
-        "score_report",
         "report",
         "study_report",
         "tables",
         "wording",
         "drawing",
+        "reliability",
+        "score_report",
         "grade_chart",
         "panels",
         "pictures",
@@ -62,6 +62,8 @@ ROOMS = {
     "runtime": (
         *(
             "fault_injection",
+            "folder_lock",
+            "temporary_folder",
             "budget",
             "first_grades",
             "recorder",
@@ -94,7 +96,17 @@ ROOMS = {
     ),
     "structured_reports": ("codes", "findings", "sources", "document", "write"),
     "archive": (
-        *("storage", "ids", "reasons", "study_table", "sources", "remote_files", "header_chunks", "index_schema"),
+        *(
+            "defaults",
+            "storage",
+            "ids",
+            "reasons",
+            "study_table",
+            "sources",
+            "remote_files",
+            "header_chunks",
+            "index_schema",
+        ),
         *("study_parts", "cluster", "index", "result_schema", "results", "shards", "shard_task", "grading", "status"),
     ),
     "commands": ("options", "predict", "report", "score", "phantom", "inspect", "sr", "archive"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from training.presets import Member
+
 ROOT = Path(__file__).parents[1]
 PAGES = (
     ROOT / "README.md",
@@ -111,8 +113,30 @@ def test_every_module_of_the_package_is_explained_once():
 
 def test_every_training_module_is_explained():
     text = (ROOT / "docs" / "training.md").read_text()
-    names = {path.stem for path in (ROOT / "training").glob("*.py")} - {"__init__"}
+    folders = (ROOT / "training", ROOT / "evaluation")
+    names = {path.stem for folder in folders for path in folder.glob("*.py")} - {"__init__"}
     assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_the_member_that_is_added_as_an_example_can_be_made():
+    text = (ROOT / "docs" / "add-a-member.md").read_text()
+    (line,) = re.findall(r"^ {8}(Member\(.*\))$", text, re.MULTILINE)
+    made = eval(line, {"Member": Member})
+    assert made.name in re.findall(r"runs/(\w+)_0", text)
+    assert made.backbone in re.findall(r"--backbone (\w+)", text)
+
+
+def test_the_scores_of_the_model_card_are_those_of_the_results():
+    card, results, readme = (
+        (ROOT / path).read_text() for path in ("weights/README.md", "docs/results.md", "README.md")
+    )
+    section = card.partition("| what | loss | prior |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^(\| (.*?) \| ([\d.]+ \([^|]*\)) \| [\d.]+ \|)$", section, re.MULTILINE)
+    assert len(rows) == 8
+    assert [row for row, *_ in rows if f"\n{row} " not in results] == []
+    shown = re.findall(r"^\| [^|]* (\| [\d.]+ \([^|]*\) \| [\d.]+ \|)", readme, re.MULTILINE)
+    assert len(shown) == 4
+    assert [row for row in shown if row not in section] == []
 
 
 @pages

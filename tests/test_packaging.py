@@ -58,6 +58,31 @@ def test_the_weights_of_this_checkout_match_their_manifest():
     build_wheel.check_weights(ROOT / "weights")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("lumbar_kernel comes from elsewhere"),
+        subprocess.CalledProcessError(1, ["pip"]),
+        ValueError("submission.csv is empty"),
+    ],
+    ids=["foreign", "command", "submission"],
+)
+def test_whatever_the_proof_finds_ends_the_build_with_a_message(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(build_wheel.offline, "install", fail)
+    with pytest.raises(build_wheel.BuildError, match=re.escape(str(error))):
+        build_wheel.prove(tmp_path / "any.whl")
+
+
+def test_a_wrong_owner_is_refused_before_the_build(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build_wheel, "build", lambda *_: pytest.fail("nothing must be built"))
+    monkeypatch.setattr(sys, "argv", ["build_wheel", "--owner", "Jane Doe", "--out", str(tmp_path)])
+    assert build_wheel.main() == 1
+    assert "'Jane Doe' is not a Kaggle user name" in capsys.readouterr().err
+
+
 def test_the_wheel_is_pure_and_holds_the_package_and_its_weights(wheel):
     assert wheel.name.endswith("-py3-none-any.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -152,7 +177,7 @@ def test_the_citation_is_complete_and_of_this_version():
     assert all(author.get("name") or author.get("family-names") for author in citation["authors"])
 
 
-def test_the_changelog_begins_with_what_is_unreleased_and_knows_this_version():
-    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    assert __version__ in headings
+def test_the_changelog_begins_with_this_version_after_what_is_unreleased():
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == __version__
+    assert "Unreleased" not in headings[1:]

@@ -6,7 +6,7 @@ import csv
 import math
 from pathlib import Path
 
-from lumbar_kernel.schema import SUBMISSION_COLUMNS, row_ids
+from lumbar_kernel.schema import SEVERITIES, SUBMISSION_COLUMNS, row_ids
 
 SUM_TOLERANCE = 1e-6
 
@@ -35,19 +35,23 @@ def check_submission(path: Path, data: Path) -> int:
         ValueError: naming the first fault.
     """
     with path.open(newline="", encoding="utf-8") as lines:
-        header, *rows = csv.reader(lines)
+        table = list(csv.reader(lines))
+    if not table:
+        msg = f"{path} is empty"
+        raise ValueError(msg)
+    header, *rows = table
     if tuple(header) != SUBMISSION_COLUMNS:
         msg = f"{path} has the columns {header}, not {list(SUBMISSION_COLUMNS)}"
         raise ValueError(msg)
     expected = sorted(row for study in study_ids(data) for row in row_ids(study))
-    found = sorted(row[0] for row in rows)
+    found = sorted("".join(row[:1]) for row in rows)
     if not expected or found != expected:
         odd = sorted(set(found) ^ set(expected))[:5]
         msg = f"{path} has {len(found)} rows, {len(expected)} are expected; first that differ: {odd}"
         raise ValueError(msg)
     for name, *grades in rows:
         values = [float(grade) for grade in grades]
-        if min(values) < 0 or not math.isclose(sum(values), 1, abs_tol=SUM_TOLERANCE):
+        if len(values) != len(SEVERITIES) or min(values) < 0 or not math.isclose(sum(values), 1, abs_tol=SUM_TOLERANCE):
             msg = f"{name} in {path} has {values}: three numbers from 0 that sum to 1 are expected"
             raise ValueError(msg)
     return len(rows)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.kaggle.check import study_ids
+from lumbar_kernel.dicom.tables import COLUMNS
 from lumbar_kernel.schema import SUBMISSION_COLUMNS, row_ids
 
 HIDDEN_STUDIES = 722
@@ -46,7 +47,7 @@ def multiply(data: Path, out: Path, *, studies: int) -> Path:
         for row in rows
         if row["study_id"] == original
     ]
-    _write(out / "test_series_descriptions.csv", ("study_id", "series_id", "series_description"), series)
+    _write(out / "test_series_descriptions.csv", COLUMNS, series)
     third = round(1 / 3, 6)
     sample = [(row, third, third, third) for new_id in new_ids for row in row_ids(new_id)]
     _write(out / "sample_submission.csv", SUBMISSION_COLUMNS, sample)

@@ -238,7 +238,7 @@ def _from_anatomy(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
     patient: dict[str, float] = {
         "age": anatomy.patient.age,
         "female": anatomy.patient.female,
-        "bmi": anatomy.patient.body_mass,
+        "bmi": anatomy.patient.body_mass_index,
         "transitional": bool(anatomy.transitional),
         "postoperative": bool(anatomy.laminectomy.any() or anatomy.screws.any()),
         "conus": anatomy.conus - CONUS_ZERO,

@@ -65,7 +65,7 @@ def measure_phantom(index: int, *, seed: int) -> MeasuredPhantom:
     """Make one study of the data set of a seed, write it, and look at it from every side."""
     phantom = dataset_study(seed, index)
     study, truth = phantom.study, phantom.truth
-    inverted = [protocol.inversion is not None for protocol in phantom.protocols]
+    inverted = [protocol.inversion_time is not None for protocol in phantom.protocols]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_study(phantom, folder)

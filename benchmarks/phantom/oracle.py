@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from benchmarks.phantom.each import each
 from benchmarks.phantom.regression import MIN_PROBABILITY, measured, regression_predictions
 from benchmarks.tables import table_head, table_row
+from evaluation.constant_grades import constant_submission
 from lumbar_kernel import schema
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.phantom import grade_probabilities, read_grades
-from lumbar_kernel.results.metric import PARTS, Score, bootstrap_interval, constant_submission, score
+from lumbar_kernel.results.metric import PARTS, Score, bootstrap_interval, score
 
 FIRST_SEED = 60_000_000
 
@@ -51,7 +52,7 @@ def score_answers(
     submission = constant_submission(solution)
     if answers is not None:
         submission = dict(zip(names, answers.reshape(len(names), -1), strict=True))
-    return score(solution, submission), bootstrap_interval(solution, submission, seed=0)
+    return score(solution, submission), bootstrap_interval(solution, submission)
 
 
 def main() -> None:

@@ -17,13 +17,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.phantom.findings import Finding, Section, at_most
 from benchmarks.phantom.labels import columns
+from benchmarks.phantom.regression import MIN_PROBABILITY
+from evaluation.study_interval import study_interval
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.geometry import CRANIAL, LEFT, POSTERIOR
 from lumbar_kernel.grids import centred_grid, upright_grid
 from lumbar_kernel.intensities import normalise
 from lumbar_kernel.phantom import PhantomTruth
 from lumbar_kernel.resampling import sample
-from lumbar_kernel.results.metric import study_interval, weighted_log_loss
+from lumbar_kernel.results.metric import weighted_log_loss
 from lumbar_kernel.schema import AXIAL_T2, GROUPS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SEVERITIES, SEVERITY_WEIGHTS
 from lumbar_kernel.slice_choice import axial_showing, nearest_sagittal
 from lumbar_kernel.study import Slice, Study
@@ -52,7 +54,6 @@ AXIAL_FIELD_MM, SAGITTAL_FIELD_MM = 150.0, 220.0
 HEADER, HISTOGRAM, OFF_SPINE, MASKED = "header only", "histogram only", "off-spine crop", "spine masked"
 PIXEL_PROBES = (OFF_SPINE, MASKED)
 COMPONENTS = 24
-MIN_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)

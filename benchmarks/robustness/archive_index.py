@@ -45,10 +45,9 @@ class IndexCost:
 
 
 def measure(folder: Path, *, files: int, kill_after: float = 0.0) -> IndexCost:
-    """Write an archive of so many files with headers, unless it is there, and index it; kill it once on the way."""
+    """Write an archive of so many files with headers and index it; kill the index once on the way."""
     data, out = folder / f"files_{files}", folder / "out"
-    if not data.is_dir():
-        write_archive(data, files=files)
+    write_archive(data, files=files)
     words = ["archive", "index", str(data), "--out", str(out), "--quiet", "--cores", "2"]
     command = [sys.executable, "-m", "lumbar_kernel", *words]
     began, watched = time.monotonic(), Watched()

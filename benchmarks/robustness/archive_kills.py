@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from benchmarks.kaggle.check import study_ids
 from benchmarks.kaggle.multiply import multiply
 from benchmarks.robustness.mutations import KINDS
 from lumbar_kernel.config import Config
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK
 from lumbar_kernel.results.submission import load_submission
 from lumbar_kernel.runtime.supervisor import predict
 from lumbar_kernel.schema import ROWS, SEVERITIES, row_ids
@@ -40,12 +40,15 @@ TOLERANCE = 1e-5
 ROUNDING = 5e-7 * 2
 """`submission.csv` of `predict` holds six digits, normalised once more."""
 
-FINISHED = (EXIT_GRADED, EXIT_DEGRADED)
+FINISHED = (EXIT_OK, EXIT_DEGRADED)
 """Exit codes of a run that came to its end."""
 
 SPARE_STARTS = 2
 """Ray gives its processes thirty seconds to start and gives up on an overloaded machine; then the run is started again,
 as its owner would."""
+
+STARTS_A_KILL = 3
+"""A run that ends before its driver is killed is followed by another one, so often at most for each kill."""
 
 Expected = Mapping[str, np.ndarray]
 """Study id → (25, 3) probabilities."""
@@ -56,15 +59,17 @@ class Trial:
     """One run with something lost on the way.
 
     Attributes:
-        after: seconds after which it was lost.
+        after: seconds after which it was lost, at the latest where several were; None where nothing was.
         faults: a sentence on everything that is wrong in the end.
         seconds: of the whole trial.
+        kills: how much was lost: nodes or drivers that were still at work.
         started: how often the command was started.
     """
 
-    after: float
+    after: float | None
     faults: tuple[str, ...]
     seconds: float
+    kills: int
     started: int = 1
 
 
@@ -140,7 +145,7 @@ def faults_of(out: Path, expected: Expected, *, but: frozenset[str] = frozenset(
 def kill_nodes(
     setting: Setting, folder: Path, *, times: int, undisturbed: bool = True, longest: float = 0.0, seed: int = 0
 ) -> Iterator[Trial]:
-    """Runs on a cluster of three nodes, of which one is killed at a random moment of each run.
+    """Runs on a cluster of three nodes, of which one is killed at a random moment of each run that takes so long.
 
     Args:
         setting: archive and grades.
@@ -153,20 +158,26 @@ def kill_nodes(
     rng = random.Random(seed)
     for number in range(-1 if undisturbed else 0, times):
         out = folder / f"node_{number}"
-        after = None if number < 0 else rng.uniform(0.0, longest)
+        delay, lost = None if number < 0 else rng.uniform(0.0, longest), False
         with three_nodes() as (cluster, nodes):
             began = time.monotonic()
             with subprocess.Popen(setting.command(out, "--ray", cluster.address), stdout=subprocess.DEVNULL) as run:
-                if after is not None:
-                    with suppress(subprocess.TimeoutExpired):
-                        run.wait(after)
+                try:
+                    run.wait(delay)
+                except subprocess.TimeoutExpired:
                     cluster.remove_node(rng.choice(nodes), allow_graceful=False)
+                    lost = True
                 code = run.wait()
             seconds = time.monotonic() - began
-        longest = seconds if after is None else longest
-        faults = faults_of(out, setting.expected) if code in FINISHED else [f"exit code {code}"]
+        longest = seconds if delay is None else longest
+        faults = _faults_at_the_end(out, setting, code)
         shutil.rmtree(out, ignore_errors=True)
-        yield Trial(after or 0.0, tuple(faults), seconds)
+        yield Trial(delay if lost else None, tuple(faults), seconds, int(lost))
+
+
+def _faults_at_the_end(out: Path, setting: Setting, code: int) -> list[str]:
+    """What is wrong with a run that ended with this exit code."""
+    return faults_of(out, setting.expected) if code in FINISHED else [f"exit code {code}"]
 
 
 @contextmanager
@@ -198,29 +209,53 @@ def _started() -> tuple[Any, list[Any]]:
     raise AssertionError
 
 
-def kill_drivers(setting: Setting, out: Path, *, times: int, longest: float, seed: int = 0) -> Trial:
-    """One run whose driver is killed so many times, at random moments, and started again until it ends.
+def kill_drivers(setting: Setting, folder: Path, *, times: int, longest: float, seed: int = 0) -> Trial:
+    """Runs whose drivers are killed so many times in all, at random moments, and started again until they end.
 
-    What was on disk when it was killed must stay as it is.
+    What was on disk when a driver was killed must stay as it is. A run that ends before the last kill is followed by
+    one in another folder.
+
+    Args:
+        setting: archive and grades.
+        folder: for the results.
+        times: drivers to kill.
+        longest: seconds after which a driver is killed at the latest.
+        seed: of the moments.
     """
-    rng, began, started = random.Random(seed), time.monotonic(), 0
+    rng, began = random.Random(seed), time.monotonic()
+    kills = started = ended = spared = 0
     kept: dict[Path, int] = {}
     faults: list[str] = []
     while True:
+        out, last = folder / f"driver_{ended}", kills == times or started >= STARTS_A_KILL * times
+        code = _exit_code(setting.command(out), None if last else rng.uniform(0.0, longest))
         started += 1
-        with subprocess.Popen(setting.command(out), stdout=subprocess.DEVNULL, start_new_session=True) as run:
-            try:
-                code = run.wait(None if started > times else rng.uniform(0.0, longest))
-            except subprocess.TimeoutExpired:
-                run.kill()
-                code = None
         present = {path: path.stat().st_mtime_ns for path in out.glob("studies/*/*.parquet")}
         faults += [f"{path.name} was written again" for path, at in kept.items() if present.get(path) != at]
         kept = present
-        if (code in FINISHED and started > times) or started > times + SPARE_STARTS:
-            break
-    faults += faults_of(out, setting.expected) if code in FINISHED else [f"exit code {code}"]
-    return Trial(longest, tuple(faults), time.monotonic() - began, started)
+        if code is None:
+            kills += 1
+        elif code not in FINISHED and spared < SPARE_STARTS:
+            spared += 1
+        else:
+            faults += _faults_at_the_end(out, setting, code)
+            shutil.rmtree(out, ignore_errors=True)
+            ended, kept = ended + 1, {}
+            if last or code not in FINISHED:
+                break
+    if kills < times:
+        faults.append(f"{kills} of {times} drivers were killed, the other runs ended first")
+    return Trial(longest if kills else None, tuple(faults), time.monotonic() - began, kills, started)
+
+
+def _exit_code(command: Sequence[str], seconds: float | None) -> int | None:
+    """Of a command that is killed after so many seconds, None if it was; it must not take its processes along."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        try:
+            return run.wait(seconds)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            return None
 
 
 def break_studies(setting: Setting, *, kinds: Sequence[str] = tuple(KINDS), seed: int = 0) -> dict[str, str]:
@@ -248,12 +283,12 @@ def _uncompressed(path: Path) -> bytes:
 
 
 def unexplained(out: Path, broken: Mapping[str, str]) -> list[str]:
-    """Broken studies that have fewer grades and no reason, and intact ones that have no full grades."""
+    """Broken studies that have fewer grades and no reason; those that are lost are named by `faults_of`."""
     columns = ["study_id", "graded_rows", "missing", "failures"]
     rows = {row["study_id"]: row for row in pq.read_table(out / "studies", columns=columns).to_pylist()}
-    short = [name for name in broken if rows[name]["graded_rows"] < len(ROWS)]
+    short = [row for name in broken if (row := rows.get(name)) and row["graded_rows"] < len(ROWS)]
     return [
-        f"{name} ({broken[name]}) has no reason"
-        for name in short
-        if not (rows[name]["missing"] or rows[name]["failures"])
+        f"{row['study_id']} ({broken[row['study_id']]}) has no reason"
+        for row in short
+        if not (row["missing"] or row["failures"])
     ]

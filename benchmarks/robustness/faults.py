@@ -86,7 +86,9 @@ def is_valid(submission: Path, data: Path) -> bool:
         return False
 
 
-def kills(data: Path, folder: Path, *, count: int, longest: float = 15.0, seed: int = 0) -> dict[str, int | float]:
+def kills(
+    data: Path, folder: Path, *, count: int, longest: float = 15.0, seed: int = 0, options: Sequence[str] = ()
+) -> dict[str, int | float]:
     """Kill runs and what resumes them, each at a random moment, until that many are dead.
 
     A run is killed at most `longest` seconds after its first file and resumed into the same fate until one comes
@@ -96,27 +98,29 @@ def kills(data: Path, folder: Path, *, count: int, longest: float = 15.0, seed: 
         Kills, valid submissions found after them, runs that came through in the end, and how many of these left the
         bytes of the undisturbed one.
     """
-    undisturbed = run_through(data, folder / "undisturbed")
+    undisturbed = run_through(data, folder / "undisturbed", *options)
     wanted = (folder / "undisturbed" / "submission.csv").read_bytes()
     rng = np.random.default_rng(seed)
     found: dict[str, int | float] = dict.fromkeys(("kills", "valid", "ended", "ended_identical"), 0)
     while not found["ended"] or found["kills"] < count:
         out = folder / f"killed_{found['ended']}"
-        while found["kills"] < count and kill_within(data, out, float(rng.uniform(0, longest)), "--resume"):
+        while found["kills"] < count and kill_within(data, out, float(rng.uniform(0, longest)), "--resume", *options):
             found["kills"] += 1
             found["valid"] += is_valid(out / "submission.csv", data)
-        run_through(data, out, "--resume")
+        run_through(data, out, "--resume", *options)
         found["ended"] += 1
         found["ended_identical"] += (out / "submission.csv").read_bytes() == wanted
     return found | {"undisturbed_seconds": round(undisturbed.seconds, 1)}
 
 
-def budgets(data: Path, folder: Path, *, seconds: Sequence[float]) -> Iterator[dict[str, float | bool]]:
+def budgets(
+    data: Path, folder: Path, *, seconds: Sequence[float], options: Sequence[str] = ()
+) -> Iterator[dict[str, float | bool]]:
     """For each budget: seconds of the whole process, what was left, exit code, and the score of the grades."""
     solution = load_solution(data / "truth.csv")
     for number, limit in enumerate(seconds):
         out = folder / f"budget_{number}"
-        run = run_through(data, out, "--seconds", str(limit))
+        run = run_through(data, out, "--seconds", str(limit), *options)
         graded = sum(item["graded_rows"] > 0 for item in json.loads((out / "report.json").read_text())["studies"])
         yield {
             "budget": limit,
@@ -138,7 +142,7 @@ def faults(
     options: Sequence[str] = (),
 ) -> Iterator[dict[str, object]]:
     """For each stage, kind of fault and either one study or all: what the run left."""
-    run_through(data, folder / "undisturbed")
+    run_through(data, folder / "undisturbed", *options)
     wanted = by_study(folder / "undisturbed" / "submission.csv")
     names = list(wanted)
     pairs = [pair for pair in itertools.product(stages, kinds) if pair not in IMPOSSIBLE]
@@ -177,8 +181,8 @@ def is_named(stage: str, studies: Sequence[str], report: Path) -> bool:
     return all(any(messages) for messages in messages_of)
 
 
-def main() -> None:
-    """Generate phantoms, disturb runs, print the results."""
+def main() -> int:
+    """Generate phantoms, disturb runs, print the results; returns 1 where one is not as it must be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("kills", "budgets", "faults"))
     parser.add_argument("--studies", type=int, default=40)
@@ -191,32 +195,37 @@ def main() -> None:
         folder = Path(name)
         write_dataset(folder / "data", studies=arguments.studies, seed=SEED, workers=2)
         if arguments.what == "kills":
-            print(json.dumps(kills(folder / "data", folder, count=arguments.count), indent=1))
-            return
+            found = kills(folder / "data", folder, count=arguments.count)
+            print(json.dumps(found, indent=1))
+            return int(found["valid"] < found["kills"] or found["ended_identical"] < found["ended"])
         if arguments.what == "faults":
             limit = ("--study-seconds", arguments.study_seconds)
-            rows = list(print_table(faults(folder / "data", folder, stages=arguments.stages, options=limit)))
-            wrong = [row for row in rows if not (row["valid"] and row["named"] and row["others_same"])]
-            print(f"\n{len(rows)} cases; not valid, not named or not contained: {len(wrong)}")
-            return
+            cases = list(print_table(faults(folder / "data", folder, stages=arguments.stages, options=limit)))
+            wrong = [case for case in cases if not (case["valid"] and case["named"] and case["others_same"])]
+            print(f"\n{len(cases)} cases; not valid, not named or not contained: {len(wrong)}")
+            return int(bool(wrong))
         steps = [round(float(value), 1) for value in np.linspace(0, arguments.most, arguments.count)]
-        print(summary(list(print_table(budgets(folder / "data", folder, seconds=steps)))))
+        rows = list(print_table(budgets(folder / "data", folder, seconds=steps)))
+        print(summary(rows))
+        return int(not all(row["valid"] for row in rows) or any(row["left"] < 0 for row in able(rows)))
+
+
+def able(rows: Sequence[Mapping[str, float | bool]]) -> list[Mapping[str, float | bool]]:
+    """Those whose budget is longer than the first run, which gets no time: a process cannot end before it started."""
+    return [row for row in rows if row["budget"] > rows[0]["seconds"]]
 
 
 def summary(rows: Sequence[Mapping[str, float | bool]]) -> str:
-    """What budgets came to: runs past their deadline, the smallest margin, and the worst step back of the score.
-
-    A process cannot end before it has started, so that budgets shorter than the run without any time are left out.
-    """
-    start = rows[0]["seconds"]
-    able = [row for row in rows if row["budget"] > start]
-    late = sum(row["left"] < 0 for row in able)
+    """What budgets came to: runs past their deadline, the smallest margin, and the worst step back of the score."""
+    counted = able(rows)
+    late = sum(row["left"] < 0 for row in counted)
     scores = [row["score"] for row in rows]
     back = max(score - min(scores[: index + 1]) for index, score in enumerate(scores))
-    margin = f", smallest margin {min(row['left'] for row in able)} s" if able else ""
+    margin = f", smallest margin {min(row['left'] for row in counted)} s" if counted else ""
     return (
-        f"\n{len(rows)} budgets, {sum(not row['valid'] for row in rows)} without a valid file; of {len(able)} above the"
-        f" {start} s that a run without time takes, {late} late{margin}; the score steps back by at most {back:.4f}"
+        f"\n{len(rows)} budgets, {sum(not row['valid'] for row in rows)} without a valid file; of {len(counted)} above"
+        f" the {rows[0]['seconds']} s that a run without time takes, {late} late{margin}; the score steps back by at"
+        f" most {back:.4f}"
     )
 
 
@@ -233,4 +242,4 @@ def print_table(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

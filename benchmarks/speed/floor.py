@@ -21,6 +21,7 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.localisation.axial import WINDOW_SHAPE
 from lumbar_kernel.localisation.slice_maps import FRAME
 from lumbar_kernel.models.checkpoints import LoadedModels, load_models
+from lumbar_kernel.models.manifest import read_manifest
 from lumbar_kernel.processes import process_pool
 from lumbar_kernel.runtime.process_settings import keep_freed_memory, one_thread
 from lumbar_kernel.schema import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SIDES
@@ -86,7 +87,7 @@ def count_pictures(studies: Sequence[StudyFiles]) -> dict[str, int]:
         axial, t1, t2 = axial + bool(slices[AXIAL_T2]), t1 + bool(slices[SAGITTAL_T1]), t2 + bool(slices[SAGITTAL_T2])
     count = {"sagittal": sagittal, "axial": axial * len(LEVELS)}
     studies_with = {"sagittal_t1": t1, "sagittal_t2": t2, "axial_t2": axial}
-    for spec in load_models(None, "cpu")[0].manifest.members:
+    for spec in read_manifest(None).members:
         view = VIEWS[spec.view]
         stacks = len(LEVELS) * (len(SIDES) if view.sided else 1)
         slices_each = view.geometry.slices if spec.in_chans == 1 else 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.whole_runs import command
-from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_GRADED
+from lumbar_kernel.results.report import EXIT_DEGRADED, EXIT_OK
 
 LOOK_EVERY_SECONDS = 0.02
 MEMORY_EVERY_SECONDS = 0.25
@@ -71,7 +71,7 @@ def observe(data: Path, out: Path, *options: str, memory: bool = False) -> Obser
             used.append((seconds, sum(map(pss_mib, process_tree(process.pid)))))
         time.sleep(LOOK_EVERY_SECONDS)
     seconds = time.monotonic() - began
-    if process.returncode not in (EXIT_GRADED, EXIT_DEGRADED):
+    if process.returncode not in (EXIT_OK, EXIT_DEGRADED):
         msg = f"the run ended with exit code {process.returncode}"
         raise RuntimeError(msg)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))

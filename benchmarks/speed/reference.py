@@ -18,7 +18,7 @@ from lumbar_kernel.dicom.reader import read_study
 from lumbar_kernel.grading.crops import cut_crops
 from lumbar_kernel.grading.ensemble import combine, row_weights
 from lumbar_kernel.grading.grader import grade
-from lumbar_kernel.localisation.axial import Views, axial_views
+from lumbar_kernel.localisation.axial import AxialLevels, axial_levels
 from lumbar_kernel.localisation.landmarks import Landmarks, decode
 from lumbar_kernel.localisation.slice_maps import SliceMaps, slice_maps
 from lumbar_kernel.models.grade_net import GradeNet
@@ -35,10 +35,10 @@ Net = TypeVar("Net", bound=nn.Module)
 def plain_loop(studies: Sequence[StudyFiles], manifest: Manifest) -> dict[str, FloatArray]:
     """Grades (25, 3) of every study, by its id; all studies need sagittal series."""
     landmarks = _landmarks(studies, manifest)
-    views = _views(studies, manifest, landmarks)
+    axial = _axial_levels(studies, manifest, landmarks)
     predictions: dict[str, dict[str, FloatArray]] = {files.study_id: {} for files in studies}
     for spec in manifest.members:
-        for study_id, of_study in _graded(studies, manifest, spec, landmarks, views).items():
+        for study_id, of_study in _graded(studies, manifest, spec, landmarks, axial).items():
             predictions[study_id][spec.name] = of_study
     return {
         study_id: combine(of_study, manifest, row_weights(landmarks[study_id])).grades
@@ -66,9 +66,11 @@ def _mean(maps: Sequence[SliceMaps]) -> SliceMaps:
     return SliceMaps(maps[0].grid, np.asarray(np.mean([item.maps for item in maps], axis=0), dtype=np.float32))
 
 
-def _views(studies: Sequence[StudyFiles], manifest: Manifest, landmarks: Mapping[str, Landmarks]) -> dict[str, Views]:
+def _axial_levels(
+    studies: Sequence[StudyFiles], manifest: Manifest, landmarks: Mapping[str, Landmarks]
+) -> dict[str, AxialLevels]:
     nets = [_localiser(manifest, manifest.axial, item) for item in manifest.axial.files]
-    return {files.study_id: axial_views(_by_pydicom(files), landmarks[files.study_id], nets)[1] for files in studies}
+    return {files.study_id: axial_levels(_by_pydicom(files), landmarks[files.study_id], nets)[1] for files in studies}
 
 
 def _graded(
@@ -76,7 +78,7 @@ def _graded(
     manifest: Manifest,
     spec: MemberSpec,
     landmarks: Mapping[str, Landmarks],
-    views: Mapping[str, Views],
+    axial: Mapping[str, AxialLevels],
 ) -> dict[str, FloatArray]:
     """Probabilities (25, 3) of one member for the studies that have its view."""
     view = VIEWS[spec.view]
@@ -85,7 +87,7 @@ def _graded(
         net = _load(GradeNet(spec.architecture, in_chans=spec.in_chans, heads=len(view.groups)), manifest, item)
         for files in studies:
             study, study_id = _by_pydicom(files), files.study_id
-            crops = cut_crops(study, landmarks[study_id], views[study_id], views=(spec.view,))
+            crops = cut_crops(study, landmarks[study_id], axial[study_id], views=(spec.view,))
             if spec.view in crops:
                 graded = grade([crops[spec.view]], [net], view=view)[0]
                 by_net.setdefault(study_id, []).append(graded)

@@ -29,9 +29,20 @@ def test_a_right_answer_passes_the_check(tmp_path):
         lambda rows: [[rows[0][0], "nan", "0.5", "0.5"], *rows[1:]],
         lambda rows: [[rows[0][0], "-1", "1", "1"], *rows[1:]],
         lambda rows: [["7" + rows[0][0], *rows[0][1:]], *rows[1:]],
+        lambda rows: [[rows[0][0], "0.5", "0.5"], *rows[1:]],
+        lambda rows: [[rows[0][0], "0.25", "0.25", "0.25", "0.25"], *rows[1:]],
+        lambda rows: [[rows[0][0]], *rows[1:]],
+        lambda rows: [[], *rows],
     ],
-    ids=["missing", "twice", "sum", "nan", "negative", "foreign"],
+    ids=["missing", "twice", "sum", "nan", "negative", "foreign", "two", "four", "none", "blank"],
 )
 def test_a_wrong_answer_fails_the_check(tmp_path, change):
     with pytest.raises(ValueError, match=r"rows|sum to 1"):
         check_submission(write_answer(tmp_path, change), tmp_path)
+
+
+def test_an_empty_file_is_named(tmp_path):
+    answer = write_answer(tmp_path)
+    answer.write_text("")
+    with pytest.raises(ValueError, match=r"submission\.csv is empty"):
+        check_submission(answer, tmp_path)

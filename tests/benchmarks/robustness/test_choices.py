@@ -2,10 +2,25 @@ import numpy as np
 import pytest
 
 from benchmarks.robustness import choices
+from lumbar_kernel.phantom import make_phantom
 from lumbar_kernel.results.metric import TERMS
 from lumbar_kernel.schema import AXIAL_T2, SERIES_DESCRIPTIONS, prior
 
 SEED = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plain_phantom_is_made_once():
+    """All ways begin with the same one, which takes a second or two."""
+    plain = {"study_id": "1", "balanced": True}
+    made = make_phantom(SEED, **plain)
+
+    def made_once(seed, **options):
+        return made if (seed, options) == (SEED, plain) else make_phantom(seed, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choices, "make_phantom", made_once)
+        yield
 
 
 @pytest.fixture(scope="module")

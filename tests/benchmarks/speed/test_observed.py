@@ -7,9 +7,8 @@ import pytest
 from benchmarks.speed.observed import observe, process_tree, pss_mib
 
 
-@pytest.mark.slow
-def test_a_run_is_observed_from_its_first_file_to_its_end(dataset, trained, tmp_path):
-    run = observe(dataset, tmp_path / "out", "--weights", str(trained), memory=True)
+def test_a_run_is_observed_from_its_first_file_to_its_end(dataset, light, tmp_path):
+    run = observe(dataset, tmp_path / "out", "--weights", str(light), memory=True)
     assert 0 < run.first_file_seconds < run.start_seconds <= run.seconds
     assert run.report["seconds"] <= run.seconds
     assert 50 < run.usual_mib <= run.peak_mib < 20_000
