@@ -18,7 +18,6 @@ def test_killed_runs_leave_valid_files_and_resume_to_the_same_bytes(dataset, lig
     assert found["ended"] == found["ended_identical"] > 0
 
 
-@pytest.mark.slow
 def test_budgets_are_kept_by_the_whole_process(dataset, light, tmp_path):
     rows = list(budgets(dataset, tmp_path, seconds=(0.0, 12.0, 90.0), options=["--weights", str(light)]))
     assert all(row["valid"] for row in rows)
