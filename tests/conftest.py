@@ -1,9 +1,10 @@
-"""What many tests share: one phantom in memory, one on disk, and a weights folder of untrained nets."""
+"""What many tests share: phantoms in memory, on disk and graded, and folders of weights."""
 
 import hashlib
 import json
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -38,6 +39,16 @@ LIGHT_FOLDS = (("localisers", "sagittal"), ("localisers", "axial"), ("members", 
 # A busy machine is no error of the code; everything else as hypothesis has it here or in CI.
 settings.register_profile("any speed", settings(), deadline=None)
 settings.load_profile("any speed")
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder for temporary files, of this process and of those that it starts."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,3 @@
-import shutil
 import signal
 import subprocess
 import sys
@@ -81,12 +80,9 @@ print("reached")
     assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == "reached\n"
 
 
-def test_a_request_to_end_leaves_the_grades_so_far_and_no_unpacked_files(dataset, untrained, tmp_path, monkeypatch):
-    data, out, temporary = tmp_path / "data", tmp_path / "out", tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    packed = shutil.make_archive(str(data), "gztar", dataset)
-    with subprocess.Popen(command("predict", packed, "--out", out, "--weights", untrained, "--device", "cpu")) as run:
+def test_a_request_to_end_leaves_the_grades_so_far_and_no_unpacked_files(packed, untrained, tmp_path, temporary):
+    out, data = tmp_path / "out", packed["gztar"]
+    with subprocess.Popen(command("predict", data, "--out", out, "--weights", untrained, "--device", "cpu")) as run:
         until = time.monotonic() + 60
         while not (out / "studies.csv").exists() and time.monotonic() < until:
             time.sleep(0.02)

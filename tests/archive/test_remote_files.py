@@ -108,13 +108,3 @@ def test_files_on_disk_stay_where_they_are(tmp_path):
     study = StudyFiles("7", (SeriesFiles("a", None, (Path("a/1.dcm"),)),))
     with local_files(Folder.of(tmp_path), [study], whole=True) as (local,):
         assert local.series[0].paths == (tmp_path / "a" / "1.dcm",)
-
-
-@pytest.fixture
-def temporary(tmp_path, monkeypatch):
-    """A folder for temporary files, of this process and of those that it starts."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
