@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class Slice:
     pixels: NDArray[np.float32]
     instance_number: int | None
 
-    @property
+    @cached_property
     def is_blank(self) -> bool:
         """Whether all its pixels are alike, as in frames that were blanked."""
         return bool(self.pixels.min() == self.pixels.max())
