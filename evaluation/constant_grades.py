@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lumbar_kernel.arrays import FloatArray
 from lumbar_kernel.schema import ROWS, prior, split_row_id
@@ -16,7 +17,7 @@ def constant_submission(rows: Iterable[str], grades: FloatArray | None = None) -
     return {row: table[split_row_id(row)[1]] for row in rows}
 
 
-def prior_of(rows: Iterable[str]) -> FloatArray:
+def prior_of(rows: Sequence[str] | NDArray[np.str_]) -> FloatArray:
     """The best constant grades of rows, which may repeat, (n, 3)."""
-    table = dict(zip(ROWS, prior(), strict=True))
-    return np.array([table[split_row_id(str(row))[1]] for row in rows])
+    grades = constant_submission(rows)
+    return np.array([grades[row] for row in rows])

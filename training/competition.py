@@ -50,8 +50,8 @@ def study_examples(files: StudyFiles, labels: StudyLabels, fold: int, *, cache: 
     """
     folder = cache / files.study_id
     done, checksum = folder / "done", _checksum(labels)
-    before = done.read_text().split() if done.exists() else []
-    if checksum not in before:
+    dated, *before = done.read_text().split() if done.exists() else [""]
+    if dated != checksum:
         shutil.rmtree(folder, ignore_errors=True)
         before = []
     elif set(views) <= set(before):
@@ -68,7 +68,7 @@ def study_examples(files: StudyFiles, labels: StudyLabels, fold: int, *, cache: 
     for kind, examples in examples_of(study, truth, origin, rng, views=views).items():
         save(examples, folder / f"{kind}.npz")
     folder.mkdir(parents=True, exist_ok=True)
-    done.write_text(" ".join([checksum, *sorted({*before, *views} - {checksum})]))
+    done.write_text(" ".join([checksum, *sorted({*before, *views})]))
     return True
 
 

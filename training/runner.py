@@ -63,14 +63,18 @@ class Runner:
 
     def waiting(self, recipe: Sequence[Step]) -> list[Step]:
         """The steps that have to run."""
-        keys, found = _keys(recipe), list[Step]()
+        return self._waiting(recipe, _keys(recipe))
+
+    def _waiting(self, recipe: Sequence[Step], keys: Mapping[Step, str]) -> list[Step]:
+        found: list[Step] = []
         for group in _groups(recipe):
             found += [step for step in group if not self._is_done(step, keys[step])] if not found else group
         return found
 
     def run(self, recipe: Sequence[Step]) -> None:
         """Run all steps that are not done; raises SystemExit, which names the command, for the first that fails."""
-        keys, not_done = _keys(recipe), self.waiting(recipe)
+        keys = _keys(recipe)
+        not_done = self._waiting(recipe, keys)
         for step in not_done:  # else one that an interruption keeps from running would still count as done
             self._record(step).unlink(missing_ok=True)
         began, expected = time.monotonic(), sum(step.seconds for step in not_done)
@@ -122,19 +126,19 @@ def _done(step: Step, key: str) -> str:
     return json.dumps({"arguments": list(step.arguments), "key": key}) + "\n"
 
 
-def _keys(recipe: Iterable[Step]) -> dict[Step, str]:
+def _keys(recipe: Sequence[Step]) -> dict[Step, str]:
     """Step → a hash of what makes it this one, of the steps of all groups before it, and of the examples' layout."""
     keys: dict[Step, str] = {}
+    checksums = {path: _checksum(path) for path in {path for step in recipe for path in step.tables}}  # each read once
     before = layout()
     for group in _groups(recipe):
-        own = {step: _digest(before, *_identity(step)) for step in group}
+        own = {
+            step: _digest(before, step.name, *step.arguments, *(checksums[path] for path in step.tables), *step.counts)
+            for step in group
+        }
         keys |= own
         before = _digest(before, *own.values())
     return keys
-
-
-def _identity(step: Step) -> tuple[str, ...]:
-    return (step.name, *step.arguments, *map(_checksum, step.tables), *step.counts)
 
 
 def _digest(*texts: str) -> str:

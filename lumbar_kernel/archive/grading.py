@@ -25,6 +25,7 @@ from lumbar_kernel.config import STUDY_SECONDS, check_study_seconds
 from lumbar_kernel.cpu_count import usable_cpus
 from lumbar_kernel.errors import ConfigError, KernelError, WorkerStartError
 from lumbar_kernel.models.manifest import read_manifest
+from lumbar_kernel.output_names import SUBMISSION
 from lumbar_kernel.runtime.devices import AUTO, CPU
 
 logger = logging.getLogger(__name__)
@@ -205,5 +206,5 @@ def _cause(error: ray.exceptions.RayTaskError) -> KernelError:
 def write_submission(index: Index, results: ResultSet) -> str:
     """Write `submission.csv` of all studies of the index beside their grades; returns its path."""
     blocks = results.submission_blocks(index.study_ids())
-    results.out.write_blocks("submission.csv", (block.encode() for block in blocks))
-    return f"{results.out.text}/submission.csv"
+    results.out.write_blocks(SUBMISSION, (block.encode() for block in blocks))
+    return f"{results.out.text}/{SUBMISSION}"

@@ -16,6 +16,7 @@ from lumbar_kernel.dicom.discovery import Scan
 from lumbar_kernel.dicom.overrides import read_overrides
 from lumbar_kernel.dicom.unpacking import unpacked
 from lumbar_kernel.errors import ConfigError
+from lumbar_kernel.output_names import STUDIES
 from lumbar_kernel.results.report import Failure
 from lumbar_kernel.results.submission import write_submission
 from lumbar_kernel.results.tables import write_study_table
@@ -99,7 +100,7 @@ def _search(config: Config, data: Path, budget: Budget) -> tuple[tuple[StudyFile
     logger.info("a first submission of %d studies is on disk", len(studies))
     if not config.resume:
         state.failures += try_to_write("over earlier files", partial(remove_earlier_run, config, state))
-    state.failures += try_to_write("studies.csv", partial(write_study_table, studies, config.output))
+    state.failures += try_to_write(STUDIES, partial(write_study_table, studies, config.output))
     return studies, state
 
 
